@@ -1,0 +1,293 @@
+//! The leaves of the log: what each kind of record says.
+
+use std::sync::Arc;
+
+use claviger_model::{Mode, OpId, SessionId, Timestamp, TxId};
+
+/// One leaf, before it is given its place in the log. The log adds `seq`, `boot` and `v`.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// When it happened.
+    pub time: Timestamp,
+    /// What happened.
+    pub kind: LeafKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum LeafKind {
+    /// The gateway started.
+    Boot(BootLeaf),
+    /// The gateway found and mended what an earlier run left behind.
+    Recovery(RecoveryLeaf),
+    /// An administrator's act.
+    Admin(AdminLeaf),
+    /// A session began.
+    SessionOpen(SessionOpenLeaf),
+    /// A session was refused.
+    SessionRefused(SessionRefusedLeaf),
+    /// A session ended.
+    SessionClose(SessionCloseLeaf),
+    /// An operation was asked for and decided.
+    Request(RequestLeaf),
+    /// An operation's bytes are about to leave for the upstream.
+    Intent(IntentLeaf),
+    /// An operation ended.
+    Outcome(OutcomeLeaf),
+    /// A transaction ended.
+    TxEnd(TxEndLeaf),
+}
+
+/// `BOOT`: the gateway started, or took up a changed configuration.
+#[derive(Clone, Debug)]
+pub struct BootLeaf {
+    /// The gateway's version.
+    pub version: Arc<str>,
+    /// SHA-256 of the configuration in force, lower-case hexadecimal.
+    pub config: Arc<str>,
+    /// SHA-256 of the policy set in force, lower-case hexadecimal.
+    pub policy: Arc<str>,
+    /// Whether this is a reload of a running gateway.
+    pub reload: bool,
+}
+
+/// `RECOVERY`: what an earlier run left behind was mended.
+#[derive(Clone, Debug)]
+pub struct RecoveryLeaf {
+    /// The boot that left it, if its log could tell.
+    pub of_boot: Option<Arc<str>>,
+    /// Bytes of a torn last line cut off the log.
+    pub log_bytes_cut: u64,
+    /// Bytes of a torn last chunk cut off the recording.
+    pub recording_bytes_cut: u64,
+    /// Operations that had an intent and no outcome; each gets `OUTCOME unknown` after this leaf.
+    pub operations_unknown: u64,
+}
+
+/// `ADMIN`: an administrator's act through API or command line.
+#[derive(Clone, Debug)]
+pub struct AdminLeaf {
+    /// Who, as a chain text, or `local` for the command line on the gateway's own machine.
+    pub who: Arc<str>,
+    /// What, such as `principal.disable`, `token.issue`, `session.kill`.
+    pub action: Arc<str>,
+    /// On what: a principal key, a token id, a session id.
+    pub target: Arc<str>,
+    /// `permit` or `deny`.
+    pub verdict: Verdict,
+}
+
+/// `SESSION_OPEN`: a client was let in and the upstream has accepted the gateway.
+#[derive(Clone, Debug)]
+pub struct SessionOpenLeaf {
+    /// The session.
+    pub session: SessionId,
+    /// The chain, actor first, each `subject@issuer`.
+    pub chain: Vec<Arc<str>>,
+    /// The human end of the chain.
+    pub sponsor: Option<Arc<str>>,
+    /// The id (`jti`) of the token, which is not a secret.
+    pub token: Option<Arc<str>>,
+    /// The connection.
+    pub connection: Arc<str>,
+    /// The protocol's kind.
+    pub protocol: Arc<str>,
+    /// The connection's mode.
+    pub mode: Mode,
+    /// The client's address and port.
+    pub client: Arc<str>,
+    /// What the client calls itself.
+    pub application: Option<Arc<str>>,
+    /// The TLS version on the client's leg; `None` is plain text.
+    pub tls: Option<Arc<str>>,
+    /// The TLS version on the upstream's leg.
+    pub upstream_tls: Option<Arc<str>>,
+    /// The upstream's process id for the session.
+    pub upstream_process: Option<i64>,
+    /// Which data key seals the recording; `None` if nothing is recorded.
+    pub recording_key: Option<Arc<str>>,
+    /// How `connect` was decided.
+    pub decision: DecisionFacts,
+}
+
+/// `SESSION_REFUSED`: a client was not let in.
+#[derive(Clone, Debug)]
+pub struct SessionRefusedLeaf {
+    /// The session it would have been.
+    pub session: SessionId,
+    /// The chain, if the client proved one.
+    pub chain: Vec<Arc<str>>,
+    /// The connection, if one was selected.
+    pub connection: Option<Arc<str>>,
+    /// The client's address and port.
+    pub client: Arc<str>,
+    /// The stable code of the reason, such as `token.expired` or `policy.deny`.
+    pub reason: Arc<str>,
+    /// How `connect` was decided, if it came to that.
+    pub decision: Option<DecisionFacts>,
+}
+
+/// `SESSION_CLOSE`: a session ended.
+#[derive(Clone, Debug)]
+pub struct SessionCloseLeaf {
+    /// The session.
+    pub session: SessionId,
+    /// Why it ended.
+    pub reason: CloseReason,
+    /// For an end by the gateway, the stable code of the reason, such as `principal.disabled`.
+    pub detail: Option<Arc<str>>,
+    /// Operations in the session.
+    pub operations: u64,
+    /// Bytes from the client.
+    pub bytes_in: u64,
+    /// Bytes to the client.
+    pub bytes_out: u64,
+    /// How long it was open, in microseconds.
+    pub duration_us: u64,
+}
+
+/// Who ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client.
+    Client,
+    /// The upstream.
+    Upstream,
+    /// The gateway.
+    Gateway,
+}
+
+/// Whether something was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was.
+    Permit,
+    /// It was not.
+    Deny,
+}
+
+/// How something was decided.
+#[derive(Clone, Debug)]
+pub struct DecisionFacts {
+    /// What applied.
+    pub verdict: Verdict,
+    /// In `observe` mode, what policy would have done instead.
+    pub would: Option<Verdict>,
+    /// The ids of the policies that determined it, sorted.
+    pub policies: Arc<[Arc<str>]>,
+    /// SHA-256 of the policy set, lower-case hexadecimal.
+    pub policy_hash: Arc<str>,
+    /// For a denial outside policy, the stable code of the reason.
+    pub reason: Option<Arc<str>>,
+}
+
+/// `REQUEST`: an operation was asked for and decided.
+#[derive(Clone, Debug)]
+pub struct RequestLeaf {
+    /// The session.
+    pub session: SessionId,
+    /// The operation.
+    pub op: OpId,
+    /// The transaction.
+    pub tx: TxId,
+    /// The chain as text, so that a leaf can stand alone as evidence.
+    pub who: Arc<str>,
+    /// The connection.
+    pub connection: Arc<str>,
+    /// The purpose, if the client stated one.
+    pub purpose: Option<Arc<str>>,
+    /// The form of the request: `batch`, `prepare`, `execute`, `call`.
+    pub form: &'static str,
+    /// How it was decided.
+    pub decision: DecisionFacts,
+    /// The recording chunk that holds the request.
+    pub rec: Option<ChunkRef>,
+}
+
+/// `INTENT`: an operation's bytes are about to leave.
+#[derive(Clone, Debug)]
+pub struct IntentLeaf {
+    /// The session.
+    pub session: SessionId,
+    /// The operation.
+    pub op: OpId,
+    /// Whether what leaves is the client's own text (`original`) or another (`replaced`).
+    pub replaced: bool,
+}
+
+/// `OUTCOME`: an operation ended.
+#[derive(Clone, Debug)]
+pub struct OutcomeLeaf {
+    /// The session.
+    pub session: SessionId,
+    /// The operation.
+    pub op: OpId,
+    /// In which way.
+    pub status: OutcomeStatus,
+    /// Completion tags without values, such as `INSERT 0 3`, one for each statement, at most [`OutcomeLeaf::MAX_TAGS`].
+    pub tags: Vec<String>,
+    /// The protocol's error code.
+    pub code: Option<String>,
+    /// Rows delivered.
+    pub rows: u64,
+    /// Response bytes delivered.
+    pub bytes: u64,
+    /// Response bytes that the recording leaves out.
+    pub bytes_unrecorded: u64,
+    /// From the decision to the end, in microseconds.
+    pub duration_us: u64,
+    /// The recording chunk in which the response ends.
+    pub rec: Option<ChunkRef>,
+}
+
+impl OutcomeLeaf {
+    /// The most completion tags that a leaf names; a batch of more has its rest in the recording.
+    pub const MAX_TAGS: usize = 32;
+}
+
+/// In which way an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeStatus {
+    /// It completed.
+    Completed,
+    /// The upstream answered with an error.
+    Error,
+    /// It reached the upstream, which passed over it because of an earlier error.
+    Skipped,
+    /// No byte of it left.
+    NotSent,
+    /// It left, and how it ended is not known.
+    Unknown,
+}
+
+/// `TX_END`: a transaction ended.
+#[derive(Clone, Debug)]
+pub struct TxEndLeaf {
+    /// The session.
+    pub session: SessionId,
+    /// The transaction.
+    pub tx: TxId,
+    /// How.
+    pub result: TxResult,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxResult {
+    /// Its effects stay.
+    Commit,
+    /// Its effects are gone.
+    Rollback,
+    /// Not known.
+    Unknown,
+}
+
+/// A place in a session's recording, and a commitment to all ciphertext up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRef {
+    /// The chunk; counts from 0 in each session.
+    pub chunk: u64,
+    /// The running digest: SHA-256 over the previous chunk's running digest (for chunk 0, over the session id) and the
+    /// SHA-256 of this chunk's ciphertext.
+    pub digest: [u8; 32],
+}

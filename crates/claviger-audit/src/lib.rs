@@ -1,0 +1,17 @@
+//! What happened: an append-only Merkle log of facts, and sealed recordings of content.
+//!
+//! The *log* is JSON Lines in canonical form (RFC 8785), one leaf a line, hashed as RFC 6962 says, with signed checkpoints in
+//! the C2SP form. A leaf holds header facts only: who, what kind, which decision, how it ended, how much. Statement text and
+//! values are in the *recording*, encrypted before they touch a disk; a leaf commits to the ciphertext only, so that keys can
+//! be destroyed without changing the tree, and nobody can guess a value from a digest.
+//!
+//! Everything here is pure: bytes in, bytes out. Files, clocks and randomness are the store's.
+
+mod leaf;
+mod ledger;
+
+pub use leaf::{
+    AdminLeaf, BootLeaf, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, OutcomeStatus, RecoveryLeaf,
+    RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf, TxResult, Verdict,
+};
+pub use ledger::{Ledger, LedgerError, Position, SessionRecorder};

@@ -1,0 +1,18 @@
+//! The nouns of Claviger.
+//!
+//! Every other crate speaks in these words. Nothing here does anything: there is no socket, clock, file or policy in this
+//! crate, and it depends on nothing of ours. A value of one of these types is valid by construction.
+
+mod chain;
+mod connection;
+mod id;
+mod refusal;
+mod secret;
+mod time;
+
+pub use chain::{Chain, EmptyChain, Principal, PrincipalKey, PrincipalKind};
+pub use connection::{ConnectionName, Durability, InvalidConnectionName, Mode, ResponseRecording, UnknownWord};
+pub use id::{BootId, InvalidId, OpId, SessionId, TxId};
+pub use refusal::{Refusal, RefusalKind};
+pub use secret::Secret;
+pub use time::Timestamp;

@@ -1,0 +1,54 @@
+//! Why something was not done, in words that the client may see.
+
+use std::fmt;
+
+/// A refusal, ready to be put into the client's own protocol.
+///
+/// The message is for the client: it never carries a secret, a token, statement text or a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of refusal, for the protocol's error code.
+    pub kind: RefusalKind,
+    /// One plain sentence without a final full stop.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal of a kind, with its message.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Whose fault a refusal is, and so which error code it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusalKind {
+    /// The client did not prove who it is, or is no longer who it proved to be.
+    Unauthenticated,
+    /// Policy says no.
+    NotPermitted,
+    /// The client named a connection that does not exist here.
+    UnknownConnection,
+    /// The client asked for what the gateway never lets through.
+    Unsupported,
+    /// The client broke its protocol.
+    ProtocolViolation,
+    /// A limit of the gateway was exceeded.
+    TooLarge,
+    /// The client took too long.
+    TimedOut,
+    /// The upstream cannot be reached or refuses the gateway.
+    UpstreamUnavailable,
+    /// What is done could not be recorded, so it was not done.
+    AuditUnavailable,
+    /// An administrator ended the session, or the gateway is stopping.
+    Terminated,
+    /// The gateway itself failed.
+    Internal,
+}

@@ -1,0 +1,401 @@
+//! The contract between a protocol and the session pipeline.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use claviger_model::{OpId, Refusal, Secret, TxId};
+
+/// One of the two parties of a proxied connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The client.
+    Downstream,
+    /// The target.
+    Upstream,
+}
+
+/// Both halves of one proxied connection.
+///
+/// `A` is the *admission*: a value that only the session pipeline can make, that proves that an operation was decided and its
+/// intent recorded. A protocol can carry it and give it back, and needs one to put an operation's bytes in the upstream's
+/// queue; it cannot make one.
+///
+/// The driver calls [`handle_input`](Self::handle_input) as bytes arrive, then drains [`poll_response`](Self::poll_response)
+/// and [`poll_event`](Self::poll_event), answers with [`resume`](Self::resume), and drains
+/// [`poll_transmit`](Self::poll_transmit). Deadlines belong to the pipeline, which ends a session with [`Reply::Terminate`].
+pub trait Protocol<A>: Send {
+    /// Takes whole frames from the front of `input`, and streams the bodies of frames that pass untouched; an incomplete
+    /// frame stays for the next call. Takes nothing while [`wants_input`](Self::wants_input) is false.
+    fn handle_input(&mut self, from: Side, input: &mut BytesMut);
+
+    /// The peer sends no more.
+    fn handle_eof(&mut self, from: Side);
+
+    /// Whether the driver should read from this side: false while too much waits for a decision or for the other side.
+    fn wants_input(&self, from: Side) -> bool;
+
+    /// The next thing that the pipeline must know.
+    fn poll_event(&mut self) -> Option<Event<A>>;
+
+    /// The next part of a response, for the recording. All parts of an operation's response come before its
+    /// [`Event::Outcome`] is polled.
+    fn poll_response(&mut self) -> Option<Response>;
+
+    /// The pipeline's answer to an event, or its own initiative. A reply that fits nothing is ignored.
+    fn resume(&mut self, reply: Reply<A>);
+
+    /// The next bytes to write to a side, in order.
+    fn poll_transmit(&mut self, to: Side) -> Option<Transmit>;
+}
+
+/// Bytes to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Whole or partial frames, original bytes where nothing was changed.
+    pub bytes: Bytes,
+}
+
+/// Part of an operation's response, as it is delivered to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The operation that it answers.
+    pub op: OpId,
+    /// The frames.
+    pub bytes: Bytes,
+}
+
+/// What a protocol tells the pipeline.
+#[derive(Debug)]
+pub enum Event<A> {
+    /// All bytes to and from this side are TLS from here on, after what [`Protocol::poll_transmit`] has for it now has been
+    /// written. The protocol waits for [`Reply::TlsStarted`].
+    StartTls(Side),
+    /// The client asks that another session's running operation be cancelled. The protocol then closes.
+    Cancel(Cancel),
+    /// The client has presented a credential. The protocol waits for [`Reply::Authenticated`] or [`Reply::Terminate`].
+    Login(Login),
+    /// The upstream has accepted the gateway. The protocol waits for [`Reply::Serve`].
+    Ready(BackendKey),
+    /// The client asks for an operation. Its bytes wait, in order, for [`Reply::Admit`] or [`Reply::Refuse`].
+    Operation(Operation),
+    /// The client asks for more of an admitted operation (a suspended portal). Waits for [`Reply::Continue`] or
+    /// [`Reply::Refuse`].
+    Continue(OpId),
+    /// An admitted operation has ended. Its completion waits for [`Reply::Release`].
+    Outcome(Outcome, Admitted<A>),
+    /// A transaction has ended. Always polled after the outcomes of all its operations; what tells the client so waits for the
+    /// release of the last of them.
+    TransactionEnd(TransactionEnd),
+    /// The answer to [`Reply::Probe`].
+    Probe(ProbeId, Probe),
+    /// Nothing more will happen, apart from what is still to be transmitted.
+    Closed(Closed),
+}
+
+/// An admission, handed back with the operation's outcome.
+#[derive(Debug)]
+pub struct Admitted<A>(pub A);
+
+/// What the pipeline tells a protocol.
+pub enum Reply<A> {
+    /// TLS has started on this side.
+    TlsStarted(Side),
+    /// The client is who it says, may connect, and the upstream's socket is open: log in there.
+    Authenticated(Box<UpstreamLogin>),
+    /// The session is recorded as open: tell the client so.
+    Serve,
+    /// The operation is decided and its intent recorded.
+    Admit {
+        /// Which one.
+        op: OpId,
+        /// The proof.
+        admission: A,
+        /// What leaves for the upstream.
+        forward: Forward,
+    },
+    /// An admitted operation may go on.
+    Continue(OpId),
+    /// The operation is refused: the client gets this error, and the session is left as a server's own error would leave it.
+    Refuse {
+        /// Which one.
+        op: OpId,
+        /// The error.
+        refusal: Refusal,
+    },
+    /// The outcome of this operation is recorded: its completion may go to the client.
+    Release(OpId),
+    /// Run a statement of the gateway's own at the next quiescent point, out of the client's sight.
+    Probe(ProbeId, String),
+    /// End the session with this error.
+    Terminate(Refusal),
+}
+
+/// What leaves for the upstream when an operation is admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The client's own bytes.
+    Original,
+    /// This statement text in place of the client's; parameters stay.
+    Replace(Bytes),
+}
+
+/// What a client presents to be let in.
+pub struct Login {
+    /// The user name that the client gave, if any.
+    pub user: Option<String>,
+    /// The database, or whatever the protocol calls the thing that selects a target, if given.
+    pub database: Option<String>,
+    /// The password: a token.
+    pub credential: Secret,
+    /// What the client calls itself, for the record; made printable and cut to 63 bytes.
+    pub application: Option<String>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// How to log in to the upstream, whose socket is open.
+pub struct UpstreamLogin {
+    /// Whether to ask for TLS.
+    pub tls: UpstreamTls,
+    /// The upstream's user.
+    pub user: String,
+    /// The upstream's database.
+    pub database: String,
+    /// The upstream's password, if it has one.
+    pub password: Option<Secret>,
+    /// What the gateway calls the session there.
+    pub application: String,
+    /// Fresh random bytes, for a client nonce.
+    pub nonce: [u8; 18],
+    /// Fresh random bytes that the client gets in place of the upstream's cancel secret.
+    pub cancel_secret: [u8; 4],
+    /// Salted passwords of earlier logins, so that key derivation runs once per upstream user.
+    pub scram_keys: Arc<crate::postgres::ScramKeys>,
+}
+
+/// Whether to ask the upstream for TLS. Which certificates are accepted is the driver's affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// Never.
+    Disable,
+    /// If the upstream offers it.
+    Prefer,
+    /// Always; without it the session ends.
+    Require,
+}
+
+/// What names a session to the upstream when an operation of it is to be cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BackendKey {
+    /// The upstream's process id, which the client sees too.
+    pub process: i32,
+    /// The upstream's secret, which the client never sees.
+    pub secret: Bytes,
+}
+
+/// A client's request to cancel, with the secret that the gateway gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cancel {
+    /// The process id.
+    pub process: i32,
+    /// The gateway's own secret.
+    pub secret: Bytes,
+}
+
+/// What the client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Counts from 1 in each session.
+    pub id: OpId,
+    /// The transaction that it runs in, explicit or implicit.
+    pub tx: TxId,
+    /// Whether the client has opened that transaction explicitly, so that this operation does not commit by itself.
+    pub in_transaction: bool,
+    /// What the request is.
+    pub request: Request,
+    /// What can be told of its effect from its form alone.
+    pub access: Access,
+    /// The original frames, for the recording.
+    pub bytes: Bytes,
+}
+
+/// What a request is, in terms that all protocols share. Text is as the client sent it, not yet known to be valid in any
+/// encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// One text, of any number of statements, run as it is.
+    Batch {
+        /// The statements.
+        text: Bytes,
+    },
+    /// A statement to be parsed and kept, not run.
+    Prepare {
+        /// Its name; empty for the unnamed one.
+        name: Bytes,
+        /// The statement.
+        text: Bytes,
+    },
+    /// A prepared statement with its parameters, to be run.
+    Execute {
+        /// The statement's text.
+        text: Bytes,
+        /// Each parameter as sent; `None` is NULL.
+        parameters: Vec<Option<Bytes>>,
+    },
+    /// A call by number or name, without statement text.
+    Call {
+        /// What is called.
+        target: String,
+    },
+}
+
+impl Request {
+    /// The word for this form in the record.
+    pub fn form(&self) -> &'static str {
+        match self {
+            Self::Batch { .. } => "batch",
+            Self::Prepare { .. } => "prepare",
+            Self::Execute { .. } => "execute",
+            Self::Call { .. } => "call",
+        }
+    }
+}
+
+/// What can be told of an operation's effect from its form alone. Only durability depends on it, never a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// On its face a read, or without lasting effect.
+    Read,
+    /// A change that a transaction holds back until it commits.
+    Write,
+    /// Anything else: a commit, an effect outside transactions, or not to be told.
+    Barrier,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which one.
+    pub op: OpId,
+    /// In which way.
+    pub status: Status,
+    /// One for each statement that completed, in order.
+    pub results: Vec<StatementResult>,
+    /// Rows delivered.
+    pub rows: u64,
+    /// Bytes delivered.
+    pub bytes: u64,
+    /// The protocol's error code (an SQLSTATE), if it failed. Never the message, which may hold values.
+    pub code: Option<String>,
+}
+
+/// In which way an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It completed.
+    Completed,
+    /// The upstream answered with an error.
+    Error,
+    /// It reached the upstream, which passed over it because of an earlier error.
+    Skipped,
+    /// No byte of it left.
+    NotSent,
+    /// It left, and how it ended is not known.
+    Unknown,
+}
+
+/// What one statement of a batch did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementResult {
+    /// The upstream's completion tag, such as `INSERT 0 3`.
+    pub tag: String,
+}
+
+/// A transaction's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionEnd {
+    /// Which one.
+    pub tx: TxId,
+    /// How.
+    pub result: TransactionResult,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionResult {
+    /// Its effects stay.
+    Commit,
+    /// Its effects are gone.
+    Rollback,
+    /// Not known.
+    Unknown,
+}
+
+/// Names a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProbeId(pub u64);
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Rows of columns; `None` is NULL.
+    Rows(Vec<Vec<Option<Bytes>>>),
+    /// The upstream refused it, with this code.
+    Failed(String),
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The client said goodbye, or just went.
+    ByClient,
+    /// The upstream went.
+    ByUpstream,
+    /// The gateway ended it.
+    ByGateway(Refusal),
+}
+
+/// The limits of one session's buffers, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest client message that is kept whole: a statement, or one set of parameters.
+    pub statement: usize,
+    /// The longest start-up or password message.
+    pub login: usize,
+    /// Client bytes that may wait for a decision or for the upstream.
+    pub pending: usize,
+    /// The longest upstream message that is kept whole: an error, a row description.
+    pub control: usize,
+    /// Response bytes that may wait for the client.
+    pub response: usize,
+    /// Prepared statements and portals that one session may keep.
+    pub statements: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            statement: 16 << 20,
+            login: 128 << 10,
+            pending: 1 << 20,
+            control: 4 << 20,
+            response: 1 << 20,
+            statements: 10_000,
+        }
+    }
+}
+
+/// What the rest of the gateway knows of a protocol: one line of [`PROTOCOLS`](crate::PROTOCOLS).
+#[derive(Clone, Copy, Debug)]
+pub struct ProtocolEntry {
+    /// The word in configuration, policy and record.
+    pub kind: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// The upstream's usual port.
+    pub default_port: u16,
+}

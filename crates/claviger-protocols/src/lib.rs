@@ -1,0 +1,26 @@
+//! Wire protocols, sans-io, behind one contract.
+//!
+//! A [`Protocol`] is both halves of one proxied connection: what the client says, what the upstream says, and what the gateway
+//! says to each. It turns bytes into [`Event`]s and [`Reply`]s into bytes. It knows no socket, clock, policy, store or record.
+//!
+//! The rules that hold for every protocol, and that the conformance suite checks over every entry of [`PROTOCOLS`]:
+//!
+//! - any split of the input gives the same events;
+//! - nothing that belongs to an operation reaches the upstream before the operation is admitted;
+//! - an operation's completion does not reach the client before its outcome is released;
+//! - a refused operation leaves a usable session, in the state in which a server's own error would have left it;
+//! - a client message that is not understood is refused; declared lengths are checked before anything is kept;
+//! - arbitrary bytes never panic and never grow a buffer past its limit.
+
+mod contract;
+pub mod postgres;
+
+pub use contract::{
+    Access, Admitted, BackendKey, Cancel, Closed, Event, Forward, Limits, Login, Operation, Outcome, Probe, ProbeId, Protocol,
+    ProtocolEntry, Reply, Request, Response, Side, StatementResult, Status, TransactionEnd, TransactionResult, Transmit,
+    UpstreamLogin, UpstreamTls,
+};
+
+/// Every protocol that byte-stream listeners speak. Config kinds, default ports, help texts and the conformance suite derive
+/// from this list; a new protocol is one directory and one line here.
+pub const PROTOCOLS: &[ProtocolEntry] = &[postgres::ENTRY];

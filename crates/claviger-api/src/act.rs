@@ -1,0 +1,96 @@
+//! What can be done through the API, and what policy and the log call it.
+
+/// One kind of administrative act. Policy knows it as an action on the gateway, the log by a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Lists sessions, or shows one.
+    ListSessions,
+    /// Reads the content of a session.
+    ReadSession,
+    /// Follows the records of sessions as they are written.
+    TailSessions,
+    /// Ends a running session.
+    KillSession,
+    /// Lists principals and delegations.
+    ListPrincipals,
+    /// Registers a principal.
+    AddPrincipal,
+    /// Changes a principal's groups or sponsor.
+    UpdatePrincipal,
+    /// Shuts a principal out, and ends its sessions.
+    DisablePrincipal,
+    /// Lets a principal in again.
+    EnablePrincipal,
+    /// Lets one principal act for another.
+    AddDelegation,
+    /// Ends that.
+    RemoveDelegation,
+    /// Lists tokens of the local issuer.
+    ListTokens,
+    /// Issues a token.
+    IssueToken,
+    /// Revokes one token.
+    RevokeToken,
+    /// Revokes every token of a principal issued so far.
+    RevokeTokens,
+    /// Replaces the local issuer's signing key.
+    RotateKey,
+    /// Lists connections.
+    ListConnections,
+    /// Reads the log's checkpoint and verification key.
+    ReadAudit,
+}
+
+impl Act {
+    /// The Cedar action, asked on the gateway.
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::ListSessions => "listSessions",
+            Self::ReadSession | Self::TailSessions => "readSession",
+            Self::KillSession => "killSession",
+            Self::ListPrincipals => "listPrincipals",
+            Self::AddPrincipal
+            | Self::UpdatePrincipal
+            | Self::DisablePrincipal
+            | Self::EnablePrincipal
+            | Self::AddDelegation
+            | Self::RemoveDelegation => "managePrincipals",
+            Self::ListTokens => "listTokens",
+            Self::IssueToken => "issueToken",
+            Self::RevokeToken | Self::RevokeTokens => "revokeToken",
+            Self::RotateKey => "rotateKey",
+            Self::ListConnections => "listConnections",
+            Self::ReadAudit => "readAudit",
+        }
+    }
+
+    /// The log's word for it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::ListSessions => "session.list",
+            Self::ReadSession => "session.read",
+            Self::TailSessions => "session.tail",
+            Self::KillSession => "session.kill",
+            Self::ListPrincipals => "principal.list",
+            Self::AddPrincipal => "principal.add",
+            Self::UpdatePrincipal => "principal.update",
+            Self::DisablePrincipal => "principal.disable",
+            Self::EnablePrincipal => "principal.enable",
+            Self::AddDelegation => "delegation.add",
+            Self::RemoveDelegation => "delegation.remove",
+            Self::ListTokens => "token.list",
+            Self::IssueToken => "token.issue",
+            Self::RevokeToken => "token.revoke",
+            Self::RevokeTokens => "token.revoke_all",
+            Self::RotateKey => "key.rotate",
+            Self::ListConnections => "connection.list",
+            Self::ReadAudit => "audit.read",
+        }
+    }
+
+    /// Whether the act is recorded when permitted: it changes something, or shows what was said in a session. A denial is
+    /// recorded always.
+    pub fn recorded(self) -> bool {
+        !matches!(self, Self::ListSessions | Self::ListPrincipals | Self::ListTokens | Self::ListConnections | Self::ReadAudit)
+    }
+}

@@ -36,6 +36,82 @@ pub enum LeafKind {
     Outcome(OutcomeLeaf),
     /// A transaction ended.
     TxEnd(TxEndLeaf),
+    /// Chunks of a recording were given up for want of room. Written by the log itself.
+    Gap(GapLeaf),
+}
+
+impl LeafKind {
+    /// The kind's name: the leaf's `type`.
+    pub fn leaf_type(&self) -> LeafType {
+        match self {
+            Self::Boot(_) => LeafType::Boot,
+            Self::Recovery(_) => LeafType::Recovery,
+            Self::Admin(_) => LeafType::Admin,
+            Self::SessionOpen(_) => LeafType::SessionOpen,
+            Self::SessionRefused(_) => LeafType::SessionRefused,
+            Self::SessionClose(_) => LeafType::SessionClose,
+            Self::Request(_) => LeafType::Request,
+            Self::Intent(_) => LeafType::Intent,
+            Self::Outcome(_) => LeafType::Outcome,
+            Self::TxEnd(_) => LeafType::TxEnd,
+            Self::Gap(_) => LeafType::Gap,
+        }
+    }
+}
+
+/// The name of a kind of leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // Each is described at the variant of `LeafKind` with its name.
+pub enum LeafType {
+    Boot,
+    Recovery,
+    Admin,
+    SessionOpen,
+    SessionRefused,
+    SessionClose,
+    Request,
+    Intent,
+    Outcome,
+    TxEnd,
+    Gap,
+}
+
+impl LeafType {
+    const ALL: [Self; 11] = [
+        Self::Boot,
+        Self::Recovery,
+        Self::Admin,
+        Self::SessionOpen,
+        Self::SessionRefused,
+        Self::SessionClose,
+        Self::Request,
+        Self::Intent,
+        Self::Outcome,
+        Self::TxEnd,
+        Self::Gap,
+    ];
+
+    /// The name as it stands in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Boot => "BOOT",
+            Self::Recovery => "RECOVERY",
+            Self::Admin => "ADMIN",
+            Self::SessionOpen => "SESSION_OPEN",
+            Self::SessionRefused => "SESSION_REFUSED",
+            Self::SessionClose => "SESSION_CLOSE",
+            Self::Request => "REQUEST",
+            Self::Intent => "INTENT",
+            Self::Outcome => "OUTCOME",
+            Self::TxEnd => "TX_END",
+            Self::Gap => "GAP",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// `BOOT`: the gateway started, or took up a changed configuration.
@@ -157,6 +233,17 @@ pub enum CloseReason {
     Gateway,
 }
 
+impl CloseReason {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
 /// Whether something was let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -164,6 +251,16 @@ pub enum Verdict {
     Permit,
     /// It was not.
     Deny,
+}
+
+impl Verdict {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 /// How something was decided.
@@ -260,6 +357,19 @@ pub enum OutcomeStatus {
     Unknown,
 }
 
+impl OutcomeStatus {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Error => "error",
+            Self::Skipped => "skipped",
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// `TX_END`: a transaction ended.
 #[derive(Clone, Debug)]
 pub struct TxEndLeaf {
@@ -282,12 +392,35 @@ pub enum TxResult {
     Unknown,
 }
 
+impl TxResult {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Rollback => "rollback",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// `GAP`: sealed chunks were given up because there was room for the record of an outcome but not for its content. In the
+/// recording, a frame with the lost chunk's digest stands in place of each, so that the running digest goes on.
+#[derive(Clone, Debug)]
+pub struct GapLeaf {
+    /// The session.
+    pub session: SessionId,
+    /// The first chunk lost.
+    pub chunk: u64,
+    /// How many, from that one on.
+    pub chunks: u64,
+}
+
 /// A place in a session's recording, and a commitment to all ciphertext up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkRef {
     /// The chunk; counts from 0 in each session.
     pub chunk: u64,
     /// The running digest: SHA-256 over the previous chunk's running digest (for chunk 0, over the session id) and the
-    /// SHA-256 of this chunk's ciphertext.
+    /// SHA-256 of this chunk's frame, which is a header and ciphertext.
     pub digest: [u8; 32],
 }

@@ -7,11 +7,21 @@
 //!
 //! Everything here is pure: bytes in, bytes out. Files, clocks and randomness are the store's.
 
+mod canonical;
+pub mod checkpoint;
+pub mod hex;
 mod leaf;
 mod ledger;
+mod line;
+pub mod merkle;
+pub mod recording;
+pub mod verify;
 
+pub use canonical::{MAX_CLOSING_LEAF, MAX_LEAF, MAX_OUTCOME_LEAF};
 pub use leaf::{
-    AdminLeaf, BootLeaf, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, OutcomeStatus, RecoveryLeaf,
-    RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf, TxResult, Verdict,
+    AdminLeaf, BootLeaf, ChunkRef, CloseReason, DecisionFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, LeafType, OutcomeLeaf,
+    OutcomeStatus, RecoveryLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf, TxResult,
+    Verdict,
 };
 pub use ledger::{Ledger, LedgerError, Position, SessionRecorder};
+pub use line::{Line, LineError};

@@ -1,1 +1,29 @@
-//! (to be written)
+//! Who is asking.
+//!
+//! A client proves who it is with a JWT from an issuer that the gateway trusts: an external identity provider, or the
+//! gateway's own local issuer. [`Authenticator::verify`] turns such a token into an [`Identity`]: a chain of principals with
+//! their groups and sponsors, and the moment at which it ends. [`Authenticator::recheck`] asks, at any later moment, whether
+//! that identity still stands: a revoked token, a disabled principal, a disabled sponsor or a withdrawn delegation ends it.
+//!
+//! A principal is the pair (name of the trust record, subject); nothing is ever joined on an e-mail address. The *local*
+//! issuer is the one whose name the [`Directory`] carries: its principals must be registered there, while the principals of
+//! external issuers exist by virtue of their token unless the directory disables them.
+//!
+//! Nothing here reads a clock, a file or a socket. Keys, directory snapshots and the time come in from outside, and no
+//! message ever carries any part of a token.
+
+mod authenticator;
+mod denied;
+mod directory;
+mod issuer;
+mod keys;
+mod local;
+mod refresh;
+mod token;
+
+pub use authenticator::{Authenticator, Identity};
+pub use denied::Denied;
+pub use directory::{Directory, Registered};
+pub use issuer::{Algorithm, InvalidTemplate, SubjectTemplate, TrustedIssuer, UnknownAlgorithm};
+pub use keys::{InvalidKeySet, KeySet};
+pub use local::{InvalidSigningKey, IssuedToken, LocalIssuer, NoSigningKey, SigningKey, TokenRequest};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// on an e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PrincipalKey {
-    /// The exact `iss` of the issuer, or the issuer's configured name for the local issuer.
+    /// The configured name of the issuer, local or external, which stands for one exact `iss` and is never reused.
     pub issuer: Arc<str>,
     /// The subject within that issuer.
     pub subject: Arc<str>,

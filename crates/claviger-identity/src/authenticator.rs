@@ -1,0 +1,250 @@
+//! From a token to an identity, and whether that identity still stands.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use claviger_model::{Chain, Principal, PrincipalKey, PrincipalKind, Secret, Timestamp};
+use ring::digest;
+
+use crate::denied::{Denied, Reason};
+use crate::keys::KeySet;
+use crate::refresh::RefreshLedger;
+use crate::token::{Claims, Unverified};
+use crate::{Directory, Registered, TrustedIssuer};
+
+/// The most links in a chain.
+const MAX_LINKS: usize = 4;
+
+/// Somebody who proved who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The actor, and those it acts for.
+    pub chain: Chain,
+    /// The token's id (`jti`), or `sha256-` and a part of its digest if it has none. Not a secret.
+    pub token: Arc<str>,
+    /// The name of the trust record of the token's issuer.
+    pub issuer: Arc<str>,
+    /// From when on the token is no longer accepted: `exp`, and the clock skew granted to its issuer.
+    pub expires: Timestamp,
+    /// What the token says it is for.
+    pub purpose: Option<Arc<str>>,
+}
+
+/// Knows whom to believe. One is shared by all sessions; every part of it can be replaced while they run.
+pub struct Authenticator {
+    trust: ArcSwap<Trust>,
+    directory: ArcSwap<Directory>,
+    epoch: AtomicU64,
+    refreshes: Mutex<RefreshLedger>,
+}
+
+#[derive(Clone, Default)]
+struct Trust {
+    issuers: Arc<[TrustedIssuer]>,
+    /// By the issuer's name.
+    keys: HashMap<Arc<str>, Arc<KeySet>>,
+}
+
+impl Authenticator {
+    /// With these issuers, of which no keys are known yet, and this directory.
+    pub fn new(issuers: Vec<TrustedIssuer>, directory: Directory) -> Self {
+        Self {
+            trust: ArcSwap::from_pointee(Trust { issuers: issuers.into(), keys: HashMap::new() }),
+            directory: ArcSwap::from_pointee(directory),
+            epoch: AtomicU64::new(1),
+            refreshes: Mutex::default(),
+        }
+    }
+
+    /// Who holds this token.
+    pub fn verify(&self, token: &Secret, now: Timestamp) -> Result<Identity, Denied> {
+        let trust = self.trust.load();
+        let unverified = Unverified::parse(token)?;
+        let trusted = trust.issuer(unverified.issuer()?)?;
+        let claims = trust.check_signature(unverified, trusted)?;
+        let expires = claims.check_times(trusted, now)?;
+        claims.check_audience(&trusted.audience)?;
+        let identity = Identity {
+            chain: self.chain(&claims, trusted, &trust)?,
+            token: claims.id()?.map_or_else(|| digest_id(token), Arc::from),
+            issuer: trusted.name.clone(),
+            expires,
+            purpose: claims.purpose()?.map(Into::into),
+        };
+        self.recheck(&identity, now)?;
+        Ok(identity)
+    }
+
+    /// Whether an identity still stands. Cheap enough for every operation; [`Authenticator::epoch`] tells when nothing but
+    /// the time can have changed.
+    pub fn recheck(&self, identity: &Identity, now: Timestamp) -> Result<(), Denied> {
+        let directory = self.directory.load();
+        let denied = |reason| Err(Denied::of_chain(reason, identity.chain.clone()));
+        if now >= identity.expires {
+            return denied(Reason::Expired);
+        }
+        if !self.trust.load().issuers.iter().any(|trusted| trusted.name == identity.issuer) {
+            return denied(Reason::UnknownIssuer);
+        }
+        if directory.is_revoked(&identity.issuer, &identity.token) {
+            return denied(Reason::Revoked);
+        }
+        for link in identity.chain.links() {
+            let registered = directory.principal(&link.key);
+            match registered {
+                None if directory.is_local(&link.key.issuer) => return denied(Reason::PrincipalUnknown),
+                Some(registered) if registered.disabled => return denied(Reason::PrincipalDisabled),
+                _ => {}
+            }
+            // The sponsor when the session began, and the one of today: the end of either ends the chain.
+            let today = registered.and_then(|registered| registered.sponsor.as_ref());
+            if [link.sponsor.as_ref(), today].into_iter().flatten().any(|sponsor| !stands(&directory, sponsor)) {
+                return denied(Reason::SponsorDisabled);
+            }
+        }
+        let unregistered = |pair: &[Principal]| match pair {
+            [actor, subject] => !directory.may_act(&actor.key, &subject.key),
+            _ => false,
+        };
+        if identity.chain.links().windows(2).any(unregistered) {
+            return denied(Reason::DelegationUnregistered);
+        }
+        Ok(())
+    }
+
+    /// A number that grows with every change of directory or trust.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Replaces the directory.
+    pub fn set_directory(&self, directory: Directory) {
+        self.directory.store(Arc::new(directory));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Replaces the trusted issuers. Keys stay with those that are trusted as before.
+    pub fn set_issuers(&self, issuers: Vec<TrustedIssuer>) {
+        let issuers: Arc<[TrustedIssuer]> = issuers.into();
+        self.trust.rcu(|old| {
+            let kept = |name: &Arc<str>| {
+                let iss = |list: &[TrustedIssuer]| list.iter().find(|one| one.name == *name).map(|one| one.issuer.clone());
+                iss(&old.issuers) == iss(&issuers)
+            };
+            let keys = old.keys.iter().filter(|(name, _)| kept(name)).map(|(name, keys)| (name.clone(), keys.clone()));
+            Trust { issuers: issuers.clone(), keys: keys.collect() }
+        });
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Replaces the keys of an issuer, given by the name of its trust record.
+    pub fn set_keys(&self, issuer: &str, keys: KeySet) {
+        let keys = Arc::new(keys);
+        self.trust.rcu(|old| {
+            let mut trust = Trust::clone(old);
+            trust.keys.insert(issuer.into(), keys.clone());
+            trust
+        });
+    }
+
+    /// The issuer, if a token was denied for want of a key and fetching the keys of that issuer now may help. The same key is
+    /// not asked for twice within five minutes, and no issuer more often than every ten seconds.
+    pub fn key_refresh_wanted(&self, denied: &Denied, now: Timestamp) -> Option<Arc<str>> {
+        let wanted = denied.wanted()?;
+        let mut refreshes = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+        refreshes.admit(wanted, now).then(|| wanted.issuer.clone())
+    }
+
+    /// The chain of an identity with the local groups, kinds and sponsors of this moment. Groups that came with a token stay.
+    pub fn current_chain(&self, identity: &Identity) -> Chain {
+        let directory = self.directory.load();
+        let current = |link: &Principal| match directory.principal(&link.key) {
+            Some(today) if directory.is_local(&link.key.issuer) => {
+                principal(link.key.clone(), today.kind, Some(today), Vec::new())
+            }
+            _ => link.clone(),
+        };
+        let links = identity.chain.links().iter().map(current).collect();
+        Chain::from_links(links).unwrap_or_else(|_| identity.chain.clone())
+    }
+
+    /// The chain that a token stands for, actor first. Each link acts for the next, so `act` is read from outside in, and
+    /// the token's own subject comes last.
+    fn chain(&self, claims: &Claims, trusted: &TrustedIssuer, trust: &Trust) -> Result<Chain, Denied> {
+        let directory = self.directory.load();
+        let actors = claims.actors(MAX_LINKS - 1)?;
+        if !actors.is_empty() && !trusted.act_believed {
+            return Err(Reason::DelegationUntrusted.into());
+        }
+        let mut links = Vec::with_capacity(actors.len() + 1);
+        for (iss, subject) in actors {
+            let issuer = iss.map_or(Ok(trusted), |iss| trust.issuer(iss))?;
+            // Of an actor a token says nothing but its name, so what it is and whom it answers to must be registered.
+            let key = PrincipalKey::new(issuer.name.clone(), subject);
+            let registered = directory.principal(&key).ok_or(Reason::PrincipalUnknown)?;
+            links.push(principal(key, registered.kind, Some(registered), Vec::new()));
+        }
+        links.push(subject(claims, trusted, &directory)?);
+        Chain::from_links(links).map_err(|_| Reason::Malformed.into())
+    }
+}
+
+impl Trust {
+    fn issuer(&self, iss: &str) -> Result<&TrustedIssuer, Reason> {
+        self.issuers.iter().find(|trusted| *trusted.issuer == *iss).ok_or(Reason::UnknownIssuer)
+    }
+
+    fn check_signature(&self, token: Unverified<'_>, trusted: &TrustedIssuer) -> Result<Claims, Denied> {
+        token.check_type()?;
+        let algorithm = token.algorithm()?;
+        if !trusted.algorithms.contains(&algorithm) {
+            return Err(Reason::Algorithm.into());
+        }
+        let kid: Option<Arc<str>> = token.kid()?.map(Into::into);
+        let lacking = |reason| Denied::for_want_of_key(reason, trusted.name.clone(), kid.clone());
+        let keys = self.keys.get(&trusted.name).ok_or_else(|| lacking(Reason::KeysUnavailable))?;
+        // Ids are unique among keys of one type only (RFC 7517 section 4.5), so one of the fitting type is preferred.
+        let mut candidates = keys.candidates(kid.as_deref()).peekable();
+        let first = candidates.peek().copied().ok_or_else(|| lacking(Reason::UnknownKey))?;
+        let key = candidates.find(|key| key.takes(algorithm)).unwrap_or(first);
+        Ok(token.verified_by(key, algorithm)?)
+    }
+}
+
+/// The principal that a token is about: registered if the issuer is local, else as the token describes it.
+fn subject(claims: &Claims, trusted: &TrustedIssuer, directory: &Directory) -> Result<Principal, Reason> {
+    let key = PrincipalKey::new(trusted.name.clone(), claims.subject(trusted)?);
+    let registered = directory.principal(&key);
+    if directory.is_local(&trusted.name) {
+        let registered = registered.ok_or(Reason::PrincipalUnknown)?;
+        return Ok(principal(key, registered.kind, Some(registered), Vec::new()));
+    }
+    let groups = trusted.groups_claim.as_deref().map_or(Ok(Vec::new()), |claim| claims.groups(claim))?;
+    let kind = registered.map_or(trusted.kind, |registered| registered.kind);
+    Ok(principal(key, kind, registered, groups.into_iter().map(Into::into).collect()))
+}
+
+/// A principal with the groups that its token lists and those registered for it.
+fn principal(key: PrincipalKey, kind: PrincipalKind, registered: Option<&Registered>, mut groups: Vec<Arc<str>>) -> Principal {
+    groups.extend(registered.into_iter().flat_map(|registered| registered.groups.iter().cloned()));
+    groups.sort();
+    groups.dedup();
+    Principal { key, kind, groups, sponsor: registered.and_then(|registered| registered.sponsor.clone()) }
+}
+
+/// Whether a sponsor can still answer for somebody.
+fn stands(directory: &Directory, sponsor: &PrincipalKey) -> bool {
+    match directory.principal(sponsor) {
+        Some(registered) => !registered.disabled,
+        None => !directory.is_local(&sponsor.issuer),
+    }
+}
+
+/// An id for a token that brings none, so that it can be named and revoked.
+fn digest_id(token: &Secret) -> Arc<str> {
+    let digest = digest::digest(&digest::SHA256, token.expose());
+    let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256-{hex}").into()
+}

@@ -1,0 +1,257 @@
+//! A JWT (RFC 7519) in compact form (RFC 7515), and its claims once the signature has been checked.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use claviger_model::{Secret, Timestamp};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::denied::Reason;
+use crate::keys::Key;
+use crate::{Algorithm, TrustedIssuer};
+
+/// The longest token that is read.
+const MAX_TOKEN: usize = 16 * 1024;
+/// The longest subject, group, purpose, token id or key id, in bytes.
+pub(crate) const MAX_TEXT: usize = 255;
+/// The most groups that a token may list.
+const MAX_GROUPS: usize = 512;
+
+/// A token whose signature has not been checked. All it can say is whose it claims to be.
+pub(crate) struct Unverified<'a> {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    message: &'a [u8],
+    signature: &'a str,
+}
+
+impl<'a> Unverified<'a> {
+    /// Splits and decodes a token.
+    pub(crate) fn parse(token: &'a Secret) -> Result<Self, Reason> {
+        let text = token.expose_str().filter(|text| text.len() <= MAX_TOKEN).ok_or(Reason::Malformed)?;
+        let (message, signature) = text.rsplit_once('.').ok_or(Reason::Malformed)?;
+        let (header, claims) = message.split_once('.').ok_or(Reason::Malformed)?;
+        let (header, claims) = (object(header)?, object(claims)?);
+        // RFC 7515 section 4.1.11: extensions named in `crit` must be understood, and none is.
+        if header.contains_key("crit") {
+            return Err(Reason::Malformed);
+        }
+        Ok(Self { header, claims, message: message.as_bytes(), signature })
+    }
+
+    /// The issuer that the token names.
+    pub(crate) fn issuer(&self) -> Result<&str, Reason> {
+        text(&self.claims, "iss")?.ok_or(Reason::ClaimMissing)
+    }
+
+    /// The algorithm that the token names; `none` and HMAC are none of ours.
+    pub(crate) fn algorithm(&self) -> Result<Algorithm, Reason> {
+        text(&self.header, "alg")?.ok_or(Reason::Malformed)?.parse().map_err(|_| Reason::Algorithm)
+    }
+
+    /// The id of the key that the token names.
+    pub(crate) fn kid(&self) -> Result<Option<&str>, Reason> {
+        text(&self.header, "kid")
+    }
+
+    /// Refuses what is signed by the same keys for another end, such as logout tokens, which carry `events` (OpenID Connect
+    /// Back-Channel Logout section 2.4). RFC 8725 section 3.11 and RFC 9068 section 4 are why.
+    pub(crate) fn check_type(&self) -> Result<(), Reason> {
+        let typ = text(&self.header, "typ")?.unwrap_or("JWT").to_ascii_lowercase();
+        let accepted = matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt");
+        if accepted && !self.claims.contains_key("events") { Ok(()) } else { Err(Reason::Type) }
+    }
+
+    /// The claims, if this key made the signature.
+    pub(crate) fn verified_by(self, key: &Key, algorithm: Algorithm) -> Result<Claims, Reason> {
+        if !key.takes(algorithm) {
+            return Err(Reason::Algorithm);
+        }
+        let valid = key.verifies(algorithm, self.message, self.signature);
+        if valid { Ok(Claims(self.claims)) } else { Err(Reason::Signature) }
+    }
+}
+
+/// What a token says, and its issuer stands for.
+pub(crate) struct Claims(Map<String, Value>);
+
+impl Claims {
+    /// Checks `exp`, `nbf`, `iat` and the lifetime; gives the moment from which the token is no longer accepted.
+    ///
+    /// A token without `iat` counts as issued now: it must end within the longest lifetime from here.
+    pub(crate) fn check_times(&self, trusted: &TrustedIssuer, now: Timestamp) -> Result<Timestamp, Reason> {
+        let (skew, lifetime) = (i64::from(trusted.clock_skew), i64::from(trusted.max_lifetime));
+        let expires = self.time("exp")?.ok_or(Reason::ClaimMissing)?;
+        let issued = self.time("iat")?;
+        let end = expires.plus_secs(skew);
+        if now >= end {
+            return Err(Reason::Expired);
+        }
+        let starts = [issued, self.time("nbf")?].into_iter().flatten().max();
+        if starts.is_some_and(|start| start > now.plus_secs(skew)) {
+            return Err(Reason::NotYetValid);
+        }
+        if expires > issued.unwrap_or(now.plus_secs(skew)).plus_secs(lifetime) {
+            return Err(Reason::Lifetime);
+        }
+        Ok(end)
+    }
+
+    /// Checks that `aud`, one text or a list of them, holds the required audience.
+    pub(crate) fn check_audience(&self, required: &str) -> Result<(), Reason> {
+        let meant = match self.0.get("aud") {
+            None => return Err(Reason::Audience),
+            Some(Value::String(one)) => one == required,
+            Some(Value::Array(list)) => list.iter().any(|one| one.as_str() == Some(required)),
+            Some(_) => return Err(Reason::Malformed),
+        };
+        if meant { Ok(()) } else { Err(Reason::Audience) }
+    }
+
+    /// The subject, by the issuer's template. `sub` is required in any case.
+    pub(crate) fn subject(&self, trusted: &TrustedIssuer) -> Result<String, Reason> {
+        text(&self.0, "sub")?.ok_or(Reason::ClaimMissing)?;
+        let subject = trusted.subject.fill(&self.0).ok_or(Reason::ClaimMissing)?;
+        if is_plain(&subject) { Ok(subject) } else { Err(Reason::Malformed) }
+    }
+
+    /// The groups, by the issuer's claim. Without the claim there are none, unless the issuer says that it left them out
+    /// (`_claim_names`, OpenID Connect Core section 5.6.2): a group that goes unseen may be one that is forbidden something.
+    pub(crate) fn groups(&self, claim: &str) -> Result<Vec<String>, Reason> {
+        if self.0.get("_claim_names").is_some_and(|names| names.get(claim).is_some()) {
+            return Err(Reason::Groups);
+        }
+        let list = match self.0.get(claim) {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::String(one)) => vec![Value::String(one.clone())],
+            Some(Value::Array(list)) => list.clone(),
+            Some(_) => return Err(Reason::Malformed),
+        };
+        if list.len() > MAX_GROUPS {
+            return Err(Reason::Groups);
+        }
+        let plain = |group| match group {
+            Value::String(group) if is_plain(&group) => Ok(group),
+            _ => Err(Reason::Malformed),
+        };
+        list.into_iter().map(plain).collect()
+    }
+
+    /// The actors of `act` (RFC 8693 section 4.1) as (`iss`, `sub`), the current one first, at most so many.
+    pub(crate) fn actors(&self, most: usize) -> Result<Vec<(Option<&str>, &str)>, Reason> {
+        let mut actors = Vec::new();
+        let mut level = self.0.get("act");
+        while let Some(act) = level {
+            let act = act.as_object().ok_or(Reason::Malformed)?;
+            if actors.len() == most {
+                return Err(Reason::DelegationDepth);
+            }
+            actors.push((text(act, "iss")?, text(act, "sub")?.ok_or(Reason::ClaimMissing)?));
+            level = act.get("act");
+        }
+        Ok(actors)
+    }
+
+    /// `jti`.
+    pub(crate) fn id(&self) -> Result<Option<&str>, Reason> {
+        text(&self.0, "jti")
+    }
+
+    /// `purpose`, our own claim.
+    pub(crate) fn purpose(&self) -> Result<Option<&str>, Reason> {
+        text(&self.0, "purpose")
+    }
+
+    /// A NumericDate (RFC 7519 section 2), which may have a fraction; it is cut off.
+    fn time(&self, claim: &str) -> Result<Option<Timestamp>, Reason> {
+        /// The year 9999, so that no sum overflows.
+        const LAST: f64 = 253_402_300_799.0;
+        let Some(value) = self.0.get(claim) else { return Ok(None) };
+        let seconds = value.as_f64().filter(|seconds| (0.0..=LAST).contains(seconds)).ok_or(Reason::Malformed)?;
+        // INVARIANT: within 0 and LAST, so it fits.
+        #[allow(clippy::cast_possible_truncation)]
+        Ok(Some(Timestamp::from_secs(seconds as i64)))
+    }
+}
+
+/// Whether a text can name something: not empty, not long, and without control characters.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
+}
+
+fn text<'a>(object: &'a Map<String, Value>, member: &str) -> Result<Option<&'a str>, Reason> {
+    match object.get(member) {
+        None => Ok(None),
+        Some(Value::String(text)) if is_plain(text) => Ok(Some(text)),
+        Some(_) => Err(Reason::Malformed),
+    }
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, Reason> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::Malformed)?;
+    match serde_json::from_slice(&json) {
+        Ok(Strict(Value::Object(object))) => Ok(object),
+        _ => Err(Reason::Malformed),
+    }
+}
+
+/// JSON in which no object names a member twice (RFC 7519 section 4 lets us refuse it): two readers could each see another.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON without repeated members")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = access.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Strict(value))) = access.next_entry::<String, Strict>()? {
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is repeated"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}

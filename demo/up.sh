@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Starts the demo: a real PostgreSQL with a synthetic bank, Claviger in front of it with TLS, and a story told with psql.
+#
+# Stays up until Ctrl-C; with DETACH=1 it returns after the story, and demo/down.sh stops it. Running it again starts afresh.
+# CLAVIGER_BIN names a program to use instead of building one. Everything lives in .demo; .demo/env says how to connect.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+readonly DEMO=$PWD/.demo
+readonly CONFIG=$DEMO/config
+
+main() {
+  build
+  demo/down.sh
+  rm -rf "$DEMO"
+  (umask 077; mkdir -p "$CONFIG/policies")
+  # PostgreSQL's account must get through to its own directory; everything else in here has its own mode.
+  chmod 711 "$DEMO"
+  trap 'status=$?; trap - EXIT; ((status == 0)) || { tail -n 20 "$DEMO/claviger.log" >&2 || true; demo/down.sh; }; exit $status' EXIT
+
+  say "starting PostgreSQL"
+  bank
+  say "starting Claviger"
+  configure
+  people
+  serve
+  write_env
+  demo/story.sh
+
+  echo "The demo is up. To use it:  . .demo/env"
+  [[ ${DETACH:-} == 1 ]] && { echo "To stop it:  make demo-down"; return; }
+  echo "Ctrl-C stops it."
+  trap 'echo; demo/down.sh; trap - EXIT; exit 0' INT TERM
+  while kill -0 "$(cat "$DEMO/claviger.pid")" 2>/dev/null; do sleep 1; done
+  die "Claviger has stopped; see .demo/claviger.log"
+}
+
+build() {
+  PSQL=$(scripts/postgres.sh psql)
+  if [[ -z ${CLAVIGER_BIN:-} ]]; then
+    . scripts/setup-build.sh
+    say "building Claviger (minutes, the first time)"
+    cargo build --release --quiet -p claviger
+    CLAVIGER_BIN=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/claviger
+  fi
+  CLAVIGER_BIN=$(realpath "$CLAVIGER_BIN")
+}
+
+# The bank, and the one role that Claviger logs in with. Its password never leaves .demo, and no client ever sees it.
+bank() {
+  UPSTREAM_PORT=$(scripts/postgres.sh free-port 25432)
+  scripts/postgres.sh start "$DEMO/postgres" "$UPSTREAM_PORT" -c fsync=off
+  "$PSQL" -qX "$(scripts/postgres.sh url "$DEMO/postgres")" -c 'create database bank'
+  UPSTREAM_PG_URL=$(scripts/postgres.sh url "$DEMO/postgres" bank)
+  "$PSQL" -qX "$UPSTREAM_PG_URL" -f demo/bank.sql
+  (umask 077; od -An -N18 -tx1 /dev/urandom | tr -d ' \n' >"$DEMO/bank-password")
+  # On standard input, so that the password is in no process list.
+  echo "alter role claviger_bank password '$(cat "$DEMO/bank-password")'" | "$PSQL" -qX "$UPSTREAM_PG_URL"
+}
+
+configure() {
+  PG_PORT=$(scripts/postgres.sh free-port 26432)
+  API_PORT=$(scripts/postgres.sh free-port 28443)
+  sed -e "s|@DATA@|$DEMO/data|" -e "s|@PASSWORD_FILE@|$DEMO/bank-password|" -e "s|@UPSTREAM_PORT@|$UPSTREAM_PORT|" \
+    -e "s|@PG_PORT@|$PG_PORT|" -e "s|@API_PORT@|$API_PORT|" demo/claviger.toml >"$CONFIG/claviger.toml"
+  cp demo/policies/*.cedar "$CONFIG/policies/"
+  claviger tls self-signed --out "$CONFIG" --host localhost --host 127.0.0.1 >/dev/null
+  claviger check --config "$CONFIG" >/dev/null
+}
+
+people() {
+  principal user alice --group engineers
+  principal user dana --group dbas
+  principal user audra --group auditors
+  principal user carl --group contractors
+  principal workload nightly-report --sponsor carl
+  principal workload assistant --group agents --sponsor alice
+  claviger principals delegate assistant alice --config "$CONFIG" >/dev/null
+  ALICE_TOKEN=$(token alice)
+  AGENT_TOKEN=$(token alice --act assistant)
+  DANA_TOKEN=$(token dana)
+  AUDRA_TOKEN=$(token audra)
+  NIGHTLY_TOKEN=$(token nightly-report)
+}
+
+principal() { claviger principals add "$@" --config "$CONFIG" >/dev/null; }
+token() { claviger token issue "$@" --ttl 12h --config "$CONFIG"; }
+claviger() { "$CLAVIGER_BIN" "$@"; }
+
+serve() {
+  # In a session of its own: Ctrl-C is for this script, which stops things in order.
+  setsid "$CLAVIGER_BIN" serve --config "$CONFIG" >"$DEMO/claviger.log" 2>&1 </dev/null &
+  echo $! >"$DEMO/claviger.pid"
+  local _
+  for _ in {1..100}; do
+    if listening "$PG_PORT" && listening "$API_PORT"; then return; fi
+    kill -0 "$(cat "$DEMO/claviger.pid")" 2>/dev/null || die "Claviger did not start"
+    sleep 0.1
+  done
+  die "Claviger does not listen"
+}
+
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+write_env() {
+  (umask 077; cat >"$DEMO/env") <<END
+export CLAVIGER_BIN='$CLAVIGER_BIN'
+export CLAVIGER_PG_HOST=localhost
+export CLAVIGER_PG_PORT=$PG_PORT
+export CLAVIGER_PG_DB=bank
+export CLAVIGER_CA='$CONFIG/ca.pem'
+export CLAVIGER_API_URL=https://localhost:$API_PORT
+export CLAVIGER_DATA='$DEMO/data'
+export ALICE_TOKEN='$ALICE_TOKEN'
+export AGENT_TOKEN='$AGENT_TOKEN'
+export DANA_TOKEN='$DANA_TOKEN'
+export AUDRA_TOKEN='$AUDRA_TOKEN'
+export NIGHTLY_TOKEN='$NIGHTLY_TOKEN'
+export UPSTREAM_PG_URL='$UPSTREAM_PG_URL'
+END
+}
+
+main

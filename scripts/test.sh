@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs every test: units, architecture, and the gateway between real clients and real servers. Arguments go to the runner.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=$(scripts/setup-tests.sh)
+eval "$tools"
+
+# nextest comes as a prebuilt program or not at all: building it takes longer than the tests.
+if type -P cargo-nextest >/dev/null; then
+  exec cargo nextest run --workspace "$@"
+fi
+exec cargo test --workspace "$@"

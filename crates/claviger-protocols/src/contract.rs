@@ -389,6 +389,17 @@ impl Default for Limits {
     }
 }
 
+/// How a listener speaks its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolOptions {
+    /// The limits of each session.
+    pub limits: Limits,
+    /// Whether the listener has a certificate, so that TLS can be offered.
+    pub tls: bool,
+    /// Whether a credential is taken outside TLS, as only a loopback listener may.
+    pub plaintext: bool,
+}
+
 /// What the rest of the gateway knows of a protocol: one line of [`PROTOCOLS`](crate::PROTOCOLS).
 #[derive(Clone, Copy, Debug)]
 pub struct ProtocolEntry {

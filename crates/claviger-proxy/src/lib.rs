@@ -1,1 +1,16 @@
-//! (to be written)
+//! Sockets and TLS: the driver of sessions.
+//!
+//! One task drives one session. In one loop it reads both sockets, lets the [`Pipeline`](claviger_session::Pipeline) take its
+//! turn, and writes both sockets; it never waits for one of them alone, so that a client that leaves, a cancel or an order to
+//! end is noticed while anything else is pending. Nothing here knows a protocol, an identity or a policy.
+
+mod cancel;
+mod credential;
+mod drive;
+mod leg;
+mod listen;
+pub mod tls;
+mod upstream;
+
+pub use listen::{Listener, ListenerSpec};
+pub use upstream::Upstreams;

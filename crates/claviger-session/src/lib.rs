@@ -1,1 +1,26 @@
-//! (to be written)
+//! The one pipeline that every operation of every protocol takes:
+//!
+//! ```text
+//! accept -> authenticate -> [ decide -> (hold) -> intent -> forward -> outcome -> release ]* -> close
+//! ```
+//!
+//! A [`Pipeline`] stands between a [`Protocol`](claviger_protocols::Protocol), which knows bytes, and a driver, which knows
+//! sockets. It knows who asks, asks policy, writes the record, and is the only maker of [`Admission`]s, without which no
+//! operation's bytes can leave. It owns no socket and never blocks: what must be waited for is polled.
+
+mod admission;
+mod connection;
+mod decide;
+mod gateway;
+mod pipeline;
+mod record;
+mod registry;
+mod routing;
+
+pub use admission::Admission;
+pub use connection::{Connection, CredentialRef, UpstreamTlsPolicy};
+pub use decide::{Decider, Decision, Pending, PermitConnected};
+pub use gateway::{Connections, Deadlines, Gateway, KeyRefresh, Random, Services};
+pub use pipeline::{Arrival, CancelTarget, Pipeline, Step};
+pub use registry::{Registry, SessionInfo};
+pub use routing::Route;

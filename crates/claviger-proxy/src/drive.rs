@@ -1,0 +1,219 @@
+//! The loop that drives one session.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use claviger_model::{Refusal, RefusalKind, Secret};
+use claviger_protocols::Side;
+use claviger_session::{Connection, Pipeline, Step};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use crate::leg::{Leg, Socket};
+use crate::{Upstreams, cancel, credential};
+
+/// Drives one session from its first byte to its last.
+pub(crate) struct Driver {
+    pipeline: Pipeline,
+    downstream: Option<Leg>,
+    upstream: Option<Leg>,
+    connection: Option<Arc<Connection>>,
+    connecting: Option<Connecting>,
+    timer: Option<Pin<Box<Sleep>>>,
+    tls: Option<Arc<ServerConfig>>,
+    upstreams: Arc<Upstreams>,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Option<Secret>), Refusal>> + Send>>;
+
+impl Driver {
+    pub(crate) fn new(pipeline: Pipeline, client: TcpStream, tls: Option<Arc<ServerConfig>>, upstreams: Arc<Upstreams>) -> Self {
+        let downstream = Some(Leg::new(Socket::Plain(client)));
+        Self { pipeline, downstream, upstream: None, connection: None, connecting: None, timer: None, tls, upstreams }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            match poll_fn(|cx| self.poll_step(cx)).await {
+                Step::StartTls(Side::Downstream) => self.accept_tls().await,
+                Step::StartTls(Side::Upstream) => self.start_upstream_tls().await,
+                Step::Connect(connection) => self.connect(connection),
+                Step::Cancel(target) => cancel::send(target, Arc::clone(&self.upstreams)),
+                Step::Close => return self.close().await,
+            }
+        }
+    }
+
+    /// Reads, takes turns and writes until the session needs something of the driver.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            let mut progress = self.poll_connecting(cx);
+            progress |= self.poll_read(cx, Side::Downstream);
+            progress |= self.poll_read(cx, Side::Upstream);
+            if let Poll::Ready(step) = self.pipeline.poll(cx, std::time::Instant::now()) {
+                return Poll::Ready(step);
+            }
+            progress |= self.poll_write(cx, Side::Downstream);
+            progress |= self.poll_write(cx, Side::Upstream);
+            progress |= self.poll_timer(cx);
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Hands over what was read before and can be taken now, then reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>, side: Side) -> bool {
+        let leg = match side {
+            Side::Downstream => self.downstream.as_mut(),
+            Side::Upstream => self.upstream.as_mut(),
+        };
+        let Some(leg) = leg else { return false };
+        let mut progress = false;
+        if !leg.input.is_empty() && self.pipeline.wants_input(side) {
+            let before = leg.input.len();
+            self.pipeline.handle_input(side, &mut leg.input, 0);
+            progress = leg.input.len() != before;
+        }
+        if leg.can_read() && self.pipeline.wants_input(side) {
+            match leg.poll_read(cx) {
+                Poll::Pending => return progress,
+                Poll::Ready(0) => self.pipeline.handle_eof(side),
+                Poll::Ready(count) => self.pipeline.handle_input(side, &mut leg.input, count),
+            }
+            return true;
+        }
+        progress
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, side: Side) -> bool {
+        let leg = match side {
+            Side::Downstream => self.downstream.as_mut(),
+            Side::Upstream => self.upstream.as_mut(),
+        };
+        let Some(leg) = leg else { return false };
+        while leg.has_room()
+            && let Some(bytes) = self.pipeline.poll_transmit(side)
+        {
+            leg.queue(bytes);
+        }
+        leg.poll_write(cx).unwrap_or_else(|_| {
+            self.pipeline.handle_eof(side);
+            true
+        })
+    }
+
+    fn poll_connecting(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(connecting) = &mut self.connecting else { return false };
+        let Poll::Ready(result) = connecting.as_mut().poll(cx) else { return false };
+        self.connecting = None;
+        let password = result.map(|(stream, password)| {
+            self.upstream = Some(Leg::new(Socket::Plain(stream)));
+            password
+        });
+        self.pipeline.connected(password, std::time::Instant::now());
+        true
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.pipeline.deadline().map(Instant::from_std) else {
+            self.timer = None;
+            return false;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.timer = None;
+        self.pipeline.handle_timeout(std::time::Instant::now());
+        true
+    }
+
+    fn connect(&mut self, connection: Arc<Connection>) {
+        self.connection = Some(Arc::clone(&connection));
+        let upstreams = Arc::clone(&self.upstreams);
+        self.connecting = Some(Box::pin(async move {
+            let password = credential::find(&connection).await?;
+            Ok((upstreams.open(&connection).await?, password))
+        }));
+    }
+
+    /// The client is silent until TLS has started, so nothing else needs watching meanwhile.
+    async fn accept_tls(&mut self) {
+        self.flush(Side::Downstream).await;
+        let (Some(config), Some(stream)) = (self.tls.clone(), self.downstream.take().and_then(Leg::into_plain)) else {
+            return self.pipeline.handle_eof(Side::Downstream);
+        };
+        match timeout_at(self.deadline(), TlsAcceptor::from(config).accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let version = version(stream.get_ref().1.protocol_version());
+                self.downstream = Some(Leg::new(Socket::Accepted(Box::new(stream))));
+                self.pipeline.tls_started(Side::Downstream, version);
+            }
+            Ok(Err(_)) | Err(_) => self.pipeline.handle_eof(Side::Downstream),
+        }
+    }
+
+    async fn start_upstream_tls(&mut self) {
+        self.flush(Side::Upstream).await;
+        let stream = self.upstream.take().and_then(Leg::into_plain);
+        let (Some(connection), Some(stream)) = (self.connection.clone(), stream) else {
+            return self.pipeline.handle_eof(Side::Upstream);
+        };
+        let deadline = self.deadline();
+        let refusal = match timeout_at(deadline, self.upstreams.start_tls(&connection, stream)).await {
+            Ok(Ok(stream)) => {
+                let version = version(stream.get_ref().1.protocol_version());
+                self.upstream = Some(Leg::new(Socket::Opened(Box::new(stream))));
+                return self.pipeline.tls_started(Side::Upstream, version);
+            }
+            Ok(Err(refusal)) => refusal,
+            Err(_) => Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream took too long"),
+        };
+        self.pipeline.connected(Err(refusal), std::time::Instant::now());
+    }
+
+    /// Writes what is left on both sides, for as long as the session lingers.
+    async fn close(mut self) {
+        let deadline = self.deadline();
+        let _ = timeout_at(deadline, async {
+            self.flush(Side::Upstream).await;
+            self.flush(Side::Downstream).await;
+            if let Some(leg) = &mut self.downstream {
+                poll_fn(|cx| leg.poll_shutdown(cx)).await;
+            }
+        })
+        .await;
+    }
+
+    async fn flush(&mut self, side: Side) {
+        poll_fn(|cx| {
+            self.poll_write(cx, side);
+            let leg = match side {
+                Side::Downstream => self.downstream.as_ref(),
+                Side::Upstream => self.upstream.as_ref(),
+            };
+            if leg.is_none_or(Leg::is_flushed) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn deadline(&self) -> Instant {
+        self.pipeline.deadline().map_or_else(Instant::now, Instant::from_std)
+    }
+}
+
+fn version(version: Option<rustls::ProtocolVersion>) -> Arc<str> {
+    match version {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),
+        _ => "TLS".into(),
+    }
+}

@@ -1,0 +1,210 @@
+//! One side's socket with its two bounded buffers.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{client, server};
+
+/// The least that is read at once, and what an idle session may keep.
+const SMALL_READ: usize = 8 * 1024;
+/// The most that is read at once.
+const LARGE_READ: usize = 128 * 1024;
+/// No more is taken from the pipeline while so much waits to be written.
+const WRITE_BUFFER: usize = 256 * 1024;
+/// Slices in one write.
+const SLICES: usize = 64;
+
+/// A socket, plain or inside TLS.
+pub(crate) enum Socket {
+    Plain(TcpStream),
+    Accepted(Box<server::TlsStream<TcpStream>>),
+    Opened(Box<client::TlsStream<TcpStream>>),
+}
+
+/// One side's socket with what was read from it and not taken, and what is to be written to it.
+pub(crate) struct Leg {
+    socket: Socket,
+    pub(crate) input: BytesMut,
+    read_size: usize,
+    output: VecDeque<Bytes>,
+    queued: usize,
+    /// Whether bytes may be waiting inside the socket's own buffer.
+    unflushed: bool,
+    read_closed: bool,
+    write_closed: bool,
+}
+
+impl Leg {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            input: BytesMut::new(),
+            read_size: SMALL_READ,
+            output: VecDeque::new(),
+            queued: 0,
+            unflushed: false,
+            read_closed: false,
+            write_closed: false,
+        }
+    }
+
+    /// The plain socket, to be wrapped in TLS. `None` if it is already, or if plain bytes are left over, which TLS would hide.
+    pub(crate) fn into_plain(self) -> Option<TcpStream> {
+        match self.socket {
+            Socket::Plain(stream) if self.input.is_empty() && self.output.is_empty() => Some(stream),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn can_read(&self) -> bool {
+        !self.read_closed
+    }
+
+    /// Reads once into the input buffer: how many bytes, none at the end. An error ends the reading like an end.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        self.input.reserve(self.read_size);
+        let Poll::Ready(result) = poll_read_into(&mut self.socket, cx, &mut self.input, self.read_size) else {
+            if self.input.is_empty() {
+                // An idle session keeps no buffer.
+                self.input = BytesMut::new();
+                self.read_size = SMALL_READ;
+            }
+            return Poll::Pending;
+        };
+        let count = result.unwrap_or(0);
+        self.read_closed = count == 0;
+        if count == self.read_size {
+            self.read_size = (self.read_size * 2).min(LARGE_READ);
+        } else if count < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(SMALL_READ);
+        }
+        Poll::Ready(count)
+    }
+
+    /// Whether more may be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued < WRITE_BUFFER
+    }
+
+    pub(crate) fn queue(&mut self, bytes: Bytes) {
+        if !self.write_closed && !bytes.is_empty() {
+            self.queued += bytes.len();
+            self.output.push_back(bytes);
+        }
+    }
+
+    /// Whether everything has been handed to the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.write_closed || (self.output.is_empty() && !self.unflushed)
+    }
+
+    /// Writes as much as the socket takes: whether that was anything, or an error, after which nothing more is written.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut wrote = false;
+        while !self.output.is_empty() {
+            match self.poll_write_some(cx) {
+                Poll::Pending => return Ok(wrote),
+                Poll::Ready(Ok(())) => wrote = true,
+                Poll::Ready(Err(error)) => {
+                    self.write_closed = true;
+                    self.output.clear();
+                    self.queued = 0;
+                    return Err(error);
+                }
+            }
+        }
+        if self.unflushed && Pin::new(&mut self.socket).poll_flush(cx).is_ready() {
+            self.unflushed = false;
+        }
+        Ok(wrote)
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.socket).poll_shutdown(cx).map(|_| ())
+    }
+
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(&self.output) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.unflushed = !matches!(self.socket, Socket::Plain(_));
+        self.advance(written);
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.queued = self.queued.saturating_sub(written);
+        while let Some(front) = self.output.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.output.pop_front();
+        }
+    }
+}
+
+/// Reads at most `most` bytes into the spare room of a buffer, without filling that room with zeros first.
+fn poll_read_into(socket: &mut Socket, cx: &mut Context<'_>, buffer: &mut BytesMut, most: usize) -> Poll<io::Result<usize>> {
+    let mut room = buffer.limit(most);
+    let read = std::pin::pin!(socket.read_buf(&mut room));
+    read.poll(cx)
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Accepted(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Opened(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Accepted(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Opened(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Accepted(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Opened(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Accepted(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Opened(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Accepted(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Opened(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Accepting clients.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_protocols::{Limits, ProtocolOptions};
+use claviger_session::{Arrival, Gateway, Pipeline, Route};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::Upstreams;
+use crate::drive::Driver;
+
+/// How long to wait after the system refused to accept, as when it has no file descriptors left.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// One listener.
+#[derive(Clone)]
+pub struct ListenerSpec {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The protocol spoken.
+    pub kind: &'static str,
+    /// Where it leads.
+    pub route: Route,
+    /// The certificate; without one, no TLS is offered.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Whether a credential is taken outside TLS, as only a loopback listener may.
+    pub plaintext: bool,
+}
+
+/// A bound listener.
+pub struct Listener {
+    spec: ListenerSpec,
+    socket: TcpListener,
+    gateway: Arc<Gateway>,
+    upstreams: Arc<Upstreams>,
+    limits: Limits,
+    /// One permit for each client of the gateway, on whichever listener.
+    places: Arc<Semaphore>,
+}
+
+impl Listener {
+    /// Binds the address.
+    pub async fn bind(
+        spec: ListenerSpec,
+        gateway: Arc<Gateway>,
+        upstreams: Arc<Upstreams>,
+        limits: Limits,
+        places: Arc<Semaphore>,
+    ) -> std::io::Result<Self> {
+        let socket = TcpListener::bind(spec.address).await?;
+        Ok(Self { spec, socket, gateway, upstreams, limits, places })
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts clients until it is dropped. Nothing but accepting happens here: one silent client delays no other.
+    pub async fn run(self) {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, client)) => self.welcome(stream, client),
+                Err(error) => {
+                    tracing::warn!(%error, "a client could not be accepted");
+                    tokio::time::sleep(BREATHER).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(&self, stream: TcpStream, client: SocketAddr) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            tracing::warn!(%client, "a client was turned away: the gateway is full");
+            return;
+        };
+        let options = ProtocolOptions { limits: self.limits, tls: self.spec.tls.is_some(), plaintext: self.spec.plaintext };
+        let Some(protocol) = claviger_protocols::open(self.spec.kind, options) else { return };
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let arrival = Arrival { id: self.gateway.new_session(), route: self.spec.route.clone(), client };
+        let pipeline = Pipeline::new(Arc::clone(&self.gateway), protocol, arrival, std::time::Instant::now());
+        let driver = Driver::new(pipeline, stream, self.spec.tls.clone(), Arc::clone(&self.upstreams));
+        tokio::spawn(async move {
+            driver.run().await;
+            drop(place);
+        });
+    }
+}

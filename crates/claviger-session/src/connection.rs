@@ -1,0 +1,96 @@
+//! A registered upstream, validated.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, UnknownWord};
+
+/// A registered upstream. Immutable: a changed configuration makes a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// What policy, record and clients call it.
+    pub name: ConnectionName,
+    /// The protocol's kind, one of [`claviger_protocols::PROTOCOLS`].
+    pub kind: &'static str,
+    /// The upstream's host name or address.
+    pub host: String,
+    /// The upstream's port.
+    pub port: u16,
+    /// The upstream's database.
+    pub database: String,
+    /// The upstream's user.
+    pub user: String,
+    /// Where the upstream's password is found.
+    pub password: Option<CredentialRef>,
+    /// How the upstream's leg is protected.
+    pub tls: UpstreamTlsPolicy,
+    /// The certificates (PEM) to trust for it; the system's if absent.
+    pub tls_ca: Option<PathBuf>,
+    /// How strictly it is guarded.
+    pub mode: Mode,
+    /// Classifications, such as `environment.production`.
+    pub labels: Vec<Arc<str>>,
+    /// When its record must be on stable storage.
+    pub durability: Durability,
+    /// How much of each response is recorded.
+    pub recording: ResponseRecording,
+}
+
+/// Where a secret is found; the reference itself is no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialRef {
+    /// `env:NAME`, an environment variable of the gateway.
+    Env(String),
+    /// `file:PATH`, a file whose one trailing newline does not count.
+    File(PathBuf),
+}
+
+impl FromStr for CredentialRef {
+    type Err = UnknownWord;
+
+    /// The text is not echoed on failure: somebody may have put the secret itself there.
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        match text.split_once(':') {
+            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err(UnknownWord { found: "…".to_owned(), expected: "`env:NAME`, `file:PATH`" }),
+        }
+    }
+}
+
+/// How the upstream's leg is protected; the words and meanings of libpq's `sslmode` (PostgreSQL manual, 34.19).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamTlsPolicy {
+    /// No TLS.
+    Disable,
+    /// TLS if the upstream offers it, any certificate.
+    Prefer,
+    /// TLS, any certificate.
+    Require,
+    /// TLS, with a certificate that a trusted authority signed.
+    VerifyCa,
+    /// TLS, with such a certificate for the upstream's own name.
+    #[default]
+    VerifyFull,
+}
+
+impl FromStr for UpstreamTlsPolicy {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Ok(match text {
+            "disable" => Self::Disable,
+            "prefer" => Self::Prefer,
+            "require" => Self::Require,
+            "verify-ca" => Self::VerifyCa,
+            "verify-full" => Self::VerifyFull,
+            _ => {
+                return Err(UnknownWord {
+                    found: text.chars().take(80).collect(),
+                    expected: "`disable`, `prefer`, `require`, `verify-ca`, `verify-full`",
+                });
+            }
+        })
+    }
+}

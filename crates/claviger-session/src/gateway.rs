@@ -1,0 +1,133 @@
+//! What all sessions share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use claviger_audit::Ledger;
+use claviger_identity::Authenticator;
+use claviger_model::{ConnectionName, SessionId, Timestamp};
+use claviger_policy::PolicySet;
+use claviger_protocols::postgres::ScramKeys;
+
+use crate::{Connection, Decider, Registry};
+
+/// The registered connections, by name; replaced whole when the configuration changes.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(BTreeMap<ConnectionName, Arc<Connection>>);
+
+impl Connections {
+    /// The connection of this name.
+    pub fn get(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
+        self.0.get(name).cloned()
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.0.values()
+    }
+}
+
+impl FromIterator<Arc<Connection>> for Connections {
+    fn from_iter<I: IntoIterator<Item = Arc<Connection>>>(connections: I) -> Self {
+        Self(connections.into_iter().map(|connection| (connection.name.clone(), connection)).collect())
+    }
+}
+
+/// Fills a buffer with bytes that nobody can predict.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// Fetches an issuer's keys again, when a token names a key that is not known.
+pub trait KeyRefresh: Send + Sync + 'static {
+    /// Resolves when the keys have been fetched and handed to the authenticator, or cannot be.
+    fn refresh(&self, issuer: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// How long the gateway waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From accepting a client to serving it.
+    pub login: Duration,
+    /// What an open transaction gets when its token expires.
+    pub expiry_grace: Duration,
+    /// What a client gets to read its last words.
+    pub linger: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { login: Duration::from_secs(10), expiry_grace: Duration::from_secs(60), linger: Duration::from_secs(5) }
+    }
+}
+
+/// The parts that a gateway is composed of.
+pub struct Services {
+    /// Says who a token proves.
+    pub authenticator: Arc<Authenticator>,
+    /// Fetches keys.
+    pub keys: Arc<dyn KeyRefresh>,
+    /// Decides operations.
+    pub decider: Arc<dyn Decider>,
+    /// Keeps the record.
+    pub ledger: Arc<dyn Ledger>,
+    /// The time of day.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Randomness.
+    pub random: Random,
+    /// How long to wait.
+    pub deadlines: Deadlines,
+}
+
+/// What all sessions share: the services, and the state that a reload replaces.
+pub struct Gateway {
+    pub(crate) services: Services,
+    /// The policy in force.
+    pub policy: ArcSwap<PolicySet>,
+    /// The connections in force.
+    pub connections: ArcSwap<Connections>,
+    /// The live sessions.
+    pub registry: Registry,
+    pub(crate) scram_keys: Arc<ScramKeys>,
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    pub fn new(services: Services, policy: PolicySet, connections: Connections) -> Self {
+        Self {
+            services,
+            policy: ArcSwap::from_pointee(policy),
+            connections: ArcSwap::from_pointee(connections),
+            registry: Registry::default(),
+            scram_keys: Arc::default(),
+        }
+    }
+
+    /// A fresh id for the session that a new client may become.
+    pub fn new_session(&self) -> SessionId {
+        SessionId::new(self.now(), self.random())
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.services.clock)()
+    }
+
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.services.random)(&mut bytes);
+        bytes
+    }
+
+    /// Ends every session whose chain is no longer what it was: a revoked token, a disabled principal or sponsor.
+    /// Returns how many it ended.
+    pub fn end_revoked(&self) -> usize {
+        let now = self.now();
+        self.registry.end_where(|identity| match self.services.authenticator.recheck(identity, now) {
+            // Expiry is the session's own affair: an open transaction gets its grace.
+            Err(denied) if now < identity.expires => Some(denied),
+            _ => None,
+        })
+    }
+}

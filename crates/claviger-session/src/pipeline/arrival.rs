@@ -1,0 +1,212 @@
+//! From the first byte to the open session: who is it, may it connect, does the upstream let us in.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use claviger_audit::{DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
+use claviger_identity::{Denied, Identity};
+use claviger_model::{Chain, Refusal, RefusalKind, Secret};
+use claviger_protocols::{BackendKey, Cancel, Login, Reply, UpstreamLogin, UpstreamTls};
+
+use super::serving::Serving;
+use super::{Pipeline, Stage, Step};
+use crate::decide;
+use crate::record::SessionRecord;
+use crate::registry::Live;
+use crate::{Connection, UpstreamTlsPolicy};
+
+/// A client whose token names an unknown key, while its issuer's keys are fetched.
+pub(super) struct Refreshing {
+    login: Login,
+    fetch: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// A client that may connect, on its way in.
+pub(super) struct Entrant {
+    identity: Identity,
+    connection: Arc<Connection>,
+    application: Option<Arc<str>>,
+    decision: DecisionFacts,
+    cancel_secret: [u8; 4],
+}
+
+impl Pipeline {
+    /// Learns who the client is. A token with an unknown key gets one more chance after its issuer's keys were fetched.
+    pub(super) fn authenticate(&mut self, login: Login, now: Instant) {
+        let authenticator = &self.gateway.services.authenticator;
+        let time = self.gateway.now();
+        match authenticator.verify(&login.credential, time) {
+            Ok(identity) => self.admit_client(&login, identity, now),
+            Err(denied) => match authenticator.key_refresh_wanted(&denied, time) {
+                Some(issuer) => {
+                    let fetch = self.gateway.services.keys.refresh(issuer);
+                    self.stage = Stage::Refreshing(Refreshing { login, fetch });
+                }
+                None => self.refuse_identity(&denied, now),
+            },
+        }
+    }
+
+    pub(super) fn poll_refresh(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Stage::Refreshing(refreshing) = &mut self.stage else { return false };
+        if refreshing.fetch.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let Stage::Refreshing(Refreshing { login, .. }) = std::mem::replace(&mut self.stage, Stage::Arriving) else {
+            return false;
+        };
+        match self.gateway.services.authenticator.verify(&login.credential, self.gateway.now()) {
+            Ok(identity) => self.admit_client(&login, identity, now),
+            Err(denied) => self.refuse_identity(&denied, now),
+        }
+        true
+    }
+
+    /// Decides whether this chain may connect to what it means.
+    fn admit_client(&mut self, login: &Login, identity: Identity, now: Instant) {
+        let application = login.application.as_deref().map(Arc::from);
+        let connection = match self.arrival.route.select(login, &self.gateway.connections.load()) {
+            Ok(connection) => connection,
+            Err(refusal) => {
+                self.record_refusal(Some(&identity.chain), None, "connection.unknown", None);
+                return self.end(refusal, "connection.unknown", now);
+            }
+        };
+        let policy = self.gateway.policy.load();
+        let tls = self.tls.downstream.is_some();
+        let (decision, verdict) =
+            decide::connect(&policy, &identity, &connection, &self.arrival, tls, login.application.as_deref());
+        drop(policy);
+        if let Err(refusal) = verdict {
+            self.record_refusal(Some(&identity.chain), Some(&connection), "policy.deny", Some(decision));
+            return self.end(refusal, "policy.deny", now);
+        }
+        let cancel_secret = self.gateway.random();
+        self.steps.push_back(Step::Connect(Arc::clone(&connection)));
+        self.stage = Stage::Entering(Box::new(Entrant { identity, connection, application, decision, cancel_secret }));
+    }
+
+    pub(super) fn log_in_upstream(&mut self, password: Option<Secret>) {
+        let Stage::Entering(entrant) = &self.stage else { return };
+        let connection = &entrant.connection;
+        self.protocol.resume(Reply::Authenticated(Box::new(UpstreamLogin {
+            tls: match connection.tls {
+                UpstreamTlsPolicy::Disable => UpstreamTls::Disable,
+                UpstreamTlsPolicy::Prefer => UpstreamTls::Prefer,
+                UpstreamTlsPolicy::Require | UpstreamTlsPolicy::VerifyCa | UpstreamTlsPolicy::VerifyFull => UpstreamTls::Require,
+            },
+            user: connection.user.clone(),
+            database: connection.database.clone(),
+            password,
+            application: upstream_name(&entrant.identity, &self.arrival.id.to_string()),
+            nonce: self.gateway.random(),
+            cancel_secret: entrant.cancel_secret,
+            scram_keys: Arc::clone(&self.gateway.scram_keys),
+        })));
+    }
+
+    /// The upstream is ready: records the session and lets the client in.
+    pub(super) fn open(&mut self, key: BackendKey, now: Instant) {
+        let Stage::Entering(entrant) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return };
+        let Entrant { identity, connection, application, decision, cancel_secret } = *entrant;
+        let cancel = Cancel { process: key.process, secret: cancel_secret.to_vec().into() };
+        let opened = self.gateway.now();
+        let id = self.arrival.id;
+        let live = Arc::new(Live::new(id, identity, Arc::clone(&connection), self.arrival.client, application, opened));
+        let ledger = &self.gateway.services.ledger;
+        let recorder = ledger.record(id);
+        let leaf = self.open_leaf(&live, decision.clone(), &key, recorder.key_id());
+        if let Err(error) = ledger.append(Vec::new(), vec![Leaf { time: opened, kind: LeafKind::SessionOpen(leaf) }]) {
+            return self.end_unrecorded(&error, now);
+        }
+        if let Err(refusal) = self.gateway.registry.insert(Arc::clone(&live), cancel.clone(), key.clone()) {
+            return self.end(refusal, "cancel_key.taken", now);
+        }
+        let record = SessionRecord::new(
+            Arc::clone(ledger),
+            recorder,
+            id,
+            live.identity.chain.to_string().into(),
+            connection.name.as_str().into(),
+            live.identity.purpose.clone(),
+            connection.recording,
+        );
+        let expires_in = live.identity.expires.as_micros().saturating_sub(opened.as_micros());
+        self.deadline = now.checked_add(Duration::from_micros(u64::try_from(expires_in).unwrap_or(0)));
+        let epoch = self.gateway.services.authenticator.epoch();
+        self.stage = Stage::Serving(Box::new(Serving::new(live, decision, record, cancel, key, epoch, now)));
+        self.protocol.resume(Reply::Serve);
+    }
+
+    fn open_leaf(&self, live: &Live, decision: DecisionFacts, key: &BackendKey, recording_key: &str) -> SessionOpenLeaf {
+        let chain = &live.identity.chain;
+        SessionOpenLeaf {
+            session: live.id,
+            chain: chain.links().iter().map(|link| link.key.to_string().into()).collect(),
+            sponsor: chain.sponsor().map(|key| key.to_string().into()),
+            token: Some(Arc::clone(&live.identity.token)),
+            connection: live.connection.name.as_str().into(),
+            protocol: live.connection.kind.into(),
+            mode: live.connection.mode,
+            client: live.client.to_string().into(),
+            application: live.application.clone(),
+            tls: self.tls.downstream.clone(),
+            upstream_tls: self.tls.upstream.clone(),
+            upstream_process: Some(i64::from(key.process)),
+            recording_key: Some(recording_key.into()),
+            decision,
+        }
+    }
+
+    fn refuse_identity(&mut self, denied: &Denied, now: Instant) {
+        self.record_refusal(denied.chain(), None, denied.code(), None);
+        self.end(Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code(), now);
+    }
+
+    /// Ends a session that has not begun.
+    pub(super) fn refuse_entry(&mut self, refusal: Refusal, code: &'static str, now: Instant) {
+        match &self.stage {
+            Stage::Entering(entrant) => {
+                let (identity, connection) = (entrant.identity.clone(), Arc::clone(&entrant.connection));
+                self.record_refusal(Some(&identity.chain), Some(&connection), code, Some(entrant.decision.clone()));
+            }
+            _ => self.record_refusal(None, None, code, None),
+        }
+        self.end(refusal, code, now);
+    }
+
+    /// A refusal is refused whether or not it can be recorded.
+    fn record_refusal(
+        &self,
+        chain: Option<&Chain>,
+        connection: Option<&Connection>,
+        code: &'static str,
+        decision: Option<DecisionFacts>,
+    ) {
+        let chain = chain.map(Chain::links).unwrap_or_default();
+        let leaf = SessionRefusedLeaf {
+            session: self.arrival.id,
+            chain: chain.iter().map(|link| link.key.to_string().into()).collect(),
+            connection: connection.map(|connection| connection.name.as_str().into()),
+            client: self.arrival.client.to_string().into(),
+            reason: code.into(),
+            decision,
+        };
+        let leaf = Leaf { time: self.gateway.now(), kind: LeafKind::SessionRefused(leaf) };
+        if let Err(error) = self.gateway.services.ledger.append(Vec::new(), vec![leaf]) {
+            tracing::error!(session = %self.arrival.id, %error, "a refusal could not be recorded");
+        }
+    }
+}
+
+/// What the upstream's administrator sees: `claviger:<principal>:<session>`, within PostgreSQL's 63 bytes for a name.
+fn upstream_name(identity: &Identity, session: &str) -> String {
+    const LONGEST: usize = 63;
+    let room = LONGEST.saturating_sub("claviger::".len() + session.len());
+    let plain = |c: char| if c.is_ascii_graphic() && c != ':' { c } else { '?' };
+    let principal: String = identity.chain.actor().key.subject.chars().take(room).map(plain).collect();
+    format!("claviger:{principal}:{session}")
+}

@@ -1,0 +1,304 @@
+//! One session's pipeline: see the crate's essay for the path of an operation.
+//!
+//! [`Pipeline::poll`] is the turn: it hears what the protocol has to say, decides, appends one batch to the record, and only
+//! then lets the protocol act on it. Because everything that a turn admits or ends is appended before any byte that the turn
+//! produced is handed to the driver, the record is always ahead of both parties.
+
+mod arrival;
+mod serving;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use claviger_model::{Refusal, RefusalKind, Secret, SessionId};
+use claviger_protocols::{BackendKey, Closed, Event, Protocol, Reply, Side};
+
+use self::arrival::{Entrant, Refreshing};
+use self::serving::Serving;
+use crate::{Admission, Connection, Gateway, Route};
+
+/// One session, from the first byte to the last.
+pub struct Pipeline {
+    gateway: Arc<Gateway>,
+    protocol: Box<dyn Protocol<Admission>>,
+    arrival: Arrival,
+    stage: Stage,
+    deadline: Option<Instant>,
+    steps: VecDeque<Step>,
+    /// The stable code of why the gateway is ending the session.
+    ending: Option<&'static str>,
+    tls: Legs,
+    traffic: Traffic,
+}
+
+/// What is known of a client when it arrives.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The session that it may become.
+    pub id: SessionId,
+    /// Where the listener leads.
+    pub route: Route,
+    /// Where the client is.
+    pub client: SocketAddr,
+}
+
+/// What the driver must do for the session.
+#[derive(Debug)]
+pub enum Step {
+    /// Write what there is to transmit to this side, then start TLS on it, then call [`Pipeline::tls_started`].
+    StartTls(Side),
+    /// Open a socket to the connection's upstream and find its credential, then call [`Pipeline::connected`].
+    Connect(Arc<Connection>),
+    /// Ask an upstream to cancel what one of its sessions runs, on a socket apart. Nobody waits for the answer.
+    Cancel(CancelTarget),
+    /// Write what there is to transmit, as far as it can be done before the deadline, and close both sockets.
+    Close,
+}
+
+/// The upstream session in which something is to be cancelled.
+#[derive(Clone, Debug)]
+pub struct CancelTarget {
+    /// Where.
+    pub connection: Arc<Connection>,
+    /// Which.
+    pub key: BackendKey,
+}
+
+/// How far the session has come.
+enum Stage {
+    /// The client has not said who it is.
+    Arriving,
+    /// The client's token names a key that is being fetched.
+    Refreshing(Refreshing),
+    /// The client may connect; the upstream is not ready.
+    Entering(Box<Entrant>),
+    /// Operations come and go.
+    Serving(Box<Serving>),
+    /// All is said; last bytes may be under way.
+    Closed,
+}
+
+/// The TLS version on each leg; `None` is plain text.
+#[derive(Default)]
+struct Legs {
+    downstream: Option<Arc<str>>,
+    upstream: Option<Arc<str>>,
+}
+
+/// Bytes from and to the client.
+#[derive(Default)]
+struct Traffic {
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Pipeline {
+    /// The pipeline of a client that has just been accepted.
+    pub fn new(gateway: Arc<Gateway>, protocol: Box<dyn Protocol<Admission>>, arrival: Arrival, now: Instant) -> Self {
+        let deadline = now.checked_add(gateway.services.deadlines.login);
+        Self {
+            gateway,
+            protocol,
+            arrival,
+            stage: Stage::Arriving,
+            deadline,
+            steps: VecDeque::new(),
+            ending: None,
+            tls: Legs::default(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Whether the driver should read from this side.
+    pub fn wants_input(&self, from: Side) -> bool {
+        !matches!(self.stage, Stage::Closed) && self.protocol.wants_input(from)
+    }
+
+    /// Takes what it can of what was read; the rest stays in the buffer for the next call. `read` is how many bytes are new.
+    pub fn handle_input(&mut self, from: Side, input: &mut BytesMut, read: usize) {
+        if from == Side::Downstream {
+            self.traffic.bytes_in += read as u64;
+        }
+        self.protocol.handle_input(from, input);
+    }
+
+    /// This side sends no more.
+    pub fn handle_eof(&mut self, from: Side) {
+        self.protocol.handle_eof(from);
+    }
+
+    /// TLS of this version has started on this side.
+    pub fn tls_started(&mut self, side: Side, version: Arc<str>) {
+        match side {
+            Side::Downstream => self.tls.downstream = Some(version),
+            Side::Upstream => self.tls.upstream = Some(version),
+        }
+        self.protocol.resume(Reply::TlsStarted(side));
+    }
+
+    /// The upstream's socket is open and its credential found, or not.
+    pub fn connected(&mut self, result: Result<Option<Secret>, Refusal>, now: Instant) {
+        match result {
+            Ok(password) => self.log_in_upstream(password),
+            Err(refusal) => self.refuse_entry(refusal, "upstream.unavailable", now),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The deadline has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.ending.is_some() {
+            // The linger is over.
+            self.deadline = None;
+            self.close(&Closed::ByClient, now);
+            return;
+        }
+        match &mut self.stage {
+            Stage::Serving(serving) => match serving.expire(now, self.gateway.services.deadlines.expiry_grace) {
+                Some(grace_ends) => self.deadline = Some(grace_ends),
+                None => self.end(Refusal::new(RefusalKind::Unauthenticated, "the token has expired"), "token.expired", now),
+            },
+            Stage::Closed => self.deadline = None,
+            Stage::Arriving | Stage::Refreshing(_) | Stage::Entering(_) => {
+                let refusal = Refusal::new(RefusalKind::TimedOut, "the login took too long");
+                self.refuse_entry(refusal, "login.timeout", now);
+            }
+        }
+    }
+
+    /// Takes a turn. The next thing that the driver must do, or pending: then whatever there is to transmit may leave.
+    pub fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Step> {
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return Poll::Ready(step);
+            }
+            let mut progress = self.poll_refresh(cx, now);
+            progress |= self.poll_orders(cx, now);
+            progress |= self.hear(now);
+            progress |= self.poll_serving(cx, now);
+            if !progress && self.steps.is_empty() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The next bytes to write to a side, once [`poll`](Self::poll) is pending or asks for TLS or the end.
+    pub fn poll_transmit(&mut self, to: Side) -> Option<Bytes> {
+        if to == Side::Downstream
+            && let Stage::Serving(serving) = &self.stage
+            && serving.holds_transmits()
+        {
+            return None;
+        }
+        let transmit = self.protocol.poll_transmit(to)?;
+        if to == Side::Downstream {
+            self.traffic.bytes_out += transmit.bytes.len() as u64;
+        }
+        Some(transmit.bytes)
+    }
+
+    /// Hears all that the protocol has to say.
+    fn hear(&mut self, now: Instant) -> bool {
+        let mut heard = false;
+        while let Some(response) = self.protocol.poll_response() {
+            if let Stage::Serving(serving) = &mut self.stage
+                && let Err(error) = serving.response(&response)
+            {
+                self.end_unrecorded(&error, now);
+            }
+        }
+        while let Some(event) = self.protocol.poll_event() {
+            heard = true;
+            self.handle_event(event, now);
+        }
+        heard
+    }
+
+    fn handle_event(&mut self, event: Event<Admission>, now: Instant) {
+        match event {
+            Event::StartTls(side) => self.steps.push_back(Step::StartTls(side)),
+            Event::Login(login) => self.authenticate(login, now),
+            Event::Cancel(cancel) => {
+                let target = self.gateway.registry.cancel(&cancel);
+                self.steps.extend(target.map(|(connection, key)| Step::Cancel(CancelTarget { connection, key })));
+            }
+            Event::Ready(key) => self.open(key, now),
+            Event::Closed(closed) => self.close(&closed, now),
+            Event::Probe(..) => {}
+            event => {
+                if let Stage::Serving(serving) = &mut self.stage
+                    && let Err((refusal, code)) = serving.handle_event(&self.gateway, event, now)
+                {
+                    self.end(refusal, code, now);
+                }
+            }
+        }
+    }
+
+    fn poll_serving(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Stage::Serving(serving) = &mut self.stage else { return false };
+        match serving.poll(cx, &self.gateway, self.protocol.as_mut(), now) {
+            Ok(progress) => progress,
+            Err(error) => {
+                self.end_unrecorded(&error, now);
+                true
+            }
+        }
+    }
+
+    /// Obeys an order from outside to end.
+    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Stage::Serving(serving) = &self.stage else { return false };
+        let Some((refusal, code)) = serving.live.poll_end(cx.waker()) else { return false };
+        self.end(refusal, code, now);
+        true
+    }
+
+    fn end_unrecorded(&mut self, error: &claviger_audit::LedgerError, now: Instant) {
+        self.end(Refusal::new(RefusalKind::AuditUnavailable, error.to_string()), "audit.unavailable", now);
+    }
+
+    /// Ends the session with an error for the client. What still runs upstream is cancelled: closing the socket alone would
+    /// let it run to its end.
+    fn end(&mut self, refusal: Refusal, code: &'static str, now: Instant) {
+        if self.ending.is_some() || matches!(self.stage, Stage::Closed) {
+            return;
+        }
+        self.ending = Some(code);
+        self.deadline = now.checked_add(self.gateway.services.deadlines.linger);
+        if let Stage::Serving(serving) = &self.stage
+            && serving.has_sent()
+        {
+            self.steps.push_back(Step::Cancel(serving.cancel_target()));
+        }
+        self.protocol.resume(Reply::Terminate(refusal));
+    }
+
+    /// Writes the last leaves; nothing happens in the session after this.
+    fn close(&mut self, closed: &Closed, now: Instant) {
+        if let Stage::Serving(serving) = std::mem::replace(&mut self.stage, Stage::Closed) {
+            serving.close(&self.gateway, closed, self.ending, &self.traffic, now);
+        }
+        self.deadline = now.checked_add(self.gateway.services.deadlines.linger);
+        self.steps.push_back(Step::Close);
+    }
+}
+
+/// A session whose task ends without a word, as by a panic or a dropped runtime, still leaves its last leaves.
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if let Stage::Serving(serving) = std::mem::replace(&mut self.stage, Stage::Closed) {
+            let closed = Closed::ByGateway(Refusal::new(RefusalKind::Internal, "the session was abandoned"));
+            let since = serving.since();
+            serving.close(&self.gateway, &closed, Some("session.abandoned"), &self.traffic, since);
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The open session: operations come, are decided, recorded, forwarded, ended.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use claviger_audit::{DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
+use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
+use claviger_protocols::{
+    Access, BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Reply, Response, TransactionEnd,
+    TransactionResult,
+};
+
+use super::{CancelTarget, Traffic};
+use crate::decide::{Decision, Pending};
+use crate::record::{Open, SessionRecord, close_reason};
+use crate::registry::Live;
+use crate::{Admission, Gateway};
+
+/// An open session.
+pub(super) struct Serving {
+    pub(super) live: Arc<Live>,
+    connect: DecisionFacts,
+    record: SessionRecord,
+    cancel: Cancel,
+    key: BackendKey,
+    since: Instant,
+    /// The authenticator's epoch at which the identity was last found good.
+    epoch: u64,
+    expired: bool,
+    /// Operations that are decided and not ended, in the order of their arrival.
+    open: VecDeque<Open>,
+    held: Vec<Held>,
+    /// The transaction that has begun and not ended.
+    transaction: Option<TxId>,
+    /// Whether what that transaction did must be on stable storage when it ends.
+    transaction_lasting: bool,
+    /// What this turn does once its leaves are appended.
+    after_asking: Vec<After>,
+    after_settling: Vec<After>,
+    refusals: Vec<(OpId, Refusal)>,
+    /// What waits for stable storage, in the order of the log.
+    waiting: VecDeque<(Position, After)>,
+    held_transmits: usize,
+    sync: Option<Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>>,
+}
+
+/// An operation that somebody else decides.
+struct Held {
+    operation: Operation,
+    decision: Pending,
+}
+
+/// What follows an append.
+enum After {
+    Admit {
+        op: OpId,
+        forward: Forward,
+        synced: bool,
+    },
+    Continue(OpId),
+    Release {
+        op: OpId,
+        synced: bool,
+    },
+    /// What tells the client that its transaction has ended may leave.
+    Transmit,
+}
+
+/// Why a session must end: what the client is told, and the stable code.
+type End = (Refusal, &'static str);
+
+impl Serving {
+    pub(super) fn new(
+        live: Arc<Live>,
+        connect: DecisionFacts,
+        record: SessionRecord,
+        cancel: Cancel,
+        key: BackendKey,
+        epoch: u64,
+        now: Instant,
+    ) -> Self {
+        Self {
+            live,
+            connect,
+            record,
+            cancel,
+            key,
+            since: now,
+            epoch,
+            expired: false,
+            open: VecDeque::new(),
+            held: Vec::new(),
+            transaction: None,
+            transaction_lasting: false,
+            after_asking: Vec::new(),
+            after_settling: Vec::new(),
+            refusals: Vec::new(),
+            waiting: VecDeque::new(),
+            held_transmits: 0,
+            sync: None,
+        }
+    }
+
+    pub(super) fn handle_event(&mut self, gateway: &Gateway, event: Event<Admission>, now: Instant) -> Result<(), End> {
+        match event {
+            Event::Operation(operation) => {
+                self.recheck(gateway, operation.in_transaction)?;
+                self.live.operations.fetch_add(1, Ordering::Relaxed);
+                let decider = &gateway.services.decider;
+                match decider.decide(&self.live.identity, &self.live.connection, &self.connect, &operation) {
+                    Decision::Hold(decision) => self.held.push(Held { operation, decision }),
+                    decided => self.apply(gateway, &operation, decided, now),
+                }
+            }
+            Event::Continue(op) => {
+                self.recheck(gateway, true)?;
+                self.after_asking.push(After::Continue(op));
+            }
+            Event::Outcome(outcome, _spent) => self.end_operation(gateway, outcome, now),
+            Event::TransactionEnd(end) => self.end_transaction(gateway, end),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn response(&mut self, response: &Response) -> Result<(), LedgerError> {
+        match self.open.iter_mut().find(|open| open.op == response.op) {
+            Some(open) => self.record.response(open, response),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the turn: appends what it gathered, lets the protocol act on it, and looks whether what waits can go on.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        gateway: &Gateway,
+        protocol: &mut dyn Protocol<Admission>,
+        now: Instant,
+    ) -> Result<bool, LedgerError> {
+        self.poll_held(cx, gateway, now);
+        let settled = self.settle(protocol)?;
+        let asked = self.ask(protocol)?;
+        let synced = self.poll_synced(cx, protocol)?;
+        Ok(settled || asked || synced)
+    }
+
+    /// The token has expired: until when an open transaction may go on, or `None` if the session must end.
+    pub(super) fn expire(&mut self, now: Instant, grace: Duration) -> Option<Instant> {
+        let first = !std::mem::replace(&mut self.expired, true);
+        let busy = self.transaction.is_some() || !self.open.is_empty();
+        if first && busy { now.checked_add(grace) } else { None }
+    }
+
+    /// Whether the client must wait because the end of its transaction is not yet on stable storage.
+    pub(super) fn holds_transmits(&self) -> bool {
+        self.held_transmits > 0
+    }
+
+    /// Whether something may be running upstream.
+    pub(super) fn has_sent(&self) -> bool {
+        self.open.iter().any(|open| open.sent)
+    }
+
+    pub(super) fn cancel_target(&self) -> CancelTarget {
+        CancelTarget { connection: Arc::clone(&self.live.connection), key: self.key.clone() }
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Records how everything that was under way ended, as far as it is known, and the session's own end.
+    pub(super) fn close(mut self, gateway: &Gateway, closed: &Closed, code: Option<&str>, traffic: &Traffic, now: Instant) {
+        gateway.registry.remove(self.live.id, &self.cancel);
+        let time = gateway.now();
+        let in_flight = self.has_sent();
+        for held in std::mem::take(&mut self.held) {
+            let withdrawn =
+                DecisionFacts { verdict: Verdict::Deny, reason: Some("hold.withdrawn".into()), ..self.connect.clone() };
+            self.record.request(time, &held.operation, withdrawn);
+        }
+        let asked = self.record.append_asking().is_ok();
+        for open in std::mem::take(&mut self.open).into_iter().filter(|open| asked || open.asked) {
+            self.record.overtaken(time, &open, now);
+        }
+        if let Some(tx) = self.transaction.take() {
+            // A server rolls an open transaction back when its client goes; one with a statement under way may have committed.
+            let result = if in_flight { TransactionResult::Unknown } else { TransactionResult::Rollback };
+            self.record.transaction_end(time, TransactionEnd { tx, result });
+        }
+        let leaf = SessionCloseLeaf {
+            session: self.record.session(),
+            reason: if code.is_some() { claviger_audit::CloseReason::Gateway } else { close_reason(closed) },
+            detail: code.map(Into::into),
+            operations: self.live.operations.load(Ordering::Relaxed),
+            bytes_in: traffic.bytes_in,
+            bytes_out: traffic.bytes_out,
+            duration_us: u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX),
+        };
+        self.record.close(time, leaf);
+        if let Err(error) = self.record.append_last() {
+            tracing::error!(session = %self.live.id, %error, "the end of a session could not be recorded");
+        }
+    }
+
+    /// Every operation asks again whether the chain still stands: one comparison while nothing has changed.
+    fn recheck(&mut self, gateway: &Gateway, in_transaction: bool) -> Result<(), End> {
+        let authenticator = &gateway.services.authenticator;
+        if self.expired && !in_transaction {
+            return Err((Refusal::new(RefusalKind::Unauthenticated, "the token has expired"), "token.expired"));
+        }
+        let epoch = authenticator.epoch();
+        if epoch == self.epoch {
+            return Ok(());
+        }
+        // Expiry is judged above: an operation in an open transaction has its grace.
+        let now = gateway.now().min(self.live.identity.expires.plus_secs(-1));
+        match authenticator.recheck(&self.live.identity, now) {
+            Ok(()) => {
+                self.epoch = epoch;
+                Ok(())
+            }
+            Err(denied) => Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code())),
+        }
+    }
+
+    /// Notes a decision for the record, and what is to follow it.
+    fn apply(&mut self, gateway: &Gateway, operation: &Operation, decision: Decision, now: Instant) {
+        let time = gateway.now();
+        match decision {
+            Decision::Admit { facts, forward } if facts.verdict == Verdict::Permit => {
+                let synced = must_sync(self.live.connection.durability, operation);
+                self.record.request(time, operation, facts);
+                self.record.intent(time, operation.id, forward != Forward::Original);
+                self.open.push_back(Open::new(operation, now, synced));
+                self.after_asking.push(After::Admit { op: operation.id, forward, synced });
+            }
+            Decision::Refuse { facts, refusal } => {
+                self.record.request(time, operation, facts);
+                self.refusals.push((operation.id, refusal));
+            }
+            // A hold decides once, and an admission that its own facts deny is none.
+            Decision::Admit { facts, .. } => {
+                self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..facts });
+                self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision contradicts itself")));
+            }
+            Decision::Hold(_) => {
+                self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..self.connect.clone() });
+                self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision was put off twice")));
+            }
+        }
+    }
+
+    fn end_operation(&mut self, gateway: &Gateway, outcome: Outcome, now: Instant) {
+        let Some(index) = self.open.iter().position(|open| open.op == outcome.op) else { return };
+        let Some(open) = self.open.remove(index) else { return };
+        self.after_settling.push(After::Release { op: open.op, synced: open.synced });
+        self.record.outcome(gateway.now(), &open, outcome, now);
+    }
+
+    fn end_transaction(&mut self, gateway: &Gateway, end: TransactionEnd) {
+        self.record.transaction_end(gateway.now(), end);
+        if self.transaction == Some(end.tx) {
+            self.transaction = None;
+        }
+        let lasting = std::mem::take(&mut self.transaction_lasting);
+        let committed = end.result != TransactionResult::Rollback;
+        match self.live.connection.durability {
+            Durability::Synced => self.after_settling.push(After::Transmit),
+            Durability::Auto if lasting && committed => self.after_settling.push(After::Transmit),
+            Durability::Auto | Durability::Ordered => {}
+        }
+    }
+
+    fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway, now: Instant) {
+        let mut index = 0;
+        while let Some(held) = self.held.get_mut(index) {
+            match held.decision.as_mut().poll(cx) {
+                Poll::Pending => index += 1,
+                Poll::Ready(decision) => {
+                    let Held { operation, .. } = self.held.remove(index);
+                    self.apply(gateway, &operation, decision, now);
+                }
+            }
+        }
+    }
+
+    /// Appends what has ended and lets the client hear of it, at once or when it is on stable storage.
+    fn settle(&mut self, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
+        let Some(position) = self.record.append_settling()? else { return Ok(false) };
+        for after in std::mem::take(&mut self.after_settling) {
+            match after {
+                After::Release { synced: false, op } => protocol.resume(Reply::Release(op)),
+                After::Transmit => {
+                    self.held_transmits += 1;
+                    self.waiting.push_back((position, After::Transmit));
+                }
+                after => self.waiting.push_back((position, after)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Appends what is about to happen and lets it happen. Without room for the record, the operations are refused and the
+    /// session lives on.
+    fn ask(&mut self, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
+        let (afters, refusals) = (std::mem::take(&mut self.after_asking), std::mem::take(&mut self.refusals));
+        let position = match self.record.append_asking() {
+            Ok(position) => position,
+            Err(LedgerError::Full) => {
+                self.refuse_unrecorded(protocol, &afters);
+                refuse(protocol, refusals);
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        self.open.iter_mut().rev().take_while(|open| !open.asked).for_each(|open| open.asked = true);
+        let progress = !afters.is_empty() || !refusals.is_empty();
+        for after in afters {
+            match (after, position) {
+                (After::Admit { op, forward, synced: true }, Some(position)) => {
+                    self.waiting.push_back((position, After::Admit { op, forward, synced: true }));
+                }
+                (after, _) => self.act(protocol, after),
+            }
+        }
+        refuse(protocol, refusals);
+        Ok(progress)
+    }
+
+    fn refuse_unrecorded(&mut self, protocol: &mut dyn Protocol<Admission>, afters: &[After]) {
+        for after in afters {
+            let op = match after {
+                After::Admit { op, .. } => op,
+                After::Continue(op) => {
+                    protocol.resume(Reply::Continue(*op));
+                    continue;
+                }
+                After::Release { .. } | After::Transmit => continue,
+            };
+            self.open.retain(|open| open.op != *op);
+            let refusal = Refusal::new(RefusalKind::AuditUnavailable, LedgerError::Full.to_string());
+            protocol.resume(Reply::Refuse { op: *op, refusal });
+        }
+    }
+
+    fn poll_synced(&mut self, cx: &mut Context<'_>, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
+        let mut progress = false;
+        while let Some((position, _)) = self.waiting.front() {
+            let position = *position;
+            let ledger = self.record.ledger();
+            let sync = self.sync.get_or_insert_with(|| ledger.synced(position));
+            let Poll::Ready(result) = sync.as_mut().poll(cx) else { break };
+            self.sync = None;
+            result?;
+            while let Some((_, after)) = self.waiting.pop_front_if(|(reached, _)| *reached <= position) {
+                progress = true;
+                self.act(protocol, after);
+            }
+        }
+        Ok(progress)
+    }
+
+    fn act(&mut self, protocol: &mut dyn Protocol<Admission>, after: After) {
+        match after {
+            After::Admit { op, forward, .. } => {
+                let Some(open) = self.open.iter_mut().find(|open| open.op == op) else { return };
+                open.sent = true;
+                self.transaction = Some(open.tx);
+                self.transaction_lasting |= open.lasting;
+                protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward });
+            }
+            After::Continue(op) => protocol.resume(Reply::Continue(op)),
+            After::Release { op, .. } => protocol.resume(Reply::Release(op)),
+            After::Transmit => self.held_transmits = self.held_transmits.saturating_sub(1),
+        }
+    }
+}
+
+fn refuse(protocol: &mut dyn Protocol<Admission>, refusals: Vec<(OpId, Refusal)>) {
+    for (op, refusal) in refusals {
+        protocol.resume(Reply::Refuse { op, refusal });
+    }
+}
+
+/// Whether an operation's intent must be on stable storage before it leaves, and its outcome before the client hears of it.
+/// In an open transaction a write is held back by the server until the commit, which waits for all intents before it.
+fn must_sync(durability: Durability, operation: &Operation) -> bool {
+    match durability {
+        Durability::Ordered => false,
+        Durability::Synced => true,
+        Durability::Auto if operation.in_transaction => operation.access == Access::Barrier,
+        Durability::Auto => operation.access != Access::Read,
+    }
+}

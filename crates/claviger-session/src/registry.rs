@@ -1,0 +1,186 @@
+//! The live sessions: to list them, to end them, and to find the one that a cancel request means.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use claviger_identity::{Denied, Identity};
+use claviger_model::{Chain, ConnectionName, Refusal, RefusalKind, SessionId, Timestamp};
+use claviger_protocols::{BackendKey, Cancel};
+
+use crate::Connection;
+
+/// The live sessions.
+#[derive(Default)]
+pub struct Registry {
+    sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
+    cancels: Mutex<HashMap<Cancel, (Arc<Connection>, BackendKey)>>,
+}
+
+/// What is known of a live session.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: SessionId,
+    /// Who.
+    pub chain: Chain,
+    /// To what.
+    pub connection: ConnectionName,
+    /// From where.
+    pub client: SocketAddr,
+    /// What the client calls itself.
+    pub application: Option<Arc<str>>,
+    /// Since when.
+    pub opened: Timestamp,
+    /// Operations so far.
+    pub operations: u64,
+    /// When its token expires.
+    pub expires: Timestamp,
+}
+
+/// A live session, as the registry and its own pipeline share it.
+pub(crate) struct Live {
+    pub(crate) id: SessionId,
+    pub(crate) identity: Identity,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) client: SocketAddr,
+    pub(crate) application: Option<Arc<str>>,
+    pub(crate) opened: Timestamp,
+    pub(crate) operations: AtomicU64,
+    order: Mutex<Order>,
+}
+
+/// An order to end, and who must hear of it.
+#[derive(Default)]
+struct Order {
+    end: Option<(Refusal, &'static str)>,
+    waker: Option<Waker>,
+}
+
+impl Registry {
+    /// Every live session, oldest first.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        let mut all: Vec<_> = lock(&self.sessions).values().map(|live| live.info()).collect();
+        all.sort_by_key(|info| info.id);
+        all
+    }
+
+    /// One live session.
+    pub fn get(&self, id: SessionId) -> Option<SessionInfo> {
+        lock(&self.sessions).get(&id).map(|live| live.info())
+    }
+
+    /// How many sessions are live.
+    pub fn len(&self) -> usize {
+        lock(&self.sessions).len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends a session: its client gets the refusal, its record the code. False if there is no such session.
+    pub fn kill(&self, id: SessionId, refusal: Refusal, code: &'static str) -> bool {
+        let live = lock(&self.sessions).get(&id).cloned();
+        live.is_some_and(|live| {
+            live.end(refusal, code);
+            true
+        })
+    }
+
+    /// Ends every session with this refusal, as when the gateway stops.
+    pub fn kill_all(&self, refusal: &Refusal, code: &'static str) {
+        for live in self.snapshot() {
+            live.end(refusal.clone(), code);
+        }
+    }
+
+    /// Ends every session of whose identity the test finds a reason to; returns how many.
+    pub(crate) fn end_where(&self, reason: impl Fn(&Identity) -> Option<Denied>) -> usize {
+        let mut ended = 0;
+        for live in self.snapshot() {
+            if let Some(denied) = reason(&live.identity) {
+                live.end(Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code());
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    /// Takes a session in. Fails if another session has the same cancel key, which only a repeated random secret can cause.
+    pub(crate) fn insert(&self, live: Arc<Live>, cancel: Cancel, backend: BackendKey) -> Result<(), Refusal> {
+        let mut cancels = lock(&self.cancels);
+        if cancels.contains_key(&cancel) {
+            return Err(Refusal::new(RefusalKind::Internal, "the cancel key is taken; connect again"));
+        }
+        cancels.insert(cancel, (Arc::clone(&live.connection), backend));
+        lock(&self.sessions).insert(live.id, live);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, id: SessionId, cancel: &Cancel) {
+        lock(&self.sessions).remove(&id);
+        lock(&self.cancels).remove(cancel);
+    }
+
+    /// The upstream session that a cancel request means, if its secret is right.
+    pub(crate) fn cancel(&self, cancel: &Cancel) -> Option<(Arc<Connection>, BackendKey)> {
+        lock(&self.cancels).get(cancel).cloned()
+    }
+
+    fn snapshot(&self) -> Vec<Arc<Live>> {
+        lock(&self.sessions).values().cloned().collect()
+    }
+}
+
+impl Live {
+    pub(crate) fn new(
+        id: SessionId,
+        identity: Identity,
+        connection: Arc<Connection>,
+        client: SocketAddr,
+        application: Option<Arc<str>>,
+        opened: Timestamp,
+    ) -> Self {
+        Self { id, identity, connection, client, application, opened, operations: AtomicU64::new(0), order: Mutex::default() }
+    }
+
+    /// The order to end, once; until then the waker is kept.
+    pub(crate) fn poll_end(&self, waker: &Waker) -> Option<(Refusal, &'static str)> {
+        let mut order = lock(&self.order);
+        let end = order.end.take();
+        if end.is_none() && !order.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            order.waker = Some(waker.clone());
+        }
+        end
+    }
+
+    fn end(&self, refusal: Refusal, code: &'static str) {
+        let mut order = lock(&self.order);
+        order.end = Some((refusal, code));
+        if let Some(waker) = order.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn info(&self) -> SessionInfo {
+        SessionInfo {
+            id: self.id,
+            chain: self.identity.chain.clone(),
+            connection: self.connection.name.clone(),
+            client: self.client,
+            application: self.application.clone(),
+            opened: self.opened,
+            operations: self.operations.load(Ordering::Relaxed),
+            expires: self.identity.expires,
+        }
+    }
+}
+
+/// A poisoned lock guards a map that is whole after every statement, so it can be used.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,218 @@
+//! One question to the policies.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cedar_policy::{AuthorizationError, Decision, Effect, Entities, Entity, PolicyId, Request, RestrictedExpression};
+use claviger_model::{Chain, ConnectionName, Mode, Principal, PrincipalKind};
+
+use crate::PolicySet;
+
+/// What a chain wants to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Who asks. Every link must be permitted.
+    pub chain: &'a Chain,
+    /// To do what.
+    pub action: Action,
+    /// To what.
+    pub resource: Resource<'a>,
+    /// Under which circumstances.
+    pub context: Context<'a>,
+}
+
+/// What can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Action {
+    Connect,
+    ListSessions,
+    ReadSession,
+    ReadAudit,
+    ListConnections,
+    KillSession,
+    IssueToken,
+    RevokeToken,
+    ManagePrincipals,
+}
+
+impl Action {
+    /// The action's name in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ListSessions => "listSessions",
+            Self::ReadSession => "readSession",
+            Self::ReadAudit => "readAudit",
+            Self::ListConnections => "listConnections",
+            Self::KillSession => "killSession",
+            Self::IssueToken => "issueToken",
+            Self::RevokeToken => "revokeToken",
+            Self::ManagePrincipals => "managePrincipals",
+        }
+    }
+}
+
+/// What it is done to.
+#[derive(Clone, Copy, Debug)]
+pub enum Resource<'a> {
+    /// A connection, for [`Action::Connect`].
+    Connection {
+        /// Its name.
+        name: &'a ConnectionName,
+        /// Its kind, such as `postgres`.
+        kind: &'a str,
+        /// Its labels.
+        labels: &'a [Arc<str>],
+        /// How strictly it is guarded.
+        mode: Mode,
+    },
+    /// The gateway itself, for every other action.
+    Gateway,
+}
+
+/// The circumstances of a question.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Where the client is.
+    pub client_address: IpAddr,
+    /// What the client calls itself.
+    pub application: Option<&'a str>,
+    /// Whether the client's leg is encrypted.
+    pub tls: bool,
+    /// What it is for.
+    pub purpose: Option<&'a str>,
+}
+
+/// What the policies say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it is permitted.
+    pub permit: bool,
+    /// The ids of the policies that determined it, sorted: those that permit; or those that forbid or failed, and none where
+    /// nothing permits.
+    pub policies: Arc<[Arc<str>]>,
+    /// The `@reason` of a policy that forbids, in the author's words.
+    pub reason: Option<Arc<str>>,
+    /// Whether something could not be evaluated, which is a denial too.
+    pub error: bool,
+}
+
+impl PolicySet {
+    /// Answers a question.
+    pub fn decide(&self, question: &Question<'_>) -> Answer {
+        let mut verdict = Verdict::default();
+        for link in question.chain.links() {
+            match self.request(question, link) {
+                Ok((request, entities)) => verdict.add(&self.authorizer.is_authorized(&request, &self.policies, &entities)),
+                Err(_) => verdict.error = true,
+            }
+        }
+        self.answer(&verdict)
+    }
+
+    fn answer(&self, verdict: &Verdict) -> Answer {
+        let permit = !verdict.denied && !verdict.error;
+        let determining = if permit { &verdict.permitting } else { &verdict.refusing };
+        let forbids = |id: &&PolicyId| self.policies.policy(id).is_some_and(|policy| policy.effect() == Effect::Forbid);
+        let reason = determining.iter().filter(forbids).find_map(|id| self.policies.annotation(id, "reason"));
+        Answer {
+            permit,
+            policies: determining.iter().map(|id| Arc::from(AsRef::<str>::as_ref(id))).collect(),
+            reason: reason.filter(|reason| !reason.is_empty()).map(Into::into),
+            error: verdict.error,
+        }
+    }
+
+    /// The question about one link, in Cedar's terms and checked against the schema.
+    fn request(&self, question: &Question<'_>, link: &Principal) -> Result<(Request, Entities), Unaskable> {
+        let (principal, resource) = (self.principal(link)?, self.resource(&question.resource)?);
+        let (principal_uid, resource_uid) = (principal.uid(), resource.uid());
+        let context = self.context(question)?;
+        let action = self.names.action(question.action);
+        let request = Request::new(principal_uid, action, resource_uid, context, Some(&self.schema))?;
+        let entities = self.actions.clone().add_entities([principal, resource], Some(&self.schema))?;
+        Ok((request, entities))
+    }
+
+    fn principal(&self, link: &Principal) -> Result<Entity, Unaskable> {
+        let issuer = &link.key.issuer;
+        let groups: Result<HashSet<_>, _> = link.groups.iter().map(|group| self.names.group(issuer, group)).collect();
+        let mut attributes =
+            HashMap::from([("issuer".to_owned(), text(issuer)), ("subject".to_owned(), text(&link.key.subject))]);
+        if let Some(sponsor) = &link.sponsor
+            && link.kind == PrincipalKind::Workload
+        {
+            attributes.insert("sponsor".into(), text(&self.names.qualified(&sponsor.issuer, &sponsor.subject)?));
+        }
+        Ok(Entity::new(self.names.principal(link.kind, &link.key)?, attributes, groups?)?)
+    }
+
+    fn resource(&self, resource: &Resource<'_>) -> Result<Entity, Unaskable> {
+        let Resource::Connection { name, kind, labels, mode } = resource else {
+            return Ok(Entity::new_no_attrs(self.names.gateway(), HashSet::new()));
+        };
+        let attributes = HashMap::from([
+            ("name".to_owned(), text(name.as_str())),
+            ("kind".to_owned(), text(kind)),
+            ("mode".to_owned(), text(mode.as_str())),
+            ("labels".to_owned(), RestrictedExpression::new_set(labels.iter().map(|label| text(label)))),
+        ]);
+        let parents = labels.iter().map(|label| self.names.label(label)).collect();
+        Ok(Entity::new(self.names.connection(name.as_str()), attributes, parents)?)
+    }
+
+    fn context(&self, question: &Question<'_>) -> Result<cedar_policy::Context, Unaskable> {
+        let Context { client_address, application, tls, purpose } = question.context;
+        // An IPv4 client on an IPv6 socket is still an IPv4 client.
+        let client_address = RestrictedExpression::new_ip(client_address.to_canonical().to_string());
+        let on_behalf = match question.chain.links() {
+            [_, .., last] => Some(self.names.qualified(&last.key.issuer, &last.key.subject)?),
+            _ => None,
+        };
+        let pairs = [
+            ("client_address", Some(client_address)),
+            ("application", application.map(text)),
+            ("tls", Some(RestrictedExpression::new_bool(tls))),
+            ("purpose", purpose.map(text)),
+            ("delegated", Some(RestrictedExpression::new_bool(on_behalf.is_some()))),
+            ("acting_for", on_behalf.as_deref().map(text)),
+        ];
+        let present = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Ok(cedar_policy::Context::from_pairs(present)?)
+    }
+}
+
+/// What the links of a chain were told, taken together.
+#[derive(Default)]
+struct Verdict {
+    permitting: BTreeSet<PolicyId>,
+    refusing: BTreeSet<PolicyId>,
+    denied: bool,
+    error: bool,
+}
+
+impl Verdict {
+    fn add(&mut self, response: &cedar_policy::Response) {
+        let diagnostics = response.diagnostics();
+        match response.decision() {
+            Decision::Allow => self.permitting.extend(diagnostics.reason().cloned()),
+            Decision::Deny => {
+                self.denied = true;
+                self.refusing.extend(diagnostics.reason().cloned());
+            }
+        }
+        for AuthorizationError::PolicyEvaluationError(failed) in diagnostics.errors() {
+            self.error = true;
+            self.refusing.insert(failed.policy_id().clone());
+        }
+    }
+}
+
+/// Why a question cannot be put to the policies. Whatever it is, it is a denial.
+type Unaskable = Box<dyn std::error::Error>;
+
+fn text(text: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(text.to_owned())
+}

@@ -1,0 +1,141 @@
+//! From the text of policies to a set that can be asked.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Entities, PolicyId, Schema, ValidationMode, Validator};
+use ring::digest;
+
+use crate::errors::{PolicyErrors, PolicyProblem};
+use crate::names::Names;
+
+const SCHEMA: &str = include_str!("claviger.cedarschema");
+/// The longest `@id`.
+const MAX_ID: usize = 128;
+
+/// Validated policies. Immutable: a reload makes another.
+pub struct PolicySet {
+    pub(crate) policies: cedar_policy::PolicySet,
+    pub(crate) schema: Schema,
+    /// The actions and their groups.
+    pub(crate) actions: Entities,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) names: Names,
+    hash: Arc<str>,
+    warnings: Vec<PolicyProblem>,
+}
+
+/// Policies themselves are not shown.
+impl fmt::Debug for PolicySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicySet").field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
+impl PolicySet {
+    /// Loads policies from sources, each a file's name and its text. A policy is known by its `@id`, else by `file#n`, which
+    /// counts the policies of a file from 1. The principals of the local issuer stand in policies without a prefix.
+    pub fn load(sources: &[(String, String)], local_issuer: &str) -> Result<Self, PolicyErrors> {
+        let mut loading = Loading::default();
+        for (file, text) in sources {
+            loading.add(file, text);
+        }
+        let schema = Schema::from_str(SCHEMA).map_err(|error| own_fault(&error))?;
+        let warnings = loading.validate(&schema);
+        if !loading.problems.is_empty() {
+            return Err(PolicyErrors(loading.problems));
+        }
+        Ok(Self {
+            policies: loading.policies,
+            actions: schema.action_entities().map_err(|error| own_fault(&error))?,
+            schema,
+            authorizer: Authorizer::new(),
+            names: Names::new(local_issuer).map_err(|error| own_fault(&*error))?,
+            hash: hash(sources),
+            warnings,
+        })
+    }
+
+    /// SHA-256 in lower-case hexadecimal over the sources in order: for each its name and its text, each preceded by its
+    /// length in bytes as eight bytes, most significant first.
+    pub fn hash(&self) -> &Arc<str> {
+        &self.hash
+    }
+
+    /// What is valid and yet suspicious, such as a policy that can never apply.
+    pub fn warnings(&self) -> &[PolicyProblem] {
+        &self.warnings
+    }
+}
+
+#[derive(Default)]
+struct Loading<'a> {
+    policies: cedar_policy::PolicySet,
+    origin: HashMap<PolicyId, (&'a str, &'a str)>,
+    problems: Vec<PolicyProblem>,
+}
+
+impl<'a> Loading<'a> {
+    fn add(&mut self, file: &'a str, text: &'a str) {
+        let parsed = match cedar_policy::PolicySet::from_str(text) {
+            Ok(parsed) => parsed,
+            Err(errors) => return self.problems.extend(errors.iter().map(|error| PolicyProblem::of(error, file, text))),
+        };
+        if parsed.templates().next().is_some() {
+            self.problem("a policy with `?principal` or `?resource` is a template, which is not supported", file, text);
+        }
+        let mut policies: Vec<_> = parsed.policies().collect();
+        policies.sort_by_key(|policy| position(policy.id()));
+        for (n, policy) in policies.into_iter().enumerate() {
+            let id = policy.annotation("id").map_or_else(|| format!("{file}#{}", n + 1), ToOwned::to_owned);
+            if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
+                self.problem(&format!("the `@id` of policy {} is empty, too long or not printable", n + 1), file, text);
+            }
+            let id = PolicyId::new(id);
+            if self.policies.add(policy.new_id(id.clone())).is_err() {
+                self.problem(&format!("the policy id `{id}` is used twice"), file, text);
+            } else {
+                self.origin.insert(id, (file, text));
+            }
+        }
+    }
+
+    /// Collects what the schema forbids; gives what it only finds suspicious.
+    fn validate(&mut self, schema: &Schema) -> Vec<PolicyProblem> {
+        let result = Validator::new(schema.clone()).validate(&self.policies, ValidationMode::Strict);
+        let origin = |id| self.origin.get(id).copied().unwrap_or_default();
+        let place = |id, diagnostic: &dyn miette::Diagnostic| {
+            let (file, text) = origin(id);
+            PolicyProblem::of(diagnostic, file, text)
+        };
+        let mut errors: Vec<_> = result.validation_errors().map(|error| place(error.policy_id(), error)).collect();
+        errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        self.problems.extend(errors);
+        result.validation_warnings().map(|warning| place(warning.policy_id(), warning)).collect()
+    }
+
+    fn problem(&mut self, message: &str, file: &str, text: &str) {
+        self.problems.push(PolicyProblem::at(0, message.to_owned(), file, text));
+    }
+}
+
+/// Cedar calls the policies of one text `policy0`, `policy1` and so on, and gives them in no order.
+fn position(id: &PolicyId) -> usize {
+    AsRef::<str>::as_ref(id).strip_prefix("policy").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// A fault in what is built in, which no input can cause.
+fn own_fault(error: &dyn miette::Diagnostic) -> PolicyErrors {
+    PolicyErrors(vec![PolicyProblem::of(error, "claviger.cedarschema", SCHEMA)])
+}
+
+fn hash(sources: &[(String, String)]) -> Arc<str> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in sources.iter().flat_map(|(file, text)| [file, text]) {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}

@@ -1,0 +1,83 @@
+//! How principals, groups and resources are called in policies.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, ParseErrors};
+use claviger_model::{PrincipalKey, PrincipalKind};
+
+use crate::Action;
+
+/// The entity types of the schema, and the name of the local issuer.
+pub(crate) struct Names {
+    local_issuer: Arc<str>,
+    user: EntityTypeName,
+    workload: EntityTypeName,
+    group: EntityTypeName,
+    label: EntityTypeName,
+    connection: EntityTypeName,
+    gateway: EntityTypeName,
+    action: EntityTypeName,
+}
+
+/// A name that could pass for another.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a name could pass for another")]
+pub(crate) struct Ambiguous;
+
+impl Names {
+    pub(crate) fn new(local_issuer: &str) -> Result<Self, Box<ParseErrors>> {
+        let name = |text| EntityTypeName::from_str(text).map_err(Box::new);
+        Ok(Self {
+            local_issuer: local_issuer.into(),
+            user: name("User")?,
+            workload: name("Workload")?,
+            group: name("Group")?,
+            label: name("Label")?,
+            connection: name("Connection")?,
+            gateway: name("Gateway")?,
+            action: name("Action")?,
+        })
+    }
+
+    pub(crate) fn principal(&self, kind: PrincipalKind, key: &PrincipalKey) -> Result<EntityUid, Ambiguous> {
+        let kind = match kind {
+            PrincipalKind::User => &self.user,
+            PrincipalKind::Workload => &self.workload,
+        };
+        Ok(uid(kind, &self.qualified(&key.issuer, &key.subject)?))
+    }
+
+    pub(crate) fn group(&self, issuer: &str, group: &str) -> Result<EntityUid, Ambiguous> {
+        Ok(uid(&self.group, &self.qualified(issuer, group)?))
+    }
+
+    pub(crate) fn label(&self, label: &str) -> EntityUid {
+        uid(&self.label, label)
+    }
+
+    pub(crate) fn connection(&self, connection: &str) -> EntityUid {
+        uid(&self.connection, connection)
+    }
+
+    pub(crate) fn gateway(&self) -> EntityUid {
+        uid(&self.gateway, "gateway")
+    }
+
+    pub(crate) fn action(&self, action: Action) -> EntityUid {
+        uid(&self.action, action.as_str())
+    }
+
+    /// A name as policies know it. The first slash ends an issuer's name, so neither that nor a local name may hold one.
+    pub(crate) fn qualified(&self, issuer: &str, name: &str) -> Result<String, Ambiguous> {
+        let (local, prefix) = (*issuer == *self.local_issuer, issuer);
+        if prefix.is_empty() || name.is_empty() || prefix.contains('/') || (local && name.contains('/')) {
+            return Err(Ambiguous);
+        }
+        Ok(if local { name.to_owned() } else { format!("{prefix}/{name}") })
+    }
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}

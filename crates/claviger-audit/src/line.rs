@@ -54,7 +54,7 @@ impl Line {
             return Err(LineError::TooLong);
         }
         let value: Value = serde_json::from_slice(line).map_err(|_| LineError::NotJson)?;
-        if !canonical(&value).is_some_and(|again| again == line) {
+        if canonical(&value).is_none_or(|again| again != line) {
             return Err(LineError::NotCanonical);
         }
         let Value::Object(fields) = value else { return Err(LineError::NotJson) };

@@ -65,11 +65,8 @@ impl Session {
         let Some(op) = line.op else { return };
         let stage = self.operations.get(&op).copied();
         match (line.kind, stage) {
-            (LeafType::Request, None) => {
-                if line.permitted() {
-                    self.operations.insert(op, Stage::Permitted);
-                }
-            }
+            (LeafType::Request, None) if line.permitted() => _ = self.operations.insert(op, Stage::Permitted),
+            (LeafType::Request, None) => {}
             (LeafType::Intent, Some(Stage::Permitted)) => {
                 report.operations += 1;
                 self.operations.insert(op, Stage::Intended);

@@ -1,0 +1,231 @@
+//! The one writer: gives leaves their place, and keeps room for the outcomes of everything in flight.
+//!
+//! Room is promised by the file system before it is needed. When it promises no more, nothing new is admitted, and what is in
+//! flight is recorded into the room reserved for it. Its content may then be lost: a gap stands in the recording for each lost
+//! chunk, and a `GAP` leaf says so in the log, without which a verifier takes a gap for tampering.
+
+use std::io;
+use std::sync::Arc;
+
+use claviger_audit::merkle::{Frontier, leaf_hash};
+use claviger_audit::recording::{Frame, GAP_FRAME, gap_frame};
+use claviger_audit::{GapLeaf, Leaf, LeafKind, LedgerError, MAX_CLOSING_LEAF, MAX_OUTCOME_LEAF};
+use claviger_model::{BootId, Timestamp};
+use tokio::sync::broadcast;
+
+use super::open_set::OpenSet;
+use super::replay::{LOG, RECORDING, Replayed};
+use super::segment::{Segment, is_full};
+use super::{Dirs, Options, TAIL_LEAVES};
+
+/// Room in the log for each operation in flight: its `OUTCOME`, its `TX_END` and a `GAP`.
+pub const OPERATION_ROOM: usize = MAX_OUTCOME_LEAF + 2 * MAX_CLOSING_LEAF;
+/// Room in the log for each open session: its `SESSION_CLOSE` and a `GAP`.
+pub const SESSION_ROOM: usize = 2 * MAX_CLOSING_LEAF;
+/// Room in the log for what comes on top: administrators' acts, gaps in the middle of long responses.
+pub const CLOSING_ROOM: usize = 128 * 1024;
+/// Room in the recording for the gaps of one operation or session.
+const GAP_ROOM: usize = 4 * GAP_FRAME;
+
+/// Appends to both files.
+pub(super) struct Writer {
+    pub(super) boot: BootId,
+    pub(super) log: Segment,
+    pub(super) recording: Segment,
+    pub(super) tree: Frontier,
+    pub(super) open: OpenSet,
+    pub(super) tail: broadcast::Sender<Arc<str>>,
+    /// After a failure that is not a want of room nothing is written any more.
+    failed: bool,
+    batch: Batch,
+    dirs: Dirs,
+    options: Options,
+}
+
+/// A batch of lines being composed, in memory that is used again.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u8>,
+    /// Where each line ends, without its line end.
+    ends: Vec<usize>,
+}
+
+impl Writer {
+    pub(super) fn new(boot: BootId, replayed: Replayed, dirs: &Dirs, options: &Options) -> Self {
+        Self {
+            boot,
+            log: replayed.log,
+            recording: replayed.recording,
+            tree: replayed.tree,
+            open: replayed.open,
+            tail: broadcast::Sender::new(TAIL_LEAVES),
+            failed: false,
+            batch: Batch::default(),
+            dirs: dirs.clone(),
+            options: options.clone(),
+        }
+    }
+
+    /// Appends chunks and leaves: all of both, or nothing.
+    pub(super) fn append(&mut self, chunks: &[Vec<u8>], leaves: &[Leaf]) -> Result<u64, LedgerError> {
+        if self.failed {
+            return Err(LedgerError::Failed);
+        }
+        self.try_append(chunks, leaves).map_err(|error| {
+            if is_full(&error) {
+                return LedgerError::Full;
+            }
+            tracing::error!(%error, "the audit storage failed");
+            self.failed = true;
+            LedgerError::Failed
+        })
+    }
+
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    fn try_append(&mut self, chunks: &[Vec<u8>], leaves: &[Leaf]) -> io::Result<u64> {
+        let admits = leaves.iter().any(is_admitting);
+        let joined;
+        let (content, gaps) = match self.room_for_chunks(chunks, leaves, admits) {
+            // The usual case is one chunk, and needs no copy.
+            Ok(()) => match chunks {
+                [chunk] => (chunk.as_slice(), Vec::new()),
+                chunks => {
+                    joined = chunks.concat();
+                    (joined.as_slice(), Vec::new())
+                }
+            },
+            Err(error) if is_full(&error) && !admits => {
+                let (frames, gaps) = as_gaps(chunks, (self.options.now)());
+                joined = frames;
+                (joined.as_slice(), gaps)
+            }
+            Err(error) => return Err(error),
+        };
+        self.compose(gaps.iter().chain(leaves));
+        self.room_for_lines(leaves, admits)?;
+
+        let recorded = self.recording.length();
+        if !content.is_empty() {
+            self.recording.append(content)?;
+        }
+        if let Err(error) = self.log.append(&self.batch.lines) {
+            self.recording.cut(recorded)?;
+            return Err(error);
+        }
+        self.take_in(leaves);
+        Ok(self.tree.size())
+    }
+
+    fn compose<'l>(&mut self, leaves: impl Iterator<Item = &'l Leaf>) {
+        self.batch.lines.clear();
+        self.batch.ends.clear();
+        for (seq, leaf) in (self.tree.size()..).zip(leaves) {
+            leaf.write_canonical(seq, self.boot, &mut self.batch.lines);
+            self.batch.ends.push(self.batch.lines.len());
+            self.batch.lines.push(b'\n');
+        }
+    }
+
+    /// After the write: the lines are leaves of the tree now.
+    fn take_in(&mut self, leaves: &[Leaf]) {
+        let watched = self.tail.receiver_count() > 0;
+        let mut start = 0;
+        for end in &self.batch.ends {
+            let line = self.batch.lines.get(start..*end).unwrap_or_default();
+            self.tree.push(leaf_hash(line));
+            if watched {
+                // Nobody listening any more is no error.
+                _ = self.tail.send(String::from_utf8_lossy(line).into());
+            }
+            start = end + 1;
+        }
+        for leaf in leaves {
+            self.open.apply(leaf);
+        }
+    }
+
+    fn room_for_chunks(&mut self, chunks: &[Vec<u8>], leaves: &[Leaf], admits: bool) -> io::Result<()> {
+        let bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        if bytes == 0 && !admits {
+            return Ok(());
+        }
+        let reserve = self.in_flight(leaves) * GAP_ROOM as u64;
+        if self.recording.length() > 0 && self.recording.length() + bytes > self.options.recording_file {
+            let number = self.recording.number() + 1;
+            rotate(&mut self.recording, &self.dirs.recordings, number, RECORDING, reserve)?;
+        }
+        self.recording.reserve(bytes + reserve + CLOSING_ROOM as u64)
+    }
+
+    fn room_for_lines(&mut self, leaves: &[Leaf], admits: bool) -> io::Result<()> {
+        let bytes = self.batch.lines.len() as u64;
+        let reserve =
+            self.operations(leaves) * OPERATION_ROOM as u64 + self.sessions(leaves) * SESSION_ROOM as u64 + CLOSING_ROOM as u64;
+        if self.log.length() > 0 && self.log.length() + bytes > self.options.log_file {
+            rotate(&mut self.log, &self.dirs.log, self.tree.size(), LOG, reserve)?;
+        }
+        match self.log.reserve(bytes + reserve) {
+            // What is in flight uses the reserve up.
+            Err(error) if is_full(&error) && !admits => self.log.reserve(bytes),
+            other => other,
+        }
+    }
+
+    /// Operations in flight after this batch. One that the batch ends is counted still, which is on the safe side.
+    fn operations(&self, leaves: &[Leaf]) -> u64 {
+        let begun = leaves.iter().filter(|leaf| matches!(leaf.kind, LeafKind::Intent(_)));
+        (self.open.operations.len() + begun.count()) as u64
+    }
+
+    fn sessions(&self, leaves: &[Leaf]) -> u64 {
+        let begun = leaves.iter().filter(|leaf| matches!(leaf.kind, LeafKind::SessionOpen(_)));
+        (self.open.sessions.len() + begun.count()) as u64
+    }
+
+    fn in_flight(&self, leaves: &[Leaf]) -> u64 {
+        self.operations(leaves) + self.sessions(leaves)
+    }
+}
+
+fn is_admitting(leaf: &Leaf) -> bool {
+    matches!(leaf.kind, LeafKind::Intent(_) | LeafKind::Request(_) | LeafKind::SessionOpen(_))
+}
+
+/// Goes on in a new file, once that has the room which the old one had reserved. If there is no room, goes on in the old one.
+fn rotate(segment: &mut Segment, dir: &std::path::Path, number: u64, extension: &str, reserve: u64) -> io::Result<()> {
+    let next =
+        Segment::create(dir, number, extension).and_then(|mut next| next.reserve(reserve + CLOSING_ROOM as u64).map(|()| next));
+    match next {
+        Ok(next) => {
+            // Before the new file has anything, so that a power failure cannot tear the middle of the log.
+            segment.finish()?;
+            *segment = next;
+            Ok(())
+        }
+        Err(error) if is_full(&error) => {
+            _ = std::fs::remove_file(super::segment::file_path(dir, number, extension));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The frames and leaves that stand for chunks for which there is no room.
+fn as_gaps(chunks: &[Vec<u8>], now: Timestamp) -> (Vec<u8>, Vec<Leaf>) {
+    let (mut frames, mut leaves) = (Vec::new(), Vec::new());
+    for mut chunk in chunks.iter().map(Vec::as_slice) {
+        // One sealed whole may be several frames, all of one session and in a row.
+        let mut gap: Option<GapLeaf> = None;
+        while let Ok(Some((frame, rest))) = Frame::split(chunk) {
+            frames.extend_from_slice(&gap_frame(&frame));
+            let first = GapLeaf { session: frame.header.session, chunk: frame.header.chunk, chunks: 0 };
+            gap.get_or_insert(first).chunks += 1;
+            chunk = rest;
+        }
+        leaves.extend(gap.map(|gap| Leaf { time: now, kind: LeafKind::Gap(gap) }));
+    }
+    (frames, leaves)
+}

@@ -8,7 +8,7 @@ if [[ -t 1 ]]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim=
 readonly BANK="host=$CLAVIGER_PG_HOST port=$CLAVIGER_PG_PORT dbname=$CLAVIGER_PG_DB sslmode=verify-full sslrootcert=$CLAVIGER_CA"
 
 chapter() { printf '\n%s%s%s\n' "$bold" "$1" "$plain"; }
-shown() { sed 's/^/    /'; }
+shown() { sed -n 's/^\(.\)/    \1/p'; }
 typed() { printf '  %s$ %s%s\n' "$dim" "$1" "$plain"; }
 wrong() { printf '\nThis should not have happened: %s\n' "$1" >&2; exit 1; }
 

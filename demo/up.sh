@@ -2,13 +2,16 @@
 # Starts the demo: a real PostgreSQL with a synthetic bank, Claviger in front of it with TLS, and a story told with psql.
 #
 # Stays up until Ctrl-C; with DETACH=1 it returns after the story, and demo/down.sh stops it. Running it again starts afresh.
-# CLAVIGER_BIN names a program to use instead of building one. Everything lives in .demo; .demo/env says how to connect.
+# CLAVIGER_BIN names a program to use instead of building the release. Everything lives in .demo; .demo/env says how to connect.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 readonly DEMO=$PWD/.demo
 readonly CONFIG=$DEMO/config
+
+# A shell that has sourced .demo/env speaks to the demo that was.
+unset CLAVIGER_API_URL CLAVIGER_CA CLAVIGER_CONFIG CLAVIGER_TOKEN CLAVIGER_TOKEN_FILE
 
 main() {
   build
@@ -38,19 +41,18 @@ main() {
 
 build() {
   PSQL=$(scripts/postgres.sh psql)
-  if [[ -z ${CLAVIGER_BIN:-} ]]; then
-    . scripts/setup-build.sh
-    say "building Claviger (minutes, the first time)"
-    cargo build --release --quiet -p claviger
-    CLAVIGER_BIN=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/claviger
-  fi
-  CLAVIGER_BIN=$(realpath "$CLAVIGER_BIN")
+  # Our own build, as .demo/env names it, is built again: the sources may have changed since.
+  if [[ -n ${CLAVIGER_BIN:-} && $CLAVIGER_BIN != */release/claviger ]]; then return; fi
+  . scripts/setup-build.sh
+  say "building Claviger (minutes, the first time)"
+  cargo build --release --quiet -p claviger
+  CLAVIGER_BIN=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/claviger
 }
 
 # The bank, and the one role that Claviger logs in with. Its password never leaves .demo, and no client ever sees it.
 bank() {
   UPSTREAM_PORT=$(scripts/postgres.sh free-port 25432)
-  scripts/postgres.sh start "$DEMO/postgres" "$UPSTREAM_PORT" -c fsync=off
+  scripts/postgres.sh start "$DEMO/postgres" "$UPSTREAM_PORT"
   "$PSQL" -qX "$(scripts/postgres.sh url "$DEMO/postgres")" -c 'create database bank'
   UPSTREAM_PG_URL=$(scripts/postgres.sh url "$DEMO/postgres" bank)
   "$PSQL" -qX "$UPSTREAM_PG_URL" -f demo/bank.sql
@@ -86,7 +88,9 @@ people() {
 
 principal() { claviger principals add "$@" --config "$CONFIG" >/dev/null; }
 token() { claviger token issue "$@" --ttl 12h --config "$CONFIG"; }
-claviger() { "$CLAVIGER_BIN" "$@"; }
+
+# What a command says beside its result matters only if it fails.
+claviger() { "$CLAVIGER_BIN" "$@" 2>"$DEMO/setup.log" || { cat "$DEMO/setup.log" >&2; return 1; }; }
 
 serve() {
   # In a session of its own: Ctrl-C is for this script, which stops things in order.

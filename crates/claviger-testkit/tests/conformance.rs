@@ -1,0 +1,39 @@
+//! The conformance suite over every protocol there is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use claviger_testkit::conformance::*;
+use claviger_testkit::mux::MuxSubject;
+
+macro_rules! suite {
+    ($module:ident, $subject:expr, $($check:ident),* $(,)?) => {
+        mod $module {
+            use super::*;
+            $(#[test]
+            fn $check() {
+                super::$check(&$subject);
+            })*
+        }
+    };
+}
+
+macro_rules! every_check {
+    ($module:ident, $subject:expr) => {
+        suite!(
+            $module,
+            $subject,
+            any_cut_gives_the_same,
+            a_refusal_leaves_a_usable_session,
+            a_withheld_operation_stays_here,
+            an_unreleased_completion_stays_here,
+            a_replacement_replaces,
+            a_side_that_goes_ends_the_session_once,
+            a_termination_is_told_once,
+            a_probe_stays_out_of_sight,
+            what_waits_is_bounded,
+            any_bytes_are_survived,
+        );
+    };
+}
+
+every_check!(mux, MuxSubject);

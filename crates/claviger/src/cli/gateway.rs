@@ -1,0 +1,120 @@
+//! Which gateway a command manages: one on this machine, or one behind its API.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use claviger_api::{Act, Management};
+use claviger_model::Secret;
+
+use super::Failure;
+use super::client::Client;
+use crate::admin::Admin;
+use crate::config::Config;
+
+/// Which gateway to manage.
+#[derive(Debug, clap::Args)]
+pub(super) struct GatewayArgs {
+    /// Act on this machine's gateway, with its configuration directory, instead of through the API
+    #[arg(long, value_name = "DIR", help_heading = "Gateway", conflicts_with = "api_url")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+}
+
+/// How to reach a gateway's API.
+#[derive(Debug, clap::Args)]
+pub(super) struct ApiArgs {
+    /// The address of the gateway's API, such as https://gateway.internal:8443
+    #[arg(long, value_name = "URL", env = "CLAVIGER_API_URL", help_heading = "Gateway")]
+    api_url: Option<String>,
+    /// A file with the token to present; the environment variable CLAVIGER_TOKEN if absent
+    #[arg(long, value_name = "FILE", env = "CLAVIGER_TOKEN_FILE", help_heading = "Gateway")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust for the gateway, instead of the usual authorities
+    #[arg(long, value_name = "FILE", env = "CLAVIGER_CA", help_heading = "Gateway")]
+    pub(super) ca: Option<PathBuf>,
+}
+
+/// A gateway that can be managed.
+pub(super) enum Gateway {
+    Here(Box<Admin>),
+    Afar(Client),
+}
+
+impl GatewayArgs {
+    pub(super) fn open(&self) -> Result<Gateway, Failure> {
+        match &self.config {
+            Some(dir) => Ok(Gateway::Here(Box::new(Admin::on_this_machine(Config::load(dir)?)?))),
+            None => Ok(Gateway::Afar(self.api.client()?)),
+        }
+    }
+}
+
+impl ApiArgs {
+    pub(super) fn url(&self) -> Option<&str> {
+        self.api_url.as_deref()
+    }
+
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        let url = self.api_url.as_deref().ok_or_else(|| {
+            Failure::Usage("which gateway? give --config DIR on its own machine, or --api-url (CLAVIGER_API_URL)".to_owned())
+        })?;
+        let ca = self.ca.as_deref().map(|file| std::fs::read(file).with_context(|| file.display().to_string())).transpose()?;
+        Client::new(url, ca.as_deref(), self.token()?)
+    }
+
+    /// The token to present, read anew at each call: it may have been refreshed.
+    pub(super) fn token(&self) -> Result<Secret, Failure> {
+        read_token(self.token_file.as_deref(), || std::env::var("CLAVIGER_TOKEN").ok())
+    }
+}
+
+/// A token is taken from a file or the environment, never from arguments, which every process on the machine can read.
+fn read_token(file: Option<&Path>, environment: impl FnOnce() -> Option<String>) -> Result<Secret, Failure> {
+    let text = match file {
+        Some(file) => Some(std::fs::read_to_string(file).with_context(|| file.display().to_string())?),
+        None => environment(),
+    };
+    let token = text.as_deref().map(str::trim).unwrap_or_default();
+    if token.is_empty() || token.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Failure::Usage("a token is needed: --token-file FILE, or CLAVIGER_TOKEN in the environment".to_owned()));
+    }
+    Ok(Secret::new(token))
+}
+
+impl Gateway {
+    /// The gateway, ready for one act. On this machine nobody is asked, but the act is recorded first; afar, the gateway does
+    /// both.
+    pub(super) fn act(&self, act: Act, target: &str) -> Result<&dyn Management, Failure> {
+        match self {
+            Self::Here(admin) => {
+                admin.record_local(act, target)?;
+                Ok(&**admin)
+            }
+            Self::Afar(client) => Ok(client),
+        }
+    }
+
+    /// What only a running gateway can tell.
+    pub(super) fn afar(&self, what: &str) -> Result<&Client, Failure> {
+        match self {
+            Self::Afar(client) => Ok(client),
+            Self::Here(_) => Err(Failure::Usage(format!("{what} needs the running gateway: use --api-url instead of --config"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_word() {
+        for (text, expected) in
+            [(Some(" abc\n"), Some("abc")), (Some("a b"), None), (Some("a\nb"), None), (Some(""), None), (None, None)]
+        {
+            let token = read_token(None, || text.map(str::to_owned)).ok();
+            assert_eq!(token.as_ref().and_then(Secret::expose_str), expected, "{text:?}");
+        }
+    }
+}

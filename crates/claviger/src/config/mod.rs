@@ -1,0 +1,228 @@
+//! The configuration: a directory with `claviger.toml` and `policies/*.cedar`, read whole or not at all.
+//!
+//! Reading has two steps. [`raw`] takes the file's words and refuses those it does not know; [`validate`] turns them into
+//! what the gateway uses, so that nothing later has to ask whether a setting makes sense. Every error names the file and the
+//! key. Secrets are not read here: a setting holds a reference to one.
+
+mod raw;
+pub(crate) mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_audit::checkpoint::Origin;
+use claviger_identity::{Algorithm, SubjectTemplate, TrustedIssuer};
+use claviger_model::{ConnectionName, PrincipalKind};
+use claviger_session::Connection;
+
+/// The name of the local issuer wherever issuers are named.
+pub(crate) const LOCAL_ISSUER: &str = "local";
+
+/// The file in the directory.
+pub(crate) const FILE: &str = "claviger.toml";
+
+/// What the gateway is told to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The directory that it was read from; relative paths were relative to it.
+    pub(crate) dir: PathBuf,
+    /// Where the gateway keeps its data.
+    pub(crate) data: PathBuf,
+    /// The certificate that clients see.
+    pub(crate) tls: Option<TlsFiles>,
+    /// The admin API.
+    pub(crate) api: Option<ApiConfig>,
+    /// The local issuer.
+    pub(crate) issuer: LocalIssuerConfig,
+    /// External issuers.
+    pub(crate) issuers: Vec<IssuerConfig>,
+    /// The registered upstreams.
+    pub(crate) connections: Vec<Arc<Connection>>,
+    /// Where clients are awaited.
+    pub(crate) listeners: Vec<ListenerConfig>,
+    /// The log.
+    pub(crate) audit: AuditConfig,
+    /// Limits.
+    pub(crate) limits: LimitsConfig,
+    /// The policies: file name and text, by name.
+    pub(crate) policies: Vec<(String, String)>,
+    /// SHA-256 over the file and all policies, lower-case hexadecimal.
+    pub(crate) hash: String,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// The admin API's listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiConfig {
+    pub(crate) listen: SocketAddr,
+}
+
+/// The local issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalIssuerConfig {
+    /// The `iss` of its tokens.
+    pub(crate) url: String,
+    /// The `aud` of its tokens.
+    pub(crate) audience: String,
+    /// The longest that a token of it may last, in seconds.
+    pub(crate) max_lifetime: u32,
+}
+
+/// An external issuer, and where its keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IssuerConfig {
+    pub(crate) trust: TrustedIssuer,
+    pub(crate) keys: KeySource,
+}
+
+/// Where an issuer's public keys (RFC 7517) are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// Fetched from an `https://` address, and again when they change.
+    Url(String),
+    /// Read from a file, once.
+    File(PathBuf),
+}
+
+/// Where clients of one protocol are awaited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerConfig {
+    pub(crate) addr: SocketAddr,
+    /// The protocol's kind.
+    pub(crate) kind: &'static str,
+    /// Whether tokens are taken without TLS; loopback addresses only.
+    pub(crate) plaintext: bool,
+    /// The one connection it leads to; on a shared listener the client selects.
+    pub(crate) connection: Option<ConnectionName>,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuditConfig {
+    /// The log's name in its checkpoints.
+    pub(crate) origin: Origin,
+    /// How often a checkpoint is signed.
+    pub(crate) checkpoint_interval: Duration,
+}
+
+/// Limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LimitsConfig {
+    /// Downstream connections at the same time.
+    pub(crate) connections: usize,
+    /// From accepting a client to serving it.
+    pub(crate) login_timeout: Duration,
+    /// What an open transaction gets when its token expires.
+    pub(crate) expiry_grace: Duration,
+    /// The buffers of one session.
+    pub(crate) session: claviger_protocols::Limits,
+}
+
+/// What is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: cannot be read: {reason}", file.display())]
+    Unreadable { file: PathBuf, reason: String },
+    /// The file is not TOML, or has a key or a type that does not belong there. The line itself is not shown: it may hold a
+    /// secret that somebody put in a wrong place.
+    #[error("{}:{line}: {message}", file.display())]
+    Malformed { file: PathBuf, line: usize, message: String },
+    /// A setting makes no sense.
+    #[error("{}: `{key}`: {message}", file.display())]
+    Invalid { file: PathBuf, key: String, message: String },
+}
+
+impl Config {
+    /// Reads and validates a configuration directory.
+    pub(crate) fn load(dir: &Path) -> Result<Self, ConfigError> {
+        let file = dir.join(FILE);
+        let text = read(&file)?;
+        let policies = read_policies(&dir.join("policies"))?;
+        let raw = parse(&file, &text)?;
+        let hash = digest(&text, &policies);
+        validate::validate(dir, raw, policies, hash)
+    }
+
+    /// All issuers whose tokens are believed, the local one first.
+    pub(crate) fn trusted(&self) -> Vec<TrustedIssuer> {
+        let local = TrustedIssuer {
+            name: LOCAL_ISSUER.into(),
+            issuer: self.issuer.url.as_str().into(),
+            audience: self.issuer.audience.as_str().into(),
+            algorithms: vec![Algorithm::EdDSA],
+            max_lifetime: self.issuer.max_lifetime,
+            // Its clock is ours, or that of another command on this machine.
+            clock_skew: 5,
+            subject: SubjectTemplate::default(),
+            kind: PrincipalKind::User,
+            groups_claim: None,
+            act_believed: true,
+        };
+        std::iter::once(local).chain(self.issuers.iter().map(|issuer| issuer.trust.clone())).collect()
+    }
+
+    /// How the log is kept.
+    pub(crate) fn log_options(&self) -> claviger_store::log::Options {
+        claviger_store::log::Options {
+            checkpoint_interval: self.audit.checkpoint_interval,
+            ..claviger_store::log::Options::new(self.audit.origin.clone(), Arc::new(crate::serve::now))
+        }
+    }
+}
+
+fn parse(file: &Path, text: &str) -> Result<raw::Config, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        ConfigError::Malformed { file: file.to_owned(), line, message: error.message().replace('\n', " ") }
+    })
+}
+
+/// Every `*.cedar` file of the directory, by name. Without the directory there are no policies, and nothing is permitted.
+fn read_policies(dir: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+    let unreadable = |error: &std::io::Error| ConfigError::Unreadable { file: dir.to_owned(), reason: error.to_string() };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    let mut policies = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(&error))?.path();
+        if path.extension().is_some_and(|extension| extension == "cedar") {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            policies.push((name, read(&path)?));
+        }
+    }
+    policies.sort();
+    Ok(policies)
+}
+
+fn read(file: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(file).map_err(|error| ConfigError::Unreadable { file: file.to_owned(), reason: error.to_string() })
+}
+
+/// Each text goes in with its name and length, so that no two configurations have the same digest input.
+fn digest(text: &str, policies: &[(String, String)]) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for (name, text) in std::iter::once((FILE, text)).chain(policies.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
+        for part in [name, text] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,130 @@
+//! The words of `claviger.toml`, as they stand. An unknown key is an error.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    pub(super) data: PathBuf,
+    pub(super) tls: Option<Tls>,
+    pub(super) api: Option<Api>,
+    pub(super) issuer: Issuer,
+    #[serde(default)]
+    pub(super) issuers: Vec<ExternalIssuer>,
+    #[serde(default)]
+    pub(super) connections: Vec<Connection>,
+    #[serde(default)]
+    pub(super) listeners: Vec<Listener>,
+    #[serde(default)]
+    pub(super) recording: Recording,
+    #[serde(default)]
+    pub(super) audit: Audit,
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Api {
+    pub(super) listen: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    pub(super) url: String,
+    pub(super) audience: String,
+    pub(super) max_lifetime: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExternalIssuer {
+    pub(super) name: String,
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    pub(super) jwks_url: Option<String>,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) algorithms: Vec<String>,
+    pub(super) subject: Option<String>,
+    pub(super) groups_claim: Option<String>,
+    pub(super) kind: Option<String>,
+    #[serde(default)]
+    pub(super) act: bool,
+    pub(super) max_lifetime: Option<String>,
+    pub(super) clock_skew: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Connection {
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) address: String,
+    pub(super) database: String,
+    pub(super) user: String,
+    /// Any value, so that an error of type does not echo what may be a password.
+    pub(super) password: Option<toml::Value>,
+    pub(super) tls: Option<String>,
+    pub(super) tls_ca: Option<PathBuf>,
+    pub(super) listen: Option<String>,
+    #[serde(default)]
+    pub(super) plaintext: bool,
+    pub(super) mode: Option<String>,
+    #[serde(default)]
+    pub(super) labels: Vec<String>,
+    pub(super) durability: Option<String>,
+    pub(super) recording: Option<String>,
+}
+
+/// Without the password, whatever somebody put there.
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) kind: String,
+    pub(super) listen: String,
+    #[serde(default)]
+    pub(super) plaintext: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recording {
+    pub(super) response: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) origin: Option<String>,
+    pub(super) checkpoint_interval: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) connections: Option<usize>,
+    pub(super) login_timeout: Option<String>,
+    pub(super) expiry_grace: Option<String>,
+    pub(super) statement: Option<String>,
+    pub(super) login: Option<String>,
+    pub(super) pending: Option<String>,
+    pub(super) control: Option<String>,
+    pub(super) response: Option<String>,
+    pub(super) statements: Option<usize>,
+}

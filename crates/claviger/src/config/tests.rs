@@ -1,0 +1,249 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use claviger_model::{Durability, Mode, PrincipalKind, ResponseRecording};
+use claviger_session::{CredentialRef, UpstreamTlsPolicy};
+
+use super::{Config, KeySource};
+
+const BASE: &str = r#"
+data = "data"
+[tls]
+certificate = "cert.pem"
+key = "key.pem"
+[issuer]
+url = "https://claviger.internal"
+audience = "claviger"
+"#;
+
+const BANK: &str = r#"
+[[connections]]
+name = "bank"
+kind = "postgres"
+address = "db.internal"
+database = "bank"
+user = "claviger_bank"
+"#;
+
+/// A directory with this file, some certificates and a policy.
+fn directory(toml: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["cert.pem", "key.pem", "ca.pem", "corp.jwks.json", "password"] {
+        std::fs::write(dir.path().join(name), "x").unwrap();
+    }
+    std::fs::create_dir(dir.path().join("policies")).unwrap();
+    std::fs::write(dir.path().join("policies/b.cedar"), "permit (principal, action, resource);").unwrap();
+    std::fs::write(dir.path().join("policies/a.cedar"), "// none").unwrap();
+    std::fs::write(dir.path().join("policies/notes.txt"), "not a policy").unwrap();
+    std::fs::write(dir.path().join("claviger.toml"), toml).unwrap();
+    dir
+}
+
+fn load(toml: &str) -> Config {
+    let dir = directory(toml);
+    Config::load(dir.path()).unwrap_or_else(|error| panic!("{error}\n{toml}"))
+}
+
+/// What is wrong with a file, without the directory's name.
+fn wrong(toml: &str) -> String {
+    let dir = directory(toml);
+    let error = Config::load(dir.path()).expect_err(toml).to_string();
+    error.replace(&format!("{}/", dir.path().display()), "")
+}
+
+#[test]
+fn the_least_that_works() {
+    let config = load(BASE);
+    assert_eq!(config.data, config.dir.join("data"));
+    assert_eq!(config.tls.unwrap().key, config.dir.join("key.pem"));
+    assert_eq!((config.api, config.connections.len(), config.listeners.len()), (None, 0, 0));
+    assert_eq!((config.issuer.max_lifetime, config.audit.origin.as_str()), (86_400, "claviger.internal"));
+    assert_eq!(config.audit.checkpoint_interval, Duration::from_secs(1));
+    assert_eq!(config.limits.session, claviger_protocols::Limits::default());
+    assert_eq!(config.policies.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a.cedar", "b.cedar"]);
+}
+
+#[test]
+fn everything_at_once() {
+    let config = load(&format!(
+        r#"{BASE}max_lifetime = "12h"
+[api]
+listen = "127.0.0.1:8443"
+[[issuers]]
+name = "corp"
+issuer = "https://idp.example.com"
+audience = "claviger"
+jwks_file = "corp.jwks.json"
+algorithms = ["RS256", "ES256"]
+groups_claim = "groups"
+kind = "workload"
+act = true
+max_lifetime = "1h"
+clock_skew = "30s"
+[[issuers]]
+name = "ci"
+issuer = "https://token.actions.githubusercontent.com"
+audience = "claviger"
+jwks_url = "https://token.actions.githubusercontent.com/.well-known/jwks"
+algorithms = ["RS256"]
+subject = "repository:{{repository_id}}"
+{BANK}password = "env:BANK_PASSWORD"
+tls = "verify-ca"
+tls_ca = "ca.pem"
+listen = "127.0.0.1:6432"
+plaintext = true
+mode = "observe"
+labels = ["environment.production"]
+durability = "synced"
+recording = "full"
+[[connections]]
+name = "ledger"
+kind = "postgres"
+address = "[2001:db8::1]:6000"
+database = "ledger"
+user = "u"
+password = "file:password"
+[[listeners]]
+kind = "postgres"
+listen = "0.0.0.0:6400"
+[recording]
+response = "first 64KiB"
+[audit]
+checkpoint_interval = "5s"
+origin = "log.example.com/bank"
+[limits]
+login_timeout = "3s"
+statement = "1MiB"
+connections = 7
+"#
+    ));
+    let [bank, ledger] = config.connections.as_slice() else { panic!() };
+    assert_eq!((bank.host.as_str(), bank.port, bank.kind), ("db.internal", 5432, "postgres"));
+    assert_eq!((bank.mode, bank.durability, bank.recording), (Mode::Observe, Durability::Synced, ResponseRecording::Full));
+    assert_eq!(bank.password, Some(CredentialRef::Env("BANK_PASSWORD".into())));
+    assert_eq!((bank.tls, bank.tls_ca.clone()), (UpstreamTlsPolicy::VerifyCa, Some(config.dir.join("ca.pem"))));
+    assert_eq!((ledger.host.as_str(), ledger.port), ("2001:db8::1", 6000));
+    assert_eq!(ledger.password, Some(CredentialRef::File(config.dir.join("password"))));
+    assert_eq!((ledger.tls, ledger.mode), (UpstreamTlsPolicy::VerifyFull, Mode::Enforce));
+    assert_eq!((ledger.recording, ledger.durability), (ResponseRecording::First(65_536), Durability::Auto));
+    let [own, shared] = config.listeners.as_slice() else { panic!() };
+    assert_eq!(
+        (own.addr.to_string().as_str(), own.plaintext, own.connection.as_ref()),
+        ("127.0.0.1:6432", true, Some(&bank.name))
+    );
+    assert_eq!((shared.addr.to_string().as_str(), shared.plaintext, &shared.connection), ("0.0.0.0:6400", false, &None));
+    let [local, corp, ci] = &config.trusted()[..] else { panic!() };
+    assert_eq!((&*local.name, &*local.issuer, local.max_lifetime), ("local", "https://claviger.internal", 43_200));
+    assert_eq!((corp.kind, corp.act_believed, corp.max_lifetime, corp.clock_skew), (PrincipalKind::Workload, true, 3600, 30));
+    assert_eq!((ci.kind, ci.subject.to_string().as_str()), (PrincipalKind::User, "repository:{repository_id}"));
+    assert_eq!(config.issuers[0].keys, KeySource::File(config.dir.join("corp.jwks.json")));
+    assert_eq!((config.limits.connections, config.limits.session.statement), (7, 1 << 20));
+    assert_eq!(config.limits.login_timeout, Duration::from_secs(3));
+    assert_eq!(config.audit.origin.as_str(), "log.example.com/bank");
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let issuer = |rest: &str| {
+        format!("{BASE}[[issuers]]\nname = 'corp'\nissuer = 'https://idp'\naudience = 'c'\nalgorithms = ['RS256']\n{rest}")
+    };
+    let bank = |rest: &str| format!("{BASE}{BANK}{rest}");
+    for (toml, expected) in [
+        (String::new(), "claviger.toml:1: missing field `data`"),
+        ("data = [".into(), "claviger.toml:1: unclosed array"),
+        (
+            format!("{BASE}colour = 'blue'"),
+            "claviger.toml:9: unknown field `colour`, expected one of `url`, `audience`, `max_lifetime`",
+        ),
+        (bank("colour = 'blue'"), "claviger.toml:16: unknown field `colour`"),
+        (
+            bank("mode = 'strict'"),
+            "claviger.toml: `connections[0] (bank).mode`: `strict` is not one of `record`, `observe`, `enforce`",
+        ),
+        (bank("tls = 'yes'"), "`connections[0] (bank).tls`: `yes` is not one of `disable`, `prefer`"),
+        (bank("tls_ca = 'none.pem'"), "`connections[0] (bank).tls_ca`: there is no file `none.pem`"),
+        (bank("durability = 'maybe'"), "`connections[0] (bank).durability`: `maybe` is not one of `auto`, `ordered`, `synced`"),
+        (bank("recording = 'some'"), "`connections[0] (bank).recording`: `some` is not one of"),
+        (bank("labels = ['Prod']"), "`connections[0] (bank).labels`: a label is"),
+        (bank("listen = 'localhost:6432'"), "`connections[0] (bank).listen`: `localhost:6432` is not an address and port"),
+        (
+            bank("listen = '10.0.0.1:6432'\nplaintext = true"),
+            "(bank).plaintext`: tokens may cross without TLS on loopback addresses only, not on 10.0.0.1:6432",
+        ),
+        (bank("plaintext = true"), "`connections[0] (bank).plaintext`: needs `listen`"),
+        (bank("password = 'hunter2'"), "(bank).password`: must be `env:NAME` or `file:PATH`"),
+        (bank("password = 'file:nowhere'"), "(bank).password`: there is no file `nowhere`"),
+        (bank(BANK), "`connections[1] (bank).name`: `bank` is used twice"),
+        (bank("").replace("\"bank\"\nkind", "\"Bank\"\nkind"), "`connections[0] (Bank).name`: `Bank` cannot name a connection"),
+        (bank("").replace("\"postgres\"", "\"mysql\""), "`connections[0] (bank).kind`: `mysql` is not one of `postgres`"),
+        (bank("").replace("db.internal", "db:x"), "(bank).address`: `db:x` is not a host, or a host and port"),
+        (bank("").replace("db.internal", "::1"), "(bank).address`: `::1` is not a host, or a host and port"),
+        (
+            bank("listen = '127.0.0.1:1'\n[[listeners]]\nkind = 'postgres'\nlisten = '127.0.0.1:1'"),
+            "`listeners[0] (127.0.0.1:1).listen`: `127.0.0.1:1` is used twice",
+        ),
+        (
+            format!("{BASE}[api]\nlisten = '127.0.0.1:1'\n[[listeners]]\nkind = 'postgres'\nlisten = '127.0.0.1:1'"),
+            "`api.listen`: 127.0.0.1:1 is used twice",
+        ),
+        (BASE.replace("key.pem", "gone.pem"), "`tls.key`: there is no file `gone.pem`"),
+        (BASE.replace("\"claviger\"", "\"\""), "`issuer.audience`: must not be empty"),
+        (format!("{BASE}max_lifetime = 'long'"), "`issuer.max_lifetime`: `long` is not a duration"),
+        (format!("{BASE}max_lifetime = '0s'"), "`issuer.max_lifetime`: must be more than nothing"),
+        (issuer(""), "`issuers[0] (corp).jwks_url`: exactly one of `jwks_url` and `jwks_file` is needed"),
+        (issuer("jwks_url = 'http://idp/keys'"), "`issuers[0] (corp).jwks_url`: must begin with `https://`"),
+        (issuer("jwks_file = 'corp.jwks.json'\nkind = 'robot'"), "(corp).kind`: `robot` is not one of `user`, `workload`"),
+        (issuer("jwks_file = 'corp.jwks.json'").replace("RS256", "none"), "(corp).algorithms`: `none` is not one of"),
+        (issuer("jwks_file = 'corp.jwks.json'").replace("'corp'", "'local'"), "(local).name`: must not contain `@` or `/`"),
+        (
+            issuer("jwks_file = 'corp.jwks.json'").replace("https://idp", "https://claviger.internal"),
+            "(corp).issuer`: is the same as that of `local`",
+        ),
+        (format!("{BASE}[audit]\norigin = 'a b'"), "`audit.origin`: a log's origin is"),
+        (format!("{BASE}[limits]\nstatement = '1GB'"), "`limits.statement`: `1GB` is not a size"),
+        (format!("{BASE}[limits]\nconnections = 0"), "`limits.connections`: must be more than nothing"),
+    ] {
+        let found = wrong(&toml);
+        assert!(found.contains(expected), "expected {expected}\nfound    {found}\nin {toml}");
+    }
+}
+
+#[test]
+fn without_a_certificate_only_loopback_plaintext_is_served() {
+    let bare = BASE.replace("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n", "");
+    assert!(wrong(&format!("{bare}[api]\nlisten = '127.0.0.1:1'")).contains("`tls`: the API is served over TLS only"));
+    let listener = |rest: &str| format!("{bare}[[listeners]]\nkind = 'postgres'\nlisten = '127.0.0.1:1'\n{rest}");
+    assert!(wrong(&listener("")).contains("`tls`: the listener on 127.0.0.1:1 takes tokens over TLS only"));
+    assert!(load(&listener("plaintext = true")).listeners[0].plaintext);
+}
+
+/// Whatever somebody puts where a reference to a secret belongs, an error does not repeat it.
+#[test]
+fn a_misplaced_password_is_never_repeated() {
+    for value in ["'hunter2'", "'env:'", "4242", "['hunter2']", "{ hunter2 = 4242 }", "'vault:hunter2'"] {
+        let message = wrong(&format!("{BASE}{BANK}password = {value}"));
+        assert!(message.contains("must be `env:NAME` or `file:PATH`"), "{message}");
+        assert!(!message.contains("hunter2") && !message.contains("4242"), "{message}");
+    }
+    assert!(!wrong(&format!("{BASE}{BANK}password = 'hunter2")).contains("hunter2"));
+}
+
+#[test]
+fn the_hash_covers_every_file() {
+    let dir = directory(BASE);
+    let mut hashes = std::collections::BTreeSet::new();
+    let mut hash = |path: &Path| hashes.insert(Config::load(path).unwrap().hash);
+    assert!(hash(dir.path()));
+    assert!(!hash(dir.path()));
+    std::fs::write(dir.path().join("policies/notes.txt"), "changed").unwrap();
+    assert!(!hash(dir.path()));
+    std::fs::write(dir.path().join("policies/a.cedar"), "// changed").unwrap();
+    assert!(hash(dir.path()));
+    std::fs::rename(dir.path().join("policies/a.cedar"), dir.path().join("policies/c.cedar")).unwrap();
+    assert!(hash(dir.path()));
+    std::fs::write(dir.path().join("claviger.toml"), format!("{BASE}\n# changed")).unwrap();
+    assert!(hash(dir.path()));
+    assert!(hashes.iter().all(|hash| hash.len() == 64));
+}

@@ -1,0 +1,340 @@
+//! From the file's words to what the gateway uses.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_identity::{SubjectTemplate, TrustedIssuer};
+use claviger_model::{ConnectionName, Durability, Mode, PrincipalKind, ResponseRecording};
+use claviger_protocols::{PROTOCOLS, ProtocolEntry};
+use claviger_session::{Connection, CredentialRef};
+
+use super::{
+    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, KeySource, LOCAL_ISSUER, LimitsConfig, ListenerConfig,
+    LocalIssuerConfig, TlsFiles, raw, units,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Makes sense of all of it, or says what makes none.
+pub(super) fn validate(
+    dir: &Path,
+    raw: raw::Config,
+    policies: Vec<(String, String)>,
+    hash: String,
+) -> Result<Config, ConfigError> {
+    let at = At { dir, key: String::new() };
+    let tls = raw.tls.map(|tls| at.key("tls").tls(&tls)).transpose()?;
+    let recording = at.key("recording").or("response", raw.recording.response.as_deref(), ResponseRecording::default())?;
+    let mut listeners = Vec::new();
+    let mut connections = Vec::new();
+    for (i, raw) in raw.connections.iter().enumerate() {
+        let at = at.entry("connections", i, &raw.name);
+        let connection = at.connection(raw, recording)?;
+        if let Some(listen) = &raw.listen {
+            let listener = at.listener(connection.kind, listen, raw.plaintext, Some(connection.name.clone()))?;
+            listeners.push((at.clone(), listener));
+        } else if raw.plaintext {
+            return Err(at.error("plaintext", "needs `listen`: a shared listener says for itself whether it takes plain text"));
+        }
+        connections.push((at, connection));
+    }
+    for (i, listener) in raw.listeners.iter().enumerate() {
+        let at = at.entry("listeners", i, &listener.listen);
+        let kind = at.kind(&listener.kind)?.kind;
+        let listener = at.listener(kind, &listener.listen, listener.plaintext, None)?;
+        listeners.push((at, listener));
+    }
+    let api = raw.api.map(|api| at.key("api").address("listen", &api.listen).map(|listen| ApiConfig { listen })).transpose()?;
+    let issuers = raw.issuers.iter().enumerate().map(|(i, issuer)| at.entry("issuers", i, &issuer.name).issuer(issuer));
+    let issuer = at.key("issuer").local_issuer(raw.issuer)?;
+    let config = Config {
+        dir: dir.to_owned(),
+        data: dir.join(raw.data),
+        issuers: issuers.collect::<Result<_, _>>()?,
+        audit: at.key("audit").audit(&raw.audit, &issuer)?,
+        issuer,
+        limits: at.key("limits").limits(&raw.limits)?,
+        connections: unique(connections, "name", |connection| connection.name.to_string())?.into_iter().map(Arc::new).collect(),
+        listeners: unique(listeners, "listen", |listener| listener.addr.to_string())?,
+        tls,
+        api,
+        policies,
+        hash,
+    };
+    at.cross_check(&config)?;
+    Ok(config)
+}
+
+/// Where in the file we are: the directory and the key so far.
+#[derive(Clone)]
+struct At<'a> {
+    dir: &'a Path,
+    key: String,
+}
+
+impl<'a> At<'a> {
+    fn key(&self, key: &str) -> Self {
+        let key = if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) };
+        At { dir: self.dir, key }
+    }
+
+    /// An entry of a list, by number and name.
+    fn entry(&self, list: &str, index: usize, name: &str) -> Self {
+        let name: String = name.chars().take(80).collect();
+        At { dir: self.dir, key: format!("{list}[{index}] ({name})") }
+    }
+
+    fn error(&self, key: &str, message: impl ToString) -> ConfigError {
+        ConfigError::Invalid { file: self.dir.join(FILE), key: self.key(key).key, message: message.to_string() }
+    }
+
+    fn parse<T: FromStr<Err: ToString>>(&self, key: &str, text: &str) -> Result<T, ConfigError> {
+        text.parse().map_err(|error: T::Err| self.error(key, error))
+    }
+
+    fn or<T: FromStr<Err: ToString>>(&self, key: &str, text: Option<&str>, default: T) -> Result<T, ConfigError> {
+        text.map_or(Ok(default), |text| self.parse(key, text))
+    }
+
+    /// One of a setting's words.
+    fn word<T: Copy>(&self, key: &str, text: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        found.ok_or_else(|| {
+            let expected: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            let text: String = text.chars().take(80).collect();
+            self.error(key, format!("`{text}` is not one of {}", expected.join(", ")))
+        })
+    }
+
+    fn duration(&self, key: &str, text: Option<&str>, default: Duration) -> Result<Duration, ConfigError> {
+        let duration = text.map_or(Ok(default), units::duration).map_err(|message| self.error(key, message))?;
+        if duration.is_zero() { Err(self.error(key, "must be more than nothing")) } else { Ok(duration) }
+    }
+
+    /// A duration in whole seconds, as tokens count.
+    fn seconds(&self, key: &str, text: Option<&str>, default: Duration) -> Result<u32, ConfigError> {
+        let duration = self.duration(key, text, default)?;
+        u32::try_from(duration.as_secs()).map_err(|_| self.error(key, "is too long"))
+    }
+
+    fn size(&self, key: &str, text: Option<&str>, default: usize) -> Result<usize, ConfigError> {
+        text.map_or(Ok(default), units::size).map_err(|message| self.error(key, message))
+    }
+
+    fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+        text.parse().map_err(|_| self.error(key, format!("`{text}` is not an address and port, such as `127.0.0.1:6432`")))
+    }
+
+    /// A file that must be there.
+    fn file(&self, key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+        let path = self.dir.join(path);
+        if path.is_file() { Ok(path) } else { Err(self.error(key, format!("there is no file `{}`", path.display()))) }
+    }
+
+    fn kind(&self, text: &str) -> Result<&'static ProtocolEntry, ConfigError> {
+        let words: Vec<_> = PROTOCOLS.iter().map(|entry| (entry.kind, entry)).collect();
+        self.word("kind", text, &words)
+    }
+
+    fn not_empty(&self, key: &str, text: &str) -> Result<String, ConfigError> {
+        if text.is_empty() { Err(self.error(key, "must not be empty")) } else { Ok(text.to_owned()) }
+    }
+
+    fn tls(&self, raw: &raw::Tls) -> Result<TlsFiles, ConfigError> {
+        Ok(TlsFiles { certificate: self.file("certificate", &raw.certificate)?, key: self.file("key", &raw.key)? })
+    }
+
+    fn local_issuer(&self, raw: raw::Issuer) -> Result<LocalIssuerConfig, ConfigError> {
+        Ok(LocalIssuerConfig {
+            url: self.not_empty("url", &raw.url)?,
+            audience: self.not_empty("audience", &raw.audience)?,
+            max_lifetime: self.seconds("max_lifetime", raw.max_lifetime.as_deref(), DAY)?,
+        })
+    }
+
+    fn issuer(&self, raw: &raw::ExternalIssuer) -> Result<IssuerConfig, ConfigError> {
+        let keys = match (&raw.jwks_url, &raw.jwks_file) {
+            (Some(url), None) if url.starts_with("https://") => KeySource::Url(url.clone()),
+            (Some(_), None) => {
+                return Err(self.error("jwks_url", "must begin with `https://`: who sends the keys decides who is let in"));
+            }
+            (None, Some(file)) => KeySource::File(self.file("jwks_file", file)?),
+            _ => return Err(self.error("jwks_url", "exactly one of `jwks_url` and `jwks_file` is needed")),
+        };
+        if raw.algorithms.is_empty() {
+            return Err(self.error("algorithms", "at least one is needed"));
+        }
+        let kinds = [("user", PrincipalKind::User), ("workload", PrincipalKind::Workload)];
+        let trust = TrustedIssuer {
+            name: self.not_empty("name", &raw.name)?.into(),
+            issuer: self.not_empty("issuer", &raw.issuer)?.into(),
+            audience: self.not_empty("audience", &raw.audience)?.into(),
+            algorithms: raw.algorithms.iter().map(|name| self.parse("algorithms", name)).collect::<Result<_, _>>()?,
+            max_lifetime: self.seconds("max_lifetime", raw.max_lifetime.as_deref(), DAY)?,
+            clock_skew: self.seconds("clock_skew", raw.clock_skew.as_deref(), Duration::from_secs(60))?,
+            subject: self.or("subject", raw.subject.as_deref(), SubjectTemplate::default())?,
+            kind: self.word("kind", raw.kind.as_deref().unwrap_or("user"), &kinds)?,
+            groups_claim: raw.groups_claim.as_deref().map(Arc::from),
+            act_believed: raw.act,
+        };
+        if raw.name.contains(['@', '/']) || raw.name == LOCAL_ISSUER {
+            return Err(self.error("name", format!("must not contain `@` or `/`, and `{LOCAL_ISSUER}` is the local issuer")));
+        }
+        Ok(IssuerConfig { trust, keys })
+    }
+
+    fn connection(&self, raw: &raw::Connection, recording: ResponseRecording) -> Result<Connection, ConfigError> {
+        let entry = self.kind(&raw.kind)?;
+        let (host, port) = split_address(&raw.address, entry.default_port)
+            .ok_or_else(|| self.error("address", format!("`{}` is not a host, or a host and port", raw.address)))?;
+        let modes = [Mode::Record, Mode::Observe, Mode::Enforce].map(|mode| (mode.as_str(), mode));
+        let durabilities = [("auto", Durability::Auto), ("ordered", Durability::Ordered), ("synced", Durability::Synced)];
+        Ok(Connection {
+            name: self.parse::<ConnectionName>("name", &raw.name)?,
+            kind: entry.kind,
+            host,
+            port,
+            database: self.not_empty("database", &raw.database)?,
+            user: self.not_empty("user", &raw.user)?,
+            password: raw.password.as_ref().map(|value| self.credential("password", value)).transpose()?,
+            tls: self.or("tls", raw.tls.as_deref(), Default::default())?,
+            tls_ca: raw.tls_ca.as_deref().map(|path| self.file("tls_ca", path)).transpose()?,
+            mode: self.word("mode", raw.mode.as_deref().unwrap_or(Mode::default().as_str()), &modes)?,
+            labels: raw.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
+            durability: self.word("durability", raw.durability.as_deref().unwrap_or("auto"), &durabilities)?,
+            recording: self.or("recording", raw.recording.as_deref(), recording)?,
+        })
+    }
+
+    /// A reference to a secret. The text is never echoed: somebody may have put the secret itself there.
+    fn credential(&self, key: &str, value: &toml::Value) -> Result<CredentialRef, ConfigError> {
+        let needed = || self.error(key, "must be `env:NAME` or `file:PATH`, a reference to the password and not the password");
+        match value.as_str().and_then(|text| text.parse().ok()).ok_or_else(needed)? {
+            CredentialRef::File(path) => self.file(key, &path).map(CredentialRef::File),
+            reference @ CredentialRef::Env(_) => Ok(reference),
+        }
+    }
+
+    fn label(&self, text: &str) -> Result<Arc<str>, ConfigError> {
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'_');
+        if !text.is_empty() && text.len() <= 63 && text.bytes().all(plain) {
+            Ok(text.into())
+        } else {
+            Err(self.error("labels", "a label is 1 to 63 of a-z, 0-9, `.`, `-` and `_`"))
+        }
+    }
+
+    fn listener(
+        &self,
+        kind: &'static str,
+        listen: &str,
+        plaintext: bool,
+        connection: Option<ConnectionName>,
+    ) -> Result<ListenerConfig, ConfigError> {
+        let addr = self.address("listen", listen)?;
+        if plaintext && !addr.ip().is_loopback() {
+            return Err(
+                self.error("plaintext", format!("tokens may cross without TLS on loopback addresses only, not on {addr}"))
+            );
+        }
+        Ok(ListenerConfig { addr, kind, plaintext, connection })
+    }
+
+    /// The log is named after the issuer unless it has a name of its own.
+    fn audit(&self, raw: &raw::Audit, issuer: &LocalIssuerConfig) -> Result<AuditConfig, ConfigError> {
+        let named_after = issuer.url.split_once("://").map_or(issuer.url.as_str(), |(_, rest)| rest).trim_end_matches('/');
+        let interval = self.duration("checkpoint_interval", raw.checkpoint_interval.as_deref(), Duration::from_secs(1))?;
+        Ok(AuditConfig {
+            origin: self.parse("origin", raw.origin.as_deref().unwrap_or(named_after))?,
+            checkpoint_interval: interval,
+        })
+    }
+
+    fn limits(&self, raw: &raw::Limits) -> Result<LimitsConfig, ConfigError> {
+        let session = claviger_protocols::Limits::default();
+        let connections = raw.connections.unwrap_or(10_000);
+        if connections == 0 {
+            return Err(self.error("connections", "must be more than nothing"));
+        }
+        Ok(LimitsConfig {
+            connections,
+            login_timeout: self.duration("login_timeout", raw.login_timeout.as_deref(), Duration::from_secs(10))?,
+            expiry_grace: self.duration("expiry_grace", raw.expiry_grace.as_deref(), Duration::from_secs(60))?,
+            session: claviger_protocols::Limits {
+                statement: self.size("statement", raw.statement.as_deref(), session.statement)?,
+                login: self.size("login", raw.login.as_deref(), session.login)?,
+                pending: self.size("pending", raw.pending.as_deref(), session.pending)?,
+                control: self.size("control", raw.control.as_deref(), session.control)?,
+                response: self.size("response", raw.response.as_deref(), session.response)?,
+                statements: raw.statements.unwrap_or(session.statements),
+            },
+        })
+    }
+
+    /// What no single entry can tell.
+    fn cross_check(&self, config: &Config) -> Result<(), ConfigError> {
+        if config.tls.is_none() {
+            if config.api.is_some() {
+                return Err(self.error("tls", "the API is served over TLS only: `[tls]` is needed"));
+            }
+            if let Some(listener) = config.listeners.iter().find(|listener| !listener.plaintext) {
+                return Err(
+                    self.error("tls", format!("the listener on {} takes tokens over TLS only: `[tls]` is needed", listener.addr))
+                );
+            }
+        }
+        if let Some(api) = &config.api
+            && config.listeners.iter().any(|listener| listener.addr == api.listen)
+        {
+            return Err(self.error("api.listen", format!("{} is used twice", api.listen)));
+        }
+        let mut issuers = BTreeMap::from([(config.issuer.url.as_str(), LOCAL_ISSUER)]);
+        let mut names = vec![LOCAL_ISSUER];
+        for (i, IssuerConfig { trust, .. }) in config.issuers.iter().enumerate() {
+            let at = self.entry("issuers", i, &trust.name);
+            if names.contains(&&*trust.name) {
+                return Err(at.error("name", format!("`{}` is used twice", trust.name)));
+            }
+            if let Some(other) = issuers.insert(&trust.issuer, &trust.name) {
+                return Err(at.error("issuer", format!("is the same as that of `{other}`")));
+            }
+            names.push(&trust.name);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a second entry with the same value of a key.
+fn unique<T>(entries: Vec<(At<'_>, T)>, key: &str, value: impl Fn(&T) -> String) -> Result<Vec<T>, ConfigError> {
+    let mut seen = std::collections::BTreeSet::new();
+    entries
+        .into_iter()
+        .map(|(at, entry)| {
+            let value = value(&entry);
+            // Port 0 is whichever port is free, another one each time.
+            if !value.ends_with(":0") && seen.contains(&value) {
+                return Err(at.error(key, format!("`{value}` is used twice")));
+            }
+            seen.insert(value);
+            Ok(entry)
+        })
+        .collect()
+}
+
+/// `host`, `host:port`, `[v6]:port`.
+fn split_address(text: &str, default_port: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let bracketed = text.starts_with('[');
+    let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
+    (!host.is_empty() && port != 0 && (bracketed || !host.contains(':'))).then(|| (host.to_owned(), port))
+}

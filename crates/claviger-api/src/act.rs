@@ -1,6 +1,6 @@
-//! What can be done through the API, and what policy and the log call it.
+//! What can be done through the API, and what the log calls it.
 
-/// One kind of administrative act. Policy knows it as an action on the gateway, the log by a verb.
+/// One kind of administrative act. Each belongs to one action of policy, asked on the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
     /// Lists sessions, or shows one.
@@ -42,28 +42,6 @@ pub enum Act {
 }
 
 impl Act {
-    /// The Cedar action, asked on the gateway.
-    pub fn action(self) -> &'static str {
-        match self {
-            Self::ListSessions => "listSessions",
-            Self::ReadSession | Self::TailSessions => "readSession",
-            Self::KillSession => "killSession",
-            Self::ListPrincipals => "listPrincipals",
-            Self::AddPrincipal
-            | Self::UpdatePrincipal
-            | Self::DisablePrincipal
-            | Self::EnablePrincipal
-            | Self::AddDelegation
-            | Self::RemoveDelegation => "managePrincipals",
-            Self::ListTokens => "listTokens",
-            Self::IssueToken => "issueToken",
-            Self::RevokeToken | Self::RevokeTokens => "revokeToken",
-            Self::RotateKey => "rotateKey",
-            Self::ListConnections => "listConnections",
-            Self::ReadAudit => "readAudit",
-        }
-    }
-
     /// The log's word for it.
     pub fn verb(self) -> &'static str {
         match self {

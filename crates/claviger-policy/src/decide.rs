@@ -31,9 +31,12 @@ pub enum Action {
     ReadSession,
     ReadAudit,
     ListConnections,
+    ListPrincipals,
+    ListTokens,
     KillSession,
     IssueToken,
     RevokeToken,
+    RotateKey,
     ManagePrincipals,
 }
 
@@ -46,9 +49,12 @@ impl Action {
             Self::ReadSession => "readSession",
             Self::ReadAudit => "readAudit",
             Self::ListConnections => "listConnections",
+            Self::ListPrincipals => "listPrincipals",
+            Self::ListTokens => "listTokens",
             Self::KillSession => "killSession",
             Self::IssueToken => "issueToken",
             Self::RevokeToken => "revokeToken",
+            Self::RotateKey => "rotateKey",
             Self::ManagePrincipals => "managePrincipals",
         }
     }

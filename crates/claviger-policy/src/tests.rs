@@ -231,9 +231,12 @@ fn administration_has_two_halves() {
            permit (principal in Group::"operators", action in Action::"administer", resource == Gateway::"gateway");
            permit (principal in Group::"admins", action in Action::"admin", resource);"#,
     );
-    use Action::{IssueToken, KillSession, ListConnections, ListSessions, ManagePrincipals, ReadAudit, ReadSession, RevokeToken};
-    let review = [ListSessions, ReadSession, ReadAudit, ListConnections];
-    let administer = [KillSession, IssueToken, RevokeToken, ManagePrincipals];
+    use Action::{
+        IssueToken, KillSession, ListConnections, ListPrincipals, ListSessions, ListTokens, ManagePrincipals, ReadAudit,
+        ReadSession, RevokeToken, RotateKey,
+    };
+    let review = [ListSessions, ReadSession, ReadAudit, ListConnections, ListPrincipals, ListTokens];
+    let administer = [KillSession, IssueToken, RevokeToken, RotateKey, ManagePrincipals];
     for (group, may_review, may_administer) in
         [("auditors", true, false), ("operators", false, true), ("admins", true, true), ("others", false, false)]
     {

@@ -1,3 +1,27 @@
-//! (to be written)
+//! What is kept on disk.
+//!
+//! [`Store`] is an SQLite database, `<data>/claviger.db`: registered principals and delegations, the digests of issued tokens,
+//! revocations, the list of signing keys and an index of sessions. The command line edits the same file beside a running
+//! gateway, so [`Store::watch`] sees what other processes change. The text of a token and the private half of a key are never
+//! in the database.
+//!
+//! [`log`] is the audit log, in files. It is the truth about what happened; the index of sessions only makes it quick to find.
 
+mod database;
+mod error;
+mod issuer_keys;
 pub mod log;
+mod principals;
+mod sessions;
+mod tokens;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use database::Store;
+pub use error::StoreError;
+pub use issuer_keys::IssuerKey;
+pub use principals::{Delegation, NewPrincipal, StoredPrincipal};
+pub use sessions::{SessionEnd, SessionFilter, StoredSession};
+pub use tokens::StoredToken;

@@ -16,7 +16,7 @@ packages() {
   # We run our own servers: the package shall not create one on port 5432.
   "${root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
   echo "create_main_cluster = false" | "${root[@]}" tee /etc/postgresql-common/createcluster.d/claviger.conf >/dev/null
-  { "${root[@]}" apt-get update -qq && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"; } >&2
+  { "${root[@]}" apt-get update -qq && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"; } >/dev/null
 }
 
 # need PROGRAM PACKAGE...: the program, by way of the packages if it is missing.

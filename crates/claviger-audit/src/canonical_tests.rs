@@ -1,1 +1,255 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::sync::Arc;
+
+use claviger_model::{Mode, OpId, TxId};
+use proptest::prelude::*;
+
+use super::*;
+use crate::leaf::{ChunkRef, CloseReason, OutcomeStatus, TxResult, Verdict};
+use crate::{Line, LineError};
+
+fn line(kind: LeafKind) -> String {
+    let mut out = Vec::new();
+    let leaf = Leaf { time: Timestamp::from_micros(1_795_230_245_000_006), kind };
+    leaf.write_canonical(7, BootId::new([0xab; 8]), &mut out);
+    Line::parse(&out).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out)));
+    String::from_utf8(out).unwrap()
+}
+
+fn session() -> SessionId {
+    SessionId::from_bytes([0x11; 16])
+}
+
+fn facts() -> DecisionFacts {
+    DecisionFacts {
+        verdict: Verdict::Permit,
+        would: Some(Verdict::Deny),
+        policies: Arc::new([]),
+        policy_hash: "cafe".into(),
+        reason: None,
+    }
+}
+
+fn rec() -> Option<ChunkRef> {
+    Some(ChunkRef { chunk: 3, digest: [0xee; 32] })
+}
+
+#[test]
+fn every_kind_has_one_form() {
+    let ee = "ee".repeat(32);
+    let s = "11".repeat(16);
+    let t = r#""time":"2026-11-21T03:04:05.000006Z""#;
+    let b = r#""boot":"abababababababab""#;
+    let d = r#""decision":{"policies":[],"policy_hash":"cafe","verdict":"permit","would":"deny"}"#;
+    let request = RequestLeaf {
+        session: session(),
+        op: OpId(1),
+        tx: TxId(2),
+        who: "a\"b@i".into(),
+        connection: "bank".into(),
+        purpose: None,
+        form: "batch",
+        decision: facts(),
+        rec: rec(),
+    };
+    let outcome = OutcomeLeaf {
+        session: session(),
+        op: OpId(1),
+        status: OutcomeStatus::NotSent,
+        tags: vec!["INSERT 0 3".into(), "ü\n".into()],
+        code: Some("42501".into()),
+        rows: 3,
+        bytes: u64::MAX,
+        bytes_unrecorded: 0,
+        duration_us: 9,
+        rec: None,
+    };
+    let close = SessionCloseLeaf {
+        session: session(),
+        reason: CloseReason::Gateway,
+        detail: Some("principal.disabled".into()),
+        operations: 1,
+        bytes_in: 2,
+        bytes_out: 3,
+        duration_us: 4,
+    };
+    let recovery = RecoveryLeaf { of_boot: Some("ff".into()), log_bytes_cut: 1, recording_bytes_cut: 2, operations_unknown: 3 };
+    let boot = BootLeaf { version: "0.1.0".into(), config: "c".into(), policy: "p".into(), reload: false };
+    let admin = AdminLeaf { who: "local".into(), action: "token.issue".into(), target: "\u{1}\\".into(), verdict: Verdict::Deny };
+    for (kind, expected) in [
+        (
+            LeafKind::Boot(boot),
+            format!(r#"{{{b},"config":"c","policy":"p","reload":false,"seq":7,{t},"type":"BOOT","v":1,"version":"0.1.0"}}"#),
+        ),
+        (
+            LeafKind::Recovery(recovery),
+            format!(
+                r#"{{{b},"log_bytes_cut":1,"of_boot":"ff","operations_unknown":3,"recording_bytes_cut":2,"seq":7,{t},"type":"RECOVERY","v":1}}"#
+            ),
+        ),
+        (
+            LeafKind::Admin(admin),
+            format!(
+                r#"{{"action":"token.issue",{b},"seq":7,"target":"\u0001\\",{t},"type":"ADMIN","v":1,"verdict":"deny","who":"local"}}"#
+            ),
+        ),
+        (
+            LeafKind::SessionClose(close),
+            format!(
+                r#"{{{b},"bytes_in":2,"bytes_out":3,"detail":"principal.disabled","duration_us":4,"operations":1,"reason":"gateway","seq":7,"session":"{s}",{t},"type":"SESSION_CLOSE","v":1}}"#
+            ),
+        ),
+        (
+            LeafKind::Request(request),
+            format!(
+                r#"{{{b},"connection":"bank",{d},"form":"batch","op":1,"rec":{{"chunk":3,"digest":"{ee}"}},"seq":7,"session":"{s}",{t},"tx":2,"type":"REQUEST","v":1,"who":"a\"b@i"}}"#
+            ),
+        ),
+        (
+            LeafKind::Intent(IntentLeaf { session: session(), op: OpId(1), replaced: true }),
+            format!(r#"{{{b},"op":1,"replaced":true,"seq":7,"session":"{s}",{t},"type":"INTENT","v":1}}"#),
+        ),
+        (
+            LeafKind::Outcome(outcome),
+            format!(
+                r#"{{{b},"bytes":9007199254740991,"bytes_unrecorded":0,"code":"42501","duration_us":9,"op":1,"rows":3,"seq":7,"session":"{s}","status":"not_sent","tags":["INSERT 0 3","ü\n"],{t},"type":"OUTCOME","v":1}}"#
+            ),
+        ),
+        (
+            LeafKind::TxEnd(TxEndLeaf { session: session(), tx: TxId(2), result: TxResult::Commit }),
+            format!(r#"{{{b},"result":"commit","seq":7,"session":"{s}",{t},"tx":2,"type":"TX_END","v":1}}"#),
+        ),
+        (
+            LeafKind::Gap(GapLeaf { session: session(), chunk: 4, chunks: 2 }),
+            format!(r#"{{{b},"chunk":4,"chunks":2,"seq":7,"session":"{s}",{t},"type":"GAP","v":1}}"#),
+        ),
+        (
+            LeafKind::SessionOpen(open_leaf("app", 2)),
+            format!(
+                r#"{{"application":"app",{b},"chain":["x","x"],"client":"c","connection":"bank",{d},"mode":"observe","protocol":"postgres","seq":7,"session":"{s}",{t},"type":"SESSION_OPEN","upstream_process":-5,"v":1}}"#
+            ),
+        ),
+        (
+            LeafKind::SessionRefused(SessionRefusedLeaf {
+                session: session(),
+                chain: vec![],
+                connection: None,
+                client: "c".into(),
+                reason: "token.expired".into(),
+                decision: None,
+            }),
+            format!(
+                r#"{{{b},"chain":[],"client":"c","reason":"token.expired","seq":7,"session":"{s}",{t},"type":"SESSION_REFUSED","v":1}}"#
+            ),
+        ),
+    ] {
+        assert_eq!(line(kind), expected);
+    }
+}
+
+fn open_leaf(application: &str, links: usize) -> SessionOpenLeaf {
+    SessionOpenLeaf {
+        session: session(),
+        chain: vec!["x".into(); links],
+        sponsor: None,
+        token: None,
+        connection: "bank".into(),
+        protocol: "postgres".into(),
+        mode: Mode::Observe,
+        client: "c".into(),
+        application: Some(application.into()),
+        tls: None,
+        upstream_tls: None,
+        upstream_process: Some(-5),
+        recording_key: None,
+        decision: facts(),
+    }
+}
+
+#[test]
+fn what_is_too_long_is_cut_visibly() {
+    let text = line(LeafKind::SessionOpen(open_leaf(&"ä".repeat(1000), 40)));
+    let line = Line::parse(text.as_bytes()).unwrap();
+    let application = line.fields["application"].as_str().unwrap();
+    assert!(application.len() <= 256 && application.ends_with("ä…"), "{application}");
+    let chain = line.fields["chain"].as_array().unwrap();
+    assert_eq!((chain.len(), chain[16].as_str().unwrap()), (17, "… 24 more"));
+}
+
+#[test]
+fn leaves_stay_within_their_room() {
+    let worst: Arc<str> = "\u{1}".repeat(5000).into();
+    let outcome = OutcomeLeaf {
+        session: session(),
+        op: OpId(u64::MAX),
+        status: OutcomeStatus::Completed,
+        tags: vec![worst.to_string(); 40],
+        code: Some(worst.to_string()),
+        rows: u64::MAX,
+        bytes: u64::MAX,
+        bytes_unrecorded: u64::MAX,
+        duration_us: u64::MAX,
+        rec: Some(ChunkRef { chunk: u64::MAX, digest: [1; 32] }),
+    };
+    let close = SessionCloseLeaf {
+        session: session(),
+        reason: CloseReason::Upstream,
+        detail: Some(worst.clone()),
+        operations: u64::MAX,
+        bytes_in: u64::MAX,
+        bytes_out: u64::MAX,
+        duration_us: u64::MAX,
+    };
+    let decision = DecisionFacts { policies: vec![worst.clone(); 100].into(), policy_hash: worst.clone(), ..facts() };
+    let open = SessionOpenLeaf { chain: vec![worst.clone(); 100], decision, sponsor: Some(worst), ..open_leaf("", 0) };
+    for (kind, room) in [
+        (LeafKind::Outcome(outcome), MAX_OUTCOME_LEAF),
+        (LeafKind::SessionClose(close), MAX_CLOSING_LEAF),
+        (LeafKind::SessionOpen(open), MAX_LEAF),
+    ] {
+        let length = line(kind).len();
+        assert!(length <= room && length > room / 2, "{length} of {room}");
+    }
+}
+
+#[test]
+fn only_the_canonical_form_is_read() {
+    let good = line(LeafKind::TxEnd(TxEndLeaf { session: session(), tx: TxId(2), result: TxResult::Commit }));
+    let check = |from: &str, to: &str, error: LineError| {
+        let bad = good.replace(from, to);
+        assert_ne!(bad, good);
+        assert_eq!(Line::parse(bad.as_bytes()).unwrap_err(), error, "{bad}");
+    };
+    check("\"tx\":2", "\"tx\": 2", LineError::NotCanonical);
+    check("\"tx\":2", "\"tx\":2.0", LineError::NotCanonical);
+    check("\"tx\":2", "\"tx\":02", LineError::NotJson);
+    check("\"tx\":2", "\"tx\":9007199254740992", LineError::NotCanonical);
+    check("\"tx\":2", "\"tx\":2,\"tx\":2", LineError::NotCanonical);
+    check("commit", "\\u0063ommit", LineError::NotCanonical);
+    check("TX_END", "TX_BEGIN", LineError::Field("type"));
+    check("-11-21T", "-13-21T", LineError::Field("time"));
+    check("\"v\":1", "\"v\":2", LineError::Field("v"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_written_as_json_reads_it(text in ".{0,80}", max in 4usize..60) {
+        let mut out = Vec::new();
+        write_text(&text, usize::MAX, &mut out);
+        prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text.clone());
+        out.clear();
+        write_text(&text, max, &mut out);
+        prop_assert!(out.len() <= max + 2);
+        let read: String = serde_json::from_slice(&out).unwrap();
+        prop_assert!(read == text || text.starts_with(read.strip_suffix('…').unwrap()));
+    }
+
+    #[test]
+    fn any_time_is_read_back(micros in -62_135_596_800_000_000i64..253_402_300_800_000_000) {
+        let kind = LeafKind::Gap(GapLeaf { session: session(), chunk: 0, chunks: 0 });
+        let mut out = Vec::new();
+        Leaf { time: Timestamp::from_micros(micros), kind }.write_canonical(0, BootId::new([0; 8]), &mut out);
+        prop_assert_eq!(Line::parse(&out).unwrap().time.as_micros(), micros);
+    }
+}

@@ -213,4 +213,4 @@ impl std::str::FromStr for VerifierKey {
 
 #[cfg(test)]
 #[path = "checkpoint_tests.rs"]
-mod tests;
+pub(crate) mod tests;

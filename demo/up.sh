@@ -20,7 +20,7 @@ main() {
   (umask 077; mkdir -p "$CONFIG/policies")
   # PostgreSQL's account must get through to its own directory; everything else in here has its own mode.
   chmod 711 "$DEMO"
-  trap 'status=$?; trap - EXIT; ((status == 0)) || { tail -n 20 "$DEMO/claviger.log" >&2 || true; demo/down.sh; }; exit $status' EXIT
+  trap 'status=$?; trap - EXIT; ((status == 0)) || { [[ ! -f $DEMO/claviger.log ]] || tail -n 20 "$DEMO/claviger.log" >&2; demo/down.sh; }; exit $status' EXIT
 
   say "starting PostgreSQL"
   bank
@@ -35,8 +35,11 @@ main() {
   [[ ${DETACH:-} == 1 ]] && { echo "To stop it:  make demo-down"; return; }
   echo "Ctrl-C stops it."
   trap 'echo; demo/down.sh; trap - EXIT; exit 0' INT TERM
-  while kill -0 "$(cat "$DEMO/claviger.pid")" 2>/dev/null; do sleep 1; done
-  die "Claviger has stopped; see .demo/claviger.log"
+  local pid; pid=$(cat "$DEMO/claviger.pid")
+  while kill -0 "$pid" 2>/dev/null; do sleep 1; done
+  if [[ $(cat "$DEMO/claviger.pid" 2>/dev/null) == "$pid" ]]; then die "Claviger has stopped; see .demo/claviger.log"; fi
+  # Somebody stopped the demo, or started another, which is not ours to stop.
+  trap - EXIT
 }
 
 build() {

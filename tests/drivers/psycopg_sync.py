@@ -232,6 +232,21 @@ def cancel(conn):
     conn.rollback()
 
 
+def newest_protocol(_):
+    """libpq 18 offers protocol 3.2, with longer cancel keys, and goes down to what the server speaks."""
+    if pq.version() < 180000:
+        return
+    with connect(max_protocol_version="latest", autocommit=True) as conn:
+        timer = threading.Timer(0.3, conn.cancel_safe)
+        timer.start()
+        try:
+            conn.execute("select pg_sleep(60)")
+        except psycopg.Error as error:
+            refused("cancelled, newest protocol", error, "57014")
+        timer.join()
+        check("after cancel, newest protocol", conn.execute("select 1").fetchone(), (1,))
+
+
 def pipeline(conn):
     conn.autocommit = True
     with conn.pipeline():
@@ -264,7 +279,7 @@ def pipeline(conn):
 
 def main():
     with connect() as conn:
-        for part in (types, statements, transactions, errors, copy, cursors, prepared, notifications, cancel, pipeline):
+        for part in (types, statements, transactions, errors, copy, cursors, prepared, notifications, cancel, newest_protocol, pipeline):
             part(conn)
     check("closed", conn.closed, True)
 

@@ -1,8 +1,10 @@
 //! The port: what the API needs of the gateway.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use claviger_model::{Chain, Secret, SessionId, Timestamp};
+use claviger_identity::Identity;
+use claviger_model::{Secret, SessionId};
 use tokio::sync::mpsc;
 
 use crate::wire::{
@@ -14,18 +16,17 @@ use crate::{Act, Problem};
 /// Leaves of the log in canonical form, one by one as they are written. Closed by the backend when the reader falls behind.
 pub type Leaves = mpsc::Receiver<Arc<str>>;
 
-/// Who calls, proven by a token.
+/// Who calls, and from where.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The caller, and those it acts for.
-    pub chain: Chain,
-    /// The id of the token, which is not a secret.
-    pub token: Option<Arc<str>>,
-    /// When the token ends.
-    pub expires: Timestamp,
+    /// Who, proven by a token.
+    pub identity: Identity,
+    /// From where.
+    pub address: IpAddr,
 }
 
-/// What can be asked of a gateway, from afar or on its own machine. Nothing here asks policy or records: that is done before.
+/// What can be asked of a gateway, from afar or on its own machine. Nothing here asks policy or records:
+/// that was done when this was come by.
 ///
 /// A principal is written `subject` for the local issuer, or `subject@issuer` with the name of another.
 pub trait Management {
@@ -66,7 +67,7 @@ pub trait Management {
 }
 
 /// A running gateway. Methods may block; the API calls them where that is allowed.
-pub trait Backend: Management + Send + Sync + 'static {
+pub trait Backend: Send + Sync + 'static {
     /// Whether the gateway can do its work: it can record, so it can admit.
     fn healthy(&self) -> bool;
     /// The local issuer's public keys, a JSON Web Key Set (RFC 7517).
@@ -74,12 +75,12 @@ pub trait Backend: Management + Send + Sync + 'static {
     /// The local issuer's URL.
     fn issuer(&self) -> String;
     /// Verifies a bearer token.
-    fn authenticate(&self, token: &Secret) -> Result<Caller, Problem>;
+    fn authenticate(&self, token: &Secret) -> Result<Identity, Problem>;
     /// Whether a caller is still who it proved to be: nothing expired, revoked or disabled.
     fn stands(&self, caller: &Caller) -> bool;
-    /// Asks policy whether the caller may do this, and records the answer if it is a denial or [`Act::recorded`]. On `Ok`
-    /// the record is in the log, and the act may be done.
-    fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<(), Problem>;
+    /// Asks policy whether the caller may do this, and records the answer if it is a denial or [`Act::recorded`]. Only this
+    /// gives a caller something to act with, and only when the record is in the log.
+    fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<Box<dyn Management + '_>, Problem>;
     /// Follows the log, or the leaves of one session.
     fn tail(&self, session: Option<SessionId>) -> Result<Leaves, Problem>;
 }

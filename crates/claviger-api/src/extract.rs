@@ -1,5 +1,7 @@
 //! What handlers take, with every rejection a [`Problem`].
 
+use std::net::IpAddr;
+
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -12,6 +14,10 @@ use crate::{Caller, Problem};
 
 /// The longest bearer token taken, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
+
+/// The client's address, as the listener saw it.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -29,7 +35,9 @@ impl FromRequestParts<App> for Caller {
         let token = bearer(parts).ok_or_else(|| {
             Problem::unauthenticated("token.missing", "a bearer token is needed, in the header `Authorization: Bearer TOKEN`")
         })?;
-        app.call(move |backend| backend.authenticate(&token)).await
+        // A request that came by no socket is nobody's.
+        let Peer(address) = *parts.extensions.get::<Peer>().ok_or_else(Problem::internal)?;
+        app.call(move |backend| Ok(Self { identity: backend.authenticate(&token)?, address })).await
     }
 }
 

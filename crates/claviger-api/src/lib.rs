@@ -1,8 +1,8 @@
 //! The admin API: REST over TLS, described by OpenAPI, every error a problem (RFC 9457).
 //!
 //! This crate knows HTTP and nothing else of the gateway. What it serves comes through one port, [`Backend`], which the binary
-//! implements over the store, the issuers, the policy and the running sessions; the command line speaks the same
-//! [`Management`] trait, from afar or on the gateway's own machine.
+//! implements over the store, the issuers, the policy and the running sessions. What is to be done is asked of [`Management`],
+//! which the command line speaks too, from afar or on the gateway's own machine.
 //!
 //! Every route under `/v1` takes the same road: a bearer token names the caller, policy is asked whether the caller may do
 //! this [`Act`], the act (or its denial) is recorded, and only then is it done. No handler reaches the backend by another way.

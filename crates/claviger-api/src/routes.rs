@@ -16,7 +16,7 @@ use crate::wire::{
     Connection, Delegation, IssuedToken, KillQuery, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
     RotatedKey, Session, SessionQuery, Token,
 };
-use crate::{Act, Backend, Caller, Problem, openapi, tail};
+use crate::{Act, Backend, Caller, Management, Problem, openapi, tail};
 
 /// The longest request body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -78,14 +78,10 @@ impl App {
         caller: Caller,
         act: Act,
         target: impl Into<String>,
-        work: impl FnOnce(&dyn Backend) -> Result<T, Problem> + Send + 'static,
+        work: impl FnOnce(&dyn Management) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let target = target.into();
-        self.call(move |backend| {
-            backend.admit(&caller, act, &target)?;
-            work(backend)
-        })
-        .await
+        self.call(move |backend| work(&*backend.admit(&caller, act, &target)?)).await
     }
 }
 
@@ -140,14 +136,14 @@ async fn discovery(State(app): State<App>) -> Answer<serde_json::Value> {
 /// Lists sessions, newest first.
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionQuery), responses((status = 200, body = [Session])))]
 async fn list_sessions(State(app): State<App>, caller: Caller, Params(query): Params<SessionQuery>) -> Answer<Vec<Session>> {
-    app.act(caller, Act::ListSessions, "*", move |backend| backend.sessions(&query)).await.map(Json)
+    app.act(caller, Act::ListSessions, "*", move |gateway| gateway.sessions(&query)).await.map(Json)
 }
 
 /// Shows one session.
 #[utoipa::path(get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "the session's id")),
     responses((status = 200, body = Session)))]
 async fn show_session(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Answer<Session> {
-    app.act(caller, Act::ListSessions, id.clone(), move |backend| backend.session(session_id(&id)?)).await.map(Json)
+    app.act(caller, Act::ListSessions, id.clone(), move |gateway| gateway.session(session_id(&id)?)).await.map(Json)
 }
 
 /// Ends a running session.
@@ -160,7 +156,7 @@ async fn kill_session(
     Params(query): Params<KillQuery>,
 ) -> Done {
     let target = id.clone();
-    app.act(caller, Act::KillSession, target, move |backend| backend.kill_session(session_id(&id)?, query.reason.as_deref()))
+    app.act(caller, Act::KillSession, target, move |gateway| gateway.kill_session(session_id(&id)?, query.reason.as_deref()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -169,13 +165,13 @@ async fn kill_session(
 #[utoipa::path(get, path = "/v1/sessions/{id}/recording", tag = "sessions",
     params(("id" = String, Path, description = "the session's id")), responses((status = 200, body = [RecordingEntry])))]
 async fn read_recording(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Answer<Vec<RecordingEntry>> {
-    app.act(caller, Act::ReadSession, id.clone(), move |backend| backend.recording(session_id(&id)?)).await.map(Json)
+    app.act(caller, Act::ReadSession, id.clone(), move |gateway| gateway.recording(session_id(&id)?)).await.map(Json)
 }
 
 /// Lists the registered principals.
 #[utoipa::path(get, path = "/v1/principals", tag = "principals", responses((status = 200, body = [Principal])))]
 async fn list_principals(State(app): State<App>, caller: Caller) -> Answer<Vec<Principal>> {
-    app.act(caller, Act::ListPrincipals, "*", |backend| backend.principals()).await.map(Json)
+    app.act(caller, Act::ListPrincipals, "*", |gateway| gateway.principals()).await.map(Json)
 }
 
 /// Registers a principal of the local issuer.
@@ -186,7 +182,7 @@ async fn add_principal(
     caller: Caller,
     Body(new): Body<NewPrincipal>,
 ) -> Result<(StatusCode, Json<Principal>), Problem> {
-    let added = app.act(caller, Act::AddPrincipal, new.subject.clone(), move |backend| backend.add_principal(&new)).await?;
+    let added = app.act(caller, Act::AddPrincipal, new.subject.clone(), move |gateway| gateway.add_principal(&new)).await?;
     Ok((StatusCode::CREATED, Json(added)))
 }
 
@@ -201,10 +197,9 @@ async fn update_principal(
     Body(patch): Body<PrincipalPatch>,
 ) -> Answer<Principal> {
     let update = move |backend: &dyn Backend| {
-        for act in patch.acts() {
-            backend.admit(&caller, act, &subject)?;
-        }
-        backend.update_principal(&subject, &patch)
+        let admitted: Result<Vec<_>, _> = patch.acts().into_iter().map(|act| backend.admit(&caller, act, &subject)).collect();
+        let admitted = admitted?.pop().ok_or_else(Problem::internal)?;
+        admitted.update_principal(&subject, &patch)
     };
     app.call(update).await.map(Json)
 }
@@ -213,7 +208,7 @@ async fn update_principal(
 #[utoipa::path(delete, path = "/v1/principals/{subject}/tokens", tag = "tokens",
     params(("subject" = String, Path, description = "`subject`, or `subject@issuer`")), responses((status = 204)))]
 async fn revoke_tokens(State(app): State<App>, caller: Caller, Segments(subject): Segments<String>) -> Done {
-    app.act(caller, Act::RevokeTokens, subject.clone(), move |backend| backend.revoke_tokens(&subject)).await?;
+    app.act(caller, Act::RevokeTokens, subject.clone(), move |gateway| gateway.revoke_tokens(&subject)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -223,7 +218,7 @@ async fn revoke_tokens(State(app): State<App>, caller: Caller, Segments(subject)
     responses((status = 204)))]
 async fn add_delegation(State(app): State<App>, caller: Caller, Segments(delegation): Segments<Delegation>) -> Done {
     let target = delegation.to_string();
-    app.act(caller, Act::AddDelegation, target, move |backend| backend.add_delegation(&delegation)).await?;
+    app.act(caller, Act::AddDelegation, target, move |gateway| gateway.add_delegation(&delegation)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -233,20 +228,20 @@ async fn add_delegation(State(app): State<App>, caller: Caller, Segments(delegat
     responses((status = 204)))]
 async fn remove_delegation(State(app): State<App>, caller: Caller, Segments(delegation): Segments<Delegation>) -> Done {
     let target = delegation.to_string();
-    app.act(caller, Act::RemoveDelegation, target, move |backend| backend.remove_delegation(&delegation)).await?;
+    app.act(caller, Act::RemoveDelegation, target, move |gateway| gateway.remove_delegation(&delegation)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists the local issuer's tokens that have not expired.
 #[utoipa::path(get, path = "/v1/tokens", tag = "tokens", responses((status = 200, body = [Token])))]
 async fn list_tokens(State(app): State<App>, caller: Caller) -> Answer<Vec<Token>> {
-    app.act(caller, Act::ListTokens, "*", |backend| backend.tokens()).await.map(Json)
+    app.act(caller, Act::ListTokens, "*", |gateway| gateway.tokens()).await.map(Json)
 }
 
 /// Issues a token. This is the one time it is shown.
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = NewToken, responses((status = 201, body = IssuedToken)))]
 async fn issue_token(State(app): State<App>, caller: Caller, Body(new): Body<NewToken>) -> Result<Response, Problem> {
-    let issued = app.act(caller, Act::IssueToken, new.to_string(), move |backend| backend.issue_token(&new)).await?;
+    let issued = app.act(caller, Act::IssueToken, new.to_string(), move |gateway| gateway.issue_token(&new)).await?;
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(issued)).into_response())
 }
 
@@ -254,32 +249,32 @@ async fn issue_token(State(app): State<App>, caller: Caller, Body(new): Body<New
 #[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "tokens",
     params(("id" = String, Path, description = "the token's id (`jti`)")), responses((status = 204)))]
 async fn revoke_token(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Done {
-    app.act(caller, Act::RevokeToken, id.clone(), move |backend| backend.revoke_token(&id)).await?;
+    app.act(caller, Act::RevokeToken, id.clone(), move |gateway| gateway.revoke_token(&id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Replaces the local issuer's signing key. Tokens that the old key signed stay good until they end.
 #[utoipa::path(post, path = "/v1/keys/rotate", tag = "tokens", responses((status = 200, body = RotatedKey)))]
 async fn rotate_key(State(app): State<App>, caller: Caller) -> Answer<RotatedKey> {
-    let key = app.act(caller, Act::RotateKey, "*", |backend| backend.rotate_key()).await?;
+    let key = app.act(caller, Act::RotateKey, "*", |gateway| gateway.rotate_key()).await?;
     Ok(Json(RotatedKey { key }))
 }
 
 /// Lists the registered connections, and where clients reach them.
 #[utoipa::path(get, path = "/v1/connections", tag = "connections", responses((status = 200, body = [Connection])))]
 async fn list_connections(State(app): State<App>, caller: Caller) -> Answer<Vec<Connection>> {
-    app.act(caller, Act::ListConnections, "*", |backend| backend.connections()).await.map(Json)
+    app.act(caller, Act::ListConnections, "*", |gateway| gateway.connections()).await.map(Json)
 }
 
 /// The log's last checkpoint, a signed note (C2SP).
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "audit",
     responses((status = 200, content_type = "text/plain", body = String)))]
 async fn checkpoint(State(app): State<App>, caller: Caller) -> Result<String, Problem> {
-    app.act(caller, Act::ReadAudit, "checkpoint", |backend| backend.checkpoint()).await
+    app.act(caller, Act::ReadAudit, "checkpoint", |gateway| gateway.checkpoint()).await
 }
 
 /// The key that verifies checkpoints (C2SP `vkey`).
 #[utoipa::path(get, path = "/v1/audit/key", tag = "audit", responses((status = 200, content_type = "text/plain", body = String)))]
 async fn audit_key(State(app): State<App>, caller: Caller) -> Result<String, Problem> {
-    app.act(caller, Act::ReadAudit, "key", |backend| backend.audit_key()).await
+    app.act(caller, Act::ReadAudit, "key", |gateway| gateway.audit_key()).await
 }

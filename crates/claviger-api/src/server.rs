@@ -4,16 +4,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, rustls};
 use tracing::debug;
 
+use crate::extract::Peer;
 use crate::{Backend, router};
 
 /// Connections served at the same time; more wait.
@@ -47,10 +51,10 @@ pub async fn serve(
             Some(_ended) = connections.join_next() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((socket, place)) = accepted else { continue };
+        let Some((socket, peer, place)) = accepted else { continue };
         let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
         connections.spawn(async move {
-            connection(socket, acceptor, service, stop).await;
+            connection(socket, peer, acceptor, service, stop).await;
             drop(place);
         });
     }
@@ -59,10 +63,10 @@ pub async fn serve(
 }
 
 /// The next connection, with its place. A failure to accept (no descriptors left) is waited out, not spun on.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((socket, _peer)) => Some((socket, place)),
+        Ok((socket, peer)) => Some((socket, Peer(peer.ip()), place)),
         Err(error) => {
             debug!(%error, "cannot accept");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -73,11 +77,16 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
 
 async fn connection(
     socket: TcpStream,
+    peer: Peer,
     acceptor: TlsAcceptor,
     service: TowerToHyperService<axum::Router>,
     mut stop: watch::Receiver<()>,
 ) {
     let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(socket)).await else { return };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        service.call(request)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MAX_HEAD);
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));

@@ -40,7 +40,12 @@ pub(crate) async fn all(State(app): State<App>, caller: Caller) -> Result<Respon
 }
 
 async fn follow(app: App, caller: Caller, target: String, session: Option<SessionId>) -> Result<Response, Problem> {
-    let leaves = app.act(caller.clone(), Act::TailSessions, target, move |backend| backend.tail(session)).await?;
+    let asking = caller.clone();
+    let admitted = move |backend: &dyn Backend| {
+        backend.admit(&asking, Act::TailSessions, &target)?;
+        backend.tail(session)
+    };
+    let leaves = app.call(admitted).await?;
     let (sender, receiver) = mpsc::channel(BACKLOG);
     tokio::spawn(forward(app.0, caller, leaves, sender));
     Ok(Sse::new(Tail(receiver)).keep_alive(KeepAlive::default()).into_response())

@@ -1,22 +1,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 //! The router over a backend in memory.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode, header};
+use claviger_identity::Identity;
 use claviger_model::{Chain, Principal as Link, PrincipalKey, PrincipalKind, Secret, SessionId, Timestamp};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::extract::Peer;
 use crate::wire::{
     Connection, Delegation, IssuedToken, Kind, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Session,
     SessionQuery, Token,
 };
 use crate::{Act, Backend, Caller, Leaves, Management, Problem, openapi, router};
 
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const SESSION: &str = "00000000000000000000000000000001";
 
 /// Admits `good` to everything and `denied` to nothing; notes what it admits and what it is asked to do, in order.
@@ -53,7 +57,7 @@ fn alice(disabled: bool) -> Principal {
     }
 }
 
-impl Management for Memory {
+impl Management for &Memory {
     fn sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, Problem> {
         self.note(format!("sessions live={:?} limit={}", query.live, query.effective_limit()));
         Ok(vec![])
@@ -140,7 +144,7 @@ impl Backend for Memory {
     fn issuer(&self) -> String {
         "https://claviger.test/".into()
     }
-    fn authenticate(&self, token: &Secret) -> Result<Caller, Problem> {
+    fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
         let subject = match token.expose() {
             b"good" => "admin",
             b"denied" => "mallory",
@@ -148,17 +152,19 @@ impl Backend for Memory {
         };
         let key = PrincipalKey::new("local", subject);
         let chain = Chain::of(Link { key, kind: PrincipalKind::User, groups: vec![], sponsor: None });
-        Ok(Caller { chain, token: None, expires: Timestamp::from_secs(i64::MAX) })
+        let expires = Timestamp::from_secs(i64::MAX);
+        Ok(Identity { chain, token: "t0".into(), issuer: "local".into(), expires, purpose: None })
     }
     fn stands(&self, _caller: &Caller) -> bool {
         !self.fallen.load(std::sync::atomic::Ordering::Relaxed)
     }
-    fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<(), Problem> {
-        if caller.chain.actor().key.subject.as_ref() == "mallory" {
+    fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<Box<dyn Management + '_>, Problem> {
+        assert_eq!(caller.address, PEER);
+        if caller.identity.chain.actor().key.subject.as_ref() == "mallory" {
             return Err(Problem::denied("policy does not permit it"));
         }
         self.note(format!("admit {} {target}", act.verb()));
-        Ok(())
+        Ok(Box::new(self))
     }
     fn tail(&self, _session: Option<SessionId>) -> Result<Leaves, Problem> {
         let (sender, receiver) = mpsc::channel(4);
@@ -178,7 +184,8 @@ impl Api {
         Self { service: TowerToHyperService::new(router(backend.clone())), backend }
     }
 
-    async fn send(&self, request: Request<Body>) -> Response<Body> {
+    async fn send(&self, mut request: Request<Body>) -> Response<Body> {
+        request.extensions_mut().insert(Peer(PEER));
         self.service.call(request).await.unwrap()
     }
 

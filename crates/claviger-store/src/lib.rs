@@ -7,6 +7,7 @@
 //!
 //! [`log`] is the audit log, in files. It is the truth about what happened; the index of sessions only makes it quick to find.
 
+mod acts;
 mod database;
 mod error;
 mod issuer_keys;
@@ -19,6 +20,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use acts::NotedAct;
 pub use database::Store;
 pub use error::StoreError;
 pub use issuer_keys::IssuerKey;

@@ -1,5 +1,6 @@
 //! Which gateway a command manages: one on this machine, or one behind its API.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use claviger_model::Secret;
 
 use super::Failure;
 use super::client::Client;
-use crate::admin::Admin;
+use crate::admin::{Acting, Admin};
 use crate::config::Config;
 
 /// Which gateway to manage.
@@ -82,24 +83,38 @@ fn read_token(file: Option<&Path>, environment: impl FnOnce() -> Option<String>)
     Ok(Secret::new(token))
 }
 
+/// Somebody admitted to one act, here or afar.
+pub(super) enum Admitted<'a> {
+    Here(Acting<'a>),
+    Afar(&'a Client),
+}
+
 impl Gateway {
-    /// The gateway, ready for one act. On this machine nobody is asked, but the act is recorded first; afar, the gateway does
-    /// both.
-    pub(super) fn act(&self, act: Act, target: &str) -> Result<&dyn Management, Failure> {
-        match self {
-            Self::Here(admin) => {
-                admin.record_local(act, target)?;
-                Ok(&**admin)
-            }
-            Self::Afar(client) => Ok(client),
-        }
+    /// The gateway, ready for one act. On this machine nobody is asked, but the act is noted first; afar, the gateway asks
+    /// policy and records.
+    pub(super) fn act(&self, act: Act, target: &str) -> Result<Admitted<'_>, Failure> {
+        Ok(match self {
+            Self::Here(admin) => Admitted::Here(admin.admit_local(act, target)?),
+            Self::Afar(client) => Admitted::Afar(client),
+        })
     }
 
-    /// What only a running gateway can tell.
+    /// What only a running gateway can do.
     pub(super) fn afar(&self, what: &str) -> Result<&Client, Failure> {
         match self {
             Self::Afar(client) => Ok(client),
             Self::Here(_) => Err(Failure::Usage(format!("{what} needs the running gateway: use --api-url instead of --config"))),
+        }
+    }
+}
+
+impl<'a> Deref for Admitted<'a> {
+    type Target = dyn Management + 'a;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Here(acting) => acting,
+            Self::Afar(client) => *client,
         }
     }
 }

@@ -1,0 +1,7 @@
+-- What the command line did on this machine and the gateway has not yet taken into its log.
+CREATE TABLE noted_acts (
+    id              INTEGER PRIMARY KEY,
+    time            INTEGER NOT NULL,
+    action          TEXT NOT NULL,
+    target          TEXT NOT NULL
+) STRICT;

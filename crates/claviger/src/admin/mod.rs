@@ -1,0 +1,249 @@
+//! Administration: what the API and the command line do, done once.
+//!
+//! [`Admin`] holds the parts. Acting takes an [`Acting`], and there are two ways to one: the API's, where policy is asked and
+//! the act is in the log before it is done; and that of the command line on the gateway's own machine, where whoever can
+//! write the data directory needs no permission, and the act is put in the store's outbox, from which the running gateway,
+//! or the next one, takes it into the log.
+
+mod acting;
+mod described;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use claviger_api::{Act, Backend, Caller, Leaves, Management, Problem};
+use claviger_audit::{AdminLeaf, Leaf, LeafKind, Ledger, Position, Verdict};
+use claviger_identity::{Authenticator, Identity, LocalIssuer};
+use claviger_model::{PrincipalKey, Secret, SessionId};
+use claviger_policy::{Action, Context, Question, Resource};
+use claviger_session::Gateway;
+use claviger_store::log::AuditLog;
+use claviger_store::{Store, StoreError};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::config::{Config, LOCAL_ISSUER};
+use crate::serve::now;
+pub(crate) use acting::Acting;
+
+/// The name of the command line on the gateway's own machine, where the log says who acted.
+const LOCAL_OPERATOR: &str = "local";
+
+/// How much of an act's target goes into the log, in characters.
+const MAX_TARGET: usize = 1024;
+
+/// Leaves that may wait for somebody who follows the log.
+const BACKLOG: usize = 256;
+
+/// The parts that administration works on.
+pub(crate) struct Admin {
+    config: Config,
+    store: Arc<Store>,
+    running: Option<Running>,
+}
+
+/// What only a running gateway has.
+struct Running {
+    log: Arc<AuditLog>,
+    gateway: Arc<Gateway>,
+    authenticator: Arc<Authenticator>,
+}
+
+impl Admin {
+    /// Administration of the gateway that runs in this process.
+    pub(crate) fn of_gateway(
+        config: &Config,
+        store: Arc<Store>,
+        log: Arc<AuditLog>,
+        gateway: Arc<Gateway>,
+        authenticator: Arc<Authenticator>,
+    ) -> Self {
+        Self { config: config.clone(), store, running: Some(Running { log, gateway, authenticator }) }
+    }
+
+    /// Administration of this machine's gateway, whether it runs or not.
+    pub(crate) fn on_this_machine(config: Config) -> anyhow::Result<Self> {
+        let store = Store::open(&config.data, LOCAL_ISSUER).with_context(|| config.data.display().to_string())?;
+        Ok(Self { config, store: Arc::new(store), running: None })
+    }
+
+    /// Admits the command line on this machine: the act is noted for the log, then it may be done.
+    pub(crate) fn admit_local(&self, act: Act, target: &str) -> Result<Acting<'_>, Problem> {
+        if act.recorded() {
+            let target: String = target.chars().take(MAX_TARGET).collect();
+            self.store.note_act(act.verb(), &target, now()).map_err(problem)?;
+        }
+        Ok(Acting { admin: self, who: LOCAL_OPERATOR.into() })
+    }
+
+    fn running(&self) -> Result<&Running, Problem> {
+        let needed = || Problem::conflict("this needs the running gateway: ask its API");
+        self.running.as_ref().ok_or_else(needed)
+    }
+
+    /// The local issuer with the keys of this moment. The first who needs a key makes it.
+    fn local_issuer(&self) -> Result<LocalIssuer, Problem> {
+        let mut keys = self.store.signing_keys().map_err(problem)?;
+        if keys.is_empty() {
+            self.store.rotate_issuer_key(now()).map_err(problem)?;
+            keys = self.store.signing_keys().map_err(problem)?;
+        }
+        let issuer = &self.config.issuer;
+        LocalIssuer::new(LOCAL_ISSUER, issuer.url.as_str(), issuer.audience.as_str(), keys).map_err(|error| internal(&error))
+    }
+
+    /// `subject`, or `subject@issuer` with the name of an issuer known here; an `@` before anything else is the subject's own.
+    fn key(&self, text: &str) -> PrincipalKey {
+        let known = |name: &str| name == LOCAL_ISSUER || self.config.issuers.iter().any(|issuer| *issuer.trust.name == *name);
+        match text.rsplit_once('@') {
+            Some((subject, issuer)) if known(issuer) => PrincipalKey::new(issuer, subject),
+            _ => PrincipalKey::new(LOCAL_ISSUER, text),
+        }
+    }
+}
+
+impl Running {
+    /// Puts an act, or its denial, into the log; on return it is on stable storage. Called on a thread that may block.
+    fn record(&self, who: &str, act: Act, target: &str, verdict: Verdict) -> Result<(), Problem> {
+        let target: String = target.chars().take(MAX_TARGET).collect();
+        let leaf = admin_leaf(who, act.verb(), &target, verdict);
+        let appended = self.log.append(Vec::new(), vec![leaf]).map_err(|_| Problem::audit_unavailable())?;
+        self.wait(appended)
+    }
+
+    fn wait(&self, position: Position) -> Result<(), Problem> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
+        runtime.block_on(self.log.synced(position)).map_err(|_| Problem::audit_unavailable())
+    }
+}
+
+fn admin_leaf(who: &str, action: &str, target: &str, verdict: Verdict) -> Leaf {
+    let admin = AdminLeaf { who: who.into(), action: action.into(), target: target.into(), verdict };
+    Leaf { time: now(), kind: LeafKind::Admin(admin) }
+}
+
+/// Takes the acts of the command line out of the store's outbox into the log. An act is taken out only when it is in the log;
+/// one that a crash catches between the two is in the log twice.
+pub(crate) fn record_local_acts(store: &Store, log: &dyn Ledger) -> anyhow::Result<()> {
+    for act in store.noted_acts()? {
+        let mut leaf = admin_leaf(LOCAL_OPERATOR, &act.action, &act.target, Verdict::Permit);
+        leaf.time = act.time;
+        log.append(Vec::new(), vec![leaf])?;
+        store.forget_act(act.id)?;
+    }
+    Ok(())
+}
+
+impl Backend for Admin {
+    fn healthy(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.log.append(Vec::new(), Vec::new()).is_ok())
+    }
+
+    fn jwks(&self) -> Result<serde_json::Value, Problem> {
+        serde_json::from_str(&self.local_issuer()?.jwks()).map_err(|error| internal(&error))
+    }
+
+    fn issuer(&self) -> String {
+        self.config.issuer.url.clone()
+    }
+
+    fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
+        let verified = self.running()?.authenticator.verify(token, now());
+        verified.map_err(|denied| Problem::unauthenticated(denied.code(), denied.to_string()))
+    }
+
+    fn stands(&self, caller: &Caller) -> bool {
+        self.running.as_ref().is_some_and(|running| running.authenticator.recheck(&caller.identity, now()).is_ok())
+    }
+
+    fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<Box<dyn Management + '_>, Problem> {
+        let running = self.running()?;
+        let chain = running.authenticator.current_chain(&caller.identity);
+        let answer = running.gateway.policy.load().decide(&Question {
+            chain: &chain,
+            action: action(act),
+            resource: Resource::Gateway,
+            context: Context {
+                client_address: caller.address,
+                application: None,
+                tls: true,
+                purpose: caller.identity.purpose.as_deref(),
+            },
+        });
+        let who: Arc<str> = chain.to_string().into();
+        if !answer.permit {
+            running.record(&who, act, target, Verdict::Deny)?;
+            return Err(Problem::denied(answer.reason.as_deref().unwrap_or("policy does not permit it")));
+        }
+        if act.recorded() {
+            running.record(&who, act, target, Verdict::Permit)?;
+        }
+        Ok(Box::new(Acting { admin: self, who }))
+    }
+
+    fn tail(&self, session: Option<SessionId>) -> Result<Leaves, Problem> {
+        let mut log = self.running()?.log.subscribe();
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        // In a canonical line this can only be the key itself: in a value its quotes would be escaped.
+        let mark = session.map(|id| format!("\"session\":\"{id}\""));
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
+        runtime.spawn(async move {
+            // Whoever falls behind is cut off, not given a log with holes.
+            while let Ok(leaf) = next(&mut log, &sender).await {
+                if mark.as_ref().is_none_or(|mark| leaf.contains(mark)) && sender.send(leaf).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+/// The next leaf, unless the reader goes away first.
+async fn next(
+    log: &mut broadcast::Receiver<Arc<str>>,
+    reader: &mpsc::Sender<Arc<str>>,
+) -> Result<Arc<str>, broadcast::error::RecvError> {
+    tokio::select! {
+        leaf = log.recv() => leaf,
+        () = reader.closed() => Err(broadcast::error::RecvError::Closed),
+    }
+}
+
+/// Policy's word for an act.
+fn action(act: Act) -> Action {
+    match act {
+        Act::ListSessions => Action::ListSessions,
+        Act::ReadSession | Act::TailSessions => Action::ReadSession,
+        Act::KillSession => Action::KillSession,
+        Act::ListPrincipals => Action::ListPrincipals,
+        Act::AddPrincipal
+        | Act::UpdatePrincipal
+        | Act::DisablePrincipal
+        | Act::EnablePrincipal
+        | Act::AddDelegation
+        | Act::RemoveDelegation => Action::ManagePrincipals,
+        Act::ListTokens => Action::ListTokens,
+        Act::IssueToken => Action::IssueToken,
+        Act::RevokeToken | Act::RevokeTokens => Action::RevokeToken,
+        Act::RotateKey => Action::RotateKey,
+        Act::ListConnections => Action::ListConnections,
+        Act::ReadAudit => Action::ReadAudit,
+    }
+}
+
+/// What of the store's errors the caller may know; the rest is for the gateway's own log.
+fn problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::UnknownPrincipal(_) | StoreError::UnknownToken(_) => Problem::not_found(error.to_string()),
+        StoreError::InvalidName(..) | StoreError::SponsorNotUser(_) => Problem::invalid(error.to_string()),
+        error => internal(&error),
+    }
+}
+
+fn internal(error: &impl std::error::Error) -> Problem {
+    tracing::error!(%error, "administration failed");
+    Problem::internal()
+}

@@ -1,7 +1,11 @@
 //! What the tests of the other crates are made of.
 //!
-//! [`mux`] is a second protocol, multiplexed, that keeps the contract honest. [`conformance`] is the suite that every protocol
-//! must pass.
+//! - [`mux`], a second protocol, multiplexed, that keeps the contract honest;
+//! - [`conformance`], the suite that every protocol must pass;
+//! - [`ledger`], a log in memory;
+//! - [`world`], a gateway without sockets, whose sessions a test drives by hand.
 
 pub mod conformance;
+pub mod ledger;
 pub mod mux;
+pub mod world;

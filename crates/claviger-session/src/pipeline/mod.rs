@@ -18,7 +18,7 @@ use claviger_model::{Refusal, RefusalKind, Secret, SessionId};
 use claviger_protocols::{BackendKey, Closed, Event, Protocol, Reply, Side};
 
 use self::arrival::{Entrant, Refreshing};
-use self::serving::Serving;
+use self::serving::{Serving, unrecorded};
 use crate::{Admission, Connection, Gateway, Route};
 
 /// One session, from the first byte to the last.
@@ -247,8 +247,8 @@ impl Pipeline {
         let Stage::Serving(serving) = &mut self.stage else { return false };
         match serving.poll(cx, &self.gateway, self.protocol.as_mut(), now) {
             Ok(progress) => progress,
-            Err(error) => {
-                self.end_unrecorded(&error, now);
+            Err((refusal, code)) => {
+                self.end(refusal, code, now);
                 true
             }
         }
@@ -263,7 +263,8 @@ impl Pipeline {
     }
 
     fn end_unrecorded(&mut self, error: &claviger_audit::LedgerError, now: Instant) {
-        self.end(Refusal::new(RefusalKind::AuditUnavailable, error.to_string()), "audit.unavailable", now);
+        let (refusal, code) = unrecorded(error);
+        self.end(refusal, code, now);
     }
 
     /// Ends the session with an error for the client. What still runs upstream is cancelled: closing the socket alone would

@@ -35,10 +35,8 @@ pub(super) struct Serving {
     /// Operations that are decided and not ended, in the order of their arrival.
     open: VecDeque<Open>,
     held: Vec<Held>,
-    /// The transaction that has begun and not ended.
-    transaction: Option<TxId>,
-    /// Whether what that transaction did must be on stable storage when it ends.
-    transaction_lasting: bool,
+    /// Transactions that have begun and not ended: at most one, unless the protocol runs operations side by side.
+    transactions: Vec<Transaction>,
     /// What this turn does once its leaves are appended.
     after_asking: Vec<After>,
     after_settling: Vec<After>,
@@ -47,6 +45,12 @@ pub(super) struct Serving {
     waiting: VecDeque<(Position, After)>,
     held_transmits: usize,
     sync: Option<Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>>,
+}
+
+struct Transaction {
+    tx: TxId,
+    /// Whether what it did must be on stable storage when it ends.
+    lasting: bool,
 }
 
 /// An operation that somebody else decides.
@@ -72,7 +76,7 @@ enum After {
 }
 
 /// Why a session must end: what the client is told, and the stable code.
-type End = (Refusal, &'static str);
+pub(super) type End = (Refusal, &'static str);
 
 impl Serving {
     pub(super) fn new(
@@ -95,8 +99,7 @@ impl Serving {
             expired: false,
             open: VecDeque::new(),
             held: Vec::new(),
-            transaction: None,
-            transaction_lasting: false,
+            transactions: Vec::new(),
             after_asking: Vec::new(),
             after_settling: Vec::new(),
             refusals: Vec::new(),
@@ -142,18 +145,15 @@ impl Serving {
         gateway: &Gateway,
         protocol: &mut dyn Protocol<Admission>,
         now: Instant,
-    ) -> Result<bool, LedgerError> {
-        self.poll_held(cx, gateway, now);
-        let settled = self.settle(protocol)?;
-        let asked = self.ask(protocol)?;
-        let synced = self.poll_synced(cx, protocol)?;
-        Ok(settled || asked || synced)
+    ) -> Result<bool, End> {
+        self.poll_held(cx, gateway, now)?;
+        self.append(cx, protocol).map_err(|error| unrecorded(&error))
     }
 
     /// The token has expired: until when an open transaction may go on, or `None` if the session must end.
     pub(super) fn expire(&mut self, now: Instant, grace: Duration) -> Option<Instant> {
         let first = !std::mem::replace(&mut self.expired, true);
-        let busy = self.transaction.is_some() || !self.open.is_empty();
+        let busy = !self.transactions.is_empty() || !self.open.is_empty();
         if first && busy { now.checked_add(grace) } else { None }
     }
 
@@ -179,19 +179,19 @@ impl Serving {
     pub(super) fn close(mut self, gateway: &Gateway, closed: &Closed, code: Option<&str>, traffic: &Traffic, now: Instant) {
         gateway.registry.remove(self.live.id, &self.cancel);
         let time = gateway.now();
-        let in_flight = self.has_sent();
         for held in std::mem::take(&mut self.held) {
             let withdrawn =
                 DecisionFacts { verdict: Verdict::Deny, reason: Some("hold.withdrawn".into()), ..self.connect.clone() };
             self.record.request(time, &held.operation, withdrawn);
         }
+        let in_flight: Vec<TxId> = self.open.iter().filter(|open| open.sent).map(|open| open.tx).collect();
         let asked = self.record.append_asking().is_ok();
         for open in std::mem::take(&mut self.open).into_iter().filter(|open| asked || open.asked) {
             self.record.overtaken(time, &open, now);
         }
-        if let Some(tx) = self.transaction.take() {
+        for Transaction { tx, .. } in std::mem::take(&mut self.transactions) {
             // A server rolls an open transaction back when its client goes; one with a statement under way may have committed.
-            let result = if in_flight { TransactionResult::Unknown } else { TransactionResult::Rollback };
+            let result = if in_flight.contains(&tx) { TransactionResult::Unknown } else { TransactionResult::Rollback };
             self.record.transaction_end(time, TransactionEnd { tx, result });
         }
         let leaf = SessionCloseLeaf {
@@ -266,10 +266,8 @@ impl Serving {
 
     fn end_transaction(&mut self, gateway: &Gateway, end: TransactionEnd) {
         self.record.transaction_end(gateway.now(), end);
-        if self.transaction == Some(end.tx) {
-            self.transaction = None;
-        }
-        let lasting = std::mem::take(&mut self.transaction_lasting);
+        let begun = self.transactions.iter().position(|transaction| transaction.tx == end.tx);
+        let lasting = begun.is_some_and(|index| self.transactions.remove(index).lasting);
         let committed = end.result != TransactionResult::Rollback;
         match self.live.connection.durability {
             Durability::Synced => self.after_settling.push(After::Transmit),
@@ -278,17 +276,28 @@ impl Serving {
         }
     }
 
-    fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway, now: Instant) {
+    /// Takes up what has been decided meanwhile, if the chain still stands; if not, the hold ends with the session.
+    fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway, now: Instant) -> Result<(), End> {
         let mut index = 0;
         while let Some(held) = self.held.get_mut(index) {
             match held.decision.as_mut().poll(cx) {
                 Poll::Pending => index += 1,
                 Poll::Ready(decision) => {
+                    let in_transaction = held.operation.in_transaction;
+                    self.recheck(gateway, in_transaction)?;
                     let Held { operation, .. } = self.held.remove(index);
                     self.apply(gateway, &operation, decision, now);
                 }
             }
         }
+        Ok(())
+    }
+
+    fn append(&mut self, cx: &mut Context<'_>, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
+        let settled = self.settle(protocol)?;
+        let asked = self.ask(protocol)?;
+        let synced = self.poll_synced(cx, protocol)?;
+        Ok(settled || asked || synced)
     }
 
     /// Appends what has ended and lets the client hear of it, at once or when it is on stable storage.
@@ -372,8 +381,10 @@ impl Serving {
             After::Admit { op, forward, .. } => {
                 let Some(open) = self.open.iter_mut().find(|open| open.op == op) else { return };
                 open.sent = true;
-                self.transaction = Some(open.tx);
-                self.transaction_lasting |= open.lasting;
+                match self.transactions.iter_mut().find(|transaction| transaction.tx == open.tx) {
+                    Some(transaction) => transaction.lasting |= open.lasting,
+                    None => self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting }),
+                }
                 protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward });
             }
             After::Continue(op) => protocol.resume(Reply::Continue(op)),
@@ -381,6 +392,10 @@ impl Serving {
             After::Transmit => self.held_transmits = self.held_transmits.saturating_sub(1),
         }
     }
+}
+
+pub(super) fn unrecorded(error: &LedgerError) -> End {
+    (Refusal::new(RefusalKind::AuditUnavailable, error.to_string()), "audit.unavailable")
 }
 
 fn refuse(protocol: &mut dyn Protocol<Admission>, refusals: Vec<(OpId, Refusal)>) {

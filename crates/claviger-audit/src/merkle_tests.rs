@@ -112,7 +112,7 @@ proptest! {
         let (old, new) = (root(&all[..first]), root(&all));
         let proof = consistency_proof(&all, first).unwrap();
         prop_assert!(verify_consistency(first as u64, &old, count as u64, &new, &proof));
-        let mut fork = all.clone();
+        let mut fork = all;
         fork[changed.index(first)] = [9; 32];
         let forked = consistency_proof(&fork, first).unwrap();
         prop_assert!(!verify_consistency(first as u64, &old, count as u64, &root(&fork), &forked));

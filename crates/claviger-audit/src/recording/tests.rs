@@ -152,7 +152,7 @@ fn data_keys_unwrap_under_their_own_key_and_name() {
     assert_eq!(wrapped_key_period(&text), Some("2026-11"));
     let key = kek(3).unwrap_key("2026-11-a", &text).ok().unwrap();
     assert_eq!(key.expose(), [1; 32]);
-    for (kek, id, text) in [(kek(4), "2026-11-a", text.clone()), (kek(3), "2026-11-b", text.clone())] {
+    for (kek, id) in [(kek(4), "2026-11-a"), (kek(3), "2026-11-b")] {
         assert_eq!(kek.unwrap_key(id, &text).err(), Some(WrappedKeyError::Sealed));
     }
     assert_eq!(kek(3).unwrap_key("2026-11-a", "x").err(), Some(WrappedKeyError::Malformed));

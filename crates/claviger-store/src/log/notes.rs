@@ -74,8 +74,8 @@ fn end_of_whole_notes(tail: &[u8]) -> usize {
             .is_some_and(|line| line.starts_with("—".as_bytes()));
         signed && !inside
     };
-    let empty_lines = tail.windows(2).enumerate().filter(|(_, pair)| *pair == b"\n\n").map(|(at, _)| at);
-    empty_lines.filter(ends).next_back().map_or(0, |at| at + 2)
+    let mut empty_lines = tail.windows(2).enumerate().filter(|(_, pair)| *pair == b"\n\n").map(|(at, _)| at);
+    empty_lines.rfind(ends).map_or(0, |at| at + 2)
 }
 
 fn open_note(note: &[u8], key: &VerifierKey) -> Result<Checkpoint, OpenError> {

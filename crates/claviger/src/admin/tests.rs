@@ -1,1 +1,253 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use claviger_api::wire::{Delegation, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
+use claviger_api::{Act, Backend, Caller, Management};
+use claviger_identity::Authenticator;
+use claviger_model::{Secret, SessionId};
+use claviger_policy::PolicySet;
+use claviger_session::{Connections, Deadlines, Gateway, KeyRefresh, PermitConnected, Services};
+use claviger_store::Store;
+use claviger_store::log::AuditLog;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Admin, record_local_acts};
+use crate::config::{Config, LOCAL_ISSUER};
+use crate::serve::now;
+
+const FILE: &str = r#"
+data = "data"
+[issuer]
+url = "https://claviger.internal"
+audience = "claviger"
+max_lifetime = "1h"
+[[issuers]]
+name = "corp"
+issuer = "https://idp.example.com"
+audience = "claviger"
+jwks_file = "claviger.toml"
+algorithms = ["RS256"]
+[[connections]]
+name = "bank"
+kind = "postgres"
+address = "db.internal:5433"
+database = "bank"
+user = "claviger_bank"
+[[listeners]]
+kind = "postgres"
+listen = "127.0.0.1:6400"
+plaintext = true
+"#;
+
+const POLICY: &str = r#"
+permit (principal in Group::"dbas", action in Action::"admin", resource);
+@reason("auditors change nothing")
+forbid (principal in Group::"auditors", action in Action::"administer", resource);
+permit (principal in Group::"auditors", action in Action::"review", resource);
+"#;
+
+fn directory() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("claviger.toml"), FILE).unwrap();
+    std::fs::create_dir(dir.path().join("policies")).unwrap();
+    std::fs::write(dir.path().join("policies/a.cedar"), POLICY).unwrap();
+    dir
+}
+
+fn here(dir: &TempDir) -> Admin {
+    Admin::on_this_machine(Config::load(dir.path()).unwrap()).unwrap()
+}
+
+fn user(subject: &str, group: &str) -> NewPrincipal {
+    NewPrincipal { subject: subject.into(), kind: Kind::User, display: None, groups: vec![group.into()], sponsor: None }
+}
+
+fn workload(subject: &str, sponsor: &str) -> NewPrincipal {
+    let sponsor = Some(sponsor.into());
+    NewPrincipal { subject: subject.into(), kind: Kind::Workload, display: None, groups: vec![], sponsor }
+}
+
+fn token_for(subject: &str, actor: Option<&str>) -> NewToken {
+    NewToken { subject: subject.into(), actor: actor.map(Into::into), ttl_seconds: Some(60), purpose: Some("report".into()) }
+}
+
+fn delegation(actor: &str, subject: &str) -> Delegation {
+    Delegation { actor: actor.into(), subject: subject.into() }
+}
+
+/// The status of what fails.
+fn status<T>(result: Result<T, claviger_api::Problem>) -> u16 {
+    result.err().expect("this must fail").status
+}
+
+#[test]
+fn principals_and_tokens_on_this_machine() {
+    let dir = directory();
+    let admin = here(&dir);
+    let acting = admin.admit_local(Act::ListPrincipals, "*").unwrap();
+    acting.add_principal(&user("alice", "dbas")).unwrap();
+    acting.add_principal(&workload("bot", "alice")).unwrap();
+    assert_eq!(status(acting.add_principal(&user("alice", "dbas"))), 409);
+    assert_eq!(status(acting.add_principal(&workload("other", "nobody"))), 404);
+    assert_eq!(status(acting.add_principal(&workload("other", "bot"))), 400);
+
+    assert_eq!(status(acting.issue_token(&token_for("nobody", None))), 404);
+    assert_eq!(status(acting.issue_token(&token_for("erin@corp", None))), 409, "another issuer's principal");
+    assert_eq!(status(acting.issue_token(&token_for("alice", Some("bot")))), 409, "not yet registered to act");
+    acting.add_delegation(&delegation("bot", "alice")).unwrap();
+    let issued = acting.issue_token(&token_for("alice", Some("bot"))).unwrap();
+    let too_long = NewToken { ttl_seconds: Some(3601), ..token_for("alice", None) };
+    assert_eq!(status(acting.issue_token(&too_long)), 400);
+    let by_default = acting.issue_token(&NewToken { ttl_seconds: None, ..token_for("alice", None) }).unwrap();
+    let tokens = acting.tokens().unwrap();
+    let listed = tokens.iter().find(|token| token.id == issued.id).unwrap();
+    assert_eq!((listed.subject.as_str(), listed.actor.as_deref()), ("alice@local", Some("bot@local")));
+    assert_eq!((listed.purpose.as_deref(), listed.revoked), (Some("report"), false));
+    assert!(!serde_json::to_string(&tokens).unwrap().contains(&issued.token));
+
+    acting.revoke_token(&issued.id).unwrap();
+    acting.revoke_token(&issued.id).unwrap();
+    assert_eq!(status(acting.revoke_token("never-issued")), 404);
+    acting.revoke_tokens("alice").unwrap();
+    assert!(acting.tokens().unwrap().iter().any(|token| token.id == by_default.id && token.revoked));
+    assert_eq!(status(acting.revoke_tokens("erin@corp")), 409);
+
+    let out = PrincipalPatch { disabled: Some(true), groups: Some(vec!["staff".into()]), sponsor: None };
+    assert!(acting.update_principal("alice", &out).unwrap().disabled);
+    assert_eq!(status(acting.issue_token(&token_for("alice", None))), 409, "no token for who is shut out");
+    let alice = &acting.principals().unwrap()[0];
+    assert_eq!((alice.groups.as_slice(), alice.disabled), (["staff".to_owned()].as_slice(), true));
+    assert_eq!(acting.principals().unwrap()[1].acts_for, ["alice@local"]);
+    acting.remove_delegation(&delegation("bot", "alice")).unwrap();
+    assert_eq!(status(acting.remove_delegation(&delegation("bot", "alice"))), 404);
+    assert_eq!(status(acting.kill_session(SessionId::from_bytes([0; 16]), None)), 409, "needs the running gateway");
+    // A principal of another issuer need not be registered to be shut out.
+    assert!(
+        acting.update_principal("erin@corp", &PrincipalPatch { disabled: Some(true), ..Default::default() }).unwrap().disabled
+    );
+}
+
+#[test]
+fn connections_tell_where_clients_reach_them() {
+    let dir = directory();
+    let admin = here(&dir);
+    let connections = admin.admit_local(Act::ListConnections, "*").unwrap().connections().unwrap();
+    assert_eq!((connections[0].name.as_str(), connections[0].address.as_str()), ("bank", "db.internal:5433"));
+    assert_eq!(connections[0].listeners[0].address, "127.0.0.1:6400");
+    assert!(connections[0].listeners[0].shared);
+}
+
+/// Every `ADMIN` leaf of the log: who, what, on what, and whether it was permitted.
+fn admin_leaves(dir: &TempDir) -> Vec<[String; 4]> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir.path().join("data/audit/log")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let leaves = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).filter(|leaf| leaf["type"] == "ADMIN");
+    leaves.map(|leaf| ["who", "action", "target", "verdict"].map(|key| leaf[key].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn local_acts_reach_the_log_once_and_in_order() {
+    let dir = directory();
+    let admin = here(&dir);
+    admin.admit_local(Act::AddPrincipal, "alice").unwrap();
+    admin.admit_local(Act::ListPrincipals, "*").unwrap();
+    admin.admit_local(Act::IssueToken, "alice").unwrap();
+    let log = AuditLog::open(&admin.config.data, admin.config.log_options()).unwrap();
+    record_local_acts(&admin.store, &log).unwrap();
+    record_local_acts(&admin.store, &log).unwrap();
+    let expected = [["local", "principal.add", "alice", "permit"], ["local", "token.issue", "alice", "permit"]];
+    assert_eq!(admin_leaves(&dir), expected);
+}
+
+struct NoKeys;
+
+impl KeyRefresh for NoKeys {
+    fn refresh(&self, _issuer: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A running gateway, but for its sockets.
+fn running(dir: &TempDir) -> Admin {
+    let config = Config::load(dir.path()).unwrap();
+    let store = Arc::new(Store::open(&config.data, LOCAL_ISSUER).unwrap());
+    let log = Arc::new(AuditLog::open(&config.data, config.log_options()).unwrap());
+    let authenticator = Arc::new(Authenticator::new(config.trusted(), store.directory().unwrap()));
+    let services = Services {
+        authenticator: Arc::clone(&authenticator),
+        keys: Arc::new(NoKeys),
+        decider: Arc::new(PermitConnected),
+        ledger: log.clone(),
+        clock: Arc::new(now),
+        random: Arc::new(|bytes| bytes.fill(7)),
+        deadlines: Deadlines::default(),
+    };
+    let connections: Connections = config.connections.iter().cloned().collect();
+    let policy = PolicySet::load(&config.policies, LOCAL_ISSUER).unwrap();
+    let gateway = Arc::new(Gateway::new(services, policy, connections));
+    let admin = Admin::of_gateway(&config, store, log, gateway, authenticator);
+    let keys = admin.local_issuer().unwrap().key_set().unwrap();
+    admin.running().unwrap().authenticator.set_keys(LOCAL_ISSUER, keys);
+    admin
+}
+
+/// Somebody with a token, as the API sees them.
+fn caller(admin: &Admin, subject: &str) -> Caller {
+    let token = admin.admit_local(Act::ListTokens, "*").unwrap().issue_token(&token_for(subject, None)).unwrap().token;
+    let identity = admin.authenticate(&Secret::new(token)).unwrap();
+    Caller { identity, address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_api_policy_is_asked_and_the_answer_recorded_first() {
+    let dir = directory();
+    let setup = here(&dir);
+    for new in [user("dana", "dbas"), user("audra", "auditors"), user("alice", "engineers")] {
+        setup.admit_local(Act::ListPrincipals, "*").unwrap().add_principal(&new).unwrap();
+    }
+    let admin = Arc::new(running(&dir));
+    let mut tail = admin.tail(None).unwrap();
+    let gateway = Arc::clone(&admin);
+    let asked = tokio::task::spawn_blocking(move || {
+        let [dana, audra, alice] = ["dana", "audra", "alice"].map(|subject| caller(&gateway, subject));
+        for (who, act, target, expected) in [
+            (&dana, Act::IssueToken, "alice", None),
+            (&dana, Act::ListSessions, "*", None),
+            (&audra, Act::ListTokens, "*", None),
+            (&audra, Act::ReadSession, "s1", None),
+            (&audra, Act::KillSession, "s1", Some("auditors change nothing")),
+            (&alice, Act::ListPrincipals, "*", Some("policy does not permit it")),
+            (&alice, Act::RotateKey, &"x".repeat(5000), Some("policy does not permit it")),
+        ] {
+            let refused = gateway.admit(who, act, target).err().map(|problem| problem.to_string());
+            assert_eq!(refused.as_deref(), expected, "{act:?}");
+        }
+        let acting = gateway.admit(&dana, Act::DisablePrincipal, "alice").unwrap();
+        acting.update_principal("alice", &PrincipalPatch { disabled: Some(true), ..Default::default() }).unwrap();
+        assert_eq!(acting.sessions(&SessionQuery::default()).unwrap(), []);
+        assert!(gateway.stands(&alice), "until the directory is taken up");
+        gateway.running().unwrap().authenticator.set_directory(gateway.store.directory().unwrap());
+        assert!(!gateway.stands(&alice) && gateway.stands(&dana));
+        assert_eq!(gateway.authenticate(&Secret::new("nonsense")).unwrap_err().status, 401);
+        assert!(gateway.healthy());
+    });
+    asked.await.unwrap();
+    let leaf = |who: &str, action: &str, target: &str, verdict: &str| [who, action, target, verdict].map(str::to_owned);
+    let expected = [
+        leaf("dana@local", "token.issue", "alice", "permit"),
+        leaf("audra@local", "session.read", "s1", "permit"),
+        leaf("audra@local", "session.kill", "s1", "deny"),
+        leaf("alice@local", "principal.list", "*", "deny"),
+        leaf("alice@local", "key.rotate", &"x".repeat(1024), "deny"),
+        leaf("dana@local", "principal.disable", "alice", "permit"),
+    ];
+    assert_eq!(admin_leaves(&dir), expected);
+    assert!(tail.recv().await.unwrap().contains("token.issue"));
+}

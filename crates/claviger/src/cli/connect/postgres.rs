@@ -43,7 +43,7 @@ pub(super) async fn relay(mut client: TcpStream, target: &Target) -> anyhow::Res
 }
 
 /// A stream to the gateway, encrypted or on this machine.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Logs a client in. If that fails the client is told why; `None` if there is nothing more to do.

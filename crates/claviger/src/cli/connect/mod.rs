@@ -6,6 +6,9 @@
 
 mod postgres;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,36 +158,4 @@ fn tls_config(api: &ApiArgs) -> anyhow::Result<ClientConfig> {
         }
     }
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses() {
-        for (text, expected) in [
-            ("gateway:6400", Some(("gateway", 6400))),
-            ("[::1]:6400", Some(("::1", 6400))),
-            ("10.0.0.7:1", Some(("10.0.0.7", 1))),
-            ("gateway", None),
-            ("gateway:0", None),
-            (":6400", None),
-            ("a:b:1", None),
-        ] {
-            assert_eq!(split(text), expected.map(|(host, port)| (host.to_owned(), port)), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_unspecified_listener_is_where_the_api_is() {
-        for (listener, url, expected) in [
-            ("0.0.0.0:6400", "https://gw.internal:8443", "gw.internal:6400"),
-            ("[::]:6400", "https://[2001:db8::1]:8443/", "[2001:db8::1]:6400"),
-            ("0.0.0.0:6400", "https://gw.internal", "gw.internal:6400"),
-            ("10.1.1.1:6400", "https://gw.internal:8443", "10.1.1.1:6400"),
-        ] {
-            assert_eq!(reachable(&Listener { address: listener.into(), shared: true }, url), expected);
-        }
-    }
 }

@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use claviger_audit::{
-    DecisionFacts, IntentLeaf, Leaf, LeafKind, Ledger, OutcomeLeaf, OutcomeStatus, RequestLeaf, SessionRecorder as _, Verdict,
-};
+use claviger_audit::{DecisionFacts, IntentLeaf, Leaf, LeafKind, Ledger, OutcomeLeaf, OutcomeStatus, RequestLeaf, Verdict};
 use claviger_model::{OpId, SessionId, Timestamp, TxId};
 use claviger_store::log::{AuditLog, Options};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -23,7 +21,23 @@ fn append(criterion: &mut Criterion) {
     let statement = "select id, name, city, balance from accounts where branch = $1 and opened > $2 order by id; ".repeat(3);
     let statement = &statement.as_bytes()[..200];
     let mut op = 0;
-    criterion.bench_function("seal 200 bytes, append REQUEST and INTENT, then OUTCOME", |bencher| {
+    criterion.bench_function("seal 200 bytes", |bencher| {
+        bencher.iter(|| {
+            recorder.request(OpId(1), statement);
+            recorder.seal(false).unwrap()
+        });
+    });
+    criterion.bench_function("append a chunk, REQUEST and INTENT", |bencher| {
+        recorder.request(OpId(1), statement);
+        let (chunk, rec) = recorder.seal(false).unwrap();
+        bencher.iter(|| {
+            // One operation over and over, so that what is in flight does not grow.
+            let request = LeafKind::Request(request(session, OpId(1), Some(rec)));
+            let intent = LeafKind::Intent(IntentLeaf { session, op: OpId(1), replaced: false });
+            log.append(vec![chunk.clone()], [request, intent].map(|kind| Leaf { time: now(), kind }).into()).unwrap()
+        });
+    });
+    criterion.bench_function("all of one operation: seal, append REQUEST and INTENT, append OUTCOME", |bencher| {
         bencher.iter(|| {
             op += 1;
             recorder.request(OpId(op), statement);

@@ -21,8 +21,8 @@ pub const MAX_CHUNK: usize = 1024 * 1024;
 pub(super) const ENTRY_HEADER: usize = 1 + 8 + 4;
 /// The fastest ordinary level: text and rows shrink three- to fivefold for a few microseconds.
 const LEVEL: i32 = 1;
-/// Below this there is nothing to gain.
-const MIN_COMPRESSED: usize = 128;
+/// Below this there is little to gain: setting the compressor up takes longer than sealing.
+const MIN_COMPRESSED: usize = 512;
 
 thread_local! {
     /// A compression context is large and slow to make, and a session is on one thread at a time.

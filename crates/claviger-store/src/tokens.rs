@@ -83,7 +83,7 @@ impl Store {
         let mut db = self.db();
         let transaction = db.transaction()?;
         let live = {
-            let mut statement = transaction.prepare(&format!("{SELECT} WHERE {OF} AND expires > ?3 ORDER BY id"))?;
+            let mut statement = transaction.prepare(&format!("{SELECT} WHERE {OF} AND tokens.expires > ?3 ORDER BY id"))?;
             let rows = statement.query_map(params![key.issuer, key.subject, now.as_micros()], read_token)?;
             rows.collect::<Result<Vec<_>, _>>()?
         };

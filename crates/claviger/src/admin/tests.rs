@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_api::wire::{Delegation, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
 use claviger_api::{Act, Backend, Caller, Management};
@@ -15,8 +16,11 @@ use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::{Admin, record_local_acts};
+use crate::cli::Client;
 use crate::config::{Config, LOCAL_ISSUER};
 use crate::serve::now;
 
@@ -250,4 +254,67 @@ async fn over_the_api_policy_is_asked_and_the_answer_recorded_first() {
     ];
     assert_eq!(admin_leaves(&dir), expected);
     assert!(tail.recv().await.unwrap().contains("token.issue"));
+}
+
+/// The API over TLS, as the command line speaks to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_and_the_api_understand_each_other() {
+    let dir = directory();
+    let setup = here(&dir);
+    for new in [user("dana", "dbas"), user("alice", "engineers"), workload("bot", "alice")] {
+        setup.admit_local(Act::ListPrincipals, "*").unwrap().add_principal(&new).unwrap();
+    }
+    let admin = Arc::new(running(&dir));
+    let gateway = Arc::clone(&admin);
+    let tokens = tokio::task::spawn_blocking(move || {
+        let acting = gateway.admit_local(Act::ListTokens, "*").unwrap();
+        ["dana", "alice"].map(|subject| acting.issue_token(&token_for(subject, None)).unwrap().token)
+    });
+    let [dana, alice] = tokens.await.unwrap();
+    let (ca, tls) = certificate();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(claviger_api::serve(listener, tls, admin.clone(), async {
+        let _ = stopped.await;
+    }));
+    let asked = tokio::task::spawn_blocking(move || {
+        let client = |token: &str| Client::new(&url, Some(ca.as_bytes()), Secret::new(token)).unwrap();
+        let (dana, alice, nobody) = (client(&dana), client(&alice), client("nonsense"));
+        assert_eq!(status(nobody.principals()), 401);
+        assert_eq!(status(alice.principals()), 403);
+        assert_eq!(dana.principals().unwrap().len(), 3);
+        assert_eq!(dana.add_principal(&user("erin", "dbas")).unwrap().principal, "erin@local");
+        assert_eq!(status(dana.add_principal(&user("erin", "dbas"))), 409);
+        let patch = PrincipalPatch { disabled: Some(true), ..Default::default() };
+        assert!(dana.update_principal("erin@local", &patch).unwrap().disabled);
+        dana.add_delegation(&delegation("bot", "alice")).unwrap();
+        let issued = dana.issue_token(&token_for("alice", Some("bot"))).unwrap();
+        assert!(dana.tokens().unwrap().iter().any(|token| token.id == issued.id));
+        dana.revoke_token(&issued.id).unwrap();
+        dana.revoke_tokens("bot").unwrap();
+        dana.remove_delegation(&delegation("bot", "alice")).unwrap();
+        let query = SessionQuery { live: Some(true), who: Some("a&b@local".into()), connection: None, limit: Some(1) };
+        assert_eq!(dana.sessions(&query).unwrap(), []);
+        let none = SessionId::from_bytes([9; 16]);
+        assert_eq!(status(dana.session(none)), 404);
+        assert_eq!(status(dana.recording(none)), 404);
+        assert_eq!(status(dana.kill_session(none, Some("it is late"))), 404);
+        assert_eq!(dana.connections().unwrap()[0].name, "bank");
+        assert!(!dana.rotate_key().unwrap().is_empty());
+        assert!(dana.audit_key().unwrap().starts_with("claviger.internal+"));
+        let other = Client::new(&url, None, Secret::new("t")).unwrap();
+        assert_eq!(status(other.principals()), 502, "a certificate that nobody vouches for");
+    });
+    asked.await.unwrap();
+    stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(2), serving).await.expect("the API stops when told").unwrap();
+}
+
+/// An authority's certificate, and a server's configuration for `localhost`.
+fn certificate() -> (String, Arc<ServerConfig>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    (made.cert.pem(), Arc::new(config))
 }

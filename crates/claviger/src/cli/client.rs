@@ -22,7 +22,7 @@ use super::Failure;
 const MAX_ANSWER: u64 = 64 << 20;
 
 /// A gateway's API.
-pub(super) struct Client {
+pub(crate) struct Client {
     agent: Agent,
     url: String,
     token: Secret,
@@ -30,7 +30,7 @@ pub(super) struct Client {
 
 impl Client {
     /// A client of the API at `url`, which trusts these certificates (PEM), or the usual authorities.
-    pub(super) fn new(url: &str, ca: Option<&[u8]>, token: Secret) -> Result<Self, Failure> {
+    pub(crate) fn new(url: &str, ca: Option<&[u8]>, token: Secret) -> Result<Self, Failure> {
         if !url.starts_with("https://") {
             return Err(Failure::Usage(format!("`{url}` is not an https:// address; the token is not sent without TLS")));
         }

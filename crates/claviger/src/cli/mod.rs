@@ -32,6 +32,8 @@ use claviger_api::Problem;
 use claviger_policy::PolicySet;
 
 use crate::config::{Config, ConfigError, LOCAL_ISSUER};
+#[cfg(test)]
+pub(crate) use client::Client;
 use output::Output;
 
 /// The gateway that carries the keys, so that nobody else has to.
@@ -95,7 +97,7 @@ struct ConfigArgs {
 
 /// How a command did not succeed.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     /// It could not be done.
     #[error("{0:#}")]
     Failed(anyhow::Error),

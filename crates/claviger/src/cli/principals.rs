@@ -110,11 +110,12 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
             let delegation = Delegation { actor, subject };
             let target = delegation.to_string();
             let gateway = gateway.open()?;
-            Ok(if remove {
-                gateway.act(Act::RemoveDelegation, &target)?.remove_delegation(&delegation)?
+            if remove {
+                gateway.act(Act::RemoveDelegation, &target)?.remove_delegation(&delegation)?;
             } else {
-                gateway.act(Act::AddDelegation, &target)?.add_delegation(&delegation)?
-            })
+                gateway.act(Act::AddDelegation, &target)?.add_delegation(&delegation)?;
+            }
+            Ok(())
         }
     }
 }

@@ -4,13 +4,21 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::Subcommand;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 
 use super::Failure;
 use super::output::Output;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The longest that strict clients believe a certificate for: 825 days.
+const VALIDITY: Duration = Duration::from_secs(825 * 24 * 3600);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -31,7 +39,8 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
     let Command::SelfSigned { out, hosts } = command;
-    let made = self_signed(hosts).context("cannot make the certificate")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is set before 1970")?;
+    let made = self_signed(hosts, now).context("cannot make the certificate")?;
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     for (name, pem, mode) in [("ca.pem", &made.ca, 0o644), ("cert.pem", &made.certificate, 0o644), ("key.pem", &made.key, 0o600)]
     {
@@ -49,16 +58,21 @@ struct Made {
     key: String,
 }
 
-fn self_signed(hosts: Vec<String>) -> Result<Made, rcgen::Error> {
+fn self_signed(hosts: Vec<String>, now: Duration) -> Result<Made, rcgen::Error> {
+    // From an hour ago, for clocks that differ.
+    let not_before = date_time_ymd(1970, 1, 1) + now - HOUR;
+    let not_after = not_before + VALIDITY;
     let (ca_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "Claviger self-signed authority");
+    (ca.not_before, ca.not_after) = (not_before, not_after);
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let name = hosts.first().cloned().unwrap_or_default();
     // Names that parse as addresses become IP entries (RFC 5280, section 4.2.1.6).
     let mut leaf = CertificateParams::new(hosts)?;
     leaf.distinguished_name.push(DnType::CommonName, name);
+    (leaf.not_before, leaf.not_after) = (not_before, not_after);
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     leaf.use_authority_key_identifier_extension = true;

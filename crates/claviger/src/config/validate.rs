@@ -50,7 +50,7 @@ pub(super) fn validate(
     }
     let api = raw.api.map(|api| at.key("api").address("listen", &api.listen).map(|listen| ApiConfig { listen })).transpose()?;
     let issuers = raw.issuers.iter().enumerate().map(|(i, issuer)| at.entry("issuers", i, &issuer.name).issuer(issuer));
-    let issuer = at.key("issuer").local_issuer(raw.issuer)?;
+    let issuer = at.key("issuer").local_issuer(&raw.issuer)?;
     let config = Config {
         dir: dir.to_owned(),
         data: dir.join(raw.data),
@@ -88,12 +88,12 @@ impl<'a> At<'a> {
         At { dir: self.dir, key: format!("{list}[{index}] ({name})") }
     }
 
-    fn error(&self, key: &str, message: impl ToString) -> ConfigError {
-        ConfigError::Invalid { file: self.dir.join(FILE), key: self.key(key).key, message: message.to_string() }
+    fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid { file: self.dir.join(FILE), key: self.key(key).key, message: message.into() }
     }
 
     fn parse<T: FromStr<Err: ToString>>(&self, key: &str, text: &str) -> Result<T, ConfigError> {
-        text.parse().map_err(|error: T::Err| self.error(key, error))
+        text.parse().map_err(|error: T::Err| self.error(key, error.to_string()))
     }
 
     fn or<T: FromStr<Err: ToString>>(&self, key: &str, text: Option<&str>, default: T) -> Result<T, ConfigError> {
@@ -148,7 +148,7 @@ impl<'a> At<'a> {
         Ok(TlsFiles { certificate: self.file("certificate", &raw.certificate)?, key: self.file("key", &raw.key)? })
     }
 
-    fn local_issuer(&self, raw: raw::Issuer) -> Result<LocalIssuerConfig, ConfigError> {
+    fn local_issuer(&self, raw: &raw::Issuer) -> Result<LocalIssuerConfig, ConfigError> {
         Ok(LocalIssuerConfig {
             url: self.not_empty("url", &raw.url)?,
             audience: self.not_empty("audience", &raw.audience)?,

@@ -21,6 +21,9 @@ mod local;
 mod refresh;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 pub use authenticator::{Authenticator, Identity};
 pub use denied::Denied;
 pub use directory::{Directory, Registered};

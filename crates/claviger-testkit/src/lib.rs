@@ -1,6 +1,7 @@
 //! What the tests of the other crates are made of.
 //!
 //! - [`mux`], a second protocol, multiplexed, that keeps the contract honest;
+//! - [`postgres`], a client's messages and a scripted server of PostgreSQL;
 //! - [`conformance`], the suite that every protocol must pass;
 //! - [`ledger`], a log in memory;
 //! - [`world`], a gateway without sockets, whose sessions a test drives by hand.
@@ -8,4 +9,5 @@
 pub mod conformance;
 pub mod ledger;
 pub mod mux;
+pub mod postgres;
 pub mod world;

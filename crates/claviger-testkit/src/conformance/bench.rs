@@ -52,8 +52,6 @@ pub struct Bench {
     pub asked: Vec<u8>,
     /// All that has reached the client.
     pub received: Vec<u8>,
-    /// How many bytes the protocol has taken from the upstream.
-    pub taken: usize,
     /// What the client caused, in order.
     pub client_events: Vec<String>,
     /// What the upstream caused, in order.
@@ -81,7 +79,10 @@ struct Wire {
     sent: BytesMut,
     /// What was handed over and not taken.
     input: BytesMut,
+    /// How many bytes have been handed over.
     offset: usize,
+    /// How many of them the protocol has taken.
+    taken: usize,
 }
 
 impl Bench {
@@ -94,7 +95,6 @@ impl Bench {
             reading: true,
             asked: Vec::new(),
             received: Vec::new(),
-            taken: 0,
             client_events: Vec::new(),
             upstream_events: Vec::new(),
             operations: Vec::new(),
@@ -152,6 +152,11 @@ impl Bench {
         self.wire(from).input.len()
     }
 
+    /// How many bytes the protocol has taken from this side.
+    pub fn taken(&mut self, from: Side) -> usize {
+        self.wire(from).taken
+    }
+
     /// First everything that the client sent, then everything that the upstream answers, until nothing moves. So the order of
     /// events does not depend on how the bytes are cut.
     fn run(&mut self) {
@@ -206,10 +211,9 @@ impl Bench {
             let before = input.len();
             self.protocol.handle_input(from, &mut input);
             let taken = before - input.len();
-            self.wire(from).input = input;
-            if from == Side::Upstream {
-                self.taken += taken;
-            }
+            let wire = self.wire(from);
+            wire.input = input;
+            wire.taken += taken;
             moved |= taken > 0;
             if !self.drain() && taken == 0 {
                 break;

@@ -404,7 +404,8 @@ impl TxResult {
 }
 
 /// `GAP`: sealed chunks were given up because there was room for the record of an outcome but not for its content. In the
-/// recording, a frame with the lost chunk's digest stands in place of each, so that the running digest goes on.
+/// recording, a frame with the lost chunk's digest stands in place of each, so that the running digest goes on. After a
+/// `RECOVERY`: a power failure lost chunks whose leaves it left, and nothing stands in their place.
 #[derive(Clone, Debug)]
 pub struct GapLeaf {
     /// The session.

@@ -3,7 +3,7 @@
 //! Timed is what the session waits for: sealing, canonical form, hashing and the two writes to the page cache. Flushing goes
 //! on beside it.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! Frames lie in the order in which the leaves that refer to them were written, so both are read side by side: a leaf that
 //! refers to a chunk not seen yet has frames read until it is.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, ErrorKind, Read};
 
 use claviger_model::SessionId;
@@ -18,6 +18,8 @@ use crate::recording::{Frame, FrameHeader, HEADER, RunningDigest};
 const MAX_BACK: usize = 64;
 /// So many closed sessions are remembered, for their frames that no leaf asked for.
 const MAX_CLOSED: usize = 64 * 1024;
+/// So many missing chunks wait for the word of the log.
+const MAX_MISSING: usize = 64 * 1024;
 /// So many gaps of one session are remembered; one for which the other witness has not been seen.
 const MAX_GAPS: usize = 64 * 1024;
 
@@ -30,6 +32,8 @@ pub(super) struct Recordings<R> {
     /// Lost chunks that the log announced and the recording has not shown yet, and the reverse.
     announced: HashSet<(SessionId, u64)>,
     shown: HashSet<(SessionId, u64)>,
+    /// Chunks that are not there, by the leaf that refers to them. After a power failure the log may say so later.
+    missing: BTreeMap<(SessionId, u64), u64>,
 }
 
 struct Chunks {
@@ -47,6 +51,7 @@ impl<R: Read> Recordings<R> {
             closed: VecDeque::new(),
             announced: HashSet::new(),
             shown: HashSet::new(),
+            missing: BTreeMap::new(),
         }
     }
 
@@ -70,7 +75,7 @@ impl<R: Read> Recordings<R> {
         self.sessions.get(&session).is_some_and(|chunks| chunks.running.chunks() > chunk)
     }
 
-    fn compare(&self, seq: u64, session: SessionId, reference: ChunkRef, report: &mut Report) {
+    fn compare(&mut self, seq: u64, session: SessionId, reference: ChunkRef, report: &mut Report) {
         let chunk = reference.chunk;
         let recent = self.sessions.get(&session).and_then(|chunks| chunks.recent.iter().find(|recent| recent.chunk == chunk));
         match recent {
@@ -79,7 +84,8 @@ impl<R: Read> Recordings<R> {
                 let detail = format!("chunks of session {session} up to {chunk} are not those that were recorded");
                 report.problem(seq, "recording.digest", detail);
             }
-            None => report.problem(seq, "recording.missing", format!("chunk {chunk} of session {session} is not there")),
+            None if self.missing.len() < MAX_MISSING => _ = self.missing.entry((session, chunk)).or_insert(seq),
+            None => report_missing(seq, session, chunk, report),
         }
     }
 
@@ -160,7 +166,7 @@ impl<R: Read> Recordings<R> {
         };
         report.lost_chunks += count;
         for chunk in (first..first.saturating_add(count)).take(MAX_GAPS) {
-            if !self.shown.remove(&(session, chunk)) {
+            if self.missing.remove(&(session, chunk)).is_none() && !self.shown.remove(&(session, chunk)) {
                 self.announced.insert((session, chunk));
             }
         }
@@ -183,7 +189,14 @@ impl<R: Read> Recordings<R> {
             let detail = format!("chunk {chunk} of session {session} is given as lost, and the log does not say so");
             report.problem(None, "recording.gap", detail);
         }
+        for ((session, chunk), seq) in self.missing {
+            report_missing(seq, session, chunk, report);
+        }
         report.chunks = Some(self.count);
         Ok(())
     }
+}
+
+fn report_missing(seq: u64, session: SessionId, chunk: u64, report: &mut Report) {
+    report.problem(seq, "recording.missing", format!("chunk {chunk} of session {session} is not there"));
 }

@@ -29,7 +29,8 @@ impl Sessions {
         use LeafType as T;
         let Some(id) = line.session else { return };
         match (line.kind, self.0.get_mut(&id)) {
-            (T::SessionRefused, _) => {}
+            // A gap may come to light after its session.
+            (T::SessionRefused | T::Gap, _) => {}
             (T::SessionOpen, None) => {
                 report.sessions += 1;
                 self.0.insert(id, Session { boot: line.boot, operations: BTreeMap::new() });

@@ -107,6 +107,11 @@ impl Shared {
         Position(lock(&self.writer).tree.size())
     }
 
+    #[cfg(test)]
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+        lock(&self.writer)
+    }
+
     pub(super) fn append(&self, chunks: &[Vec<u8>], leaves: &[Leaf]) -> Result<Position, LedgerError> {
         // A writer that panicked may have written half of what it meant to.
         let position = self.writer.lock().map_err(|_| LedgerError::Failed)?.append(chunks, leaves)?;
@@ -237,7 +242,11 @@ impl Shared {
         signing.notes.append(&note).map_err(|error| {
             // The leaves are there; they are signed when there is room again.
             tracing::error!(%error, "a checkpoint cannot be written");
-            if super::segment::is_full(&error) { LedgerError::Full } else { LedgerError::Failed }
+            if super::segment::is_full(&error) {
+                return LedgerError::Full;
+            }
+            lock(&self.writer).fail();
+            LedgerError::Failed
         })?;
         signing.signed = Some(checkpoint.size);
         if checkpoint.size >= signing.stated + STATE_EVERY || lock(&self.orders).stop {

@@ -3,14 +3,17 @@
 //! Only the end of the last file may be torn. Anything else that does not fit is tampering or data loss, and then the log
 //! stays shut: signing on would sign a fork.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 
 use claviger_audit::checkpoint::{Checkpoint, VerifierKey};
 use claviger_audit::merkle::{Frontier, leaf_hash};
 use claviger_audit::recording::{FrameHeader, HEADER};
-use claviger_audit::{CloseReason, Leaf, LeafKind, Line, MAX_LEAF, OutcomeLeaf, OutcomeStatus, RecoveryLeaf, SessionCloseLeaf};
-use claviger_model::{BootId, Timestamp};
+use claviger_audit::{
+    CloseReason, GapLeaf, Leaf, LeafKind, Line, MAX_LEAF, OutcomeLeaf, OutcomeStatus, RecoveryLeaf, SessionCloseLeaf,
+};
+use claviger_model::{BootId, OpId, SessionId, Timestamp};
 
 use super::open_set::OpenSet;
 use super::segment::{Segment, file_path, numbers};
@@ -29,13 +32,25 @@ pub(super) struct Replayed {
     last_boot: Option<BootId>,
     log_bytes_cut: u64,
     recording_bytes_cut: u64,
+    lost: Vec<GapLeaf>,
 }
+
+/// For each session, from which chunk to which.
+type Chunks = BTreeMap<SessionId, (u64, u64)>;
 
 /// Reads the log from the last state that a checkpoint vouches for, or from the beginning.
 pub(super) fn replay(dirs: &Dirs, key: &VerifierKey, signed: Option<Checkpoint>) -> Result<Replayed, OpenError> {
     let state = state::read(&dirs.audit, key)
         .filter(|state| file_path(&dirs.log, state.log.file, LOG).metadata().is_ok_and(|meta| meta.len() >= state.log.offset));
-    let mut replay = Replay { tree: Frontier::default(), open: OpenSet::default(), last_boot: None, signed };
+    let signed_leaves = signed.map_or(0, |signed| signed.size);
+    let mut replay = Replay {
+        tree: Frontier::default(),
+        open: OpenSet::default(),
+        last_boot: None,
+        signed,
+        chunks: Chunks::new(),
+        signed_leaves,
+    };
     let (mut place, mut recording_place) = (Place::default(), Place::default());
     if let Some(state) = state {
         (place, recording_place) = (state.log, state.recording);
@@ -47,9 +62,16 @@ pub(super) fn replay(dirs: &Dirs, key: &VerifierKey, signed: Option<Checkpoint>)
     if let Some(signed) = replay.signed {
         return Err(OpenError::Short { found: replay.tree.size(), signed: signed.size });
     }
-    let (recording, recording_bytes_cut) = recordings(dirs, recording_place)?;
-    let Replay { tree, open, last_boot, .. } = replay;
-    Ok(Replayed { tree, open, log, recording, last_boot, log_bytes_cut, recording_bytes_cut })
+    let mut found = Chunks::new();
+    let (recording, recording_bytes_cut) = recordings(dirs, recording_place, &mut found)?;
+    let Replay { tree, open, last_boot, chunks, .. } = replay;
+    let mut lost = lost_chunks(&chunks, &found);
+    if !lost.is_empty() {
+        // A leaf may refer to a chunk from before the state. This is rare enough to look at everything.
+        recordings(dirs, Place::default(), &mut found)?;
+        lost = lost_chunks(&chunks, &found);
+    }
+    Ok(Replayed { tree, open, log, recording, last_boot, log_bytes_cut, recording_bytes_cut, lost })
 }
 
 impl Replayed {
@@ -65,12 +87,15 @@ impl Replayed {
             recording_bytes_cut: self.recording_bytes_cut,
             operations_unknown: operations.len() as u64,
         };
-        let clean = self.log_bytes_cut + self.recording_bytes_cut == 0 && sessions.is_empty() && operations.is_empty();
+        let lost = self.lost.clone();
+        let clean =
+            self.log_bytes_cut + self.recording_bytes_cut == 0 && sessions.is_empty() && operations.is_empty() && lost.is_empty();
         move |time| {
             if clean {
                 return Vec::new();
             }
             let kinds = std::iter::once(LeafKind::Recovery(recovery))
+                .chain(lost.into_iter().map(LeafKind::Gap))
                 .chain(operations.into_iter().map(|(session, op)| LeafKind::Outcome(unknown_outcome(session, op))))
                 .chain(sessions.into_iter().map(|session| LeafKind::SessionClose(crash(session))));
             kinds.map(|kind| Leaf { time, kind }).collect()
@@ -78,7 +103,22 @@ impl Replayed {
     }
 }
 
-fn unknown_outcome(session: claviger_model::SessionId, op: claviger_model::OpId) -> OutcomeLeaf {
+/// The chunks to which leaves refer and which are not there. Only a power failure can do this to leaves that nobody waited
+/// for: their file was written out and the recording's was not.
+fn lost_chunks(referred: &Chunks, found: &Chunks) -> Vec<GapLeaf> {
+    let lost = referred.iter().filter_map(|(session, (first, last))| {
+        let chunk = found.get(session).map_or(*first, |(_, found)| (found + 1).max(*first));
+        (chunk <= *last).then(|| GapLeaf { session: *session, chunk, chunks: last - chunk + 1 })
+    });
+    lost.collect()
+}
+
+fn widen(chunks: &mut Chunks, session: SessionId, chunk: u64) {
+    let (first, last) = chunks.entry(session).or_insert((chunk, chunk));
+    (*first, *last) = (chunk.min(*first), chunk.max(*last));
+}
+
+fn unknown_outcome(session: SessionId, op: OpId) -> OutcomeLeaf {
     OutcomeLeaf {
         session,
         op,
@@ -93,7 +133,7 @@ fn unknown_outcome(session: claviger_model::SessionId, op: claviger_model::OpId)
     }
 }
 
-fn crash(session: claviger_model::SessionId) -> SessionCloseLeaf {
+fn crash(session: SessionId) -> SessionCloseLeaf {
     SessionCloseLeaf {
         session,
         reason: CloseReason::Gateway,
@@ -111,6 +151,9 @@ struct Replay {
     last_boot: Option<BootId>,
     /// The last checkpoint, until the tree has reached it.
     signed: Option<Checkpoint>,
+    /// The chunks to which leaves refer that were not signed: before signing, chunks are made durable.
+    chunks: Chunks,
+    signed_leaves: u64,
 }
 
 impl Replay {
@@ -165,6 +208,11 @@ impl Replay {
         self.check_signed()?;
         self.tree.push(leaf_hash(leaf));
         self.open.apply_line(&line);
+        if let (Some(session), Some(rec)) = (line.session, line.rec)
+            && line.seq >= self.signed_leaves
+        {
+            widen(&mut self.chunks, session, rec.chunk);
+        }
         self.last_boot = Some(line.boot);
         Ok(())
     }
@@ -186,14 +234,14 @@ impl Replay {
 }
 
 /// Finds the end of the last whole frame; gives the last file, cut there, and how much that cut off.
-fn recordings(dirs: &Dirs, place: Place) -> Result<(Segment, u64), OpenError> {
+fn recordings(dirs: &Dirs, place: Place, found: &mut Chunks) -> Result<(Segment, u64), OpenError> {
     let files: Vec<u64> = numbers(&dirs.recordings, RECORDING)?.into_iter().filter(|file| *file >= place.file).collect();
     let Some(last) = files.last().copied() else { return Ok((Segment::create(&dirs.recordings, place.file, RECORDING)?, 0)) };
     let mut end = (0, 0);
     for file in files {
         let path = file_path(&dirs.recordings, file, RECORDING);
         let offset = if file == place.file { place.offset } else { 0 };
-        end = whole_frames(&path, offset)?;
+        end = whole_frames(&path, offset, found)?;
         if file != last && end.1 > 0 {
             return Err(OpenError::DamagedRecording { path, at: end.0 });
         }
@@ -201,7 +249,7 @@ fn recordings(dirs: &Dirs, place: Place) -> Result<(Segment, u64), OpenError> {
     Ok((Segment::open(&dirs.recordings, last, RECORDING, end.0)?, end.1))
 }
 
-fn whole_frames(path: &std::path::Path, offset: u64) -> Result<(u64, u64), OpenError> {
+fn whole_frames(path: &std::path::Path, offset: u64, found: &mut Chunks) -> Result<(u64, u64), OpenError> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let offset = offset.min(length);
@@ -220,6 +268,7 @@ fn whole_frames(path: &std::path::Path, offset: u64) -> Result<(u64, u64), OpenE
             break;
         }
         frames.seek_relative(i64::from(header.length))?;
+        widen(found, header.session, header.chunk);
         whole = end;
     }
     Ok((whole, length - whole))

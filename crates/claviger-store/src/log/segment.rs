@@ -33,8 +33,11 @@ impl Segment {
     /// Opens the file `number` and cuts off what follows its first `length` bytes.
     pub(super) fn open(dir: &Path, number: u64, extension: &str, length: u64) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(file_path(dir, number, extension))?;
-        file.set_len(length)?;
-        file.sync_data()?;
+        // Even to the same length, this would give back what a killed process had reserved.
+        if file.metadata()?.len() != length {
+            file.set_len(length)?;
+            file.sync_data()?;
+        }
         Ok(Self { file: Arc::new(file), number, length, reserved: length })
     }
 

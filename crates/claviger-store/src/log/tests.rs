@@ -372,3 +372,22 @@ fn the_session_key_is_the_one_that_the_leaf_names() {
     assert_eq!(opener.open(&frame).unwrap().len(), 1);
     assert!(matches!(log.keys.data_key("../../etc/passwd"), Err(OpenError::KeyMalformed { .. })));
 }
+
+/// fsync(2): a device that cannot flush answers `EINVAL`, which serves for one that fails to.
+#[test]
+fn after_a_failed_flush_nothing_is_admitted() {
+    let data = tempfile::tempdir().unwrap();
+    let log = open(data.path());
+    let recordings = data.path().join("audit/recordings");
+    std::os::unix::fs::symlink("/dev/null", segment::file_path(&recordings, 9, replay::RECORDING)).unwrap();
+    log.shared.writer().recording = segment::Segment::open(&recordings, 9, replay::RECORDING, 0).unwrap();
+    let position = log.append(vec![], vec![session_close(1)]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(matches!(runtime.block_on(log.synced(position)), Err(LedgerError::Failed)));
+    assert!(matches!(log.append(vec![], vec![boot()]), Err(LedgerError::Failed)));
+    assert!(matches!(log.checkpoint_now(), Err(LedgerError::Failed)));
+    // What was durable before stays so, and what was not is not signed.
+    log.shared.writer().recording = segment::Segment::create(&recordings, 10, replay::RECORDING).unwrap();
+    assert!(matches!(runtime.block_on(log.synced(position)), Err(LedgerError::Failed)));
+    assert!(matches!(log.append(vec![], vec![boot()]), Err(LedgerError::Failed)));
+}

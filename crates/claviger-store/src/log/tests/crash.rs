@@ -158,3 +158,30 @@ fn torn_checkpoints_are_cut() {
         assert_eq!((report.checkpoints, report.checkpointed > signed), (2, true));
     }
 }
+
+/// A power failure may keep leaves that nobody waited for, and lose the chunks to which they refer.
+#[test]
+fn leaves_without_their_chunks_are_accounted_for() {
+    let (data, _) = killed();
+    let recording = only_file(data.path(), "recordings", replay::RECORDING);
+    let all = fs::read(&recording).unwrap();
+    cut(&recording, all.len() - 10);
+    assert_eq!(verify_dir(data.path()).unwrap().problems[0].code, "recording.missing");
+    drop(open(data.path()));
+    let report = sound(data.path());
+    assert_eq!((report.chunks, report.lost_chunks), (Some(4), 1));
+    let gap = format!(r#""chunk":2,"chunks":1,"seq":13,"session":"{}""#, id(2));
+    assert!(log_text(data.path()).contains(&gap), "{}", log_text(data.path()));
+}
+
+/// What was signed had its chunks: if they are gone, that is no crash, and opening the log does not explain it away.
+#[test]
+fn signed_leaves_without_their_chunks_stay_a_problem() {
+    let (data, _) = killed();
+    cut(&only_file(data.path(), "recordings", replay::RECORDING), 0);
+    drop(open(data.path()));
+    let report = verify_dir(data.path()).unwrap();
+    let missing: Vec<_> = report.problems.iter().map(|problem| (problem.leaf, problem.code)).collect();
+    assert_eq!(missing, [(Some(2), "recording.missing"), (Some(4), "recording.missing")]);
+    assert_eq!(report.lost_chunks, 3);
+}

@@ -174,7 +174,7 @@ async fn list_principals(State(app): State<App>, caller: Caller) -> Answer<Vec<P
     app.act(caller, Act::ListPrincipals, "*", |gateway| gateway.principals()).await.map(Json)
 }
 
-/// Registers a principal of the local issuer.
+/// Registers a principal.
 #[utoipa::path(post, path = "/v1/principals", tag = "principals", request_body = NewPrincipal,
     responses((status = 201, body = Principal)))]
 async fn add_principal(

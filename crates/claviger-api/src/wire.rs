@@ -138,11 +138,11 @@ pub struct Principal {
     pub acts_for: Vec<String>,
 }
 
-/// A principal to register with the local issuer.
+/// A principal to register.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPrincipal {
-    /// The subject.
+    /// `subject` of the local issuer, or `subject@issuer` with the name of another.
     pub subject: String,
     /// Human or machine.
     pub kind: Kind,

@@ -25,8 +25,9 @@ pub(super) struct GatewayArgs {
 /// How to reach a gateway's API.
 #[derive(Debug, clap::Args)]
 pub(super) struct ApiArgs {
-    /// The address of the gateway's API, such as https://gateway.internal:8443
-    #[arg(long, value_name = "URL", env = "CLAVIGER_API_URL", help_heading = "Gateway")]
+    /// The address of the gateway's API, such as https://gateway.internal:8443; that in CLAVIGER_API_URL if absent
+    // Not clap's `env`: a variable left over in a shell is no reason to refuse `--config`.
+    #[arg(long, value_name = "URL", help_heading = "Gateway")]
     api_url: Option<String>,
     /// A file with the token to present; the environment variable CLAVIGER_TOKEN if absent
     #[arg(long, value_name = "FILE", env = "CLAVIGER_TOKEN_FILE", help_heading = "Gateway")]
@@ -52,16 +53,16 @@ impl GatewayArgs {
 }
 
 impl ApiArgs {
-    pub(super) fn url(&self) -> Option<&str> {
-        self.api_url.as_deref()
+    pub(super) fn url(&self) -> Result<String, Failure> {
+        self.api_url.clone().or_else(|| std::env::var("CLAVIGER_API_URL").ok()).ok_or_else(|| {
+            Failure::Usage("which gateway? give --config DIR on its own machine, or --api-url (CLAVIGER_API_URL)".to_owned())
+        })
     }
 
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let url = self.api_url.as_deref().ok_or_else(|| {
-            Failure::Usage("which gateway? give --config DIR on its own machine, or --api-url (CLAVIGER_API_URL)".to_owned())
-        })?;
+        let url = self.url()?;
         let ca = self.ca.as_deref().map(|file| std::fs::read(file).with_context(|| file.display().to_string())).transpose()?;
-        Client::new(url, ca.as_deref(), self.token()?)
+        Client::new(&url, ca.as_deref(), self.token()?)
     }
 
     /// The token to present, read anew at each call: it may have been refreshed.

@@ -10,13 +10,13 @@ use super::output::{Output, or_dash};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Register a principal of the local issuer
+    /// Register a principal
     #[command(after_help = "Examples:\n  claviger principals add user alice --group dba --display 'Alice Example'\n  \
         claviger principals add workload agent-7 --sponsor alice")]
     Add {
         /// Human or machine
         kind: KindArg,
-        /// The subject
+        /// `SUBJECT` of the local issuer, or `SUBJECT@ISSUER` with the name of another
         subject: String,
         /// A group to put it into; repeatable
         #[arg(long = "group", value_name = "GROUP")]

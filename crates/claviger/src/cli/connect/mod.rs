@@ -67,15 +67,23 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         let listener = TcpListener::bind(args.listen).await.with_context(|| args.listen.to_string())?;
         output.line(format_args!("{}", listener.local_addr()?))?;
         tokio::select! {
-            result = serve(&listener, &target) => Ok(result?),
+            () = serve(&listener, &target) => Ok(()),
             _interrupted = tokio::signal::ctrl_c() => Ok(()),
         }
     })
 }
 
-async fn serve(listener: &TcpListener, target: &Arc<Target>) -> anyhow::Result<()> {
+async fn serve(listener: &TcpListener, target: &Arc<Target>) {
     loop {
-        let (client, _peer) = listener.accept().await?;
+        let client = match listener.accept().await {
+            Ok((client, _peer)) => client,
+            Err(error) => {
+                // No descriptors left, most likely: that passes.
+                complain(format_args!("cannot accept: {error}"));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let target = target.clone();
         tokio::spawn(async move {
             if let Err(error) = postgres::relay(client, &target).await {
@@ -123,7 +131,7 @@ fn ask_for_address(name: &str, api: &ApiArgs) -> Result<String, Failure> {
     let connection = found.ok_or_else(|| Failure::Usage(format!("the gateway has no connection `{name}`")))?;
     let listener = connection.listeners.iter().min_by_key(|listener| listener.shared);
     let listener = listener.ok_or_else(|| Failure::Failed(anyhow::anyhow!("`{name}` has no listener")))?;
-    Ok(reachable(listener, api.url().unwrap_or_default()))
+    Ok(reachable(listener, &api.url()?))
 }
 
 /// A listener on all of the gateway's addresses is reached where the API is.

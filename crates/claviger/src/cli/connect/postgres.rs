@@ -62,6 +62,7 @@ async fn connect(
             }
             Opening::Session { version, parameters } => {
                 gateway.write_all(&startup(version, &parameters, &target.connection)).await?;
+                gateway.flush().await?;
                 let served = log_in(&mut client, &mut *gateway, || target.token()).await?;
                 Ok(served.then_some(gateway))
             }

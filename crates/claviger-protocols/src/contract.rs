@@ -378,14 +378,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            statement: 16 << 20,
-            login: 128 << 10,
-            pending: 1 << 20,
-            control: 4 << 20,
-            response: 1 << 20,
-            statements: 10_000,
-        }
+        Self { statement: 16 << 20, login: 128 << 10, pending: 1 << 20, control: 4 << 20, response: 1 << 20, statements: 10_000 }
     }
 }
 

@@ -1,0 +1,261 @@
+//! What the client says in an open session (PostgreSQL manual, 55.7).
+
+use bytes::{Buf, Bytes, BytesMut};
+use claviger_model::{OpId, Refusal, RefusalKind};
+
+use super::expect::Expect;
+use super::statements::{Portal, TooMany};
+use super::{Asked, Item, Serving};
+use crate::postgres::access::access;
+use crate::postgres::frame::{Header, Reader, Violation};
+use crate::postgres::io::Io;
+use crate::postgres::login::by_client;
+use crate::postgres::{Fault, write};
+use crate::{Access, Event, Operation, Request};
+
+/// The longest frame of a kind that carries no statement and no data.
+const SMALL: usize = 64 * 1024;
+
+impl<A> Serving<A> {
+    pub(in crate::postgres) fn handle_client(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
+        while self.queued_bytes < self.limits.pending && !self.leaving {
+            if self.client_streaming > 0 {
+                let bytes = input.split_to(self.client_streaming.min(input.len())).freeze();
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                self.client_streaming -= bytes.len();
+                self.pass(bytes, None, io)?;
+                continue;
+            }
+            let Some(header) = Header::peek(input).map_err(by_client)? else { return Ok(()) };
+            if header.tag == b'd' {
+                self.client_streaming = header.len;
+                continue;
+            }
+            let limit = if matches!(header.tag, b'Q' | b'P' | b'B') { self.limits.statement } else { SMALL };
+            if header.len > limit {
+                return Err(too_large("a message is longer than this gateway takes"));
+            }
+            if input.len() < header.len {
+                return Ok(());
+            }
+            let frame = input.split_to(header.len).freeze();
+            self.client_frame(header.tag, frame, io)?;
+        }
+        Ok(())
+    }
+
+    fn client_frame(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        match tag {
+            b'Q' => self.query(frame, io),
+            b'P' => self.parse(frame, io),
+            b'B' => self.bind(frame, io),
+            b'E' => self.execute(frame, io),
+            b'D' => {
+                about(&frame)?;
+                self.pass(frame, Some(Expect::Describe), io)
+            }
+            b'C' => {
+                let (kind, name) = about(&frame)?;
+                let portal = if kind == b'P' {
+                    self.statements.close_portal(&name)
+                } else {
+                    self.statements.close_statement(&name);
+                    None
+                };
+                self.pass(frame, Some(Expect::Close { portal }), io)
+            }
+            b'S' => {
+                let tx = self.foreseen.tx();
+                if !self.foreseen.is_open() {
+                    self.statements.end_transaction();
+                }
+                self.foreseen.boundary();
+                self.pass(frame, Some(Expect::Sync { tx }), io)
+            }
+            b'H' => self.pass(frame, None, io),
+            b'c' | b'f' => self.pass(frame, Some(Expect::CopyEnd), io),
+            b'F' => self.call(&frame, io),
+            b'X' => self.enqueue(Item::Leave { bytes: frame }, io),
+            _ => Err(by_client(Violation("a message of a kind that does not belong in an open session"))),
+        }
+    }
+
+    fn query(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        let mut reader = Reader::of(&frame);
+        let text = reader.text().map_err(by_client)?;
+        reader.end().map_err(by_client)?;
+        let access = access(&text);
+        let ask = Ask { bytes: frame, asked: Asked::Batch, access, runs: text.clone(), request: Request::Batch { text } };
+        self.ask(ask, io)?;
+        if !self.foreseen.is_open() {
+            self.statements.end_transaction();
+        }
+        self.foreseen.boundary();
+        Ok(())
+    }
+
+    fn parse(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        let mut reader = Reader::of(&frame);
+        let (name, text) = (reader.text().map_err(by_client)?, reader.text().map_err(by_client)?);
+        let types = reader.count(4).map_err(by_client)?;
+        reader.take(types * 4).map_err(by_client)?;
+        reader.end().map_err(by_client)?;
+        self.statements.prepare(&name, &text, OpId(self.last_op + 1)).map_err(too_many)?;
+        // Parsing has no lasting effect, whatever the text is.
+        let request = Request::Prepare { name, text };
+        self.ask(Ask { bytes: frame, asked: Asked::Parse, access: Access::Read, runs: Bytes::new(), request }, io)
+    }
+
+    fn bind(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        let Bind { portal, statement, parameters } = Bind::read(&frame).map_err(by_client)?;
+        let text = self.statements.text(&statement);
+        let made = Portal {
+            op: OpId(self.last_op + 1),
+            text: text.clone(),
+            parameters: parameters.clone(),
+            executed: false,
+            ended: false,
+        };
+        let replaces = self.statements.bind(&portal, made).map_err(too_many)?;
+        let request = Request::Execute { text: text.clone(), parameters };
+        self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&text), runs: text, request }, io)
+    }
+
+    /// The first Execute of a portal belongs to its Bind. A later one goes on with the same operation, or, if that has ended,
+    /// is one of its own.
+    fn execute(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        let mut reader = Reader::of(&frame);
+        let name = reader.text().map_err(by_client)?;
+        reader.i32().map_err(by_client)?;
+        reader.end().map_err(by_client)?;
+        let next = OpId(self.last_op + 1);
+        let Some(portal) = self.statements.portal(&name) else {
+            let target = format!("portal {}", String::from_utf8_lossy(&name));
+            let request = Request::Call { target };
+            return self
+                .ask(Ask { bytes: frame, asked: Asked::Execute, access: Access::Barrier, runs: Bytes::new(), request }, io);
+        };
+        let first = !std::mem::replace(&mut portal.executed, true);
+        if first {
+            let op = portal.op;
+            return self.pass(frame, Some(Expect::Execute { op: Some(op) }), io);
+        }
+        if !portal.ended {
+            let op = portal.op;
+            io.events.push_back(Event::Continue(op));
+            return self.enqueue(Item::Resume { op, bytes: frame, answer: None }, io);
+        }
+        (portal.op, portal.ended) = (next, false);
+        let (text, parameters) = (portal.text.clone(), portal.parameters.clone());
+        let access = access(&text);
+        let request = Request::Execute { text: text.clone(), parameters };
+        self.ask(Ask { bytes: frame, asked: Asked::Execute, access, runs: text, request }, io)
+    }
+
+    /// FunctionCall reaches any function by number; it is refused as if the server did not know it.
+    fn call(&mut self, frame: &Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        Reader::of(frame).i32().map_err(by_client)?;
+        let refusal = Refusal::new(RefusalKind::Unsupported, "function calls by number do not pass this gateway");
+        let op = self.next_op();
+        let (tx, bytes) = (self.foreseen.join(), write::query(super::POISON));
+        self.foreseen.boundary();
+        let answer = Some(super::Answer::Refused(refusal));
+        self.enqueue(Item::Ask { op, tx, bytes, asked: Asked::Batch, answer }, io)
+    }
+
+    fn ask(&mut self, ask: Ask, io: &mut Io<A>) -> Result<(), Fault> {
+        let Ask { bytes, asked, access, runs, request } = ask;
+        let (id, in_transaction, tx) = (self.next_op(), self.foreseen.is_open(), self.foreseen.join());
+        self.foreseen.run(&runs);
+        io.events.push_back(Event::Operation(Operation { id, tx, in_transaction, request, access, bytes: bytes.clone() }));
+        self.enqueue(Item::Ask { op: id, tx, bytes, asked, answer: None }, io)
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.last_op += 1;
+        OpId(self.last_op)
+    }
+
+    fn pass(&mut self, bytes: Bytes, expect: Option<Expect>, io: &mut Io<A>) -> Result<(), Fault> {
+        self.enqueue(Item::Pass { bytes, expect }, io)
+    }
+
+    fn enqueue(&mut self, item: Item<A>, io: &mut Io<A>) -> Result<(), Fault> {
+        self.queued_bytes += item.len();
+        self.queue.push_back(item);
+        self.pump(io)
+    }
+}
+
+/// A request in the making.
+struct Ask {
+    bytes: Bytes,
+    asked: Asked,
+    access: Access,
+    /// The text that runs, if one does.
+    runs: Bytes,
+    request: Request,
+}
+
+/// A Bind message.
+pub(in crate::postgres) struct Bind {
+    pub(in crate::postgres) portal: Bytes,
+    pub(in crate::postgres) statement: Bytes,
+    pub(in crate::postgres) parameters: Vec<Option<Bytes>>,
+}
+
+impl Bind {
+    pub(in crate::postgres) fn read(frame: &Bytes) -> Result<Self, Violation> {
+        let mut reader = Reader::of(frame);
+        let (portal, statement) = (reader.text()?, reader.text()?);
+        let formats = reader.count(2)?;
+        reader.take(formats * 2)?;
+        let count = reader.count(4)?;
+        let parameters = (0..count).map(|_| reader.value()).collect::<Result<_, _>>()?;
+        let formats = reader.count(2)?;
+        reader.take(formats * 2)?;
+        reader.end()?;
+        Ok(Self { portal, statement, parameters })
+    }
+}
+
+/// What a Describe or Close is about: `S` or `P`, and its name.
+fn about(frame: &Bytes) -> Result<(u8, Bytes), Fault> {
+    let mut reader = Reader::of(frame);
+    let kind = reader.byte().map_err(by_client)?;
+    if !matches!(kind, b'S' | b'P') {
+        return Err(by_client(Violation("a message is about neither a statement nor a portal")));
+    }
+    let name = reader.text().map_err(by_client)?;
+    reader.end().map_err(by_client)?;
+    Ok((kind, name))
+}
+
+/// A Query or Parse frame with another text; whatever else it carries stays.
+pub(super) fn with_text(frame: &Bytes, text: &[u8]) -> Result<Bytes, Fault> {
+    match frame.first() {
+        Some(b'P') => {
+            let mut reader = Reader::of(frame);
+            let name = reader.text().map_err(by_client)?;
+            reader.text().map_err(by_client)?;
+            let types = reader.rest();
+            Ok(write::frame(b'P', |out| {
+                write::text(out, &name);
+                write::text(out, text);
+                out.extend_from_slice(types.chunk());
+            }))
+        }
+        Some(b'Q') => Ok(write::query(text)),
+        _ => Err(Fault::Client(Refusal::new(RefusalKind::Internal, "only a statement's text can be replaced"))),
+    }
+}
+
+fn too_many(_: TooMany) -> Fault {
+    too_large("the session keeps more prepared statements than this gateway allows")
+}
+
+fn too_large(message: &str) -> Fault {
+    Fault::Client(Refusal::new(RefusalKind::TooLarge, message))
+}

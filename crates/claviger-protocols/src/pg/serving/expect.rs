@@ -1,0 +1,112 @@
+//! What the server has still to answer, in order.
+
+use bytes::Bytes;
+use claviger_model::{OpId, Refusal, TxId};
+
+use super::Serving;
+use crate::ProbeId;
+
+/// One thing that the server will answer, or pass over.
+pub(super) enum Expect {
+    /// A simple query, up to its ReadyForQuery.
+    Batch {
+        op: OpId,
+        tx: TxId,
+    },
+    Parse {
+        op: OpId,
+    },
+    Bind {
+        op: OpId,
+        replaces: Option<OpId>,
+    },
+    Describe,
+    Execute {
+        op: Option<OpId>,
+    },
+    Close {
+        portal: Option<OpId>,
+    },
+    Sync {
+        tx: TxId,
+    },
+    /// CopyDone or CopyFail: not answered, but it ends a COPY.
+    CopyEnd,
+    PoisonedBatch {
+        refusal: Refusal,
+        tx: TxId,
+    },
+    PoisonedParse {
+        refusal: Refusal,
+    },
+    /// A question of ours.
+    Probe(Probing),
+}
+
+/// A question of ours, and what has been answered of it.
+pub(super) struct Probing {
+    pub(super) id: ProbeId,
+    pub(super) rows: Vec<Vec<Option<Bytes>>>,
+    pub(super) bytes: usize,
+    pub(super) code: Option<String>,
+}
+
+impl Probing {
+    /// The most that the answer to a question of ours may take, in bytes.
+    pub(super) const MOST: usize = 1 << 20;
+
+    pub(super) fn new(id: ProbeId) -> Self {
+        Self { id, rows: Vec::new(), bytes: 0, code: None }
+    }
+}
+
+impl<A> Serving<A> {
+    /// Notes what the server will answer. While it takes rows it ignores Sync and Flush (PostgreSQL manual, 55.2.6).
+    pub(super) fn expect(&mut self, expect: Expect) {
+        match expect {
+            Expect::Sync { .. } => self.in_group = false,
+            Expect::CopyEnd | Expect::Batch { .. } | Expect::PoisonedBatch { .. } | Expect::Probe(_) => {}
+            _ => self.in_group = true,
+        }
+        match expect {
+            Expect::Sync { .. } if self.copying_in => self.ignored_syncs += 1,
+            Expect::CopyEnd if self.copying_in => self.copying_in = false,
+            // Answers nothing and, where no COPY can be on, means nothing.
+            Expect::CopyEnd if self.expected.is_empty() => {}
+            expect => self.expected.push_back(expect),
+        }
+    }
+
+    /// The operation that the server is answering now.
+    pub(super) fn answering(&self) -> Option<OpId> {
+        match self.expected.front()? {
+            Expect::Batch { op, .. } | Expect::Parse { op } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) } => {
+                Some(*op)
+            }
+            _ => None,
+        }
+    }
+
+    /// The server takes rows from here on: of what has left already, it ignores every Sync before the rows' end.
+    pub(super) fn begin_copy_in(&mut self) {
+        self.copying_in = true;
+        while let Some(next) = self.expected.get(1) {
+            match next {
+                Expect::Sync { .. } => self.ignored_syncs += 1,
+                Expect::CopyEnd => self.copying_in = false,
+                _ => return,
+            }
+            self.expected.remove(1);
+            if !self.copying_in {
+                return;
+            }
+        }
+    }
+
+    /// Ends of COPYs that were never on.
+    pub(super) fn skip_copy_ends(&mut self) {
+        while let Some(Expect::CopyEnd) = self.expected.front() {
+            self.expected.pop_front();
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The open session.
+//!
+//! Two queues keep the order. What the client sent waits in [`Item`]s: an operation's frames wait for their decision, and
+//! whatever follows waits behind them. What has left waits in [`Expect`]ations: the server answers strictly in order, so the
+//! front of that queue says to which operation an answer belongs.
+
+mod answers;
+mod client;
+mod expect;
+mod server;
+mod statements;
+mod transaction;
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use claviger_model::{OpId, Refusal, TxId};
+
+pub(super) use self::answers::{columns, error_code, field};
+pub(super) use self::client::Bind;
+use self::expect::{Expect, Probing};
+use self::statements::Statements;
+use self::transaction::{Foreseen, Transactions};
+use super::Fault;
+use super::io::Io;
+use super::write;
+use crate::{Admitted, Event, Forward, Limits, Outcome, ProbeId, Reply, StatementResult, Status};
+
+/// What an upstream must answer with a syntax error, in whatever state it is.
+const POISON: &[u8] = b"!claviger: refused";
+/// The name of a prepared statement that is never made: its text is the poison.
+const POISON_NAME: &[u8] = b"claviger:refused";
+
+/// An open session.
+pub(in crate::postgres) struct Serving<A> {
+    limits: Limits,
+    last_op: u64,
+
+    // What the client has said.
+    queue: VecDeque<Item<A>>,
+    queued_bytes: usize,
+    /// What is still to come of a client frame that passes in pieces.
+    client_streaming: usize,
+    statements: Statements,
+    foreseen: Foreseen,
+    /// Extended-protocol frames have left and no Sync after them.
+    in_group: bool,
+    leaving: bool,
+
+    // What the server has still to say.
+    expected: VecDeque<Expect>,
+    active: HashMap<OpId, Active<A>>,
+    /// The server passes over everything up to the next Sync.
+    skipping: bool,
+    /// The server takes rows and ignores Sync.
+    copying_in: bool,
+    /// Syncs taken to be ignored; the server may yet answer them if the COPY failed before it read anything.
+    ignored_syncs: usize,
+    /// What is still to come of a server frame that passes in pieces.
+    server_streaming: usize,
+    transactions: Transactions,
+    heard_the_last: bool,
+    probes: VecDeque<(ProbeId, String)>,
+}
+
+/// Client frames, in order.
+enum Item<A> {
+    /// Passes as soon as everything before it has.
+    Pass { bytes: Bytes, expect: Option<Expect> },
+    /// Waits for a decision.
+    Ask { op: OpId, tx: TxId, bytes: Bytes, asked: Asked, answer: Option<Answer<A>> },
+    /// Waits for leave to go on with an operation that was decided before.
+    Resume { op: OpId, bytes: Bytes, answer: Option<Result<(), Refusal>> },
+    /// The client says goodbye.
+    Leave { bytes: Bytes },
+}
+
+/// What an operation asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Batch,
+    Parse,
+    /// A portal, which lives until it has run; this one takes the place of another.
+    Bind {
+        replaces: Option<OpId>,
+    },
+    /// A portal that was not made by a Bind that we saw, or that has run before.
+    Execute,
+}
+
+enum Answer<A> {
+    Admitted(A, Forward),
+    Refused(Refusal),
+}
+
+/// An operation that has left.
+struct Active<A> {
+    admission: A,
+    results: Vec<StatementResult>,
+    rows: u64,
+    bytes: u64,
+    code: Option<String>,
+    /// A portal whose Bind has succeeded.
+    bound: bool,
+    /// A completion that may turn out to be a batch's last, kept back until it is known.
+    held: Option<Bytes>,
+}
+
+impl<A> Serving<A> {
+    pub(in crate::postgres) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            last_op: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            client_streaming: 0,
+            statements: Statements::new(limits.statements),
+            foreseen: Foreseen::default(),
+            in_group: false,
+            leaving: false,
+            expected: VecDeque::new(),
+            active: HashMap::new(),
+            skipping: false,
+            copying_in: false,
+            ignored_syncs: 0,
+            server_streaming: 0,
+            transactions: Transactions::default(),
+            heard_the_last: false,
+            probes: VecDeque::new(),
+        }
+    }
+
+    pub(in crate::postgres) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether the client is at a frame's end, so that an error of ours can follow.
+    pub(in crate::postgres) fn takes_an_error(&self) -> bool {
+        self.server_streaming == 0
+    }
+
+    /// Whether the client has said goodbye and the upstream is to close when it has done what was asked.
+    pub(in crate::postgres) fn client_is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Whether nothing is left to wait for after the client's goodbye.
+    pub(in crate::postgres) fn is_done(&self) -> bool {
+        self.leaving && self.expected.is_empty()
+    }
+
+    /// Whether the upstream has sent a fatal error, after which it closes.
+    pub(in crate::postgres) fn has_heard_the_last(&self) -> bool {
+        self.heard_the_last
+    }
+
+    pub(in crate::postgres) fn resume(&mut self, reply: Reply<A>, io: &mut Io<A>) -> Result<(), Fault> {
+        match reply {
+            Reply::Admit { op, admission, forward } => self.answer(op, Answer::Admitted(admission, forward)),
+            Reply::Continue(wanted) => self.answer_resume(wanted, Ok(())),
+            Reply::Refuse { op, refusal } => self.answer(op, Answer::Refused(refusal)),
+            Reply::Release(op) => io.release(op),
+            Reply::Probe(id, text) => self.probes.push_back((id, text)),
+            Reply::TlsStarted(_) | Reply::Authenticated(_) | Reply::Serve | Reply::Terminate(_) => {}
+        }
+        self.pump(io)
+    }
+
+    fn answer(&mut self, wanted: OpId, given: Answer<A>) {
+        for item in &mut self.queue {
+            match item {
+                Item::Ask { op, answer, .. } if *op == wanted => {
+                    *answer = Some(given);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        // Only a portal that is to go on can be left.
+        if let Answer::Refused(refusal) = given {
+            self.answer_resume(wanted, Err(refusal));
+        }
+    }
+
+    fn answer_resume(&mut self, wanted: OpId, given: Result<(), Refusal>) {
+        for item in &mut self.queue {
+            match item {
+                Item::Resume { op, answer, .. } if *op == wanted && answer.is_none() => {
+                    *answer = Some(given);
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends what may leave, in order.
+    fn pump(&mut self, io: &mut Io<A>) -> Result<(), Fault> {
+        loop {
+            if self.is_probing() {
+                return Ok(());
+            }
+            if self.may_probe()
+                && let Some((id, text)) = self.probes.pop_front()
+            {
+                io.send_upstream(write::query(text.as_bytes()));
+                self.expected.push_back(Expect::Probe(Probing::new(id)));
+                return Ok(());
+            }
+            match self.queue.front() {
+                Some(Item::Ask { answer: None, .. } | Item::Resume { answer: None, .. }) | None => return Ok(()),
+                Some(_) => {}
+            }
+            let Some(item) = self.queue.pop_front() else { return Ok(()) };
+            self.queued_bytes = self.queued_bytes.saturating_sub(item.len());
+            self.send(item, io)?;
+        }
+    }
+
+    fn send(&mut self, item: Item<A>, io: &mut Io<A>) -> Result<(), Fault> {
+        match item {
+            Item::Pass { bytes, expect } => {
+                io.send_upstream(bytes);
+                if let Some(expect) = expect {
+                    self.expect(expect);
+                }
+            }
+            Item::Ask { op, tx, bytes, asked, answer: Some(Answer::Admitted(admission, forward)) } => {
+                let bytes = match forward {
+                    Forward::Original => bytes,
+                    Forward::Replace(text) => client::with_text(&bytes, &text)?,
+                };
+                self.forward(&admission, bytes, io);
+                self.active.insert(op, Active::new(admission));
+                self.transactions.touch(tx);
+                self.expect(match asked {
+                    Asked::Batch => Expect::Batch { op, tx },
+                    Asked::Parse => Expect::Parse { op },
+                    Asked::Bind { replaces } => Expect::Bind { op, replaces },
+                    Asked::Execute => Expect::Execute { op: Some(op) },
+                });
+            }
+            Item::Ask { op, tx, asked, answer: Some(Answer::Refused(refusal)), .. } => {
+                self.statements.forget_operation(op);
+                self.poison(asked, tx, refusal, io);
+            }
+            Item::Resume { op, bytes, answer: Some(Ok(())) } => {
+                io.send_upstream(bytes);
+                self.expect(Expect::Execute { op: Some(op) });
+            }
+            Item::Resume { answer: Some(Err(refusal)), .. } => {
+                self.poison(Asked::Execute, self.foreseen.tx(), refusal, io);
+            }
+            Item::Leave { bytes } => {
+                io.send_upstream(bytes);
+                self.leaving = true;
+            }
+            Item::Ask { answer: None, .. } | Item::Resume { answer: None, .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The one way for an operation's bytes into the upstream's queue: with the proof that it was admitted.
+    fn forward(&self, _proof: &A, bytes: Bytes, io: &mut Io<A>) {
+        io.send_upstream(bytes);
+    }
+
+    /// Sends something that the server must refuse, so that the server itself says what becomes of the transaction and of the
+    /// rest of the pipeline.
+    fn poison(&mut self, asked: Asked, tx: TxId, refusal: Refusal, io: &mut Io<A>) {
+        if asked == Asked::Batch {
+            io.send_upstream(write::query(POISON));
+            self.expect(Expect::PoisonedBatch { refusal, tx });
+        } else {
+            // A Parse under a name of its own, so that the unnamed statement stays.
+            io.send_upstream(write::parse(POISON_NAME, POISON));
+            self.expect(Expect::PoisonedParse { refusal });
+        }
+    }
+
+    fn is_probing(&self) -> bool {
+        matches!(self.expected.front(), Some(Expect::Probe(_)))
+    }
+
+    /// A moment at which the server waits for a new request and a question of ours disturbs nothing.
+    fn may_probe(&self) -> bool {
+        self.expected.is_empty()
+            && !self.in_group
+            && self.client_streaming == 0
+            && !self.transactions.has_failed()
+            && !self.leaving
+    }
+
+    /// Ends an operation: its outcome is told, and what follows in the client's queue waits for its release.
+    fn finish(&mut self, op: OpId, status: Status, io: &mut Io<A>) {
+        let Some(active) = self.active.remove(&op) else { return };
+        self.statements.operation_ended(op);
+        let Active { admission, results, rows, bytes, code, .. } = active;
+        io.events.push_back(Event::Outcome(Outcome { op, status, results, rows, bytes, code }, Admitted(admission)));
+        io.hold(op);
+    }
+}
+
+impl<A> Active<A> {
+    fn new(admission: A) -> Self {
+        Self { admission, results: Vec::new(), rows: 0, bytes: 0, code: None, bound: false, held: None }
+    }
+}
+
+impl<A> Item<A> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Pass { bytes, .. } | Self::Ask { bytes, .. } | Self::Resume { bytes, .. } | Self::Leave { bytes } => {
+                bytes.len()
+            }
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! What the server answers in an open session (PostgreSQL manual, 55.2.2 to 55.2.7).
+
+use bytes::{Bytes, BytesMut};
+use claviger_model::{OpId, TxId};
+
+use super::Serving;
+use super::answers::{columns, error_code, is_fatal, tag};
+use super::expect::{Expect, Probing};
+use crate::postgres::frame::{Header, Reader, Violation};
+use crate::postgres::io::Io;
+use crate::postgres::{Fault, write};
+use crate::{Event, Probe, Response, StatementResult, Status};
+
+impl<A> Serving<A> {
+    /// Rows pass in runs, as the bytes that came, in whole or in part. Everything else is taken frame by frame.
+    pub(in crate::postgres) fn handle_server(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
+        let mut run = 0;
+        loop {
+            let streamed = self.server_streaming.min(input.len() - run);
+            run += streamed;
+            self.server_streaming -= streamed;
+            if self.server_streaming > 0 {
+                break;
+            }
+            let Some(header) = Header::peek(input.get(run..).unwrap_or_default()).map_err(Fault::Upstream)? else { break };
+            if matches!(header.tag, b'D' | b'd') && !self.is_answering_a_probe() {
+                self.row(header.tag).map_err(Fault::Upstream)?;
+                self.server_streaming = header.len;
+                continue;
+            }
+            if header.len > self.limits.control {
+                return Err(Fault::Upstream(Violation("a message is longer than this gateway keeps")));
+            }
+            if input.len() - run < header.len {
+                break;
+            }
+            self.deliver_run(input, &mut run, io);
+            let frame = input.split_to(header.len).freeze();
+            self.server_frame(header.tag, frame, io).map_err(Fault::Upstream)?;
+        }
+        self.deliver_run(input, &mut run, io);
+        self.pump(io)
+    }
+
+    fn row(&mut self, tag: u8) -> Result<(), Violation> {
+        self.skip_copy_ends();
+        match self.expected.front() {
+            Some(Expect::Batch { op, .. } | Expect::Execute { op: Some(op) }) => {
+                if tag == b'D'
+                    && let Some(active) = self.active.get_mut(op)
+                {
+                    active.rows += 1;
+                }
+                Ok(())
+            }
+            Some(Expect::Execute { op: None }) => Ok(()),
+            _ => Err(Violation("a row that nobody asked for")),
+        }
+    }
+
+    fn deliver_run(&mut self, input: &mut BytesMut, run: &mut usize, io: &mut Io<A>) {
+        let len = std::mem::take(run);
+        if len > 0 {
+            let bytes = input.split_to(len).freeze();
+            self.deliver(bytes, self.answering(), io);
+        }
+    }
+
+    /// Puts bytes in the client's queue, and lets the recording see what belongs to an operation.
+    fn deliver(&mut self, bytes: Bytes, op: Option<OpId>, io: &mut Io<A>) {
+        self.deliver_held(op, io);
+        self.note(&bytes, op, io);
+        io.send_downstream(bytes);
+    }
+
+    fn note(&mut self, bytes: &Bytes, op: Option<OpId>, io: &mut Io<A>) {
+        let Some(op) = op else { return };
+        if let Some(active) = self.active.get_mut(&op) {
+            active.bytes += bytes.len() as u64;
+            io.responses.push_back(Response { op, bytes: bytes.clone() });
+        }
+    }
+
+    /// A batch's completion was not its last: it may go.
+    fn deliver_held(&mut self, op: Option<OpId>, io: &mut Io<A>) {
+        let held = op.and_then(|op| self.active.get_mut(&op)).and_then(|active| active.held.take());
+        if let Some(held) = held {
+            io.send_downstream(held);
+        }
+    }
+
+    fn server_frame(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        // These come at any time and answer nothing.
+        if matches!(tag, b'N' | b'A' | b'S') {
+            if !self.is_answering_a_probe() {
+                self.deliver(frame, self.answering(), io);
+            }
+            return Ok(());
+        }
+        self.skip_copy_ends();
+        if self.is_answering_a_probe() {
+            return self.probe_frame(tag, &frame, io);
+        }
+        match tag {
+            b'1' => self.parsed(frame, io),
+            b'2' => self.bound(frame, io),
+            b'3' => self.closed(frame, io),
+            b'T' | b'n' => {
+                if let Some(Expect::Describe) = self.expected.front() {
+                    self.expected.pop_front();
+                }
+                self.deliver(frame, self.answering(), io);
+                Ok(())
+            }
+            b't' | b'H' | b'c' => {
+                self.deliver(frame, self.answering(), io);
+                Ok(())
+            }
+            b'G' => {
+                if let Some(Expect::Execute { .. }) = self.expected.front() {
+                    self.begin_copy_in();
+                }
+                self.deliver(frame, self.answering(), io);
+                Ok(())
+            }
+            b'C' | b'I' => self.completed(tag, frame, io),
+            b's' => self.suspended(frame, io),
+            b'E' => self.failed(frame, io),
+            b'Z' => self.ready(frame, io),
+            _ => Err(Violation("a message of a kind that does not belong in an open session")),
+        }
+    }
+
+    fn parsed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        match self.expected.pop_front() {
+            Some(Expect::Parse { op }) => {
+                self.end(op, Status::Completed, frame, io);
+                Ok(())
+            }
+            _ => Err(Violation("a ParseComplete that nobody asked for")),
+        }
+    }
+
+    fn bound(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        let Some(Expect::Bind { op, replaces }) = self.expected.pop_front() else {
+            return Err(Violation("a BindComplete that nobody asked for"));
+        };
+        if let Some(active) = self.active.get_mut(&op) {
+            active.bound = true;
+        }
+        if let Some(replaced) = replaces.filter(|replaced| *replaced != op) {
+            self.finish(replaced, Status::Completed, io);
+        }
+        self.deliver(frame, Some(op), io);
+        Ok(())
+    }
+
+    fn closed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        let Some(Expect::Close { portal }) = self.expected.pop_front() else {
+            return Err(Violation("a CloseComplete that nobody asked for"));
+        };
+        if let Some(op) = portal {
+            self.finish(op, Status::Completed, io);
+        }
+        self.deliver(frame, None, io);
+        Ok(())
+    }
+
+    fn completed(&mut self, kind: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        self.copying_in = false;
+        let tag = if kind == b'C' { tag(&frame)? } else { String::new() };
+        self.transactions.completed(&tag);
+        match self.expected.front() {
+            Some(Expect::Batch { op, .. }) => {
+                let op = *op;
+                self.complete_statement(op, tag);
+                self.keep_back(op, frame, io);
+                Ok(())
+            }
+            Some(Expect::Execute { op }) => {
+                let op = *op;
+                self.expected.pop_front();
+                if let Some(op) = op {
+                    self.complete_statement(op, tag);
+                    self.end(op, Status::Completed, frame, io);
+                } else {
+                    self.deliver(frame, None, io);
+                }
+                Ok(())
+            }
+            _ => Err(Violation("a completion that nobody asked for")),
+        }
+    }
+
+    fn complete_statement(&mut self, op: OpId, tag: String) {
+        if let Some(active) = self.active.get_mut(&op) {
+            active.results.push(StatementResult { tag });
+        }
+    }
+
+    /// Keeps a batch's completion until it is known whether it is the last. Those before it are no acknowledgement: a batch
+    /// commits at its end.
+    fn keep_back(&mut self, op: OpId, frame: Bytes, io: &mut Io<A>) {
+        self.deliver_held(Some(op), io);
+        self.note(&frame, Some(op), io);
+        if let Some(active) = self.active.get_mut(&op) {
+            active.held = Some(frame);
+        }
+    }
+
+    fn suspended(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        let Some(Expect::Execute { op }) = self.expected.pop_front() else {
+            return Err(Violation("a PortalSuspended that nobody asked for"));
+        };
+        self.deliver(frame, op, io);
+        Ok(())
+    }
+
+    fn failed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        self.copying_in = false;
+        self.heard_the_last |= is_fatal(&frame);
+        self.transactions.statement_failed();
+        let code = error_code(&frame);
+        match self.expected.front() {
+            Some(Expect::Batch { op, .. }) => {
+                let op = *op;
+                if let Some(active) = self.active.get_mut(&op) {
+                    active.code = code;
+                }
+                self.keep_back(op, frame, io);
+            }
+            Some(Expect::PoisonedBatch { refusal, .. }) => {
+                let refused = write::error("ERROR", refusal);
+                io.send_downstream(refused);
+            }
+            // At a Sync it is the commit that failed; with nothing expected the server is about to go.
+            Some(Expect::Sync { .. }) | None => self.deliver(frame, None, io),
+            Some(_) => self.fail_group(code, frame, io),
+        }
+        Ok(())
+    }
+
+    /// A step of the extended protocol failed: the server passes over everything up to the next Sync.
+    fn fail_group(&mut self, code: Option<String>, frame: Bytes, io: &mut Io<A>) {
+        self.skipping = true;
+        match self.expected.pop_front() {
+            Some(Expect::PoisonedParse { refusal }) => io.send_downstream(write::error("ERROR", &refusal)),
+            Some(Expect::Parse { op } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) }) => {
+                if let Some(active) = self.active.get_mut(&op) {
+                    active.code = code;
+                }
+                self.statements.forget_operation(op);
+                self.end(op, Status::Error, frame, io);
+            }
+            _ => self.deliver(frame, None, io),
+        }
+        self.skip_group(io);
+    }
+
+    /// Takes out what the server passes over; what is sent later is passed over too, up to the Sync.
+    fn skip_group(&mut self, io: &mut Io<A>) {
+        while let Some(skipped) = self.expected.pop_front_if(|next| !matches!(next, Expect::Sync { .. } | Expect::Probe(_))) {
+            if let Expect::Parse { op } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) } = skipped {
+                self.statements.forget_operation(op);
+                self.finish(op, Status::Skipped, io);
+            }
+        }
+    }
+
+    /// Ends an operation with the frame that says so, behind the barrier.
+    fn end(&mut self, op: OpId, status: Status, frame: Bytes, io: &mut Io<A>) {
+        self.note(&frame, Some(op), io);
+        self.finish(op, status, io);
+        io.send_downstream(frame);
+    }
+
+    fn ready(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        let status = Reader::of(&frame).byte()?;
+        if std::mem::take(&mut self.skipping) {
+            self.skip_group(io);
+        }
+        let group = self.end_of_group(io)?;
+        if status == b'I' {
+            self.end_portals(io);
+        }
+        for end in self.transactions.ready(status, group) {
+            io.events.push_back(Event::TransactionEnd(end));
+        }
+        if self.expected.is_empty() && self.queue.is_empty() {
+            self.ignored_syncs = 0;
+            self.transactions.correct(&mut self.foreseen);
+        }
+        io.send_downstream(frame);
+        Ok(())
+    }
+
+    /// What the ReadyForQuery answers.
+    fn end_of_group(&mut self, io: &mut Io<A>) -> Result<Option<TxId>, Violation> {
+        match self.expected.front() {
+            Some(Expect::Batch { op, tx }) => {
+                let (op, tx) = (*op, *tx);
+                self.expected.pop_front();
+                let held = self.active.get_mut(&op).and_then(|active| active.held.take());
+                let failed = self.active.get(&op).is_some_and(|active| active.code.is_some());
+                self.finish(op, if failed { Status::Error } else { Status::Completed }, io);
+                if let Some(held) = held {
+                    io.send_downstream(held);
+                }
+                Ok(Some(tx))
+            }
+            Some(Expect::Sync { tx } | Expect::PoisonedBatch { tx, .. }) => {
+                let tx = *tx;
+                self.expected.pop_front();
+                Ok(Some(tx))
+            }
+            // A COPY that failed before it read anything: the Sync that it was to ignore is answered after all.
+            _ if self.ignored_syncs > 0 => {
+                self.ignored_syncs -= 1;
+                Ok(None)
+            }
+            _ => Err(Violation("a ReadyForQuery that nobody asked for")),
+        }
+    }
+
+    /// Portals end with their transaction; one that never ran, or not to its end, has completed without a result.
+    fn end_portals(&mut self, io: &mut Io<A>) {
+        let mut ended: Vec<OpId> = self.active.iter().filter(|(_, active)| active.bound).map(|(op, _)| *op).collect();
+        ended.sort_unstable();
+        for op in ended {
+            self.finish(op, Status::Completed, io);
+        }
+    }
+
+    fn is_answering_a_probe(&self) -> bool {
+        matches!(self.expected.front(), Some(Expect::Probe(_)))
+    }
+
+    /// The answer to a question of ours, of which the client sees nothing.
+    fn probe_frame(&mut self, tag: u8, frame: &Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        let Some(Expect::Probe(probing)) = self.expected.front_mut() else { return Ok(()) };
+        match tag {
+            b'D' => {
+                probing.bytes += frame.len();
+                if probing.bytes > Probing::MOST {
+                    return Err(Violation("the answer to the gateway's own question is too long"));
+                }
+                probing.rows.push(columns(frame)?);
+            }
+            b'E' => probing.code = Some(error_code(frame).unwrap_or_default()),
+            b'T' | b'C' | b'I' => {}
+            b'Z' => {
+                if let Some(Expect::Probe(Probing { id, rows, code, .. })) = self.expected.pop_front() {
+                    let found = code.map_or(Probe::Rows(rows), Probe::Failed);
+                    io.events.push_back(Event::Probe(id, found));
+                }
+            }
+            _ => return Err(Violation("an answer to the gateway's own question that is none")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Building frames of our own.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use claviger_model::{Refusal, RefusalKind};
+
+/// A frame with this type, whose body the closure writes.
+pub(super) fn frame(tag: u8, body: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::with_capacity(64);
+    out.put_u8(tag);
+    sized(&mut out, body);
+    out.freeze()
+}
+
+/// A start-up frame, which has no type.
+pub(super) fn untyped(body: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::with_capacity(128);
+    sized(&mut out, body);
+    out.freeze()
+}
+
+fn sized(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) {
+    let at = out.len();
+    out.put_u32(0);
+    body(out);
+    // What we write is bounded far below 4 GiB.
+    let len = u32::try_from(out.len() - at).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// A zero-terminated text. A zero inside would end it early, so it is left out.
+pub(super) fn text(out: &mut BytesMut, text: &[u8]) {
+    out.extend(text.iter().filter(|byte| **byte != 0));
+    out.put_u8(0);
+}
+
+pub(super) fn query(sql: &[u8]) -> Bytes {
+    frame(b'Q', |out| text(out, sql))
+}
+
+pub(super) fn password(secret: &[u8]) -> Bytes {
+    frame(b'p', |out| text(out, secret))
+}
+
+pub(super) fn terminate() -> Bytes {
+    frame(b'X', |_| {})
+}
+
+/// An ErrorResponse (PostgreSQL manual, 55.8).
+pub(super) fn error(severity: &str, refusal: &Refusal) -> Bytes {
+    frame(b'E', |out| {
+        for (field, value) in
+            [(b'S', severity), (b'V', severity), (b'C', sqlstate(refusal.kind)), (b'M', refusal.message.as_str())]
+        {
+            out.put_u8(field);
+            text(out, value.as_bytes());
+        }
+        out.put_u8(0);
+    })
+}
+
+/// The SQLSTATE of a refusal (PostgreSQL manual, appendix A).
+pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Unauthenticated => "28000",
+        RefusalKind::NotPermitted => "42501",
+        RefusalKind::UnknownConnection => "3D000",
+        RefusalKind::Unsupported => "0A000",
+        RefusalKind::ProtocolViolation => "08P01",
+        RefusalKind::TooLarge => "54000",
+        RefusalKind::TimedOut => "57014",
+        RefusalKind::UpstreamUnavailable => "08006",
+        RefusalKind::AuditUnavailable => "53100",
+        RefusalKind::Terminated => "57P01",
+        RefusalKind::Internal => "XX000",
+    }
+}
+
+pub(super) fn parse(name: &[u8], sql: &[u8]) -> Bytes {
+    frame(b'P', |out| {
+        text(out, name);
+        text(out, sql);
+        out.put_u16(0);
+    })
+}

@@ -105,6 +105,11 @@ impl Gateway {
         }
     }
 
+    /// What says who a token proves.
+    pub fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.services.authenticator
+    }
+
     /// A fresh id for the session that a new client may become.
     pub fn new_session(&self) -> SessionId {
         SessionId::new(self.now(), self.random())

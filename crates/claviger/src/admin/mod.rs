@@ -83,6 +83,13 @@ impl Admin {
         self.running.as_ref().ok_or_else(needed)
     }
 
+    /// Hands the local issuer's public keys to the authenticator.
+    pub(crate) fn publish_keys(&self, authenticator: &Authenticator) -> anyhow::Result<()> {
+        let issuer = self.local_issuer().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        authenticator.set_keys(LOCAL_ISSUER, issuer.key_set()?);
+        Ok(())
+    }
+
     /// The local issuer with the keys of this moment. The first who needs a key makes it.
     fn local_issuer(&self) -> Result<LocalIssuer, Problem> {
         let mut keys = self.store.signing_keys().map_err(problem)?;

@@ -1,0 +1,82 @@
+//! The public keys of external issuers: fetched at start, now and then, and when a token names one that is not known.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io::Read;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_identity::{Authenticator, KeySet};
+use claviger_session::KeyRefresh;
+use tokio::sync::Mutex;
+
+use crate::config::{IssuerConfig, KeySource};
+
+/// How long one fetch may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often keys are fetched again without being asked for. Until a fetch succeeds, the keys at hand stay good.
+const INTERVAL: Duration = Duration::from_secs(300);
+/// The longest key set that is read.
+const LONGEST: u64 = 512 * 1024;
+
+/// Fetches keys and hands them to the authenticator.
+pub(super) struct KeyFetcher {
+    sources: HashMap<Arc<str>, KeySource>,
+    authenticator: Arc<Authenticator>,
+    /// One fetch at a time: many clients may wait for the same one.
+    turn: Mutex<()>,
+}
+
+impl KeyFetcher {
+    pub(super) fn new(issuers: &[IssuerConfig], authenticator: Arc<Authenticator>) -> Arc<Self> {
+        let sources = issuers.iter().map(|issuer| (Arc::clone(&issuer.trust.name), issuer.keys.clone())).collect();
+        Arc::new(Self { sources, authenticator, turn: Mutex::new(()) })
+    }
+
+    /// Fetches all keys, now and again and again. A provider that is down delays nobody but its own principals.
+    pub(super) async fn run(self: Arc<Self>) {
+        loop {
+            for issuer in self.sources.keys() {
+                self.fetch(issuer).await;
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    async fn fetch(&self, issuer: &Arc<str>) {
+        let Some(source) = self.sources.get(issuer).cloned() else { return };
+        let _turn = self.turn.lock().await;
+        let fetched = tokio::task::spawn_blocking(move || read(&source)).await;
+        match fetched.map_err(|error| error.to_string()).and_then(|keys| keys) {
+            Ok(keys) => self.authenticator.set_keys(issuer, keys),
+            Err(error) => tracing::warn!(%issuer, error, "an issuer's keys could not be fetched"),
+        }
+    }
+}
+
+/// What the pipeline sees of it.
+pub(super) struct Refresher(pub(super) Arc<KeyFetcher>);
+
+impl KeyRefresh for Refresher {
+    fn refresh(&self, issuer: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let fetcher = Arc::clone(&self.0);
+        Box::pin(async move { fetcher.fetch(&issuer).await })
+    }
+}
+
+fn read(source: &KeySource) -> Result<KeySet, String> {
+    let json = match source {
+        KeySource::File(path) => std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        KeySource::Url(url) => get(url).map_err(|error| error.to_string())?,
+    };
+    KeySet::parse_jwks(&json).map_err(|error| error.to_string())
+}
+
+/// Follows no redirect: the address is the operator's choice, not the answering server's.
+fn get(url: &str) -> Result<Vec<u8>, ureq::Error> {
+    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).max_redirects(0).build().new_agent();
+    let mut json = Vec::new();
+    agent.get(url).call()?.into_body().into_reader().take(LONGEST).read_to_end(&mut json)?;
+    Ok(json)
+}

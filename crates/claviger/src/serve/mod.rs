@@ -1,0 +1,192 @@
+//! The composition root: one running gateway, made of all the parts.
+
+mod index;
+mod keys;
+mod reload;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use claviger_api::Backend;
+use claviger_audit::{BootLeaf, Leaf, LeafKind, Ledger};
+use claviger_identity::Authenticator;
+use claviger_model::{Refusal, RefusalKind, Timestamp};
+use claviger_policy::PolicySet;
+use claviger_proxy::{Listener, ListenerSpec, Upstreams};
+use claviger_session::{Deadlines, Gateway, PermitConnected, Random, Route, Services};
+use claviger_store::Store;
+use claviger_store::log::AuditLog;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
+
+use self::index::Index;
+use self::keys::{KeyFetcher, Refresher};
+use self::watch::Watch;
+use crate::admin::{Admin, record_local_acts};
+use crate::config::{Config, LOCAL_ISSUER};
+
+/// How long sessions get to end when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the gateway until it is told to stop.
+pub(crate) fn run(config: Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(config: Config) -> Result<()> {
+    let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
+    let store = Arc::new(Store::open(&config.data, LOCAL_ISSUER).context("the store cannot be opened")?);
+    let log = AuditLog::open(&config.data, config.log_options()).context("the audit log cannot be opened")?;
+    let log = Arc::new(log);
+    boot(&log, &config, &policy)?;
+    record_local_acts(&store, log.as_ref())?;
+    store.abandon_sessions(now())?;
+
+    let authenticator = Arc::new(Authenticator::new(config.trusted(), store.directory()?));
+    let fetcher = KeyFetcher::new(&config.issuers, Arc::clone(&authenticator));
+    let gateway = compose(&config, policy, &authenticator, &fetcher, &log);
+    gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
+    let admin = Admin::of_gateway(&config, Arc::clone(&store), Arc::clone(&log), Arc::clone(&gateway), authenticator);
+    let admin = Arc::new(admin);
+    admin.publish_keys(gateway.authenticator())?;
+
+    let upstreams = Arc::new(Upstreams::default());
+    let mut tasks = JoinSet::new();
+    for listener in bind(&config, &gateway, &upstreams).await? {
+        tasks.spawn(listener.run());
+    }
+    serve_api(&config, &admin, &mut tasks).await?;
+    tasks.spawn(fetcher.run());
+    let watch = Watch { store: Arc::clone(&store), log: Arc::clone(&log), gateway: Arc::clone(&gateway), admin };
+    tasks.spawn(watch.run());
+    tracing::info!(connections = config.connections.len(), "serving");
+
+    told_to_stop(&config, &gateway, &upstreams, &log).await?;
+    tasks.shutdown().await;
+    drain(&gateway).await;
+    store.flush_sessions();
+    Ok(())
+}
+
+fn compose(
+    config: &Config,
+    policy: PolicySet,
+    authenticator: &Arc<Authenticator>,
+    fetcher: &Arc<KeyFetcher>,
+    log: &Arc<AuditLog>,
+) -> Arc<Gateway> {
+    let services = Services {
+        authenticator: Arc::clone(authenticator),
+        keys: Arc::new(Refresher(Arc::clone(fetcher))),
+        decider: Arc::new(PermitConnected),
+        ledger: Arc::clone(log) as Arc<dyn Ledger>,
+        clock: Arc::new(now),
+        random: random(),
+        deadlines: Deadlines {
+            login: config.limits.login_timeout,
+            expiry_grace: config.limits.expiry_grace,
+            ..Deadlines::default()
+        },
+    };
+    Arc::new(Gateway::new(services, policy, config.connections.iter().cloned().collect()))
+}
+
+async fn serve_api(config: &Config, admin: &Arc<Admin>, tasks: &mut JoinSet<()>) -> Result<()> {
+    let (Some(api), Some(tls)) = (&config.api, server_tls(config)?) else { return Ok(()) };
+    let socket = TcpListener::bind(api.listen).await.with_context(|| format!("{}: cannot listen", api.listen))?;
+    let backend: Arc<dyn Backend> = Arc::clone(admin) as Arc<dyn Backend>;
+    tasks.spawn(claviger_api::serve(socket, tls, backend, std::future::pending()));
+    Ok(())
+}
+
+fn server_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>> {
+    let files = config.tls.as_ref();
+    Ok(files.map(|files| claviger_proxy::tls::server(&files.certificate, &files.key)).transpose()?)
+}
+
+fn boot(log: &AuditLog, config: &Config, policy: &PolicySet) -> Result<()> {
+    let leaf = boot_leaf(config, policy, false);
+    log.append(Vec::new(), vec![leaf]).context("the start cannot be recorded")?;
+    Ok(())
+}
+
+fn boot_leaf(config: &Config, policy: &PolicySet, reload: bool) -> Leaf {
+    let kind = LeafKind::Boot(BootLeaf {
+        version: env!("CARGO_PKG_VERSION").into(),
+        config: config.hash.as_str().into(),
+        policy: Arc::clone(policy.hash()),
+        reload,
+    });
+    Leaf { time: now(), kind }
+}
+
+/// Binds every listener before the first client is accepted: a gateway that cannot have all its ports does not start.
+async fn bind(config: &Config, gateway: &Arc<Gateway>, upstreams: &Arc<Upstreams>) -> Result<Vec<Listener>> {
+    let tls = server_tls(config)?;
+    let places = Arc::new(Semaphore::new(config.limits.connections));
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let spec = ListenerSpec {
+            address: listener.addr,
+            kind: listener.kind,
+            route: listener.connection.clone().map_or(Route::Shared(listener.kind), Route::Connection),
+            tls: tls.clone(),
+            plaintext: listener.plaintext,
+        };
+        let (gateway, upstreams, places) = (Arc::clone(gateway), Arc::clone(upstreams), Arc::clone(&places));
+        let bound = Listener::bind(spec, gateway, upstreams, config.limits.session, places).await;
+        listeners.push(bound.with_context(|| format!("{}: cannot listen", listener.addr))?);
+    }
+    Ok(listeners)
+}
+
+/// Obeys `SIGHUP` by taking up the changed configuration, until `SIGTERM` or `SIGINT`.
+async fn told_to_stop(config: &Config, gateway: &Gateway, upstreams: &Upstreams, log: &AuditLog) -> Result<()> {
+    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload::run(config, gateway, upstreams, log),
+            _ = terminate.recv() => return Ok(()),
+            result = tokio::signal::ctrl_c() => return Ok(result?),
+        }
+    }
+}
+
+/// Ends every session with a word, and waits for their last leaves.
+async fn drain(gateway: &Gateway) {
+    let refusal = Refusal::new(RefusalKind::Terminated, "the gateway is stopping");
+    gateway.registry.kill_all(&refusal, "gateway.stop");
+    let ended = async {
+        while !gateway.registry.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        tracing::warn!(sessions = gateway.registry.len(), "sessions did not end in time");
+    }
+}
+
+/// The time of day.
+pub(crate) fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
+}
+
+/// The system's randomness. Without it nothing can be made that must not be guessed, so the process ends.
+fn random() -> Random {
+    let source = SystemRandom::new();
+    Arc::new(move |bytes| {
+        if source.fill(bytes).is_err() {
+            tracing::error!("the system has no randomness");
+            std::process::abort();
+        }
+    })
+}

@@ -1,0 +1,44 @@
+//! Taking up what changes in the store, by this process or another: who is disabled, what is revoked, which keys sign.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use claviger_session::Gateway;
+use claviger_store::Store;
+use claviger_store::log::AuditLog;
+
+use crate::admin::{Admin, record_local_acts};
+
+/// What the changes touch.
+pub(super) struct Watch {
+    pub(super) store: Arc<Store>,
+    pub(super) log: Arc<AuditLog>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) admin: Arc<Admin>,
+}
+
+impl Watch {
+    /// Follows the store for as long as the gateway lives. A revocation ends its sessions at once; the acts that led to it are
+    /// taken into the log first.
+    pub(super) async fn run(self) {
+        let mut changes = match self.store.watch() {
+            Ok(changes) => changes,
+            Err(error) => return tracing::error!(%error, "changes in the store cannot be followed"),
+        };
+        while changes.changed().await.is_ok() {
+            let directory = (**changes.borrow_and_update()).clone();
+            self.gateway.authenticator().set_directory(directory);
+            let ended = self.gateway.end_revoked();
+            if let Err(error) = self.take_up() {
+                tracing::error!(error = format!("{error:#}"), "a change in the store is not taken up in full");
+            }
+            tracing::info!(sessions_ended = ended, "the directory has changed");
+        }
+        tracing::error!("changes in the store are not followed any more");
+    }
+
+    fn take_up(&self) -> Result<()> {
+        record_local_acts(&self.store, self.log.as_ref())?;
+        self.admin.publish_keys(self.gateway.authenticator())
+    }
+}

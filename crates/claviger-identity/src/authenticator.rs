@@ -60,58 +60,28 @@ impl Authenticator {
 
     /// Who holds this token.
     pub fn verify(&self, token: &Secret, now: Timestamp) -> Result<Identity, Denied> {
-        let trust = self.trust.load();
+        // One snapshot of each from here to the end: groups of one moment with delegations of another would be nobody's.
+        let (trust, directory) = (self.trust.load(), self.directory.load());
         let unverified = Unverified::parse(token)?;
         let trusted = trust.issuer(unverified.issuer()?)?;
         let claims = trust.check_signature(unverified, trusted)?;
         let expires = claims.check_times(trusted, now)?;
         claims.check_audience(&trusted.audience)?;
         let identity = Identity {
-            chain: self.chain(&claims, trusted, &trust)?,
+            chain: chain(&claims, trusted, &trust, &directory)?,
             token: claims.id()?.map_or_else(|| digest_id(token), Arc::from),
             issuer: trusted.name.clone(),
             expires,
             purpose: claims.purpose()?.map(Into::into),
         };
-        self.recheck(&identity, now)?;
+        check(&identity, &trust, &directory, now)?;
         Ok(identity)
     }
 
     /// Whether an identity still stands. Cheap enough for every operation; [`Authenticator::epoch`] tells when nothing but
     /// the time can have changed.
     pub fn recheck(&self, identity: &Identity, now: Timestamp) -> Result<(), Denied> {
-        let directory = self.directory.load();
-        let denied = |reason| Err(Denied::of_chain(reason, identity.chain.clone()));
-        if now >= identity.expires {
-            return denied(Reason::Expired);
-        }
-        if !self.trust.load().issuers.iter().any(|trusted| trusted.name == identity.issuer) {
-            return denied(Reason::UnknownIssuer);
-        }
-        if directory.is_revoked(&identity.issuer, &identity.token) {
-            return denied(Reason::Revoked);
-        }
-        for link in identity.chain.links() {
-            let registered = directory.principal(&link.key);
-            match registered {
-                None if directory.is_local(&link.key.issuer) => return denied(Reason::PrincipalUnknown),
-                Some(registered) if registered.disabled => return denied(Reason::PrincipalDisabled),
-                _ => {}
-            }
-            // The sponsor when the session began, and the one of today: the end of either ends the chain.
-            let today = registered.and_then(|registered| registered.sponsor.as_ref());
-            if [link.sponsor.as_ref(), today].into_iter().flatten().any(|sponsor| !stands(&directory, sponsor)) {
-                return denied(Reason::SponsorDisabled);
-            }
-        }
-        let unregistered = |pair: &[Principal]| match pair {
-            [actor, subject] => !directory.may_act(&actor.key, &subject.key),
-            _ => false,
-        };
-        if identity.chain.links().windows(2).any(unregistered) {
-            return denied(Reason::DelegationUnregistered);
-        }
-        Ok(())
+        check(identity, &self.trust.load(), &self.directory.load(), now)
     }
 
     /// A number that grows with every change of directory or trust.
@@ -169,26 +139,6 @@ impl Authenticator {
         let links = identity.chain.links().iter().map(current).collect();
         Chain::from_links(links).unwrap_or_else(|_| identity.chain.clone())
     }
-
-    /// The chain that a token stands for, actor first. Each link acts for the next, so `act` is read from outside in, and
-    /// the token's own subject comes last.
-    fn chain(&self, claims: &Claims, trusted: &TrustedIssuer, trust: &Trust) -> Result<Chain, Denied> {
-        let directory = self.directory.load();
-        let actors = claims.actors(MAX_LINKS - 1)?;
-        if !actors.is_empty() && !trusted.act_believed {
-            return Err(Reason::DelegationUntrusted.into());
-        }
-        let mut links = Vec::with_capacity(actors.len() + 1);
-        for (iss, subject) in actors {
-            let issuer = iss.map_or(Ok(trusted), |iss| trust.issuer(iss))?;
-            // Of an actor a token says nothing but its name, so what it is and whom it answers to must be registered.
-            let key = PrincipalKey::new(issuer.name.clone(), subject);
-            let registered = directory.principal(&key).ok_or(Reason::PrincipalUnknown)?;
-            links.push(principal(key, registered.kind, Some(registered), Vec::new()));
-        }
-        links.push(subject(claims, trusted, &directory)?);
-        Chain::from_links(links).map_err(|_| Reason::Malformed.into())
-    }
 }
 
 impl Trust {
@@ -213,6 +163,26 @@ impl Trust {
     }
 }
 
+/// The chain that a token stands for, actor first. Each link acts for the next, so `act` is read from outside in, and the
+/// token's own subject comes last.
+fn chain(claims: &Claims, trusted: &TrustedIssuer, trust: &Trust, directory: &Directory) -> Result<Chain, Denied> {
+    let actors = claims.actors(MAX_LINKS - 1)?;
+    if !actors.is_empty() && !trusted.act_believed {
+        return Err(Reason::DelegationUntrusted.into());
+    }
+    let mut links = Vec::with_capacity(actors.len() + 1);
+    for (iss, subject) in actors {
+        let issuer = iss.map_or(Ok(trusted), |iss| trust.issuer(iss))?;
+        // Of an actor a token says nothing but its name, so what it is and whom it answers to must be registered.
+        let key = PrincipalKey::new(issuer.name.clone(), subject);
+        let registered = directory.principal(&key).ok_or(Reason::PrincipalUnknown)?;
+        let kind = if directory.is_local(&issuer.name) { registered.kind } else { issuer.kind };
+        links.push(principal(key, kind, Some(registered), Vec::new()));
+    }
+    links.push(subject(claims, trusted, directory)?);
+    Chain::from_links(links).map_err(|_| Reason::Malformed.into())
+}
+
 /// The principal that a token is about: registered if the issuer is local, else as the token describes it.
 fn subject(claims: &Claims, trusted: &TrustedIssuer, directory: &Directory) -> Result<Principal, Reason> {
     let key = PrincipalKey::new(trusted.name.clone(), claims.subject(trusted)?);
@@ -222,8 +192,7 @@ fn subject(claims: &Claims, trusted: &TrustedIssuer, directory: &Directory) -> R
         return Ok(principal(key, registered.kind, Some(registered), Vec::new()));
     }
     let groups = trusted.groups_claim.as_deref().map_or(Ok(Vec::new()), |claim| claims.groups(claim))?;
-    let kind = registered.map_or(trusted.kind, |registered| registered.kind);
-    Ok(principal(key, kind, registered, groups.into_iter().map(Into::into).collect()))
+    Ok(principal(key, trusted.kind, registered, groups.into_iter().map(Into::into).collect()))
 }
 
 /// A principal with the groups that its token lists and those registered for it.
@@ -232,6 +201,41 @@ fn principal(key: PrincipalKey, kind: PrincipalKind, registered: Option<&Registe
     groups.sort();
     groups.dedup();
     Principal { key, kind, groups, sponsor: registered.and_then(|registered| registered.sponsor.clone()) }
+}
+
+/// Whether an identity stands, as far as time, trust and directory go.
+fn check(identity: &Identity, trust: &Trust, directory: &Directory, now: Timestamp) -> Result<(), Denied> {
+    let denied = |reason| Err(Denied::of_chain(reason, identity.chain.clone()));
+    if now >= identity.expires {
+        return denied(Reason::Expired);
+    }
+    if !trust.issuers.iter().any(|trusted| trusted.name == identity.issuer) {
+        return denied(Reason::UnknownIssuer);
+    }
+    if directory.is_revoked(&identity.issuer, &identity.token) {
+        return denied(Reason::Revoked);
+    }
+    for link in identity.chain.links() {
+        let registered = directory.principal(&link.key);
+        match registered {
+            None if directory.is_local(&link.key.issuer) => return denied(Reason::PrincipalUnknown),
+            Some(registered) if registered.disabled => return denied(Reason::PrincipalDisabled),
+            _ => {}
+        }
+        // The sponsor when the session began, and the one of today: the end of either ends the chain.
+        let today = registered.and_then(|registered| registered.sponsor.as_ref());
+        if [link.sponsor.as_ref(), today].into_iter().flatten().any(|sponsor| !stands(directory, sponsor)) {
+            return denied(Reason::SponsorDisabled);
+        }
+    }
+    let unregistered = |pair: &[Principal]| match pair {
+        [actor, subject] => !directory.may_act(&actor.key, &subject.key),
+        _ => false,
+    };
+    if identity.chain.links().windows(2).any(unregistered) {
+        return denied(Reason::DelegationUnregistered);
+    }
+    Ok(())
 }
 
 /// Whether a sponsor can still answer for somebody.

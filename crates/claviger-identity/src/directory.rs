@@ -8,9 +8,9 @@ use claviger_model::{PrincipalKey, PrincipalKind};
 /// What is registered of one principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
-    /// Human or machine.
+    /// Human or machine. Counts for the local issuer only: what foreign principals are, their issuer's trust record says.
     pub kind: PrincipalKind,
-    /// The groups it belongs to.
+    /// The groups it belongs to, named within its issuer.
     pub groups: Vec<Arc<str>>,
     /// The human who answers for it.
     pub sponsor: Option<PrincipalKey>,

@@ -25,7 +25,7 @@ pub struct TrustedIssuer {
     pub clock_skew: u32,
     /// How the subject is made from claims.
     pub subject: SubjectTemplate,
-    /// What its principals are, unless registered otherwise.
+    /// What its principals are. Those of the local issuer are what they are registered as.
     pub kind: PrincipalKind,
     /// The claim that lists the groups.
     pub groups_claim: Option<Arc<str>>,

@@ -162,7 +162,11 @@ fn a_foreign_principal_exists_by_its_token() {
         .with_principal(key("alice@okta"), registered(PrincipalKind::Workload, &["extra"], Some("carol@okta")));
     let link = ask(known).unwrap().chain.actor().clone();
     assert_eq!(link.groups, [Arc::from("dba"), Arc::from("extra")]);
-    assert_eq!((link.kind, link.sponsor), (PrincipalKind::Workload, Some(key("carol@okta"))));
+    assert_eq!(
+        (link.kind, link.sponsor),
+        (PrincipalKind::User, Some(key("carol@okta"))),
+        "the kind is for the trust record to say"
+    );
 }
 
 #[test]

@@ -34,7 +34,13 @@ impl Notes {
             Some(note) if !note.is_empty() => Some(open_note(note, key)?),
             _ => None,
         };
-        let length = length - (tail.len() - end) as u64;
+        let torn = tail.get(end..).unwrap_or_default();
+        // What was being written is the beginning of one note. Anything else was not left by a crash, and is not cut off.
+        let origin = key.origin().as_str().as_bytes();
+        if torn.len() > MAX_NOTE || !(torn.starts_with(origin) || origin.starts_with(torn)) {
+            return Err(OpenError::Checkpoints);
+        }
+        let length = length - torn.len() as u64;
         file.set_len(length)?;
         let notes = Self { file, length, latest: dir.join("checkpoint") };
         let latest = notes.read_latest(key)?;

@@ -68,8 +68,8 @@ fn a_log_cut_anywhere_after_its_checkpoint_is_mended() {
     let text = log_text(dead.path());
     let signed_bytes: usize = text.split_inclusive('\n').take(usize::try_from(signed).unwrap()).map(str::len).sum();
     for length in signed_bytes..=text.len() {
-        // Every byte of the last two lines, every third before.
-        if length + 700 < text.len() && length % 3 != 0 {
+        // Every byte of the last line, every eleventh before.
+        if length + 200 < text.len() && length % 11 != 0 {
             continue;
         }
         let data = tempfile::tempdir().unwrap();
@@ -156,6 +156,20 @@ fn torn_checkpoints_are_cut() {
         drop(AuditLog::open(data.path(), options()).unwrap());
         let report = sound(data.path());
         assert_eq!((report.checkpoints, report.checkpointed > signed), (2, true));
+    }
+}
+
+#[test]
+fn damaged_checkpoints_are_not_cut() {
+    let (data, _) = killed();
+    let path = data.path().join("audit/checkpoints");
+    let whole = fs::read_to_string(&path).unwrap();
+    let other = whole.replace("gateway", "another");
+    for damaged in [format!("{whole}x"), format!("{whole}{other}"), whole.replacen("\n6\n", "\n7\n", 1), "garbage".repeat(10_000)]
+    {
+        fs::write(&path, &damaged).unwrap();
+        assert!(matches!(AuditLog::open(data.path(), options()), Err(OpenError::Checkpoints)));
+        assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
     }
 }
 

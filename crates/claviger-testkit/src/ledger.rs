@@ -52,9 +52,10 @@ impl MemoryLedger {
         inner.synced = inner.leaves.len() as u64;
     }
 
-    /// All that has been appended reaches stable storage.
+    /// All that has been appended reaches stable storage; the journal notes it.
     pub fn sync(&self) {
         let mut inner = self.lock();
+        inner.journal.push("SYNC".to_owned());
         inner.synced = inner.leaves.len() as u64;
         inner.wake();
     }
@@ -75,8 +76,8 @@ impl MemoryLedger {
     }
 
     /// The recordings' chunks, which are not sealed here.
-    pub fn chunks(&self) -> Vec<u8> {
-        self.lock().chunks.concat()
+    pub fn chunks(&self) -> Vec<Vec<u8>> {
+        self.lock().chunks.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

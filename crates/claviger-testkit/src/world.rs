@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::{
-    Algorithm, Authenticator, Directory, Identity, IssuedToken, LocalIssuer, Registered, SigningKey, SubjectTemplate,
+    Algorithm, Authenticator, Directory, Identity, IssuedToken, KeySet, LocalIssuer, Registered, SigningKey, SubjectTemplate,
     TokenRequest, TrustedIssuer,
 };
 use claviger_model::{
@@ -52,6 +52,8 @@ pub struct Setup {
     pub recording: ResponseRecording,
     /// Who decides operations.
     pub decider: Arc<dyn Decider>,
+    /// Whether the issuer's keys must be fetched first.
+    pub keys_late: bool,
     /// The sessions' protocol.
     pub protocol: fn() -> Box<dyn Protocol<Admission>>,
 }
@@ -64,6 +66,7 @@ impl Default for Setup {
             durability: Durability::Ordered,
             recording: ResponseRecording::Full,
             decider: Arc::new(Referee::default()),
+            keys_late: false,
             protocol: || Box::new(Mux::new(Limits::default())),
         }
     }
@@ -111,11 +114,13 @@ impl World {
         let clock = Clock { start: Instant::now(), micros: Arc::default() };
         let issuer = LocalIssuer::new("local", ISSUER, AUDIENCE, vec![signing_key()]).unwrap();
         let authenticator = Arc::new(Authenticator::new(vec![trusted()], directory(&HashSet::new(), &[])));
-        authenticator.set_keys("local", issuer.key_set().unwrap());
+        if !setup.keys_late {
+            authenticator.set_keys("local", issuer.key_set().unwrap());
+        }
         let (time, counter) = (clock.clone(), AtomicU64::new(1));
         let services = Services {
             authenticator: Arc::clone(&authenticator),
-            keys: Arc::new(NoKeys),
+            keys: Arc::new(LateKeys { authenticator: Arc::clone(&authenticator), jwks: issuer.jwks() }),
             decider: Arc::clone(&setup.decider),
             ledger: Arc::new(ledger.clone()),
             clock: Arc::new(move || time.time()),
@@ -374,7 +379,12 @@ struct Held {
 impl Referee {
     /// The oldest hold that was not yet taken.
     pub fn next(&self) -> Hold {
-        self.0.lock().unwrap().pop_front().expect("an operation is held")
+        self.try_next().expect("an operation is held")
+    }
+
+    /// The oldest hold that was not yet taken, if there is one.
+    pub fn try_next(&self) -> Option<Hold> {
+        self.0.lock().unwrap().pop_front()
     }
 }
 
@@ -462,12 +472,16 @@ impl Wake for Woken {
     }
 }
 
-/// There is nowhere to fetch keys from.
-struct NoKeys;
+/// The issuer's keys, there for the asking.
+struct LateKeys {
+    authenticator: Arc<Authenticator>,
+    jwks: String,
+}
 
-impl KeyRefresh for NoKeys {
-    fn refresh(&self, _: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::ready(()))
+impl KeyRefresh for LateKeys {
+    fn refresh(&self, issuer: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (authenticator, keys) = (Arc::clone(&self.authenticator), KeySet::parse_jwks(self.jwks.as_bytes()).unwrap());
+        Box::pin(async move { authenticator.set_keys(&issuer, keys) })
     }
 }
 

@@ -169,10 +169,24 @@ impl SessionRecord {
         self.append(leaves, false)
     }
 
-    /// Appends what is about to happen.
+    /// Appends what is about to happen. Where there is no room for that, the chunks are handed over by themselves, for the log to
+    /// keep or to note as lost: the recording goes on after them.
     pub(crate) fn append_asking(&mut self) -> Result<Option<Position>, LedgerError> {
-        let leaves = std::mem::take(&mut self.asking);
-        self.append(leaves, false)
+        let mut leaves = std::mem::take(&mut self.asking);
+        if leaves.is_empty() {
+            return Ok(None);
+        }
+        let chunks = self.seal(false);
+        if let Some(place) = self.place {
+            leaves.iter_mut().for_each(|leaf| refer(leaf, place));
+        }
+        match self.ledger.append(chunks.clone(), leaves) {
+            Err(LedgerError::Full) if !chunks.is_empty() => {
+                self.ledger.append(chunks, Vec::new())?;
+                Err(LedgerError::Full)
+            }
+            result => result.map(Some),
+        }
     }
 
     /// Appends the last of it, with the recording's final chunk.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use claviger_audit::LeafKind;
 use claviger_model::{Durability, Mode, Refusal, RefusalKind, ResponseRecording};
 use claviger_protocols::Side;
 use claviger_session::Route;
@@ -94,7 +95,7 @@ mod arrival {
         }
         world.disable("ana");
         refused(&world, &sponsored.token, "sponsor.disabled");
-        let seen = format!("{:?}{}", world.ledger.leaves(), String::from_utf8_lossy(&world.ledger.chunks()));
+        let seen = format!("{:?}{}", world.ledger.leaves(), String::from_utf8_lossy(&world.ledger.chunks().concat()));
         for (token, _) in &cases {
             let token = token.expose_str().unwrap();
             assert!(!seen.contains(token) && !seen.contains(token.rsplit('.').next().unwrap()), "a token is in the record");
@@ -111,6 +112,12 @@ mod arrival {
         let text = token.expose_str().unwrap();
         assert!(!heard[0].contains(text), "the client is sent its token back");
         assert_eq!(world.ledger.journal()[0], format!("SESSION_REFUSED {code}"));
+    }
+
+    #[test]
+    fn keys_that_are_not_at_hand_are_fetched_once() {
+        let world = World::new(&Setup { keys_late: true, ..Setup::default() });
+        world.serving();
     }
 
     #[test]
@@ -255,7 +262,7 @@ mod record {
         world.ledger.sync();
         assert!(client.is_woken());
         client.turn();
-        journal(&world, &["-> 1 Q read 0"]);
+        journal(&world, &["SYNC", "-> 1 Q read 0"]);
     }
 
     #[test]
@@ -270,7 +277,7 @@ mod record {
         world.ledger.sync();
         assert!(client.is_woken());
         client.turn();
-        journal(&world, &["<- 1 C READ"]);
+        journal(&world, &["SYNC", "<- 1 C READ"]);
     }
 
     #[test]
@@ -353,6 +360,26 @@ mod record {
     }
 
     #[test]
+    fn a_full_storage_leaves_no_hole_in_the_recording() {
+        let world = world();
+        let mut client = world.serving();
+        client.send(&request(1, "read 0"));
+        world.ledger.set_storage(Storage::Full);
+        client.send(&request(2, "write unheard"));
+        world.ledger.set_storage(Storage::Fine);
+        client.answer(&answer(1, "read 0"));
+        client.eof(Side::Downstream);
+        let leaves = world.ledger.leaves();
+        let place = leaves.iter().find_map(|leaf| match &leaf.kind {
+            LeafKind::Outcome(outcome) => outcome.rec,
+            _ => None,
+        });
+        let chunks = world.ledger.chunks();
+        assert_eq!(place.unwrap().chunk, chunks.len() as u64 - 1, "every chunk that was numbered is there");
+        assert!(String::from_utf8_lossy(&chunks.concat()).contains("write unheard"));
+    }
+
+    #[test]
     fn a_failed_storage_ends_the_session() {
         let world = world();
         let mut client = world.serving();
@@ -388,7 +415,7 @@ mod record {
             client.send(&request(1, "read 1"));
             client.answer(&answer(1, "read 1"));
             client.eof(Side::Downstream);
-            assert_eq!(String::from_utf8_lossy(&world.ledger.chunks()), expected);
+            assert_eq!(String::from_utf8_lossy(&world.ledger.chunks().concat()), expected);
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use claviger_model::OpId;
+use claviger_protocols::postgres::Postgres;
 use claviger_protocols::{Limits, Protocol, ProtocolOptions};
 
 use crate::conformance::{Subject, Upstream};
@@ -389,11 +390,8 @@ fn two_texts(body: &[u8]) -> [String; 2] {
 }
 
 /// PostgreSQL under the conformance suite.
-#[derive(Clone, Copy, Debug)]
-pub struct PostgresSubject {
-    /// Makes a session.
-    pub open: fn(ProtocolOptions) -> Box<dyn Protocol<OpId>>,
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PostgresSubject;
 
 impl Subject for PostgresSubject {
     fn kind(&self) -> &'static str {
@@ -401,7 +399,8 @@ impl Subject for PostgresSubject {
     }
 
     fn open(&self, limits: Limits) -> Box<dyn Protocol<OpId>> {
-        (self.open)(ProtocolOptions { limits, tls: false, plaintext: true })
+        let options = ProtocolOptions { limits, tls: false, plaintext: true };
+        Box::new(Postgres::new(options))
     }
 
     fn upstream(&self) -> Box<dyn Upstream> {

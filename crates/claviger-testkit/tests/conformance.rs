@@ -4,6 +4,7 @@
 
 use claviger_testkit::conformance::*;
 use claviger_testkit::mux::MuxSubject;
+use claviger_testkit::postgres::PostgresSubject;
 
 macro_rules! suite {
     ($module:ident, $subject:expr, $($check:ident),* $(,)?) => {
@@ -37,3 +38,12 @@ macro_rules! every_check {
 }
 
 every_check!(mux, MuxSubject);
+every_check!(postgres, PostgresSubject);
+
+#[test]
+fn every_protocol_is_under_the_suite() {
+    let subjects: [&dyn Subject; 1] = [&PostgresSubject];
+    let kinds: Vec<_> = subjects.iter().map(|subject| subject.kind()).collect();
+    let entries: Vec<_> = claviger_protocols::PROTOCOLS.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, entries, "each entry needs a subject and a line of checks here");
+}

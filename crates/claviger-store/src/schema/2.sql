@@ -5,3 +5,6 @@ CREATE TABLE noted_acts (
     action          TEXT NOT NULL,
     target          TEXT NOT NULL
 ) STRICT;
+
+-- The gateway hears of an act as it hears of everything else.
+CREATE TRIGGER noted_acts_insert AFTER INSERT ON noted_acts BEGIN UPDATE change SET epoch = epoch + 1; END;

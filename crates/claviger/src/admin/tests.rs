@@ -170,6 +170,20 @@ fn local_acts_reach_the_log_once_and_in_order() {
     assert_eq!(admin_leaves(&dir), expected);
 }
 
+/// Not every act changes who is let in; the gateway must hear of it all the same.
+#[test]
+fn a_running_gateway_hears_of_every_local_act() {
+    let dir = directory();
+    let gateway = here(&dir);
+    let mut changes = gateway.store.watch().unwrap();
+    changes.borrow_and_update();
+    here(&dir).admit_local(Act::ReadSession, "s1").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let heard = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(2), changes.changed()).await });
+    heard.expect("the gateway hears").unwrap();
+    assert_eq!(gateway.store.noted_acts().unwrap()[0].action, "session.read");
+}
+
 struct NoKeys;
 
 impl KeyRefresh for NoKeys {

@@ -1,0 +1,103 @@
+//! What the tests stand on: a real server, a real gateway, and clients of three kinds.
+
+mod certificates;
+mod gateway;
+mod postgres;
+mod raw;
+mod session;
+mod tokens;
+
+use std::fs;
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub(crate) use certificates::Authority;
+pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
+pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server};
+pub(crate) use raw::{Raw, SSL_REQUEST, error_field, frame, startup_packet, terminated};
+pub(crate) use session::{Session, client_config, sqlstate, text};
+pub(crate) use tokens::{KeySetServer, SigningKey, forge, key_set, now, segments};
+
+/// Makes a test for each major version of each function.
+macro_rules! on_each_server {
+    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
+        mod pg15 {
+            $($(#[$attribute])* #[test] fn $name() { $crate::harness::run(super::$name($crate::harness::Major::V15)) })*
+        }
+        mod pg18 {
+            $($(#[$attribute])* #[test] fn $name() { $crate::harness::run(super::$name($crate::harness::Major::V18)) })*
+        }
+    };
+}
+
+/// Starts a server, or leaves the test where there is none.
+macro_rules! server {
+    ($major:expr) => {
+        server!($major, &[])
+    };
+    ($major:expr, $options:expr) => {
+        match $crate::harness::Server::start($major, $options) {
+            Some(server) => server,
+            None => return,
+        }
+    };
+}
+
+/// Runs a test. Several threads, because tests call programs and wait for them while their clients live on.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
+/// Says why a test, or a part of it, is not run.
+pub(crate) fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
+/// A free port below the range of outgoing connections, which could take one away.
+pub(crate) fn free_port() -> u16 {
+    (0..200)
+        .map(|_| 20_000 + random::<2>().iter().fold(0, |n: u16, byte| n << 8 | u16::from(*byte)) % 12_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("no free port")
+}
+
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).unwrap();
+    bytes
+}
+
+/// A text that occurs nowhere else.
+pub(crate) fn unique(prefix: &str) -> String {
+    let tail: String = random::<9>().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}{tail}")
+}
+
+/// Waits until something holds, and fails if it does not within this time. Returns how long it took.
+pub(crate) async fn eventually(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < within, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    began.elapsed()
+}
+
+/// Every file below a directory, by name.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Whether these bytes stand anywhere in those.
+pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}

@@ -390,8 +390,22 @@ fn two_texts(body: &[u8]) -> [String; 2] {
 }
 
 /// PostgreSQL under the conformance suite.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PostgresSubject;
+#[derive(Clone, Copy, Debug)]
+pub enum PostgresSubject {
+    /// Its operations are simple queries.
+    Simple,
+    /// Its operations go through the extended protocol.
+    Extended,
+}
+
+impl PostgresSubject {
+    fn ask(self, statement: &str) -> Vec<u8> {
+        match self {
+            Self::Simple => query(statement).to_vec(),
+            Self::Extended => extended(statement),
+        }
+    }
+}
 
 impl Subject for PostgresSubject {
     fn kind(&self) -> &'static str {
@@ -413,7 +427,7 @@ impl Subject for PostgresSubject {
     }
 
     fn operation(&self, word: &str) -> Vec<u8> {
-        query(&format!("/* {word} */ SELECT 1")).to_vec()
+        self.ask(&format!("/* {word} */ SELECT 1"))
     }
 
     fn replacement(&self, word: &str) -> Vec<u8> {
@@ -421,7 +435,7 @@ impl Subject for PostgresSubject {
     }
 
     fn failing(&self) -> Vec<u8> {
-        query("SELECT !").to_vec()
+        self.ask("SELECT !")
     }
 
     /// Simple queries and extended ones in turn, some in an explicit transaction, one that fails before its Sync.
@@ -438,7 +452,7 @@ impl Subject for PostgresSubject {
     }
 
     fn large(&self, bytes: usize) -> Vec<u8> {
-        query(&format!("SELECT generate_series(1, {})", bytes / 12)).to_vec()
+        self.ask(&format!("SELECT generate_series(1, {})", bytes / 12))
     }
 
     fn probe(&self) -> Option<String> {

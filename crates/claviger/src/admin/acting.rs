@@ -99,7 +99,7 @@ impl Management for Acting<'_> {
             groups: new.groups.iter().map(|group| group.as_str().into()).collect(),
             sponsor: new.sponsor.as_deref().map(|sponsor| self.admin.key(sponsor)),
         };
-        self.admin.store.put_principal(&registered, now()).map_err(problem)?;
+        self.admin.change(|store| store.put_principal(&registered, now()))?;
         self.stored(&key).map(principal)
     }
 
@@ -110,11 +110,11 @@ impl Management for Acting<'_> {
             let groups = patch.groups.as_ref().map_or(groups, |new| new.iter().map(|group| group.as_str().into()).collect());
             let sponsor = patch.sponsor.as_deref().map(|sponsor| self.admin.key(sponsor)).or(sponsor);
             let changed = claviger_store::NewPrincipal { key, kind, display, groups, sponsor };
-            self.admin.store.put_principal(&changed, now()).map_err(problem)?;
+            self.admin.change(|store| store.put_principal(&changed, now()))?;
         }
         match patch.disabled {
-            Some(true) => self.admin.store.disable_principal(&key, now()).map_err(problem)?,
-            Some(false) => self.admin.store.enable_principal(&key).map_err(problem)?,
+            Some(true) => self.admin.change(|store| store.disable_principal(&key, now()))?,
+            Some(false) => self.admin.change(|store| store.enable_principal(&key))?,
             None => {}
         }
         self.stored(&key).map(principal)
@@ -122,12 +122,12 @@ impl Management for Acting<'_> {
 
     fn add_delegation(&self, delegation: &Delegation) -> Result<(), Problem> {
         let (actor, subject) = (self.admin.key(&delegation.actor), self.admin.key(&delegation.subject));
-        self.admin.store.add_delegation(&actor, &subject, now()).map_err(problem)
+        self.admin.change(|store| store.add_delegation(&actor, &subject, now()))
     }
 
     fn remove_delegation(&self, delegation: &Delegation) -> Result<(), Problem> {
         let (actor, subject) = (self.admin.key(&delegation.actor), self.admin.key(&delegation.subject));
-        if self.admin.store.remove_delegation(&actor, &subject).map_err(problem)? {
+        if self.admin.change(|store| store.remove_delegation(&actor, &subject))? {
             Ok(())
         } else {
             Err(Problem::not_found(format!("`{actor}` may not act for `{subject}` anyway")))
@@ -173,7 +173,7 @@ impl Management for Acting<'_> {
 
     fn revoke_token(&self, id: &str) -> Result<(), Problem> {
         // Revoking what is revoked already is as good.
-        self.admin.store.revoke_token(LOCAL_ISSUER, id, &self.who, now()).map(drop).map_err(problem)
+        self.admin.change(|store| store.revoke_token(LOCAL_ISSUER, id, &self.who, now())).map(drop)
     }
 
     fn revoke_tokens(&self, subject: &str) -> Result<(), Problem> {
@@ -183,11 +183,11 @@ impl Management for Acting<'_> {
             return Err(Problem::conflict(instead));
         }
         self.stored(&key)?;
-        self.admin.store.revoke_tokens_of(&key, &self.who, now()).map(drop).map_err(problem)
+        self.admin.change(|store| store.revoke_tokens_of(&key, &self.who, now())).map(drop)
     }
 
     fn rotate_key(&self) -> Result<String, Problem> {
-        self.admin.store.rotate_issuer_key(now()).map(|kid| kid.to_string()).map_err(problem)
+        self.admin.change(|store| store.rotate_issuer_key(now())).map(|kid| kid.to_string())
     }
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
@@ -199,6 +199,10 @@ impl Management for Acting<'_> {
     }
 
     fn checkpoint(&self) -> Result<String, Problem> {
+        if let (Err(_), Some(running)) = (self.published("checkpoint"), &self.admin.running) {
+            // A young log signs its first when asked.
+            running.log.checkpoint_now().map_err(|_| Problem::audit_unavailable())?;
+        }
         self.published("checkpoint")
     }
 

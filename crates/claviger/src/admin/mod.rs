@@ -12,6 +12,7 @@ mod described;
 mod tests;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use claviger_api::{Act, Backend, Caller, Leaves, Management, Problem};
@@ -33,6 +34,9 @@ const LOCAL_OPERATOR: &str = "local";
 
 /// How much of an act's target goes into the log, in characters.
 const MAX_TARGET: usize = 1024;
+
+/// Within this time a running gateway has taken up what another process changed in the store.
+const TAKEN_UP: Duration = Duration::from_millis(300);
 
 /// Leaves that may wait for somebody who follows the log.
 const BACKLOG: usize = 256;
@@ -88,6 +92,17 @@ impl Admin {
         let issuer = self.local_issuer().map_err(|problem| anyhow::anyhow!("{problem}"))?;
         authenticator.set_keys(LOCAL_ISSUER, issuer.key_set()?);
         Ok(())
+    }
+
+    /// Changes the store, and waits until a running gateway has taken up the change: who is told that it is done may rely on it.
+    fn change<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, Problem> {
+        let epoch = || self.running.as_ref().map(|running| running.authenticator.epoch());
+        let (before, until) = (epoch(), Instant::now() + TAKEN_UP);
+        let done = work(&self.store).map_err(problem)?;
+        while before.is_some() && epoch() == before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(done)
     }
 
     /// The local issuer with the keys of this moment. The first who needs a key makes it.
@@ -157,7 +172,13 @@ impl Backend for Admin {
     }
 
     fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
-        let verified = self.running()?.authenticator.verify(token, now());
+        let authenticator = &self.running()?.authenticator;
+        let mut verified = authenticator.verify(token, now());
+        // The token is good, and who it names is not: the command line may have registered them a moment ago.
+        if verified.as_ref().is_err_and(|denied| denied.chain().is_some()) {
+            std::thread::sleep(TAKEN_UP);
+            verified = authenticator.verify(token, now());
+        }
         verified.map_err(|denied| Problem::unauthenticated(denied.code(), denied.to_string()))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use claviger_api::wire::{Delegation, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
 use claviger_api::{Act, Backend, Caller, Management};
-use claviger_identity::Authenticator;
+use claviger_identity::{Authenticator, Directory};
 use claviger_model::{Secret, SessionId};
 use claviger_policy::PolicySet;
 use claviger_session::{Connections, Deadlines, Gateway, KeyRefresh, PermitConnected, Services};
@@ -198,6 +198,8 @@ fn running(dir: &TempDir) -> Admin {
     let store = Arc::new(Store::open(&config.data, LOCAL_ISSUER).unwrap());
     let log = Arc::new(AuditLog::open(&config.data, config.log_options()).unwrap());
     let authenticator = Arc::new(Authenticator::new(config.trusted(), store.directory().unwrap()));
+    let (follower, changes) = (Arc::clone(&authenticator), store.watch().unwrap());
+    tokio::spawn(follow(follower, changes));
     let services = Services {
         authenticator: Arc::clone(&authenticator),
         keys: Arc::new(NoKeys),
@@ -214,6 +216,13 @@ fn running(dir: &TempDir) -> Admin {
     let keys = admin.local_issuer().unwrap().key_set().unwrap();
     admin.running().unwrap().authenticator.set_keys(LOCAL_ISSUER, keys);
     admin
+}
+
+/// Takes up changes, as a running gateway does.
+async fn follow(authenticator: Arc<Authenticator>, mut changes: tokio::sync::watch::Receiver<Arc<Directory>>) {
+    while changes.changed().await.is_ok() {
+        authenticator.set_directory((**changes.borrow_and_update()).clone());
+    }
 }
 
 /// Somebody with a token, as the API sees them.
@@ -248,11 +257,10 @@ async fn over_the_api_policy_is_asked_and_the_answer_recorded_first() {
             assert_eq!(refused.as_deref(), expected, "{act:?}");
         }
         let acting = gateway.admit(&dana, Act::DisablePrincipal, "alice").unwrap();
+        assert!(gateway.stands(&alice));
         acting.update_principal("alice", &PrincipalPatch { disabled: Some(true), ..Default::default() }).unwrap();
+        assert!(!gateway.stands(&alice) && gateway.stands(&dana), "in force when done");
         assert_eq!(acting.sessions(&SessionQuery::default()).unwrap(), []);
-        assert!(gateway.stands(&alice), "until the directory is taken up");
-        gateway.running().unwrap().authenticator.set_directory(gateway.store.directory().unwrap());
-        assert!(!gateway.stands(&alice) && gateway.stands(&dana));
         assert_eq!(gateway.authenticate(&Secret::new("nonsense")).unwrap_err().status, 401);
         assert!(gateway.healthy());
     });
@@ -316,6 +324,7 @@ async fn the_command_line_and_the_api_understand_each_other() {
         assert_eq!(status(dana.kill_session(none, Some("it is late"))), 404);
         assert_eq!(dana.connections().unwrap()[0].name, "bank");
         assert!(!dana.rotate_key().unwrap().is_empty());
+        assert!(dana.checkpoint().unwrap().starts_with("claviger.internal\n"));
         assert!(dana.audit_key().unwrap().starts_with("claviger.internal+"));
         let other = Client::new(&url, None, Secret::new("t")).unwrap();
         assert_eq!(status(other.principals()), 502, "a certificate that nobody vouches for");

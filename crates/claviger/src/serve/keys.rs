@@ -10,6 +10,8 @@ use std::time::Duration;
 use claviger_identity::{Authenticator, KeySet};
 use claviger_session::KeyRefresh;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::{IssuerConfig, KeySource};
 
@@ -22,31 +24,42 @@ const LONGEST: u64 = 512 * 1024;
 
 /// Fetches keys and hands them to the authenticator.
 pub(super) struct KeyFetcher {
-    sources: HashMap<Arc<str>, KeySource>,
+    issuers: HashMap<Arc<str>, Issuer>,
     authenticator: Arc<Authenticator>,
+}
+
+struct Issuer {
+    source: KeySource,
     /// One fetch at a time: many clients may wait for the same one.
     turn: Mutex<()>,
 }
 
 impl KeyFetcher {
     pub(super) fn new(issuers: &[IssuerConfig], authenticator: Arc<Authenticator>) -> Arc<Self> {
-        let sources = issuers.iter().map(|issuer| (Arc::clone(&issuer.trust.name), issuer.keys.clone())).collect();
-        Arc::new(Self { sources, authenticator, turn: Mutex::new(()) })
+        let issuer = |issuer: &IssuerConfig| Issuer { source: issuer.keys.clone(), turn: Mutex::new(()) };
+        let issuers = issuers.iter().map(|config| (Arc::clone(&config.trust.name), issuer(config))).collect();
+        Arc::new(Self { issuers, authenticator })
     }
 
     /// Fetches all keys, now and again and again. A provider that is down delays nobody but its own principals.
     pub(super) async fn run(self: Arc<Self>) {
-        loop {
-            for issuer in self.sources.keys() {
-                self.fetch(issuer).await;
-            }
-            tokio::time::sleep(INTERVAL).await;
+        let mut fetching = JoinSet::new();
+        for issuer in self.issuers.keys().cloned() {
+            let fetcher = Arc::clone(&self);
+            fetching.spawn(async move {
+                loop {
+                    fetcher.fetch(&issuer).await;
+                    tokio::time::sleep(INTERVAL).await;
+                }
+            });
         }
+        while fetching.join_next().await.is_some() {}
     }
 
     async fn fetch(&self, issuer: &Arc<str>) {
-        let Some(source) = self.sources.get(issuer).cloned() else { return };
-        let _turn = self.turn.lock().await;
+        let Some(Issuer { source, turn }) = self.issuers.get(issuer) else { return };
+        let _turn = turn.lock().await;
+        let source = source.clone();
         let fetched = tokio::task::spawn_blocking(move || read(&source)).await;
         match fetched.map_err(|error| error.to_string()).and_then(|keys| keys) {
             Ok(keys) => self.authenticator.set_keys(issuer, keys),
@@ -73,9 +86,13 @@ fn read(source: &KeySource) -> Result<KeySet, String> {
     KeySet::parse_jwks(&json).map_err(|error| error.to_string())
 }
 
-/// Follows no redirect: the address is the operator's choice, not the answering server's.
+/// Trusts the authorities that the system trusts, among which a company's own may be. Follows no redirect: the address is the
+/// operator's choice, not the answering server's.
 fn get(url: &str) -> Result<Vec<u8>, ureq::Error> {
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).max_redirects(0).build().new_agent();
+    let trusted = rustls_native_certs::load_native_certs().certs;
+    let roots: RootCerts = trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).into();
+    let tls = TlsConfig::builder().root_certs(roots).build();
+    let agent = ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(PATIENCE)).max_redirects(0).build().new_agent();
     let mut json = Vec::new();
     agent.get(url).call()?.into_body().into_reader().take(LONGEST).read_to_end(&mut json)?;
     Ok(json)

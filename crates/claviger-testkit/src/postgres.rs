@@ -200,6 +200,12 @@ impl PostgresUpstream {
 
     fn parse(&mut self, body: &[u8]) {
         let [name, statement] = two_texts(body);
+        // The unnamed statement is gone with the next Parse, even one that fails; a named one stays until it is closed.
+        if name.is_empty() {
+            self.statements.remove(name.as_bytes());
+        } else if self.statements.contains_key(name.as_bytes()) {
+            return self.fail("42P05", "prepared statement already exists");
+        }
         match understand(&statement) {
             Some(meaning) if self.may_run(meaning) => {
                 self.statements.insert(name.into_bytes(), statement);
@@ -510,6 +516,8 @@ mod tests {
             (skipped, "EZITDCZI"),
             (suspended, "12DDsDCZI"),
             ([bind("", "none"), sync()].concat(), "EZI"),
+            ([parse("s", "SELECT 1"), parse("s", "SELECT 1"), sync()].concat(), "1EZI"),
+            ([parse("", "SELECT 1"), parse("", "!"), sync(), bind("", ""), sync()].concat(), "1EZIEZI"),
         ] {
             check(&sent, expected);
         }

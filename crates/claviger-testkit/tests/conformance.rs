@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use claviger_protocols::Request;
 use claviger_testkit::conformance::*;
 use claviger_testkit::mux::MuxSubject;
-use claviger_testkit::postgres::PostgresSubject;
+use claviger_testkit::postgres::{PostgresSubject, bind, execute, messages, parse, sync};
 
 macro_rules! suite {
     ($module:ident, $subject:expr, $($check:ident),* $(,)?) => {
@@ -57,6 +58,19 @@ suite!(
 #[ignore = "a Bind whose Parse was refused has that Parse's text if it came with it, and none if it came later"]
 fn postgres_extended_any_cut_gives_the_same() {
     any_cut_gives_the_same(&PostgresSubject::Extended);
+}
+
+/// What is asked of the pipeline names what will run: `SELECT 1` was prepared as `s`, so a second Parse of `s` fails, and the
+/// Bind after it, sent before the failure is known, still runs `SELECT 1`.
+#[test]
+#[ignore = "the text of a named statement is taken from a Parse that the server has yet to accept"]
+fn postgres_a_bind_names_the_text_that_runs() {
+    let mut bench = Bench::serving(&PostgresSubject::Extended, Cut::Whole);
+    bench.send(&[parse("s", "SELECT 1"), sync()].concat());
+    bench.send(&[parse("s", "SELECT 2"), sync(), bind("", "s"), execute("", 0), sync()].concat());
+    assert!(messages(&bench.received).iter().any(|(kind, body)| *kind == b'D' && body.ends_with(b"1")), "`SELECT 1` runs");
+    let Request::Execute { text, .. } = &bench.operations.last().unwrap().request else { panic!("no execution") };
+    assert_ne!(text, "SELECT 2", "and this is what was decided and recorded");
 }
 
 #[test]

@@ -22,5 +22,5 @@ pub use connection::{Connection, CredentialRef, UpstreamTlsPolicy};
 pub use decide::{Decider, Decision, Pending, PermitConnected};
 pub use gateway::{Connections, Deadlines, Gateway, KeyRefresh, Random, Services};
 pub use pipeline::{Arrival, CancelTarget, Pipeline, Step};
-pub use registry::{Registry, SessionInfo};
+pub use registry::{Registry, SessionInfo, SessionObserver};
 pub use routing::Route;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use claviger_identity::{Denied, Identity};
@@ -17,6 +17,15 @@ use crate::Connection;
 pub struct Registry {
     sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
     cancels: Mutex<HashMap<Cancel, (Arc<Connection>, BackendKey)>>,
+    observer: OnceLock<Arc<dyn SessionObserver>>,
+}
+
+/// Hears of sessions as they begin and end, as an index of them does. Must not block.
+pub trait SessionObserver: Send + Sync + 'static {
+    /// A session has begun.
+    fn opened(&self, session: &SessionInfo);
+    /// A session has ended, for this reason: `client`, `upstream`, or the gateway's stable code.
+    fn closed(&self, session: &SessionInfo, at: Timestamp, reason: &str);
 }
 
 /// What is known of a live session.
@@ -60,6 +69,11 @@ struct Order {
 }
 
 impl Registry {
+    /// Names who is to hear of sessions. Only the first call counts.
+    pub fn observe(&self, observer: Arc<dyn SessionObserver>) {
+        let _ = self.observer.set(observer);
+    }
+
     /// Every live session, oldest first.
     pub fn list(&self) -> Vec<SessionInfo> {
         let mut all: Vec<_> = lock(&self.sessions).values().map(|live| live.info()).collect();
@@ -117,13 +131,20 @@ impl Registry {
             return Err(Refusal::new(RefusalKind::Internal, "the cancel key is taken; connect again"));
         }
         cancels.insert(cancel, (Arc::clone(&live.connection), backend));
+        drop(cancels);
+        if let Some(observer) = self.observer.get() {
+            observer.opened(&live.info());
+        }
         lock(&self.sessions).insert(live.id, live);
         Ok(())
     }
 
-    pub(crate) fn remove(&self, id: SessionId, cancel: &Cancel) {
-        lock(&self.sessions).remove(&id);
+    pub(crate) fn remove(&self, id: SessionId, cancel: &Cancel, at: Timestamp, reason: &str) {
+        let live = lock(&self.sessions).remove(&id);
         lock(&self.cancels).remove(cancel);
+        if let (Some(live), Some(observer)) = (live, self.observer.get()) {
+            observer.closed(&live.info(), at, reason);
+        }
     }
 
     /// The upstream session that a cancel request means, if its secret is right.

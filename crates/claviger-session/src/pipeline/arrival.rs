@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use claviger_audit::{DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
 use claviger_identity::{Denied, Identity};
 use claviger_model::{Chain, Refusal, RefusalKind, Secret};
-use claviger_protocols::{BackendKey, Cancel, Login, Reply, UpstreamLogin, UpstreamTls};
+use claviger_protocols::{BackendKey, Cancel, Closed, Login, Reply, UpstreamLogin, UpstreamTls};
 
 use super::serving::Serving;
 use super::{Pipeline, Stage, Step};
@@ -176,6 +176,13 @@ impl Pipeline {
             _ => self.record_refusal(None, None, code, None),
         }
         self.end(refusal, code, now);
+    }
+
+    /// A session that ended on its way in, by the upstream's doing or the client's.
+    pub(super) fn record_no_entry(&self, entrant: &Entrant, closed: &Closed) {
+        let code = if *closed == Closed::ByClient { "client.left" } else { "upstream.refused" };
+        let decision = entrant.decision.clone();
+        self.record_refusal(Some(&entrant.identity.chain), Some(&entrant.connection), code, Some(decision));
     }
 
     /// A refusal is refused whether or not it can be recorded.

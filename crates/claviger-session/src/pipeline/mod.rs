@@ -285,8 +285,16 @@ impl Pipeline {
 
     /// Writes the last leaves; nothing happens in the session after this.
     fn close(&mut self, closed: &Closed, now: Instant) {
-        if let Stage::Serving(serving) = std::mem::replace(&mut self.stage, Stage::Closed) {
-            serving.close(&self.gateway, closed, self.ending, &self.traffic, now);
+        match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Serving(mut serving) => {
+                // What ended before the session did is recorded, so the client may still hear of it.
+                if let Err(error) = serving.settle(self.protocol.as_mut()) {
+                    tracing::error!(session = %self.arrival.id, %error, "the outcomes of a session could not be recorded");
+                }
+                serving.close(&self.gateway, closed, self.ending, &self.traffic, now);
+            }
+            Stage::Entering(entrant) if self.ending.is_none() => self.record_no_entry(&entrant, closed),
+            _ => {}
         }
         self.deadline = now.checked_add(self.gateway.services.deadlines.linger);
         self.steps.push_back(Step::Close);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use claviger_audit::{DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
+use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{
     Access, BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Reply, Response, TransactionEnd,
@@ -44,8 +44,11 @@ pub(super) struct Serving {
     /// What waits for stable storage, in the order of the log.
     waiting: VecDeque<(Position, After)>,
     held_transmits: usize,
-    sync: Option<Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>>,
+    sync: Option<Flush>,
 }
+
+/// Resolves when the log is on stable storage up to some place.
+type Flush = Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>;
 
 struct Transaction {
     tx: TxId,
@@ -177,7 +180,6 @@ impl Serving {
 
     /// Records how everything that was under way ended, as far as it is known, and the session's own end.
     pub(super) fn close(mut self, gateway: &Gateway, closed: &Closed, code: Option<&str>, traffic: &Traffic, now: Instant) {
-        gateway.registry.remove(self.live.id, &self.cancel);
         let time = gateway.now();
         for held in std::mem::take(&mut self.held) {
             let withdrawn =
@@ -194,9 +196,11 @@ impl Serving {
             let result = if in_flight.contains(&tx) { TransactionResult::Unknown } else { TransactionResult::Rollback };
             self.record.transaction_end(time, TransactionEnd { tx, result });
         }
+        let reason = if code.is_some() { CloseReason::Gateway } else { close_reason(closed) };
+        gateway.registry.remove(self.live.id, &self.cancel, time, code.unwrap_or(reason.as_str()));
         let leaf = SessionCloseLeaf {
             session: self.record.session(),
-            reason: if code.is_some() { claviger_audit::CloseReason::Gateway } else { close_reason(closed) },
+            reason,
             detail: code.map(Into::into),
             operations: self.live.operations.load(Ordering::Relaxed),
             bytes_in: traffic.bytes_in,
@@ -301,7 +305,7 @@ impl Serving {
     }
 
     /// Appends what has ended and lets the client hear of it, at once or when it is on stable storage.
-    fn settle(&mut self, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
+    pub(super) fn settle(&mut self, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
         let Some(position) = self.record.append_settling()? else { return Ok(false) };
         for after in std::mem::take(&mut self.after_settling) {
             match after {

@@ -13,13 +13,11 @@ use crate::Upstreams;
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends the request and lets the upstream close; nobody waits for it and it has no answer.
-pub(crate) fn send(target: CancelTarget, upstreams: Arc<Upstreams>) {
-    tokio::spawn(async move {
-        if !matches!(timeout(PATIENCE, try_send(&target, &upstreams)).await, Ok(Ok(()))) {
-            tracing::warn!(connection = %target.connection.name, "a cancel request could not be delivered");
-        }
-    });
+/// Sends the request, which has no answer, and waits until the upstream has closed, which it does when it has acted.
+pub(crate) async fn send(target: CancelTarget, upstreams: Arc<Upstreams>) {
+    if !matches!(timeout(PATIENCE, try_send(&target, &upstreams)).await, Ok(Ok(()))) {
+        tracing::warn!(connection = %target.connection.name, "a cancel request could not be delivered");
+    }
 }
 
 async fn try_send(target: &CancelTarget, upstreams: &Upstreams) -> std::io::Result<()> {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use claviger_model::{Refusal, RefusalKind, Secret};
 use claviger_protocols::Side;
-use claviger_session::{Connection, Pipeline, Step};
+use claviger_session::{CancelTarget, Connection, Pipeline, Step};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
@@ -42,7 +42,7 @@ impl Driver {
                 Step::StartTls(Side::Downstream) => self.accept_tls().await,
                 Step::StartTls(Side::Upstream) => self.start_upstream_tls().await,
                 Step::Connect(connection) => self.connect(connection),
-                Step::Cancel(target) => cancel::send(target, Arc::clone(&self.upstreams)),
+                Step::Cancel(target) => self.cancel(target).await,
                 Step::Close => return self.close().await,
             }
         }
@@ -143,6 +143,16 @@ impl Driver {
             let password = credential::find(&connection).await?;
             Ok((upstreams.open(&connection).await?, password))
         }));
+    }
+
+    /// A client's request to cancel has a connection of its own, whose end tells it that no later statement can be hit. A
+    /// session that ends waits for nothing.
+    async fn cancel(&mut self, target: CancelTarget) {
+        let sent = cancel::send(target, Arc::clone(&self.upstreams));
+        match self.connection {
+            None => sent.await,
+            Some(_) => drop(tokio::spawn(sent)),
+        }
     }
 
     /// The client is silent until TLS has started, so nothing else needs watching meanwhile.

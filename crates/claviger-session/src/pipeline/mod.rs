@@ -53,7 +53,7 @@ pub enum Step {
     StartTls(Side),
     /// Open a socket to the connection's upstream and find its credential, then call [`Pipeline::connected`].
     Connect(Arc<Connection>),
-    /// Ask an upstream to cancel what one of its sessions runs, on a socket apart. Nobody waits for the answer.
+    /// Ask an upstream to cancel what one of its sessions runs, on a socket apart. There is no answer.
     Cancel(CancelTarget),
     /// Write what there is to transmit, as far as it can be done before the deadline, and close both sockets.
     Close,

@@ -8,10 +8,16 @@ use crate::identity::refusal;
 const ENGINEERS: &str = r#"@id("engineers-connect") @reason("engineers work with the bank")
     permit (principal in Group::"engineers", action == Action::"connect", resource == Connection::"bank");"#;
 
+/// A gateway with Alice, an engineer, and Mallory, who is nobody; and two workloads, of which one is an engineer too.
 fn gateway(server: &Server, policies: &str, line: &str) -> Gateway {
     let mut gateway = Gateway::configure(&[Conn::to("bank", server).set(line)], policies, "");
     gateway.add(&["user", "alice", "--group", "engineers"]);
     gateway.add(&["user", "mallory"]);
+    gateway.add(&["workload", "assistant"]);
+    gateway.add(&["workload", "helper", "--group", "engineers"]);
+    for (actor, subject) in [("assistant", "alice"), ("helper", "mallory"), ("helper", "alice")] {
+        gateway.must(&["principals", "delegate", actor, subject]);
+    }
     gateway.start();
     gateway
 }
@@ -75,11 +81,6 @@ fn every_link_of_a_chain_needs_a_permit() {
     run(async {
         let server = server!(Major::V15, &["log_connections=on"]);
         let gateway = gateway(&server, ENGINEERS, "");
-        gateway.add(&["workload", "assistant"]);
-        gateway.add(&["workload", "helper", "--group", "engineers"]);
-        for (actor, subject) in [("assistant", "alice"), ("helper", "mallory"), ("helper", "alice")] {
-            gateway.must(&["principals", "delegate", actor, subject]);
-        }
         let token = |subject: &str, actor: &str| gateway.token(&[subject, "--act", actor]);
         assert_eq!(refusal(&gateway, "bank", &token("alice", "assistant")).0, "42501");
         assert_eq!(refusal(&gateway, "bank", &token("mallory", "helper")).0, "42501");

@@ -82,8 +82,7 @@ fn all_tokens_of_a_principal_can_be_revoked() {
 fn a_disabled_principal_is_out() {
     run(async {
         let server = server!(Major::V15);
-        let gateway = Gateway::before(&server);
-        gateway.add(&["user", "bob"]);
+        let gateway = Gateway::prepared(&server, |gateway| gateway.add(&["user", "bob"]));
         let token = gateway.token(&["alice"]);
         let mut idle = gateway.login("bank", "alice", &token).await.unwrap();
         let bob = gateway.session("bank", "bob").await;
@@ -99,7 +98,7 @@ fn a_disabled_principal_is_out() {
         assert_eq!(refusal(&gateway, "bank", &token).2, "principal.disabled");
         assert!(!gateway.command(&["token", "issue", "alice"]).status.success(), "no token for who is out");
         gateway.must(&["principals", "enable", "alice"]);
-        eventually("Alice is let in again", SOON, async || gateway.login("bank", "alice", &token).await.is_ok()).await;
+        gateway.session_soon("bank", "alice", &token).await;
     });
 }
 
@@ -108,9 +107,10 @@ fn a_disabled_principal_is_out() {
 fn a_workload_ends_with_its_sponsor() {
     run(async {
         let server = server!(Major::V15);
-        let gateway = Gateway::before(&server);
-        gateway.add(&["user", "carl"]);
-        gateway.add(&["workload", "nightly", "--sponsor", "carl"]);
+        let gateway = Gateway::prepared(&server, |gateway| {
+            gateway.add(&["user", "carl"]);
+            gateway.add(&["workload", "nightly", "--sponsor", "carl"]);
+        });
         let token = gateway.token(&["nightly"]);
         let mut session = gateway.login("bank", "nightly", &token).await.unwrap();
         let opened = &gateway.leaves_of("SESSION_OPEN")[0];
@@ -139,7 +139,7 @@ fn acting_for_somebody_needs_a_registered_pair() {
         assert!(!gateway.command(&issue).status.success(), "the pair is not registered");
         gateway.must(&["principals", "delegate", "assistant", "alice"]);
         let token = gateway.token(&["alice", "--act", "assistant", "--purpose", "monthly report"]);
-        let mut session = gateway.login("bank", "assistant", &token).await.unwrap();
+        let mut session = gateway.session_soon("bank", "assistant", &token).await;
         session.batch_execute("select 1").await.unwrap();
         let opened = &gateway.leaves_of("SESSION_OPEN")[0];
         assert_eq!(opened["chain"], serde_json::json!(["assistant@local", "alice@local"]));
@@ -168,14 +168,9 @@ fn a_chain_ends_with_any_link() {
         gateway.must(&["principals", "delegate", "assistant", "alice"]);
         let token = gateway.token(&["alice", "--act", "assistant"]);
         for link in ["assistant", "alice"] {
-            let mut session = None;
-            eventually("the chain is let in", SOON, async || {
-                session = gateway.login("bank", "assistant", &token).await.ok();
-                session.is_some()
-            })
-            .await;
+            let mut session = gateway.session_soon("bank", "assistant", &token).await;
             gateway.must(&["principals", "disable", link]);
-            ends_soon(&server, session.as_mut().unwrap(), "28000").await;
+            ends_soon(&server, &mut session, "28000").await;
             gateway.must(&["principals", "enable", link]);
         }
     });
@@ -230,7 +225,7 @@ fn signing_keys_rotate_without_a_gap() {
         let old = gateway.token(&["alice"]);
         gateway.must(&["token", "rotate-key"]);
         let new = gateway.token(&["alice"]);
-        eventually("the new key's token is taken", SOON, async || gateway.login("bank", "alice", &new).await.is_ok()).await;
+        gateway.session_soon("bank", "alice", &new).await;
         gateway.login("bank", "alice", &old).await.expect("the old key's token is good until it ends");
     });
 }

@@ -142,8 +142,7 @@ fn act_is_believed_where_configured_and_registered() {
         let registered = async || refusal(&gateway, "bank", &token).2 == "delegation.unregistered";
         eventually("the actor is known", Duration::from_secs(2), registered).await;
         gateway.must(&["principals", "delegate", "copilot@corp", "erin@corp"]);
-        eventually("the pair is believed", Duration::from_secs(2), async || gateway.login("bank", "x", &token).await.is_ok())
-            .await;
+        gateway.session_soon("bank", "x", &token).await;
         let opened = gateway.leaves_of("SESSION_OPEN");
         assert_eq!(opened[0]["chain"], json!(["copilot@corp", "erin@corp"]));
         let deep = json!({ "act": { "sub": "a", "act": { "sub": "b", "act": { "sub": "c", "act": { "sub": "d", "act": { "sub": "e",

@@ -51,9 +51,10 @@ fn every_acknowledged_statement_is_on_record() {
         for statement in script.iter().chain(&["select 1/0", "select name from customers where id = $1 and name like $2"]) {
             assert!(recorded.iter().any(|text| text == statement), "{statement} is not in {recorded:?}");
         }
+        // The driver sends its parameters in binary, whose types are the server's affair.
         let parameters: Vec<Value> = gateway.recording(id).iter().map(|entry| entry["parameters"].clone()).collect();
         assert!(
-            parameters.iter().any(|list| list.as_array().is_some_and(|list| list.len() == 2 && list[1] == "A%")),
+            parameters.iter().any(|list| list.as_array().is_some_and(|list| list.len() == 2 && list[1] == "\\x4125")),
             "{parameters:?}"
         );
 

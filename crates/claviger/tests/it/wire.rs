@@ -16,6 +16,7 @@ on_each_server!(
     notices_and_notifications,
     transactions_and_errors,
     cancels,
+    a_cancel_hits_nothing_later,
     the_server_knows_who_it_is,
     psql_works,
     large_values,
@@ -244,23 +245,17 @@ async fn cancels(major: Major) {
     // The secret that the client has is not the upstream's: it does nothing there. Neither does a wrong one at the gateway.
     let mut raw = gateway.raw("bank");
     let answers = raw.login("alice", "bank", &gateway.token(&["alice"])).unwrap();
-    let key = answers.iter().find(|(kind, _)| *kind == b'K').expect("a cancel key").1.clone();
+    let key = cancel_key(&answers);
     let process = u32::from_be_bytes(key[..4].try_into().unwrap());
     raw.send(&frame(b'Q', &terminated("select pg_sleep(2), 'slept'")));
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let request = |key: &[u8]| {
-        let mut bytes = u32::try_from(key.len() + 8).unwrap().to_be_bytes().to_vec();
-        bytes.extend_from_slice(&[4, 210, 22, 46]);
-        bytes.extend_from_slice(key);
-        bytes
-    };
     let mut upstream = Raw::plain(server.port);
-    upstream.send(&request(&key));
+    upstream.send(&cancel_request(&key));
     upstream.finish();
     let mut wrong = key.clone();
     *wrong.last_mut().unwrap() ^= 1;
     let mut stranger = gateway.raw("bank");
-    stranger.send(&request(&wrong));
+    stranger.send(&cancel_request(&wrong));
     assert_eq!(stranger.finish(), 0, "a cancel request has no answer");
     let answer = raw.until_ready();
     assert_eq!(answer[1].0, b'D', "not cancelled: {answer:?}");
@@ -270,10 +265,38 @@ async fn cancels(major: Major) {
     raw.send(&frame(b'Q', &terminated("select pg_sleep(60)")));
     tokio::time::sleep(Duration::from_millis(300)).await;
     let mut canceller = Raw::plain(gateway.port("bank"));
-    canceller.send(&request(&key));
+    canceller.send(&cancel_request(&key));
     assert_eq!(canceller.finish(), 0);
     let answer = raw.until_ready();
     assert_eq!(error_field(&answer[answer.len() - 2], b'C'), "57014");
+}
+
+/// The upstream signals its process twice. A client that waits for the end of its request must not see its next statement
+/// cancelled by the second.
+async fn a_cancel_hits_nothing_later(major: Major) {
+    let server = server!(major);
+    let gateway = Gateway::before(&server);
+    let mut raw = gateway.raw("bank");
+    let key = cancel_key(&raw.login("alice", "bank", &gateway.token(&["alice"])).unwrap());
+    for _ in 0..20 {
+        raw.send(&frame(b'Q', &terminated("select pg_sleep(60)")));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let mut canceller = Raw::plain(gateway.port("bank"));
+        canceller.send(&cancel_request(&key));
+        assert_eq!(canceller.finish(), 0);
+        raw.until_ready();
+        let next = raw.query("select pg_sleep(0.02)");
+        assert_eq!(next[1].0, b'D', "{next:?}");
+    }
+}
+
+fn cancel_key(answers: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    answers.iter().find(|(kind, _)| *kind == b'K').expect("a cancel key").1.clone()
+}
+
+fn cancel_request(key: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(key.len() + 8).unwrap().to_be_bytes();
+    [&length[..], &[4, 210, 22, 46], key].concat()
 }
 
 async fn the_server_knows_who_it_is(major: Major) {

@@ -116,8 +116,14 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// A running gateway before one server, with the connection `bank` and the user `alice`, who may connect.
     pub(crate) fn before(server: &Server) -> Self {
+        Self::prepared(server, |_| ())
+    }
+
+    /// The same, with more done before it starts.
+    pub(crate) fn prepared(server: &Server, prepare: impl FnOnce(&Self)) -> Self {
         let mut gateway = Self::configure(&[Conn::to("bank", server)], PERMIT_ALL, "");
         gateway.add(&["user", "alice", "--group", "engineers"]);
+        prepare(&gateway);
         gateway.start();
         gateway
     }
@@ -325,9 +331,21 @@ impl Gateway {
     /// The same, where it must succeed.
     pub(crate) async fn session(&self, connection: &str, user: &str) -> Session {
         let token = self.token(&[user]);
-        match self.login(connection, user, &token).await {
-            Ok(session) => session,
-            Err(error) => panic!("{user} was refused: {error}: {}\n{}", super::text(&error), self.log()),
+        let session = self.login(connection, user, &token).await;
+        session.unwrap_or_else(|error| panic!("{user} was refused: {}", super::text(&error)))
+    }
+
+    /// Logs in as soon as the gateway knows of what has just been changed on its machine, which must be soon.
+    pub(crate) async fn session_soon(&self, connection: &str, user: &str, token: &str) -> Session {
+        let began = Instant::now();
+        loop {
+            match self.login(connection, user, token).await {
+                Ok(session) => return session,
+                Err(error) => {
+                    assert!(began.elapsed() < Duration::from_secs(2), "{user} is still refused: {}", super::text(&error))
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

@@ -205,7 +205,12 @@ impl<A> Postgres<A> {
             b'H' => self.pass(bytes, None),
             b'F' => {
                 let refusal = Refusal::new(RefusalKind::Unsupported, "function calls by number are not supported");
-                self.push(Item::Ask { op: OpId(0), bytes: bytes.clone(), form: Form::Query, verdict: Some(Verdict::Refused(refusal)) });
+                self.push(Item::Ask {
+                    op: OpId(0),
+                    bytes: bytes.clone(),
+                    form: Form::Query,
+                    verdict: Some(Verdict::Refused(refusal)),
+                });
                 Plan::Done
             }
             b'c' | b'f' if self.may_open_copy() => self.wait(),
@@ -383,7 +388,7 @@ impl<A> Postgres<A> {
         Plan::Done
     }
 
-    fn push(&mut self, item: Item<A>) {
+    fn push(&mut self, item: Item) {
         self.queue_bytes += item.cost();
         self.queue.push_back(item);
     }

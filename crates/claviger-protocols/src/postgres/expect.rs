@@ -10,17 +10,46 @@ use crate::{ProbeId, Status};
 /// The answer to one message that was sent.
 pub(super) enum Expect {
     /// To a Query, up to ReadyForQuery.
-    Batch { op: OpId },
-    Parse { op: OpId, name: Bytes, serial: u64, statement: Statement },
-    Bind { op: OpId, portal: Bytes, bind: Bytes, statement: Statement },
-    Execute { op: OpId, portal: Bytes },
+    Batch {
+        op: OpId,
+    },
+    Parse {
+        op: OpId,
+        name: Bytes,
+        serial: u64,
+        statement: Statement,
+    },
+    Bind {
+        op: OpId,
+        portal: Bytes,
+        bind: Bytes,
+        statement: Statement,
+    },
+    Execute {
+        op: OpId,
+        portal: Bytes,
+    },
     Describe,
-    Close { portal: bool, name: Bytes, serial: u64 },
+    Close {
+        portal: bool,
+        name: Bytes,
+        serial: u64,
+    },
     Sync,
     /// To a poison: an error, which `refusal` replaces. `change` is what a refused Parse had announced.
-    Poison { refusal: Refusal, batch: bool, answered: bool, change: Option<(Bytes, u64)> },
+    Poison {
+        refusal: Refusal,
+        batch: bool,
+        answered: bool,
+        change: Option<(Bytes, u64)>,
+    },
     /// To a query of the gateway's own, up to ReadyForQuery.
-    Probe { id: ProbeId, rows: Vec<Vec<Option<Bytes>>>, bytes: usize, code: Option<String> },
+    Probe {
+        id: ProbeId,
+        rows: Vec<Vec<Option<Bytes>>>,
+        bytes: usize,
+        code: Option<String>,
+    },
 }
 
 /// What has come of the answer at the head.

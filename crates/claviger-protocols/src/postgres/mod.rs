@@ -48,7 +48,8 @@ pub use message::{SSL_REQUEST, cancel_request};
 pub use scram::ScramKeys;
 
 use crate::{
-    Admitted, Closed, Event, Forward, Limits, Outcome, ProbeId, Protocol, Reply, Response, Side, StatementResult, Status, Transmit,
+    Admitted, Closed, Event, Forward, Limits, Outcome, ProbeId, Protocol, ProtocolOptions, Reply, Response, Side,
+    StatementResult, Status, Transmit,
 };
 use downstream::{Ahead, Raw};
 use expect::{Expect, Running};
@@ -68,17 +69,6 @@ const MAX_UNANSWERED: usize = 16 * 1024;
 /// What a waiting frame costs beside its bytes, counted against [`Limits::pending`].
 const FRAME_COST: usize = 64;
 
-/// What the listener does about TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientTls {
-    /// There is none: the listener is for the loopback interface.
-    Unavailable,
-    /// The client may ask for it.
-    Offered,
-    /// Without it no password is asked for.
-    Required,
-}
-
 /// One proxied PostgreSQL connection.
 pub struct Postgres<A> {
     limits: Limits,
@@ -97,7 +87,7 @@ pub struct Postgres<A> {
     /// What of a streamed client frame is still to come.
     down_stream: usize,
     /// Planned, not yet sent.
-    queue: VecDeque<Item<A>>,
+    queue: VecDeque<Item>,
     queue_bytes: usize,
     /// Sent, not yet answered.
     expects: VecDeque<Expect>,
@@ -150,10 +140,10 @@ struct Op<A> {
 
 impl<A> Postgres<A> {
     /// A connection that has just been accepted.
-    pub fn new(limits: Limits, tls: ClientTls) -> Self {
+    pub fn new(options: ProtocolOptions) -> Self {
         Self {
-            limits,
-            login: Login::new(tls),
+            limits: options.limits,
+            login: Login::new(options),
             phase: Phase::Greeting,
             events: VecDeque::new(),
             responses: VecDeque::new(),
@@ -291,10 +281,11 @@ impl<A: Send> Protocol<A> for Postgres<A> {
             (Phase::Serving, _) => Ok(()),
             _ => self.login_input(from, input),
         };
+        // What came before a fault is told before it, however the input was cut.
+        self.pump();
         if let Err(fault) = result {
             self.terminate(fault.into());
         }
-        self.pump();
         self.left();
     }
 

@@ -100,7 +100,8 @@ impl ClientFirst {
             return Err(ScramFailed);
         }
         let salt = STANDARD.decode(salt).map_err(|_| ScramFailed)?;
-        let iterations = iterations.parse::<NonZeroU32>().ok().filter(|count| count.get() <= MAX_ITERATIONS).ok_or(ScramFailed)?;
+        let iterations =
+            iterations.parse::<NonZeroU32>().ok().filter(|count| count.get() <= MAX_ITERATIONS).ok_or(ScramFailed)?;
 
         let keys = known.derive(user, salt, iterations, prepared(password).expose());
         // "biws" is "n,,": no channel binding, no other identity.

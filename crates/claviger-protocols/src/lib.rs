@@ -13,10 +13,6 @@
 //! - arbitrary bytes never panic and never grow a buffer past its limit.
 
 mod contract;
-// FOR THE POSTGRES ENGINEER: the lead needed a running protocol and wrote one, in src/pg; it is in force. Do not go on with
-// src/postgres. Instead review src/pg against your notes, port what yours does better into it in small commits (access.rs,
-// refuse, startup), and write its tests (src/pg/tests.rs) and the fuzz targets.
-#[path = "pg/mod.rs"]
 pub mod postgres;
 
 pub use contract::{

@@ -55,7 +55,7 @@ suite!(
 );
 
 #[test]
-#[ignore = "a Bind whose Parse was refused has that Parse's text if it came with it, and none if it came later"]
+
 fn postgres_extended_any_cut_gives_the_same() {
     any_cut_gives_the_same(&PostgresSubject::Extended);
 }
@@ -63,7 +63,7 @@ fn postgres_extended_any_cut_gives_the_same() {
 /// What is asked of the pipeline names what will run: `SELECT 1` was prepared as `s`, so a second Parse of `s` fails, and the
 /// Bind after it, sent before the failure is known, still runs `SELECT 1`.
 #[test]
-#[ignore = "the text of a named statement is taken from a Parse that the server has yet to accept"]
+
 fn postgres_a_bind_names_the_text_that_runs() {
     let mut bench = Bench::serving(&PostgresSubject::Extended, Cut::Whole);
     bench.send(&[parse("s", "SELECT 1"), sync()].concat());

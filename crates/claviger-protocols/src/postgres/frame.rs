@@ -1,111 +1,97 @@
-//! Frames: a type byte, a length, a body (manual, 55.7). Lengths are judged before anything is kept, and a body is read by a
-//! [`Reader`] that can neither run past its end nor leave bytes unread.
+//! Frames: one byte of type and four of length (PostgreSQL manual, 55.7), split off before their bodies are read.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
-/// A body that is not what its type says.
+/// What a peer did that the protocol does not allow. The text is for the log and the peer; it never quotes the peer's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed message")]
-pub(super) struct Malformed;
+#[error("{0}")]
+pub(super) struct Violation(pub(super) &'static str);
 
-/// The first five bytes of a frame.
+/// The type and whole length of the frame at the front of some input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The type.
-    pub(super) kind: u8,
-    /// The length of the whole frame, type byte included.
+    pub(super) tag: u8,
+    /// Of the frame with its header, in bytes.
     pub(super) len: usize,
 }
 
-/// The header at the front of `input`, once it is all there.
-pub(super) fn header(input: &[u8]) -> Result<Option<Header>, Malformed> {
-    let [kind, a, b, c, d, ..] = *input else { return Ok(None) };
-    let len = i32::from_be_bytes([a, b, c, d]);
-    let len = usize::try_from(len).ok().filter(|len| *len >= 4).ok_or(Malformed)?;
-    Ok(Some(Header { kind, len: len + 1 }))
-}
+impl Header {
+    pub(super) const LEN: usize = 5;
 
-/// What follows the header of a whole frame.
-pub(super) fn body(frame: &[u8]) -> &[u8] {
-    frame.get(5..).unwrap_or_default()
-}
-
-/// A frame of `kind` whose body is `parts`, one after the other.
-pub(super) fn frame(kind: u8, parts: &[&[u8]]) -> Bytes {
-    let len = parts.iter().map(|part| part.len()).sum::<usize>() + 4;
-    let mut out = BytesMut::with_capacity(len + 1);
-    out.put_u8(kind);
-    out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-    for part in parts {
-        out.put_slice(part);
+    /// Reads the header at the front, if all of it has arrived.
+    pub(super) fn peek(input: &[u8]) -> Result<Option<Self>, Violation> {
+        let Some((&[tag, a, b, c, d], _)) = input.split_first_chunk::<5>() else { return Ok(None) };
+        let len = u32::from_be_bytes([a, b, c, d]);
+        // The highest bit would make it negative for a server.
+        if !(4..=i32::MAX as u32).contains(&len) {
+            return Err(Violation("a message has an invalid length"));
+        }
+        Ok(Some(Self { tag, len: len as usize + 1 }))
     }
-    out.freeze()
 }
 
-/// Reads a body from front to back.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+/// Reads a frame's body. Every read is checked; [`end`](Self::end) refuses leftovers.
+pub(super) struct Reader(Bytes);
 
-impl<'a> Reader<'a> {
-    /// A reader over a body.
-    pub(super) fn new(body: &'a [u8]) -> Self {
+impl Reader {
+    /// The body of a whole frame.
+    pub(super) fn of(frame: &Bytes) -> Self {
+        Self(frame.slice(Header::LEN.min(frame.len())..))
+    }
+
+    pub(super) fn new(body: Bytes) -> Self {
         Self(body)
     }
 
-    /// The next `n` bytes.
-    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
-        let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed)?;
-        self.0 = tail;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        self.take(N)?.try_into().map_err(|_| Malformed)
-    }
-
-    /// A byte.
-    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    /// A count: the server reads these sixteen bits without sign.
-    pub(super) fn count(&mut self) -> Result<usize, Malformed> {
-        self.array().map(|bytes| usize::from(u16::from_be_bytes(bytes)))
-    }
-
-    /// Thirty-two bits with sign.
-    pub(super) fn i32(&mut self) -> Result<i32, Malformed> {
-        self.array().map(i32::from_be_bytes)
-    }
-
-    /// A length and that many bytes; −1 is NULL.
-    pub(super) fn value(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
-        match self.i32()? {
-            -1 => Ok(None),
-            len => self.take(usize::try_from(len).map_err(|_| Malformed)?).map(Some),
-        }
-    }
-
-    /// Text up to a zero byte.
-    pub(super) fn text(&mut self) -> Result<&'a [u8], Malformed> {
-        let end = self.0.iter().position(|byte| *byte == 0).ok_or(Malformed)?;
-        let text = self.take(end)?;
-        self.take(1)?;
+    /// Bytes up to the next zero, which is consumed too.
+    pub(super) fn text(&mut self) -> Result<Bytes, Violation> {
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or(Violation("a text in a message has no end"))?;
+        let text = self.0.split_to(end);
+        self.0.advance(1);
         Ok(text)
     }
 
-    /// Whatever is left.
-    pub(super) fn rest(self) -> &'a [u8] {
+    pub(super) fn byte(&mut self) -> Result<u8, Violation> {
+        self.0.try_get_u8().map_err(|_| SHORT)
+    }
+
+    pub(super) fn i16(&mut self) -> Result<i16, Violation> {
+        self.0.try_get_i16().map_err(|_| SHORT)
+    }
+
+    pub(super) fn i32(&mut self) -> Result<i32, Violation> {
+        self.0.try_get_i32().map_err(|_| SHORT)
+    }
+
+    /// A count of things that take at least `each` bytes; more than could follow is a lie.
+    pub(super) fn count(&mut self, each: usize) -> Result<usize, Violation> {
+        let count = usize::try_from(self.i16()?).map_err(|_| Violation("a count in a message is negative"))?;
+        if count * each > self.0.len() { Err(SHORT) } else { Ok(count) }
+    }
+
+    /// A value with its length before it; -1 is NULL.
+    pub(super) fn value(&mut self) -> Result<Option<Bytes>, Violation> {
+        match self.i32()? {
+            -1 => Ok(None),
+            len => self.take(usize::try_from(len).map_err(|_| Violation("a length in a message is negative"))?).map(Some),
+        }
+    }
+
+    pub(super) fn take(&mut self, len: usize) -> Result<Bytes, Violation> {
+        if len > self.0.len() { Err(SHORT) } else { Ok(self.0.split_to(len)) }
+    }
+
+    pub(super) fn rest(self) -> Bytes {
         self.0
     }
 
-    /// Whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Nothing may be left.
-    pub(super) fn finish(self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    pub(super) fn end(self) -> Result<(), Violation> {
+        if self.0.is_empty() { Ok(()) } else { Err(Violation("a message is longer than its content")) }
     }
 }
+
+const SHORT: Violation = Violation("a message is shorter than its content");

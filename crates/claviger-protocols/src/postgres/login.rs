@@ -1,312 +1,385 @@
-//! Letting the client in, and logging in to the upstream (manual, 55.2.1).
+//! From the first byte to the open session.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use claviger_model::Secret;
+use claviger_model::{Refusal, RefusalKind, Secret};
 
-use super::frame::{Reader, body, frame, header};
-use super::refuse::Fault;
-use super::scram::{ClientFirst, ServerSignature};
-use super::startup::{self, Packet, Startup};
-use super::upstream::authentication;
-use super::{Postgres, md5, message};
-use crate::{BackendKey, Cancel, Closed, Event, Login as Credential, ProtocolOptions, Side, UpstreamLogin, UpstreamTls};
+use super::frame::{Header, Reader, Violation};
+use super::scram::{AwaitingProof, MECHANISM, Scram, md5_password};
+use super::serving::Serving;
+use super::startup::{NotTaken, Packet, SSL_REQUEST, Startup, negotiate, packet_len, startup};
+use super::{Fault, Postgres, write};
+use crate::{BackendKey, Closed, Event, Login, Reply, Side, UpstreamLogin, UpstreamTls};
 
-/// How far the session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The client may ask for encryption, cancel, or start.
-    Greeting,
-    /// The driver starts TLS with the client.
-    StartingClientTls,
-    AwaitingPassword,
-    /// The pipeline looks at the credential, and the driver connects.
-    Deciding,
-    /// The upstream answers in one byte whether it speaks TLS.
-    AskingTls,
-    StartingUpstreamTls,
-    Authenticating,
-    /// Logged in; the upstream tells its settings.
-    Settling,
-    /// The pipeline records the session's beginning.
-    LoggedIn,
-    Serving,
+/// The most that an upstream may say before it is ready, in bytes.
+const GREETING: usize = 256 * 1024;
+
+/// How far a connection has come.
+pub(super) enum Phase<A> {
+    /// Start-up packets are awaited.
+    Arriving { secured: bool },
+    /// TLS starts on the client's leg.
+    Securing,
+    /// The password is awaited.
+    Challenged(Startup),
+    /// The pipeline looks at the password.
+    Presented(Startup),
+    /// The upstream is asked whether it speaks TLS.
+    AskingTls(Box<Entry>),
+    /// TLS starts on the upstream's leg.
+    SecuringUpstream(Box<Entry>),
+    /// The upstream asks who we are.
+    LoggingIn(Box<Entry>, Proof),
+    /// The upstream has let us in and says how it is set up.
+    Settling(Box<Entry>),
+    /// The pipeline records the session.
+    Settled(Box<Entry>),
+    /// Operations come and go.
+    Serving(Box<Serving<A>>),
+    /// Over.
     Closed,
 }
 
-/// What the login gathers.
-pub(super) struct Login {
-    options: ProtocolOptions,
-    client_encrypted: bool,
-    upstream_encrypted: bool,
+/// A login upstream.
+pub(super) struct Entry {
     startup: Startup,
-    upstream: Option<Box<UpstreamLogin>>,
-    exchange: Exchange,
-    /// The upstream's settings, for the client.
-    settings: BytesMut,
-    key: Option<BackendKey>,
+    login: UpstreamLogin,
+    secured: bool,
+    /// What the upstream said of itself, to be told to the client.
+    greeting: BytesMut,
+    key: BackendKey,
 }
 
-/// How far the authentication is.
-enum Exchange {
-    Start,
-    PasswordSent,
-    ScramFirst(ClientFirst),
-    ScramFinal(ServerSignature),
-    ScramVerified,
+/// How far proving who we are has come.
+pub(super) enum Proof {
+    Unasked,
+    Sent,
+    Challenged(Scram),
+    Answered(AwaitingProof),
+    /// The upstream has proved itself too.
+    Mutual,
 }
 
-const UNEXPECTED: Fault = Fault::Upstream("the upstream sent an unexpected message");
-const SCRAM_FAILED: Fault = Fault::Upstream("the upstream failed the SCRAM exchange");
-const NOT_SUPPORTED: Fault = Fault::Upstream("the upstream asks for an authentication that is not supported");
+impl<A> Phase<A> {
+    pub(super) fn awaits_client(&self) -> bool {
+        matches!(self, Self::Arriving { .. } | Self::Challenged(_))
+    }
 
-impl Login {
-    pub(super) fn new(options: ProtocolOptions) -> Self {
-        Self {
-            options,
-            client_encrypted: false,
-            upstream_encrypted: false,
-            startup: Startup::default(),
-            upstream: None,
-            exchange: Exchange::Start,
-            settings: BytesMut::new(),
-            key: None,
+    pub(super) fn awaits_upstream(&self) -> bool {
+        matches!(self, Self::AskingTls(_) | Self::LoggingIn(..) | Self::Settling(_))
+    }
+
+    /// Whether the client is where it understands an ErrorResponse.
+    pub(super) fn takes_an_error(&self) -> bool {
+        match self {
+            Self::Closed | Self::Securing => false,
+            Self::Serving(serving) => serving.takes_an_error(),
+            _ => true,
         }
+    }
+
+    /// Whether the upstream is where it understands a Terminate.
+    pub(super) fn is_known_upstream(&self) -> bool {
+        matches!(self, Self::LoggingIn(..) | Self::Settling(_) | Self::Settled(_) | Self::Serving(_))
     }
 }
 
 impl<A> Postgres<A> {
-    /// Takes input before the session is served.
-    pub(super) fn login_input(&mut self, from: Side, input: &mut BytesMut) -> Result<(), Fault> {
-        loop {
-            let more = match (self.phase, from) {
-                (Phase::Greeting, Side::Downstream) => self.on_greeting(input)?,
-                // Bytes in the clear behind a request for TLS were injected (CVE-2021-23222).
-                (Phase::StartingClientTls, Side::Downstream) if !input.is_empty() => {
-                    return Err(Fault::Client("unencrypted data after a request for TLS"));
+    pub(super) fn handle_arrival(&mut self, input: &mut BytesMut) -> Result<(), Fault> {
+        match &self.phase {
+            Phase::Arriving { secured } => {
+                let secured = *secured;
+                let Some(len) = packet_len(input, self.options.limits.login).map_err(by_client)? else { return Ok(()) };
+                if input.len() < len {
+                    return Ok(());
                 }
-                (Phase::AwaitingPassword, Side::Downstream) => self.on_password(input)?,
-                (Phase::AskingTls, Side::Upstream) => self.on_tls_answer(input)?,
-                (Phase::StartingUpstreamTls, Side::Upstream) if !input.is_empty() => {
-                    return Err(Fault::Upstream("the upstream sent unencrypted data after its consent to TLS"));
-                }
-                (Phase::Authenticating | Phase::Settling, Side::Upstream) => self.on_login_message(input)?,
-                _ => false,
-            };
-            if !more {
-                return Ok(());
+                let packet = input.split_to(len).freeze();
+                self.arrive(packet, secured, input.is_empty())
             }
+            Phase::Challenged(_) => self.take_password(input),
+            _ => Ok(()),
         }
     }
 
-    fn on_greeting(&mut self, input: &mut BytesMut) -> Result<bool, Fault> {
-        let Some(packet) = startup::take(input, self.limits.login)? else { return Ok(false) };
-        match packet {
-            Packet::Ssl if self.login.options.tls && !self.login.client_encrypted => {
-                self.down.push(Bytes::from_static(b"S"));
-                self.phase = Phase::StartingClientTls;
-                self.events.push_back(Event::StartTls(Side::Downstream));
-            }
-            Packet::Ssl | Packet::GssEncryption => self.down.push(Bytes::from_static(b"N")),
-            Packet::Cancel { process, secret } => {
-                self.events.push_back(Event::Cancel(Cancel { process, secret }));
-                self.close(Closed::ByClient);
-            }
-            Packet::Startup(_) if !self.login.options.plaintext && !self.login.client_encrypted => {
-                return Err(Fault::Unauthenticated("TLS is required: connect with sslmode=require or better"));
-            }
-            Packet::Startup(mut startup) => {
-                if let Some(negotiation) = startup.negotiation.take() {
-                    self.down.push(negotiation);
-                }
-                self.login.startup = startup;
-                // AuthenticationCleartextPassword: the password is a token, which cannot be hashed.
-                self.down.push(frame(b'R', &[&3i32.to_be_bytes()]));
-                self.phase = Phase::AwaitingPassword;
-            }
-        }
-        Ok(true)
-    }
-
-    fn on_password(&mut self, input: &mut BytesMut) -> Result<bool, Fault> {
-        let Some(header) = header(input)? else { return Ok(false) };
-        match header.kind {
-            b'p' if header.len > self.limits.login => Err(Fault::TooLarge { len: header.len, limit: self.limits.login }),
-            b'p' if input.len() < header.len => Ok(false),
-            b'p' => {
-                let password = input.split_to(header.len);
-                let credential = Secret::new(message::text(&password)?);
-                let startup = &self.login.startup;
-                self.phase = Phase::Deciding;
-                self.events.push_back(Event::Login(Credential {
-                    user: startup.user.clone(),
-                    database: startup.database.clone(),
-                    credential,
-                    application: startup.application.clone(),
-                }));
-                Ok(false)
-            }
-            b'X' if header.len == 5 => {
-                self.close(Closed::ByClient);
-                Ok(false)
-            }
-            _ => Err(Fault::Client("a password is expected")),
-        }
-    }
-
-    pub(super) fn tls_started(&mut self, side: Side) {
-        match (self.phase, side) {
-            (Phase::StartingClientTls, Side::Downstream) => {
-                self.login.client_encrypted = true;
-                self.phase = Phase::Greeting;
-            }
-            (Phase::StartingUpstreamTls, Side::Upstream) => {
-                self.login.upstream_encrypted = true;
-                self.start_up();
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn authenticated(&mut self, upstream: Box<UpstreamLogin>) {
-        if self.phase != Phase::Deciding {
-            return;
-        }
-        let tls = upstream.tls;
-        self.login.upstream = Some(upstream);
-        if tls == UpstreamTls::Disable {
-            return self.start_up();
-        }
-        self.up.push(Bytes::from_static(&message::SSL_REQUEST));
-        self.phase = Phase::AskingTls;
-    }
-
-    fn on_tls_answer(&mut self, input: &mut BytesMut) -> Result<bool, Fault> {
-        let Some(answer) = input.first().copied() else { return Ok(false) };
-        if input.len() > 1 && answer != b'E' {
-            return Err(Fault::Upstream("the upstream sent unencrypted data after its consent to TLS"));
-        }
-        input.clear();
-        let required = self.login.upstream.as_ref().is_none_or(|upstream| upstream.tls == UpstreamTls::Require);
-        match answer {
-            b'S' => {
-                self.phase = Phase::StartingUpstreamTls;
-                self.events.push_back(Event::StartTls(Side::Upstream));
-            }
-            b'N' if required => return Err(Fault::Upstream("the upstream does not offer TLS")),
-            b'N' => self.start_up(),
-            // An ErrorResponse: out of connections, or too old to know the request.
-            _ => return Err(Fault::Upstream("the upstream refused the request for TLS")),
-        }
-        Ok(false)
-    }
-
-    fn start_up(&mut self) {
-        let Some(upstream) = &self.login.upstream else { return };
-        let own = [
-            ("user", upstream.user.as_str()),
-            ("database", upstream.database.as_str()),
-            ("application_name", upstream.application.as_str()),
-        ];
-        let settings = self.login.startup.settings.iter().map(|(name, value)| (*name, value.as_str()));
-        self.up.push(message::write_startup(own.into_iter().chain(settings)));
-        self.phase = Phase::Authenticating;
-    }
-
-    fn on_login_message(&mut self, input: &mut BytesMut) -> Result<bool, Fault> {
-        let Some(header) = header(input).map_err(|_| UNEXPECTED)? else { return Ok(false) };
-        if header.len > self.limits.control {
-            return Err(Fault::Upstream("the upstream sent a message that is too long"));
-        }
-        if input.len() < header.len {
-            return Ok(false);
-        }
-        let frame = input.split_to(header.len).freeze();
-        match (self.phase, header.kind) {
-            (_, b'E') => return Err(Fault::LoginRefused(message::sqlstate(&frame))),
-            // May name the upstream's user.
-            (_, b'N') => {}
-            (Phase::Authenticating, b'R') => self.on_authentication(&frame)?,
-            (Phase::Settling, b'S') => {
-                if self.login.settings.len() + frame.len() > self.limits.control {
-                    return Err(Fault::Upstream("the upstream sent too many settings"));
-                }
-                self.login.settings.put_slice(&frame);
-            }
-            (Phase::Settling, b'K') => {
-                let mut reader = Reader::new(body(&frame));
-                let process = reader.i32().map_err(|_| UNEXPECTED)?;
-                self.login.key = Some(BackendKey { process, secret: Bytes::copy_from_slice(reader.rest()) });
-            }
-            (Phase::Settling, b'Z') => {
-                self.phase = Phase::LoggedIn;
-                // A server without cancel keys cannot be asked to cancel.
-                let key = self.login.key.get_or_insert(BackendKey { process: 0, secret: Bytes::new() });
-                self.events.push_back(Event::Ready(key.clone()));
-                return Ok(false);
-            }
-            _ => return Err(UNEXPECTED),
-        }
-        Ok(true)
-    }
-
-    fn on_authentication(&mut self, message: &[u8]) -> Result<(), Fault> {
-        let (number, reader) = authentication(message)?;
-        let Some(upstream) = &self.login.upstream else { return Err(UNEXPECTED) };
-        let password = upstream.password.as_ref().ok_or(Fault::Upstream("the upstream asks for a password, and there is none"));
-        let exchange = std::mem::replace(&mut self.login.exchange, Exchange::Start);
-        let (next, answer) = match (number, exchange) {
-            // A SCRAM exchange must have ended with the server's own proof.
-            (0, Exchange::Start | Exchange::PasswordSent | Exchange::ScramVerified) => {
-                self.phase = Phase::Settling;
-                return Ok(());
-            }
-            (3, Exchange::Start) if self.login.upstream_encrypted || upstream.tls == UpstreamTls::Disable => {
-                (Exchange::PasswordSent, Some(frame(b'p', &[password?.expose(), b"\0"])))
-            }
-            (3, Exchange::Start) => return Err(Fault::Upstream("the upstream asks for a cleartext password without TLS")),
-            (5, Exchange::Start) => {
-                let answer = md5::answer(upstream.user.as_bytes(), password?.expose(), reader.rest());
-                (Exchange::PasswordSent, Some(frame(b'p', &[answer.as_bytes(), b"\0"])))
-            }
-            (10, Exchange::Start) => {
-                if !reader.rest().split(|byte| *byte == 0).any(|mechanism| mechanism == b"SCRAM-SHA-256") {
-                    return Err(NOT_SUPPORTED);
-                }
-                let first = ClientFirst::new("", &upstream.nonce);
-                let message = first.message();
-                let len = i32::try_from(message.len()).unwrap_or(i32::MAX).to_be_bytes();
-                let answer = frame(b'p', &[b"SCRAM-SHA-256\0", &len, message.as_bytes()]);
-                (Exchange::ScramFirst(first), Some(answer))
-            }
-            (11, Exchange::ScramFirst(first)) => {
-                let (answer, expected) =
-                    first.answer(reader.rest(), &upstream.user, password?, &upstream.scram_keys).map_err(|_| SCRAM_FAILED)?;
-                (Exchange::ScramFinal(expected), Some(frame(b'p', &[answer.as_bytes()])))
-            }
-            (12, Exchange::ScramFinal(expected)) => {
-                expected.verify(reader.rest()).map_err(|_| SCRAM_FAILED)?;
-                (Exchange::ScramVerified, None)
-            }
-            (0, _) => return Err(SCRAM_FAILED),
-            _ => return Err(NOT_SUPPORTED),
+    /// `alone`: nothing came along after the packet.
+    fn arrive(&mut self, packet: Bytes, secured: bool, alone: bool) -> Result<(), Fault> {
+        let packet = match Packet::read(packet) {
+            Ok(packet) => packet,
+            Err(NotTaken::Violation(violation)) => return Err(by_client(violation)),
+            Err(NotTaken::Refused(refusal)) => return Err(Fault::Client(refusal)),
         };
-        self.login.exchange = next;
-        if let Some(answer) = answer {
-            self.up.push(answer);
+        match packet {
+            Packet::Ssl if self.options.tls && !secured => {
+                // Bytes sent in plain text after the request must not pass for bytes sent inside TLS (CVE-2021-23222).
+                if !alone {
+                    return Err(by_client(Violation("bytes follow the request for TLS")));
+                }
+                self.io.send_downstream(Bytes::from_static(b"S"));
+                self.io.events.push_back(Event::StartTls(Side::Downstream));
+                self.phase = Phase::Securing;
+            }
+            Packet::Ssl | Packet::Gss => self.io.send_downstream(Bytes::from_static(b"N")),
+            Packet::Cancel(cancel) => {
+                self.io.events.push_back(Event::Cancel(cancel));
+                self.close(Closed::ByClient);
+            }
+            Packet::Startup(startup) => {
+                if !secured && !self.options.plaintext {
+                    return Err(Fault::Client(Refusal::new(
+                        RefusalKind::Unauthenticated,
+                        "a token is taken only inside TLS; connect with sslmode=require or stricter",
+                    )));
+                }
+                if let Some(unknown) = &startup.negotiate {
+                    self.io.send_downstream(negotiate(unknown));
+                }
+                self.io.send_downstream(write::frame(b'R', |out| out.put_u32(3)));
+                self.phase = Phase::Challenged(startup);
+            }
         }
         Ok(())
     }
 
-    pub(super) fn serve(&mut self) {
-        if self.phase != Phase::LoggedIn {
-            return;
+    fn take_password(&mut self, input: &mut BytesMut) -> Result<(), Fault> {
+        let Some(header) = Header::peek(input).map_err(by_client)? else { return Ok(()) };
+        if header.tag == b'X' {
+            self.close(Closed::ByClient);
+            return Ok(());
         }
-        // The secrets have done their work.
-        let Some((upstream, key)) = self.login.upstream.take().zip(self.login.key.take()) else { return };
-        self.down.push(frame(b'R', &[&[0; 4]]));
-        self.down.push(std::mem::take(&mut self.login.settings).freeze());
-        self.down.push(frame(b'K', &[&key.process.to_be_bytes(), &upstream.cancel_secret]));
-        self.down.push(frame(b'Z', &[b"I"]));
-        self.phase = Phase::Serving;
+        if header.tag != b'p' || header.len > self.options.limits.login {
+            return Err(by_client(Violation("a password message was expected")));
+        }
+        if input.len() < header.len {
+            return Ok(());
+        }
+        let frame = input.split_to(header.len);
+        let text = frame.get(Header::LEN..).and_then(|body| body.strip_suffix(&[0])).filter(|text| !text.contains(&0));
+        let credential = Secret::new(text.ok_or_else(|| by_client(Violation("the password message is malformed")))?);
+        if let Phase::Challenged(startup) = std::mem::replace(&mut self.phase, Phase::Closed) {
+            self.io.events.push_back(Event::Login(Login {
+                user: startup.user.clone(),
+                database: startup.database.clone(),
+                credential,
+                application: startup.application.clone(),
+            }));
+            self.phase = Phase::Presented(startup);
+        }
+        Ok(())
     }
+
+    pub(super) fn resume_login(&mut self, reply: Reply<A>) -> Result<(), Fault> {
+        self.phase = match (reply, std::mem::replace(&mut self.phase, Phase::Closed)) {
+            (Reply::TlsStarted(Side::Downstream), Phase::Securing) => Phase::Arriving { secured: true },
+            (Reply::Authenticated(login), Phase::Presented(startup)) => {
+                let key = BackendKey { process: 0, secret: Bytes::new() };
+                let entry = Box::new(Entry { startup, login: *login, secured: false, greeting: BytesMut::new(), key });
+                if entry.login.tls == UpstreamTls::Disable {
+                    self.introduce(entry)
+                } else {
+                    self.io.send_upstream(Bytes::from_static(&SSL_REQUEST));
+                    Phase::AskingTls(entry)
+                }
+            }
+            (Reply::TlsStarted(Side::Upstream), Phase::SecuringUpstream(mut entry)) => {
+                entry.secured = true;
+                self.introduce(entry)
+            }
+            (Reply::Serve, Phase::Settled(entry)) => self.serve(*entry),
+            (_, phase) => phase,
+        };
+        Ok(())
+    }
+
+    fn introduce(&mut self, entry: Box<Entry>) -> Phase<A> {
+        let login = &entry.login;
+        self.io.send_upstream(startup(&login.user, &login.database, &login.application, &entry.startup.settings));
+        Phase::LoggingIn(entry, Proof::Unasked)
+    }
+
+    pub(super) fn handle_entry(&mut self, input: &mut BytesMut) -> Result<(), Fault> {
+        if let Phase::AskingTls(_) = &self.phase {
+            return self.take_tls_answer(input);
+        }
+        let Some(header) = Header::peek(input).map_err(Fault::Upstream)? else { return Ok(()) };
+        if header.len > GREETING {
+            return Err(Fault::Upstream(Violation("a message before the session is too long")));
+        }
+        if input.len() < header.len {
+            return Ok(());
+        }
+        let frame = input.split_to(header.len).freeze();
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::LoggingIn(entry, proof) => self.log_in(entry, proof, header.tag, &frame),
+            Phase::Settling(entry) => self.settle_in(entry, header.tag, &frame),
+            phase => {
+                self.phase = phase;
+                Ok(())
+            }
+        }
+    }
+
+    fn take_tls_answer(&mut self, input: &mut BytesMut) -> Result<(), Fault> {
+        let Phase::AskingTls(entry) = std::mem::replace(&mut self.phase, Phase::Closed) else { return Ok(()) };
+        // Put back first: whatever is wrong from here on is said to a client that waits for its login.
+        let (answer, alone) = (input.split_to(1), input.is_empty());
+        let required = entry.login.tls == UpstreamTls::Require;
+        match answer.first() {
+            // Plain bytes after the answer must not pass for bytes inside TLS.
+            Some(b'S') if alone => {
+                self.io.events.push_back(Event::StartTls(Side::Upstream));
+                self.phase = Phase::SecuringUpstream(entry);
+                Ok(())
+            }
+            Some(b'N') if alone && !required => {
+                self.phase = self.introduce(entry);
+                Ok(())
+            }
+            Some(b'N') if alone => {
+                self.phase = Phase::AskingTls(entry);
+                Err(Fault::Entry(Refusal::new(
+                    RefusalKind::UpstreamUnavailable,
+                    "the upstream does not offer the TLS it must have",
+                )))
+            }
+            _ => {
+                self.phase = Phase::AskingTls(entry);
+                Err(Fault::Upstream(Violation("the answer to the request for TLS is not one")))
+            }
+        }
+    }
+
+    fn log_in(&mut self, entry: Box<Entry>, proof: Proof, tag: u8, frame: &Bytes) -> Result<(), Fault> {
+        let result = match tag {
+            b'R' => self.prove(&entry, proof, frame),
+            b'E' => Err(refused(frame)),
+            // NegotiateProtocolVersion cannot come: we ask for 3.0 and nothing else. A notice may.
+            b'N' => Ok(Some(proof)),
+            _ => Err(Fault::Upstream(Violation("an unexpected message during login"))),
+        };
+        // The phase comes back even on failure, so that both sides are told in their own way.
+        let (next, result) = match result {
+            Ok(Some(proof)) => (Phase::LoggingIn(entry, proof), Ok(())),
+            Ok(None) => (Phase::Settling(entry), Ok(())),
+            Err(fault) => (Phase::LoggingIn(entry, Proof::Unasked), Err(fault)),
+        };
+        self.phase = next;
+        result
+    }
+
+    /// Answers one authentication request (PostgreSQL manual, 55.2.1). `None`: the upstream is satisfied, and so are we.
+    fn prove(&mut self, entry: &Entry, proof: Proof, frame: &Bytes) -> Result<Option<Proof>, Fault> {
+        let login = &entry.login;
+        let mut request = Reader::of(frame);
+        let kind = request.i32().map_err(Fault::Upstream)?;
+        let password = || login.password.clone().ok_or_else(no_password);
+        Ok(Some(match (kind, proof) {
+            (0, Proof::Unasked | Proof::Sent | Proof::Mutual) => return Ok(None),
+            (3, Proof::Unasked) => {
+                // In clear only if nobody listens, or somebody decided that nobody does.
+                if !entry.secured && login.tls != UpstreamTls::Disable {
+                    return Err(unsafe_password());
+                }
+                self.io.send_upstream(write::password(password()?.expose()));
+                Proof::Sent
+            }
+            (5, Proof::Unasked) => {
+                let salt = request.take(4).map_err(Fault::Upstream)?;
+                self.io.send_upstream(write::password(&md5_password(&login.user, &password()?, &salt)));
+                Proof::Sent
+            }
+            (10, Proof::Unasked) => {
+                let mut offered = false;
+                while !request.is_empty() {
+                    offered |= request.text().map_err(Fault::Upstream)? == MECHANISM.as_bytes();
+                }
+                if !offered {
+                    return Err(unsupported());
+                }
+                let (scram, first) = Scram::begin(password()?, &login.nonce);
+                self.io.send_upstream(write::frame(b'p', |out| {
+                    write::text(out, MECHANISM.as_bytes());
+                    out.put_u32(u32::try_from(first.len()).unwrap_or(u32::MAX));
+                    out.extend_from_slice(&first);
+                }));
+                Proof::Challenged(scram)
+            }
+            (11, Proof::Challenged(scram)) => {
+                let (waiting, last) = scram.answer(&request.rest(), &login.scram_keys).map_err(Fault::Upstream)?;
+                self.io.send_upstream(write::frame(b'p', |out| out.extend_from_slice(&last)));
+                Proof::Answered(waiting)
+            }
+            (12, Proof::Answered(waiting)) => {
+                waiting.check(&request.rest()).map_err(Fault::Upstream)?;
+                Proof::Mutual
+            }
+            (0 | 3 | 5 | 10 | 11 | 12, _) => return Err(Fault::Upstream(Violation("an authentication request out of order"))),
+            _ => return Err(unsupported()),
+        }))
+    }
+
+    /// Gathers what the upstream says of itself until it is ready.
+    fn settle_in(&mut self, mut entry: Box<Entry>, tag: u8, frame: &Bytes) -> Result<(), Fault> {
+        let result = match tag {
+            b'S' | b'N' if entry.greeting.len() + frame.len() <= GREETING => {
+                entry.greeting.extend_from_slice(frame);
+                Ok(false)
+            }
+            b'K' => {
+                let mut reader = Reader::of(frame);
+                reader.i32().map_err(Fault::Upstream).map(|process| {
+                    entry.key = BackendKey { process, secret: reader.rest() };
+                    false
+                })
+            }
+            b'E' => Err(refused(frame)),
+            b'Z' => Ok(true),
+            _ => Err(Fault::Upstream(Violation("an unexpected message before the session"))),
+        };
+        if let Ok(true) = result {
+            self.io.events.push_back(Event::Ready(entry.key.clone()));
+            self.phase = Phase::Settled(entry);
+            return Ok(());
+        }
+        self.phase = Phase::Settling(entry);
+        result.map(|_| ())
+    }
+
+    /// Tells the client that it is in. It gets the upstream's process id with a cancel secret of ours.
+    fn serve(&mut self, entry: Entry) -> Phase<A> {
+        self.io.send_downstream(write::frame(b'R', |out| out.put_u32(0)));
+        self.io.send_downstream(entry.greeting.freeze());
+        self.io.send_downstream(write::frame(b'K', |out| {
+            out.put_i32(entry.key.process);
+            out.extend_from_slice(&entry.login.cancel_secret);
+        }));
+        self.io.send_downstream(write::frame(b'Z', |out| out.put_u8(b'I')));
+        Phase::Serving(Box::new(Serving::new(self.options.limits)))
+    }
+}
+
+pub(super) fn by_client(violation: Violation) -> Fault {
+    Fault::Client(Refusal::new(RefusalKind::ProtocolViolation, violation.to_string()))
+}
+
+/// The upstream's own words may name its user or address, so the client gets only the kind of problem.
+fn refused(frame: &Bytes) -> Fault {
+    let code = super::serving::error_code(frame).unwrap_or_default();
+    let why = match code.as_str() {
+        "3D000" => "the upstream's database does not exist",
+        "53300" => "the upstream has no connection left",
+        "57P03" => "the upstream is starting up or shutting down",
+        _ => "the upstream refused the gateway's login",
+    };
+    Fault::Entry(Refusal::new(RefusalKind::UpstreamUnavailable, why))
+}
+
+fn no_password() -> Fault {
+    Fault::Entry(Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream asks for a password and none is configured"))
+}
+
+fn unsafe_password() -> Fault {
+    Fault::Entry(Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream asks for a password in clear outside TLS"))
+}
+
+fn unsupported() -> Fault {
+    Fault::Entry(Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream asks for a kind of login that is not supported"))
 }

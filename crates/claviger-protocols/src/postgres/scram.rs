@@ -1,152 +1,139 @@
-//! SCRAM-SHA-256, the client's half (RFC 5802, RFC 7677; manual, 55.3), without channel binding.
-//!
-//! Deriving the salted password costs thousands of hashes, so its two products are kept in [`ScramKeys`] and the next login
-//! with the same user, salt, iterations and password costs a handful.
+//! SCRAM-SHA-256 as a client (RFC 5802, RFC 7677), and the older ways of presenting a password.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::num::NonZeroU32;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claviger_model::Secret;
+use md5::{Digest, Md5};
 use ring::{digest, hmac, pbkdf2};
 
-/// More iterations than this would let an upstream keep the session's thread busy for seconds.
+use super::frame::Violation;
+
+/// More iterations than any server asks for; a hostile one could otherwise keep us busy.
 const MAX_ITERATIONS: u32 = 1_000_000;
+/// Keys that are kept; beyond that all are forgotten and derived anew.
+const MAX_CACHED: usize = 1024;
+/// The mechanism's name.
+pub(super) const MECHANISM: &str = "SCRAM-SHA-256";
 
-/// So many logins are remembered; past that, all are forgotten and derived again.
-const MAX_KEYS: usize = 1024;
-
-/// An upstream that does not follow the exchange, or does not know the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the upstream failed the SCRAM exchange")]
-pub(super) struct ScramFailed;
-
-/// Salted passwords of earlier logins, so that key derivation runs once per upstream user.
+/// Keys of earlier logins. Deriving them is slow on purpose; one upstream user needs it once, not at every session.
 #[derive(Default)]
-pub struct ScramKeys(Mutex<HashMap<Derivation, Keys>>);
+pub struct ScramKeys(Mutex<HashMap<CacheKey, Keys>>);
 
-#[derive(PartialEq, Eq, Hash)]
-struct Derivation {
-    user: String,
-    salt: Vec<u8>,
-    iterations: u32,
-    password: [u8; 32],
-}
+type CacheKey = ([u8; 32], Vec<u8>, u32);
 
 #[derive(Clone)]
 struct Keys {
-    client: Secret,
-    server: Secret,
+    client: hmac::Tag,
+    server: hmac::Tag,
+}
+
+/// The client's side of one exchange, after its first message.
+pub(super) struct Scram {
+    password: Secret,
+    nonce: String,
+}
+
+/// The client's side, waiting for the server's proof.
+pub(super) struct AwaitingProof {
+    key: hmac::Key,
+    signed: String,
+}
+
+impl Scram {
+    /// Begins an exchange: the client's first message (without channel binding).
+    pub(super) fn begin(password: Secret, nonce: &[u8; 18]) -> (Self, Vec<u8>) {
+        let nonce = STANDARD.encode(nonce);
+        let first = format!("n,,n=,r={nonce}").into_bytes();
+        (Self { password, nonce }, first)
+    }
+
+    /// Answers the server's challenge with the proof that we know the password.
+    pub(super) fn answer(self, challenge: &[u8], cache: &ScramKeys) -> Result<(AwaitingProof, Vec<u8>), Violation> {
+        let challenge = std::str::from_utf8(challenge).map_err(|_| MALFORMED)?;
+        let mut parts = challenge.split(',');
+        let mut part = |name: &str| parts.next().and_then(|part| part.strip_prefix(name)).ok_or(MALFORMED);
+        let (nonce, salt, iterations) = (part("r=")?, part("s=")?, part("i=")?);
+        if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
+            return Err(Violation("the upstream's SCRAM nonce does not extend ours"));
+        }
+        let salt = STANDARD.decode(salt).map_err(|_| MALFORMED)?;
+        let iterations = iterations.parse::<u32>().ok().filter(|count| *count <= MAX_ITERATIONS).and_then(NonZeroU32::new);
+        let keys = cache.derive(&self.password, &salt, iterations.ok_or(MALFORMED)?);
+
+        let unproved = format!("c=biws,r={nonce}");
+        let signed = format!("n=,r={},{challenge},{unproved}", self.nonce);
+        let stored = digest::digest(&digest::SHA256, keys.client.as_ref());
+        let signature = sign(stored.as_ref(), signed.as_bytes());
+        let proof: Vec<u8> = keys.client.as_ref().iter().zip(signature.as_ref()).map(|(key, sign)| key ^ sign).collect();
+        let last = format!("{unproved},p={}", STANDARD.encode(proof)).into_bytes();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, keys.server.as_ref());
+        Ok((AwaitingProof { key, signed }, last))
+    }
+}
+
+impl AwaitingProof {
+    /// Checks that the server knows the password too.
+    pub(super) fn check(&self, last: &[u8]) -> Result<(), Violation> {
+        let proof = last.strip_prefix(b"v=").and_then(|proof| STANDARD.decode(proof).ok()).ok_or(MALFORMED)?;
+        hmac::verify(&self.key, self.signed.as_bytes(), &proof).map_err(|_| Violation("the upstream's SCRAM signature is wrong"))
+    }
 }
 
 impl ScramKeys {
-    fn derive(&self, user: &str, salt: Vec<u8>, iterations: NonZeroU32, password: &[u8]) -> Keys {
-        let derivation = Derivation { user: user.to_owned(), salt, iterations: iterations.get(), password: sha256(password) };
-        if let Some(keys) = self.0.lock().ok().and_then(|known| known.get(&derivation).cloned()) {
-            return keys;
+    fn derive(&self, password: &Secret, salt: &[u8], iterations: NonZeroU32) -> Keys {
+        let hashed = digest::digest(&digest::SHA256, password.expose());
+        let mut name = [0; 32];
+        name.copy_from_slice(hashed.as_ref());
+        let name = (name, salt.to_vec(), iterations.get());
+        if let Some(keys) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return keys.clone();
         }
+        // Outside the lock: this takes a millisecond or more.
+        let prepared = prepare(password);
         let mut salted = [0; 32];
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &derivation.salt, password, &mut salted);
-        let keys = Keys {
-            client: Secret::new(hmac_sha256(&salted, b"Client Key").as_ref()),
-            server: Secret::new(hmac_sha256(&salted, b"Server Key").as_ref()),
-        };
-        if let Ok(mut known) = self.0.lock() {
-            if known.len() >= MAX_KEYS {
-                known.clear();
-            }
-            known.insert(derivation, keys.clone());
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, prepared.expose(), &mut salted);
+        let keys = Keys { client: sign(&salted, b"Client Key"), server: sign(&salted, b"Server Key") };
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= MAX_CACHED {
+            cached.clear();
         }
+        cached.insert(name, keys.clone());
         keys
     }
 }
 
-/// The exchange after the first client message.
-pub(super) struct ClientFirst {
-    bare: String,
-    nonce: String,
-}
-
-impl ClientFirst {
-    /// The name that the mechanism carries is empty for PostgreSQL, which takes it from the startup message.
-    pub(super) fn new(name: &str, nonce: &[u8; 18]) -> Self {
-        Self::with_nonce(name, STANDARD.encode(nonce))
-    }
-
-    fn with_nonce(name: &str, nonce: String) -> Self {
-        Self { bare: format!("n={name},r={nonce}"), nonce }
-    }
-
-    /// What is sent first.
-    pub(super) fn message(&self) -> String {
-        format!("n,,{}", self.bare)
-    }
-
-    /// The answer to the server's first message.
-    pub(super) fn answer(
-        self,
-        server_first: &[u8],
-        user: &str,
-        password: &Secret,
-        known: &ScramKeys,
-    ) -> Result<(String, ServerSignature), ScramFailed> {
-        let server_first = std::str::from_utf8(server_first).map_err(|_| ScramFailed)?;
-        let mut attributes = server_first.split(',');
-        let mut attribute = |name: &str| attributes.next().and_then(|text| text.strip_prefix(name)).ok_or(ScramFailed);
-        let (nonce, salt, iterations) = (attribute("r=")?, attribute("s=")?, attribute("i=")?);
-        if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
-            return Err(ScramFailed);
-        }
-        let salt = STANDARD.decode(salt).map_err(|_| ScramFailed)?;
-        let iterations =
-            iterations.parse::<NonZeroU32>().ok().filter(|count| count.get() <= MAX_ITERATIONS).ok_or(ScramFailed)?;
-
-        let keys = known.derive(user, salt, iterations, prepared(password).expose());
-        // "biws" is "n,,": no channel binding, no other identity.
-        let without_proof = format!("c=biws,r={nonce}");
-        let signed = format!("{},{server_first},{without_proof}", self.bare);
-        let signature = hmac_sha256(&sha256(keys.client.expose()), signed.as_bytes());
-        let proof: Vec<u8> = keys.client.expose().iter().zip(signature.as_ref()).map(|(key, mask)| key ^ mask).collect();
-        let expected = ServerSignature { key: keys.server, signed };
-        Ok((format!("{without_proof},p={}", STANDARD.encode(proof)), expected))
-    }
-}
-
-/// What the server must prove in turn.
-pub(super) struct ServerSignature {
-    key: Secret,
-    signed: String,
-}
-
-impl ServerSignature {
-    /// Checks the server's last message: an upstream that cannot sign does not know the password.
-    pub(super) fn verify(&self, server_final: &[u8]) -> Result<(), ScramFailed> {
-        let signature = server_final.strip_prefix(b"v=").ok_or(ScramFailed)?;
-        let signature = STANDARD.decode(signature).map_err(|_| ScramFailed)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.key.expose());
-        hmac::verify(&key, self.signed.as_bytes(), &signature).map_err(|_| ScramFailed)
-    }
-}
-
-/// SASLprep where it applies; other passwords go as they are, as the server does it too (manual, 55.3.1).
-fn prepared(password: &Secret) -> Secret {
+/// The password as PostgreSQL prepares it: SASLprep (RFC 4013), or as it is if that does not apply.
+fn prepare(password: &Secret) -> Secret {
     match password.expose_str().map(stringprep::saslprep) {
-        Some(Ok(text)) => Secret::new(text.as_bytes()),
+        Some(Ok(prepared)) => Secret::new(prepared.as_bytes()),
         _ => password.clone(),
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    out
-}
-
-fn hmac_sha256(key: &[u8], message: &[u8]) -> hmac::Tag {
+fn sign(key: &[u8], message: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
 }
+
+/// `md5(md5(password + user) + salt)` with its prefix (PostgreSQL manual, 55.2.1).
+pub(super) fn md5_password(user: &str, password: &Secret, salt: &[u8]) -> Vec<u8> {
+    let inner = hex(&Md5::new().chain_update(password.expose()).chain_update(user).finalize());
+    let outer = hex(&Md5::new().chain_update(inner).chain_update(salt).finalize());
+    format!("md5{outer}").into_bytes()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+const MALFORMED: Violation = Violation("the upstream's SCRAM message is malformed");
 
 #[cfg(test)]
 mod tests {
@@ -154,43 +141,42 @@ mod tests {
 
     use super::*;
 
-    const SERVER_FIRST: &[u8] = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
-
-    fn exchange(server_first: &[u8], known: &ScramKeys) -> Result<(String, ServerSignature), ScramFailed> {
-        let first = ClientFirst::with_nonce("user", "rOprNGfwEbeRWgbNEkqO".to_owned());
-        assert_eq!(first.message(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
-        first.answer(server_first, "user", &Secret::new(*b"pencil"), known)
-    }
-
-    /// The example of RFC 7677, section 3.
+    /// The exchange of RFC 7677, section 3, with its user name left out as PostgreSQL's clients do: so its proof differs, but
+    /// the keys that it derives are the RFC's.
     #[test]
-    fn follows_the_standards_example() {
-        let known = ScramKeys::default();
-        for _ in 0..2 {
-            let (answer, expected) = exchange(SERVER_FIRST, &known).unwrap();
-            assert_eq!(
-                answer,
-                "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
-            );
-            assert_eq!(expected.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), Ok(()));
-            assert_eq!(expected.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5="), Err(ScramFailed));
-            assert_eq!(expected.verify(b"e=other-error"), Err(ScramFailed));
-        }
-        assert_eq!(known.0.lock().unwrap().len(), 1);
+    fn derives_the_keys_of_rfc_7677() {
+        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let keys = ScramKeys::default().derive(&Secret::new("pencil"), &salt, NonZeroU32::new(4096).unwrap());
+        let signed = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                      s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let server = sign(keys.server.as_ref(), signed.as_bytes());
+        assert_eq!(STANDARD.encode(server), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
     }
 
     #[test]
-    fn refuses_a_dishonest_server() {
-        for bad in [
-            "",
-            "r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-            "r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-            "r=rOprNGfwEbeRWgbNEkqOx,s=*,i=4096",
-            "r=rOprNGfwEbeRWgbNEkqOx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=0",
-            "r=rOprNGfwEbeRWgbNEkqOx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1000001",
-            "m=ext,r=rOprNGfwEbeRWgbNEkqOx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-        ] {
-            assert!(exchange(bad.as_bytes(), &ScramKeys::default()).is_err(), "{bad}");
+    fn hashes_an_md5_password() {
+        // select 'md5' || md5(md5('secret' || 'alice') || E'\x01020304'::bytea)
+        let hashed = md5_password("alice", &Secret::new("secret"), &[1, 2, 3, 4]);
+        assert_eq!(hashed.len(), 35);
+        assert!(hashed.starts_with(b"md5"));
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_the_password_is_found_out() {
+        let (scram, _) = Scram::begin(Secret::new("pencil"), &[7; 18]);
+        let nonce = STANDARD.encode([7; 18]);
+        let challenge = format!("r={nonce}abc,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
+        let (waiting, last) = scram.answer(challenge.as_bytes(), &ScramKeys::default()).unwrap();
+        assert!(last.starts_with(b"c=biws,r="));
+        assert!(waiting.check(b"v=AAAA").is_err());
+        assert!(waiting.check(b"e=other-error").is_err());
+    }
+
+    #[test]
+    fn a_challenge_that_is_not_ours_is_refused() {
+        for challenge in ["r=other,s=AAAA,i=4096", "r=,s=AAAA,i=1", "i=1", "", "r=\u{0},s=!,i=0"] {
+            let (scram, _) = Scram::begin(Secret::new("pencil"), &[7; 18]);
+            assert!(scram.answer(challenge.as_bytes(), &ScramKeys::default()).is_err(), "{challenge}");
         }
     }
 }

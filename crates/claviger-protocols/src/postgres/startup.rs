@@ -1,125 +1,168 @@
-//! What a client sends before it is somebody: packets without a type byte (manual, 55.7, StartupMessage and its kin).
+//! What a client says before it is asked for its password (PostgreSQL manual, 55.2.1 and 55.2.10 to 55.2.12).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use claviger_model::{Refusal, RefusalKind};
 
-use super::frame::{Reader, frame};
-use super::refuse::Fault;
+use super::frame::{Reader, Violation};
+use super::write;
+use crate::Cancel;
 
-/// The settings that a client may bring to the upstream's session. Everything else a client may set by statement, where policy
-/// sees it; `options` in particular could set a role or load a library.
-const ALLOWED: [&str; 5] = ["client_encoding", "DateStyle", "TimeZone", "IntervalStyle", "extra_float_digits"];
+/// The request for TLS, whole.
+pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// The first packet, or the first after a refused encryption.
+const SSL_CODE: u32 = 80_877_103;
+const GSS_CODE: u32 = 80_877_104;
+const CANCEL_CODE: u32 = 80_877_102;
+const MAJOR: u32 = 3;
+
+/// The settings that a client may bring along. None of them changes how a statement is read or who runs it.
+const ALLOWED: &[&str] = &["client_encoding", "datestyle", "timezone", "intervalstyle", "extra_float_digits"];
+
+/// One packet without a type byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Packet {
     Ssl,
-    GssEncryption,
-    Cancel { process: i32, secret: Bytes },
+    Gss,
+    Cancel(Cancel),
     Startup(Startup),
 }
 
-/// A StartupMessage, as far as it matters.
+/// A start-up message, as far as it is believed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Startup {
     pub(super) user: Option<String>,
     pub(super) database: Option<String>,
     pub(super) application: Option<String>,
-    /// The allowed settings, for the upstream.
-    pub(super) settings: Vec<(&'static str, String)>,
-    /// What the client must be told that it will not get, if anything.
-    pub(super) negotiation: Option<Bytes>,
+    /// Allowed settings, to be passed on.
+    pub(super) settings: Vec<(String, Bytes)>,
+    /// What to negotiate down: the protocol options that we do not know. `None` if there is nothing to negotiate.
+    pub(super) negotiate: Option<Vec<String>>,
 }
 
-/// Takes a packet from the front of `input`, once it is all there.
-pub(super) fn take(input: &mut BytesMut, limit: usize) -> Result<Option<Packet>, Fault> {
-    let Some(len) = input.first_chunk::<4>() else { return Ok(None) };
-    let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX);
-    if len < 8 {
-        return Err(Fault::Client("malformed start-up message"));
-    }
-    if len > limit {
-        return Err(Fault::TooLarge { len, limit });
-    }
-    if input.len() < len {
-        return Ok(None);
-    }
-    let packet = input.split_to(len).freeze();
-    parse(&packet).map(Some)
+/// Why a start-up packet is not taken.
+pub(super) enum NotTaken {
+    /// It breaks the protocol, so that no answer can be understood.
+    Violation(Violation),
+    /// It is answered with this.
+    Refused(Refusal),
 }
 
-fn parse(packet: &Bytes) -> Result<Packet, Fault> {
-    let mut reader = Reader::new(packet);
-    reader.i32()?;
-    match reader.i32()? {
-        80_877_103 if reader.is_empty() => Ok(Packet::Ssl),
-        80_877_104 if reader.is_empty() => Ok(Packet::GssEncryption),
-        80_877_102 => {
-            let process = reader.i32()?;
-            let secret = reader.rest();
-            // Four bytes in protocol 3.0, up to 256 in 3.2.
-            if !(4..=256).contains(&secret.len()) {
-                return Err(Fault::Client("malformed cancel request"));
+impl From<Violation> for NotTaken {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+/// The length of the packet at the front, checked against the limit before anything is kept.
+pub(super) fn packet_len(input: &[u8], limit: usize) -> Result<Option<usize>, Violation> {
+    let Some((len, _)) = input.split_first_chunk::<4>() else { return Ok(None) };
+    let len = u32::from_be_bytes(*len) as usize;
+    if (8..=limit).contains(&len) { Ok(Some(len)) } else { Err(Violation("a start-up packet has an invalid length")) }
+}
+
+impl Packet {
+    /// Reads a whole packet.
+    pub(super) fn read(mut packet: Bytes) -> Result<Self, NotTaken> {
+        packet.advance(4);
+        let code = packet.try_get_u32().map_err(|_| Violation("a start-up packet is too short"))?;
+        match code {
+            SSL_CODE if packet.is_empty() => Ok(Self::Ssl),
+            GSS_CODE if packet.is_empty() => Ok(Self::Gss),
+            CANCEL_CODE => {
+                let mut reader = Reader::new(packet);
+                let process = reader.i32()?;
+                Ok(Self::Cancel(Cancel { process, secret: reader.rest() }))
             }
-            Ok(Packet::Cancel { process, secret: Bytes::copy_from_slice(secret) })
+            _ if code >> 16 == MAJOR => Startup::read(code & 0xffff, packet).map(Self::Startup),
+            _ => Err(NotTaken::Refused(Refusal::new(RefusalKind::Unsupported, "only protocol version 3 is spoken here"))),
         }
-        version if version >> 16 == 3 => startup(reader, version & 0xffff).map(Packet::Startup),
-        _ => Err(Fault::Unsupported("only protocol version 3 is supported")),
     }
 }
 
-fn startup(mut reader: Reader<'_>, minor: i32) -> Result<Startup, Fault> {
-    let mut startup = Startup::default();
-    let mut seen: Vec<&str> = Vec::new();
-    let mut unknown: Vec<&str> = Vec::new();
-    loop {
-        let name = text(reader.text()?)?;
-        if name.is_empty() {
-            break;
+impl Startup {
+    fn read(minor: u32, body: Bytes) -> Result<Self, NotTaken> {
+        let mut reader = Reader::new(body);
+        let mut startup = Self { negotiate: (minor > 0).then(Vec::new), ..Self::default() };
+        let mut seen: Vec<String> = Vec::new();
+        loop {
+            let name = reader.text()?;
+            if name.is_empty() {
+                break;
+            }
+            let value = reader.text()?;
+            let name = String::from_utf8(name.to_vec()).map_err(|_| Violation("a start-up setting has an unreadable name"))?;
+            if seen.contains(&name) {
+                return Err(Violation("a start-up setting is given twice").into());
+            }
+            startup.take(&name, value)?;
+            seen.push(name);
         }
-        let value = text(reader.text()?)?;
-        if seen.iter().any(|earlier| earlier.eq_ignore_ascii_case(name)) {
-            return Err(Fault::Client("a start-up parameter is given twice"));
-        }
-        seen.push(name);
+        reader.end()?;
+        Ok(startup)
+    }
+
+    fn take(&mut self, name: &str, value: Bytes) -> Result<(), NotTaken> {
         match name {
-            "user" => startup.user = Some(value.to_owned()),
-            "database" => startup.database = Some(value.to_owned()),
-            "application_name" => startup.application = Some(printable(value)),
-            "replication" if !matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "0" | "no") => {
-                return Err(Fault::Unsupported("replication is not supported"));
+            "user" => self.user = Some(readable(&value)?),
+            "database" => self.database = Some(readable(&value)?),
+            "application_name" => self.application = Some(printable(&value)),
+            "replication" if !matches!(&value[..], b"false" | b"off" | b"no" | b"0") => {
+                return Err(NotTaken::Refused(Refusal::new(RefusalKind::Unsupported, "replication does not pass this gateway")));
             }
-            _ if name.starts_with("_pq_.") => unknown.push(name),
-            _ => {
-                if let Some(allowed) = ALLOWED.iter().find(|allowed| allowed.eq_ignore_ascii_case(name)) {
-                    startup.settings.push((allowed, value.to_owned()));
-                }
+            _ if name.starts_with("_pq_.") => self.negotiate.get_or_insert_with(Vec::new).push(name.to_owned()),
+            _ if ALLOWED.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)) => {
+                self.settings.push((name.to_owned(), value));
             }
+            // `options` and every other setting could change what a statement means; the upstream keeps its defaults.
+            _ => {}
         }
+        Ok(())
     }
-    reader.finish()?;
-    if minor > 0 || !unknown.is_empty() {
-        startup.negotiation = Some(negotiation(&unknown));
-    }
-    Ok(startup)
 }
 
-/// NegotiateProtocolVersion: 3.0, and the options that are not understood.
-fn negotiation(unknown: &[&str]) -> Bytes {
-    let mut body = BytesMut::new();
-    body.put_u32(3 << 16);
-    body.put_u32(u32::try_from(unknown.len()).unwrap_or(u32::MAX));
-    for name in unknown {
-        body.put_slice(name.as_bytes());
-        body.put_u8(0);
-    }
-    frame(b'v', &[&body])
+fn readable(value: &Bytes) -> Result<String, Violation> {
+    String::from_utf8(value.to_vec()).map_err(|_| Violation("a start-up setting is not readable"))
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(bytes).map_err(|_| Fault::Client("a start-up parameter is not UTF-8"))
+/// What PostgreSQL makes of an application name: printable ASCII, at most 63 bytes.
+fn printable(value: &[u8]) -> String {
+    value.iter().take(63).map(|byte| if (b' '..=b'~').contains(byte) { char::from(*byte) } else { '?' }).collect()
 }
 
-/// Printable, and no longer than a name in PostgreSQL.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(63).collect()
+/// NegotiateProtocolVersion: we speak 3.0 and know none of these options.
+pub(super) fn negotiate(unknown: &[String]) -> Bytes {
+    write::frame(b'v', |out| {
+        out.put_u32(MAJOR << 16);
+        out.put_u32(u32::try_from(unknown.len()).unwrap_or(u32::MAX));
+        for option in unknown {
+            write::text(out, option.as_bytes());
+        }
+    })
+}
+
+/// Our own start-up message to the upstream.
+pub(super) fn startup(user: &str, database: &str, application: &str, settings: &[(String, Bytes)]) -> Bytes {
+    write::untyped(|out| {
+        out.put_u32(MAJOR << 16);
+        let mut put = |name: &str, value: &[u8]| {
+            write::text(out, name.as_bytes());
+            write::text(out, value);
+        };
+        put("user", user.as_bytes());
+        put("database", database.as_bytes());
+        put("application_name", application.as_bytes());
+        for (name, value) in settings {
+            put(name, value);
+        }
+        out.put_u8(0);
+    })
+}
+
+/// A request to cancel what this backend runs.
+pub fn cancel_request(key: &crate::BackendKey) -> Bytes {
+    write::untyped(|out: &mut BytesMut| {
+        out.put_u32(CANCEL_CODE);
+        out.put_i32(key.process);
+        out.extend_from_slice(&key.secret);
+    })
 }

@@ -3,9 +3,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind};
 
-use super::expect::Expect;
-use super::statements::{Portal, TooMany};
-use super::{Asked, Item, Serving};
+use super::expect::{Closing, Expect, Group};
+use super::statements::{Meaning, Portal, TooMany};
+use super::{Answer, Asked, Item, Serving};
 use crate::postgres::access::access;
 use crate::postgres::frame::{Header, Reader, Violation};
 use crate::postgres::io::Io;
@@ -13,11 +13,14 @@ use crate::postgres::login::by_client;
 use crate::postgres::{Fault, write};
 use crate::{Access, Event, Operation, Request};
 
+/// The kinds of message that belong in an open session.
+const KINDS: &[u8] = b"QPBEDCSHFXdcf";
 /// The longest frame of a kind that carries no statement and no data.
 const SMALL: usize = 64 * 1024;
 
 impl<A> Serving<A> {
     pub(in crate::postgres) fn handle_client(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
+        self.stalled = false;
         while self.queued_bytes < self.limits.pending && !self.leaving {
             if self.client_streaming > 0 {
                 let bytes = input.split_to(self.client_streaming.min(input.len())).freeze();
@@ -29,6 +32,9 @@ impl<A> Serving<A> {
                 continue;
             }
             let Some(header) = Header::peek(input).map_err(by_client)? else { return Ok(()) };
+            if !KINDS.contains(&header.tag) {
+                return Err(by_client(Violation("a message of a kind that does not belong in an open session")));
+            }
             if header.tag == b'd' {
                 self.client_streaming = header.len;
                 continue;
@@ -40,10 +46,21 @@ impl<A> Serving<A> {
             if input.len() < header.len {
                 return Ok(());
             }
+            if header.tag == b'B' && self.must_wait(input.get(..header.len).unwrap_or_default()) {
+                self.stalled = true;
+                return Ok(());
+            }
             let frame = input.split_to(header.len).freeze();
             self.client_frame(header.tag, frame, io)?;
         }
         Ok(())
+    }
+
+    /// Whether it is not known yet which text a Bind would run.
+    fn must_wait(&self, frame: &[u8]) -> bool {
+        let mut names = frame.get(Header::LEN..).unwrap_or_default().split(|byte| *byte == 0);
+        let statement = names.nth(1).unwrap_or_default();
+        matches!(self.statements.meaning(statement, self.group), Meaning::Unsettled)
     }
 
     fn client_frame(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
@@ -58,21 +75,17 @@ impl<A> Serving<A> {
             }
             b'C' => {
                 let (kind, name) = about(&frame)?;
-                let portal = if kind == b'P' {
-                    self.statements.close_portal(&name)
+                let closed = if kind == b'P' {
+                    Closing::Portal(self.statements.close_portal(&name))
                 } else {
-                    self.statements.close_statement(&name);
-                    None
+                    self.statements.drop_statement(&name, self.group);
+                    Closing::Statement(name)
                 };
-                self.pass(frame, Some(Expect::Close { portal }), io)
+                self.pass(frame, Some(Expect::Close { closed }), io)
             }
             b'S' => {
-                let tx = self.foreseen.tx();
-                if !self.foreseen.is_open() {
-                    self.statements.end_transaction();
-                }
-                self.foreseen.boundary();
-                self.pass(frame, Some(Expect::Sync { tx }), io)
+                let group = self.end_group();
+                self.pass(frame, Some(Expect::Sync { group }), io)
             }
             b'H' => self.pass(frame, None, io),
             b'c' | b'f' => self.pass(frame, Some(Expect::CopyEnd), io),
@@ -87,13 +100,23 @@ impl<A> Serving<A> {
         let text = reader.text().map_err(by_client)?;
         reader.end().map_err(by_client)?;
         let access = access(&text);
-        let ask = Ask { bytes: frame, asked: Asked::Batch, access, runs: text.clone(), request: Request::Batch { text } };
+        self.statements.drop_statement(&Bytes::new(), self.group);
+        let asked = Asked::Batch { group: self.group };
+        let ask = Ask { bytes: frame, asked, access, runs: text.clone(), request: Request::Batch { text } };
         self.ask(ask, io)?;
+        self.end_group();
+        Ok(())
+    }
+
+    /// The client ends a group: what it sends from here on is another.
+    fn end_group(&mut self) -> Group {
+        let group = Group { number: self.group, tx: self.foreseen.tx() };
+        self.group += 1;
         if !self.foreseen.is_open() {
             self.statements.end_transaction();
         }
         self.foreseen.boundary();
-        Ok(())
+        group
     }
 
     fn parse(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
@@ -102,15 +125,18 @@ impl<A> Serving<A> {
         let types = reader.count(4).map_err(by_client)?;
         reader.take(types * 4).map_err(by_client)?;
         reader.end().map_err(by_client)?;
-        self.statements.prepare(&name, &text, OpId(self.last_op + 1)).map_err(too_many)?;
+        self.statements.prepare(&name, &text, self.group).map_err(too_many)?;
         // Parsing has no lasting effect, whatever the text is.
+        let asked = Asked::Parse { name: name.clone(), text: text.clone(), group: self.group };
         let request = Request::Prepare { name, text };
-        self.ask(Ask { bytes: frame, asked: Asked::Parse, access: Access::Read, runs: Bytes::new(), request }, io)
+        self.ask(Ask { bytes: frame, asked, access: Access::Read, runs: Bytes::new(), request }, io)
     }
 
     fn bind(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
         let Bind { portal, statement, parameters } = Bind::read(&frame).map_err(by_client)?;
-        let text = self.statements.text(&statement);
+        let Meaning::Text(text) = self.statements.meaning(&statement, self.group) else {
+            return Err(Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled")));
+        };
         let made = Portal {
             op: OpId(self.last_op + 1),
             text: text.clone(),
@@ -158,11 +184,9 @@ impl<A> Serving<A> {
     fn call(&mut self, frame: &Bytes, io: &mut Io<A>) -> Result<(), Fault> {
         Reader::of(frame).i32().map_err(by_client)?;
         let refusal = Refusal::new(RefusalKind::Unsupported, "function calls by number do not pass this gateway");
-        let op = self.next_op();
-        let (tx, bytes) = (self.foreseen.join(), write::query(super::POISON));
-        self.foreseen.boundary();
-        let answer = Some(super::Answer::Refused(refusal));
-        self.enqueue(Item::Ask { op, tx, bytes, asked: Asked::Batch, answer }, io)
+        let (op, tx, asked) = (self.next_op(), self.foreseen.join(), Asked::Batch { group: self.group });
+        self.end_group();
+        self.enqueue(Item::Ask { op, tx, bytes: Bytes::new(), asked, answer: Some(Answer::Refused(refusal)) }, io)
     }
 
     fn ask(&mut self, ask: Ask, io: &mut Io<A>) -> Result<(), Fault> {

@@ -1,11 +1,11 @@
 //! What the server answers in an open session (PostgreSQL manual, 55.2.2 to 55.2.7).
 
 use bytes::{Bytes, BytesMut};
-use claviger_model::{OpId, TxId};
+use claviger_model::OpId;
 
 use super::Serving;
 use super::answers::{columns, error_code, is_fatal, tag};
-use super::expect::{Expect, Probing};
+use super::expect::{Closing, Expect, Group, Probing};
 use crate::postgres::frame::{Header, Reader, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::{Fault, write};
@@ -133,7 +133,8 @@ impl<A> Serving<A> {
 
     fn parsed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
         match self.expected.pop_front() {
-            Some(Expect::Parse { op }) => {
+            Some(Expect::Parse { op, name, text }) => {
+                self.statements.accepted(&name, Some(Bytes::copy_from_slice(&text)));
                 self.end(op, Status::Completed, frame, io);
                 Ok(())
             }
@@ -156,11 +157,11 @@ impl<A> Serving<A> {
     }
 
     fn closed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
-        let Some(Expect::Close { portal }) = self.expected.pop_front() else {
-            return Err(Violation("a CloseComplete that nobody asked for"));
-        };
-        if let Some(op) = portal {
-            self.finish(op, Status::Completed, io);
+        match self.expected.pop_front() {
+            Some(Expect::Close { closed: Closing::Statement(name) }) => self.statements.accepted(&name, None),
+            Some(Expect::Close { closed: Closing::Portal(Some(op)) }) => self.finish(op, Status::Completed, io),
+            Some(Expect::Close { .. }) => {}
+            _ => return Err(Violation("a CloseComplete that nobody asked for")),
         }
         self.deliver(frame, None, io);
         Ok(())
@@ -170,6 +171,9 @@ impl<A> Serving<A> {
         self.copying_in = false;
         let tag = if kind == b'C' { tag(&frame)? } else { String::new() };
         self.transactions.completed(&tag);
+        if matches!(tag.as_str(), "PREPARE" | "DEALLOCATE" | "DEALLOCATE ALL" | "DISCARD ALL") {
+            self.statements.forget_texts();
+        }
         match self.expected.front() {
             Some(Expect::Batch { op, .. }) => {
                 let op = *op;
@@ -244,24 +248,39 @@ impl<A> Serving<A> {
     fn fail_group(&mut self, code: Option<String>, frame: Bytes, io: &mut Io<A>) {
         self.skipping = true;
         match self.expected.pop_front() {
-            Some(Expect::PoisonedParse { refusal }) => io.send_downstream(write::error("ERROR", &refusal)),
-            Some(Expect::Parse { op } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) }) => {
-                if let Some(active) = self.active.get_mut(&op) {
-                    active.code = code;
+            Some(Expect::PoisonedParse { refusal, unnamed }) => {
+                if unnamed {
+                    self.statements.accepted(b"", None);
                 }
-                self.statements.forget_operation(op);
-                self.end(op, Status::Error, frame, io);
+                io.send_downstream(write::error("ERROR", &refusal));
             }
+            Some(Expect::Parse { op, name, .. }) => {
+                if name.is_empty() {
+                    self.statements.accepted(b"", None);
+                }
+                self.fail_operation(op, code, frame, io);
+            }
+            Some(Expect::Bind { op, .. } | Expect::Execute { op: Some(op) }) => self.fail_operation(op, code, frame, io),
             _ => self.deliver(frame, None, io),
         }
         self.skip_group(io);
     }
 
+    fn fail_operation(&mut self, op: OpId, code: Option<String>, frame: Bytes, io: &mut Io<A>) {
+        if let Some(active) = self.active.get_mut(&op) {
+            active.code = code;
+        }
+        self.end(op, Status::Error, frame, io);
+    }
+
     /// Takes out what the server passes over; what is sent later is passed over too, up to the Sync.
     fn skip_group(&mut self, io: &mut Io<A>) {
         while let Some(skipped) = self.expected.pop_front_if(|next| !matches!(next, Expect::Sync { .. } | Expect::Probe(_))) {
-            if let Expect::Parse { op } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) } = skipped {
-                self.statements.forget_operation(op);
+            if let Expect::Parse { op, .. }
+            | Expect::Bind { op, .. }
+            | Expect::Execute { op: Some(op) }
+            | Expect::Batch { op, .. } = skipped
+            {
                 self.finish(op, Status::Skipped, io);
             }
         }
@@ -283,7 +302,11 @@ impl<A> Serving<A> {
         if status == b'I' {
             self.end_portals(io);
         }
-        for end in self.transactions.ready(status, group) {
+        if let Some(group) = group {
+            self.statements.settle(group.number);
+        }
+        self.stalled = false;
+        for end in self.transactions.ready(status, group.map(|group| group.tx)) {
             io.events.push_back(Event::TransactionEnd(end));
         }
         if self.expected.is_empty() && self.queue.is_empty() {
@@ -295,23 +318,30 @@ impl<A> Serving<A> {
     }
 
     /// What the ReadyForQuery answers.
-    fn end_of_group(&mut self, io: &mut Io<A>) -> Result<Option<TxId>, Violation> {
+    fn end_of_group(&mut self, io: &mut Io<A>) -> Result<Option<Group>, Violation> {
         match self.expected.front() {
-            Some(Expect::Batch { op, tx }) => {
-                let (op, tx) = (*op, *tx);
+            Some(Expect::Batch { op, group }) => {
+                let (op, group) = (*op, *group);
                 self.expected.pop_front();
+                self.statements.accepted(b"", None);
                 let held = self.active.get_mut(&op).and_then(|active| active.held.take());
                 let failed = self.active.get(&op).is_some_and(|active| active.code.is_some());
                 self.finish(op, if failed { Status::Error } else { Status::Completed }, io);
                 if let Some(held) = held {
                     io.send_downstream(held);
                 }
-                Ok(Some(tx))
+                Ok(Some(group))
             }
-            Some(Expect::Sync { tx } | Expect::PoisonedBatch { tx, .. }) => {
-                let tx = *tx;
+            Some(Expect::PoisonedBatch { group, .. }) => {
+                let group = *group;
                 self.expected.pop_front();
-                Ok(Some(tx))
+                self.statements.accepted(b"", None);
+                Ok(Some(group))
+            }
+            Some(Expect::Sync { group }) => {
+                let group = *group;
+                self.expected.pop_front();
+                Ok(Some(group))
             }
             // A COPY that failed before it read anything: the Sync that it was to ignore is answered after all.
             _ if self.ignored_syncs > 0 => {

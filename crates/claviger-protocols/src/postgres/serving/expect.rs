@@ -11,10 +11,12 @@ pub(super) enum Expect {
     /// A simple query, up to its ReadyForQuery.
     Batch {
         op: OpId,
-        tx: TxId,
+        group: Group,
     },
     Parse {
         op: OpId,
+        name: Bytes,
+        text: Bytes,
     },
     Bind {
         op: OpId,
@@ -25,22 +27,38 @@ pub(super) enum Expect {
         op: Option<OpId>,
     },
     Close {
-        portal: Option<OpId>,
+        closed: Closing,
     },
     Sync {
-        tx: TxId,
+        group: Group,
     },
     /// CopyDone or CopyFail: not answered, but it ends a COPY.
     CopyEnd,
     PoisonedBatch {
         refusal: Refusal,
-        tx: TxId,
+        group: Group,
     },
+    /// `unnamed`: the unnamed statement goes with it, as with any Parse of it that fails.
     PoisonedParse {
         refusal: Refusal,
+        unnamed: bool,
     },
     /// A question of ours.
     Probe(Probing),
+}
+
+/// What one ReadyForQuery answers: a simple query, or the steps of the extended protocol up to a Sync.
+#[derive(Clone, Copy)]
+pub(super) struct Group {
+    /// Counts from 0.
+    pub(super) number: u64,
+    pub(super) tx: TxId,
+}
+
+/// What a Close closes.
+pub(super) enum Closing {
+    Statement(Bytes),
+    Portal(Option<OpId>),
 }
 
 /// A question of ours, and what has been answered of it.
@@ -80,7 +98,7 @@ impl<A> Serving<A> {
     /// The operation that the server is answering now.
     pub(super) fn answering(&self) -> Option<OpId> {
         match self.expected.front()? {
-            Expect::Batch { op, .. } | Expect::Parse { op } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) } => {
+            Expect::Batch { op, .. } | Expect::Parse { op, .. } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) } => {
                 Some(*op)
             }
             _ => None,

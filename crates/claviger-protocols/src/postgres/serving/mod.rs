@@ -18,7 +18,7 @@ use claviger_model::{OpId, Refusal, TxId};
 
 pub(super) use self::answers::{columns, error_code, field};
 pub(super) use self::client::Bind;
-use self::expect::{Expect, Probing};
+use self::expect::{Expect, Group, Probing};
 use self::statements::Statements;
 use self::transaction::{Foreseen, Transactions};
 use super::Fault;
@@ -43,6 +43,10 @@ pub(in crate::postgres) struct Serving<A> {
     client_streaming: usize,
     statements: Statements,
     foreseen: Foreseen,
+    /// The group that the client is in; counts its Syncs and simple queries.
+    group: u64,
+    /// A frame waits for the server's answer to what came before it.
+    stalled: bool,
     /// Extended-protocol frames have left and no Sync after them.
     in_group: bool,
     leaving: bool,
@@ -76,10 +80,15 @@ enum Item<A> {
 }
 
 /// What an operation asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    Batch,
-    Parse,
+    Batch {
+        group: u64,
+    },
+    Parse {
+        name: Bytes,
+        text: Bytes,
+        group: u64,
+    },
     /// A portal, which lives until it has run; this one takes the place of another.
     Bind {
         replaces: Option<OpId>,
@@ -116,6 +125,8 @@ impl<A> Serving<A> {
             client_streaming: 0,
             statements: Statements::new(limits.statements),
             foreseen: Foreseen::default(),
+            group: 0,
+            stalled: false,
             in_group: false,
             leaving: false,
             expected: VecDeque::new(),
@@ -128,6 +139,11 @@ impl<A> Serving<A> {
             heard_the_last: false,
             probes: VecDeque::new(),
         }
+    }
+
+    /// Whether the next frame waits for the server.
+    pub(in crate::postgres) fn is_stalled(&self) -> bool {
+        self.stalled
     }
 
     pub(in crate::postgres) fn queued_bytes(&self) -> usize {
@@ -226,30 +242,31 @@ impl<A> Serving<A> {
                 }
             }
             Item::Ask { op, tx, bytes, asked, answer: Some(Answer::Admitted(admission, forward)) } => {
-                let bytes = match forward {
-                    Forward::Original => bytes,
-                    Forward::Replace(text) => client::with_text(&bytes, &text)?,
+                let (bytes, replacement) = match forward {
+                    Forward::Original => (bytes, None),
+                    Forward::Replace(text) => (client::with_text(&bytes, &text)?, Some(text)),
                 };
+                self.decided(&asked, replacement.as_ref());
                 self.forward(&admission, bytes, io);
                 self.active.insert(op, Active::new(admission));
                 self.transactions.touch(tx);
                 self.expect(match asked {
-                    Asked::Batch => Expect::Batch { op, tx },
-                    Asked::Parse => Expect::Parse { op },
+                    Asked::Batch { group } => Expect::Batch { op, group: Group { number: group, tx } },
+                    Asked::Parse { name, text, .. } => Expect::Parse { op, name, text: replacement.unwrap_or(text) },
                     Asked::Bind { replaces } => Expect::Bind { op, replaces },
                     Asked::Execute => Expect::Execute { op: Some(op) },
                 });
             }
-            Item::Ask { op, tx, asked, answer: Some(Answer::Refused(refusal)), .. } => {
-                self.statements.forget_operation(op);
-                self.poison(asked, tx, refusal, io);
+            Item::Ask { tx, asked, answer: Some(Answer::Refused(refusal)), .. } => {
+                self.decided(&asked, None);
+                self.poison(&asked, tx, refusal, io);
             }
             Item::Resume { op, bytes, answer: Some(Ok(())) } => {
                 io.send_upstream(bytes);
                 self.expect(Expect::Execute { op: Some(op) });
             }
             Item::Resume { answer: Some(Err(refusal)), .. } => {
-                self.poison(Asked::Execute, self.foreseen.tx(), refusal, io);
+                self.poison(&Asked::Execute, self.foreseen.tx(), refusal, io);
             }
             Item::Leave { bytes } => {
                 io.send_upstream(bytes);
@@ -265,17 +282,26 @@ impl<A> Serving<A> {
         io.send_upstream(bytes);
     }
 
+    /// What waits for the decision of a Parse can go on.
+    fn decided(&mut self, asked: &Asked, replacement: Option<&Bytes>) {
+        if let Asked::Parse { name, group, .. } = asked {
+            self.statements.decided(name, *group, replacement);
+            self.stalled = false;
+        }
+    }
+
     /// Sends something that the server must refuse, so that the server itself says what becomes of the transaction and of the
     /// rest of the pipeline.
-    fn poison(&mut self, asked: Asked, tx: TxId, refusal: Refusal, io: &mut Io<A>) {
-        if asked == Asked::Batch {
+    fn poison(&mut self, asked: &Asked, tx: TxId, refusal: Refusal, io: &mut Io<A>) {
+        if let Asked::Batch { group } = asked {
             io.send_upstream(write::query(POISON));
-            self.expect(Expect::PoisonedBatch { refusal, tx });
-        } else {
-            // A Parse under a name of its own, so that the unnamed statement stays.
-            io.send_upstream(write::parse(POISON_NAME, POISON));
-            self.expect(Expect::PoisonedParse { refusal });
+            self.expect(Expect::PoisonedBatch { refusal, group: Group { number: *group, tx } });
+            return;
         }
+        // A Parse of the unnamed statement that fails drops it; any other refusal leaves it alone.
+        let unnamed = matches!(asked, Asked::Parse { name, .. } if name.is_empty());
+        io.send_upstream(write::parse(if unnamed { b"" } else { POISON_NAME }, POISON));
+        self.expect(Expect::PoisonedParse { refusal, unnamed });
     }
 
     fn is_probing(&self) -> bool {

@@ -1,0 +1,165 @@
+//! Prepared statements and portals: which text a name stands for.
+//!
+//! A client may send much before it hears of any of it, so what a name stands for is known for certain only when the server
+//! has answered. Within one group, up to its Sync, the last word counts: were anything before it to fail, the server would
+//! pass over the rest of the group. From one group to the next that does not hold, so a Bind that depends on an unanswered
+//! Parse or Close of an earlier group must wait.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use claviger_model::OpId;
+
+/// What the client has prepared and bound.
+pub(super) struct Statements {
+    most: usize,
+    statements: HashMap<Bytes, Statement>,
+    /// Names whose meaning hangs on the answers to a group, oldest group first.
+    unsettled: VecDeque<(u64, Bytes)>,
+    portals: HashMap<Bytes, Portal>,
+}
+
+/// One name.
+#[derive(Default)]
+struct Statement {
+    /// The text that the server has accepted.
+    accepted: Option<Bytes>,
+    /// What was asked since, in order.
+    asked: Vec<Change>,
+}
+
+/// What a client asked to make of a name; without a text, that it stand for nothing.
+struct Change {
+    group: u64,
+    text: Option<Bytes>,
+    /// Whether it is known what leaves: another text may take the place of the client's.
+    decided: bool,
+}
+
+/// What a name stands for.
+pub(super) enum Meaning {
+    /// This text; empty if the statement was made in another way, as by SQL's own PREPARE, or not at all.
+    Text(Bytes),
+    /// It hangs on what is yet to be decided, or on what the server has yet to answer.
+    Unsettled,
+}
+
+/// A bound statement.
+#[derive(Clone)]
+pub(super) struct Portal {
+    pub(super) op: OpId,
+    pub(super) text: Bytes,
+    pub(super) parameters: Vec<Option<Bytes>>,
+    pub(super) executed: bool,
+    /// Its operation has ended; running it again is another.
+    pub(super) ended: bool,
+}
+
+/// The client keeps more than it may.
+pub(super) struct TooMany;
+
+impl Statements {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, statements: HashMap::new(), unsettled: VecDeque::new(), portals: HashMap::new() }
+    }
+
+    /// A Parse in this group.
+    pub(super) fn prepare(&mut self, name: &Bytes, text: &[u8], group: u64) -> Result<(), TooMany> {
+        if self.statements.len() >= self.most && !self.statements.contains_key(name) {
+            return Err(TooMany);
+        }
+        // A copy: a slice would keep the whole read buffer alive for as long as the statement.
+        let text = Some(Bytes::copy_from_slice(text));
+        self.change(name, Change { group, text, decided: false });
+        Ok(())
+    }
+
+    /// A Close in this group, or a simple query, which drops the unnamed statement.
+    pub(super) fn drop_statement(&mut self, name: &Bytes, group: u64) {
+        if self.statements.contains_key(name) {
+            self.change(name, Change { group, text: None, decided: true });
+        }
+    }
+
+    fn change(&mut self, name: &[u8], change: Change) {
+        let name = Bytes::copy_from_slice(name);
+        self.unsettled.push_back((change.group, name.clone()));
+        self.statements.entry(name).or_default().asked.push(change);
+    }
+
+    /// What a name stands for, for a Bind in this group.
+    pub(super) fn meaning(&self, name: &[u8], group: u64) -> Meaning {
+        let Some(statement) = self.statements.get(name) else { return Meaning::Text(Bytes::new()) };
+        let text = match statement.asked.last() {
+            Some(change) if change.group == group && change.decided => &change.text,
+            Some(_) => return Meaning::Unsettled,
+            None => &statement.accepted,
+        };
+        Meaning::Text(text.clone().unwrap_or_default())
+    }
+
+    /// The server has done what was first asked of a name and is not done yet.
+    pub(super) fn accepted(&mut self, name: &[u8], text: Option<Bytes>) {
+        if let Some(statement) = self.statements.get_mut(name) {
+            statement.accepted = text;
+        }
+    }
+
+    /// The first undecided Parse of this name in this group is decided; this text leaves, if it is admitted.
+    pub(super) fn decided(&mut self, name: &[u8], group: u64, text: Option<&Bytes>) {
+        let changes = self.statements.get_mut(name).map(|statement| statement.asked.iter_mut());
+        if let Some(change) = changes.into_iter().flatten().find(|change| change.group == group && !change.decided) {
+            change.decided = true;
+            if let Some(text) = text {
+                change.text = Some(text.clone());
+            }
+        }
+    }
+
+    /// Everything up to this group is answered.
+    pub(super) fn settle(&mut self, group: u64) {
+        while let Some((_, name)) = self.unsettled.pop_front_if(|(asked, _)| *asked <= group) {
+            let Some(statement) = self.statements.get_mut(&name) else { continue };
+            statement.asked.retain(|change| change.group > group);
+            if statement.asked.is_empty() && statement.accepted.is_none() {
+                self.statements.remove(&name);
+            }
+        }
+    }
+
+    /// SQL's own PREPARE, DEALLOCATE or DISCARD may have changed what any name stands for.
+    pub(super) fn forget_texts(&mut self) {
+        self.statements.retain(|_, statement| {
+            statement.accepted = None;
+            !statement.asked.is_empty()
+        });
+    }
+
+    /// Puts a portal in its place; returns the operation of the one that it replaces.
+    pub(super) fn bind(&mut self, name: &[u8], portal: Portal) -> Result<Option<OpId>, TooMany> {
+        if self.portals.len() >= self.most && !self.portals.contains_key(name) {
+            return Err(TooMany);
+        }
+        let name = if name.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(name) };
+        Ok(self.portals.insert(name, portal).map(|replaced| replaced.op))
+    }
+
+    pub(super) fn portal(&mut self, name: &[u8]) -> Option<&mut Portal> {
+        self.portals.get_mut(name)
+    }
+
+    pub(super) fn close_portal(&mut self, name: &[u8]) -> Option<OpId> {
+        self.portals.remove(name).map(|portal| portal.op)
+    }
+
+    /// Portals end with their transaction.
+    pub(super) fn end_transaction(&mut self) {
+        self.portals.clear();
+    }
+
+    pub(super) fn operation_ended(&mut self, op: OpId) {
+        for portal in self.portals.values_mut().filter(|portal| portal.op == op) {
+            portal.ended = true;
+        }
+    }
+}

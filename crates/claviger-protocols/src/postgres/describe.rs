@@ -1,5 +1,7 @@
 //! Recorded frames, made readable for people.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 
 use super::frame::{Header, Reader};
@@ -69,7 +71,12 @@ fn client(tag: u8, frame: &Bytes) -> Option<Described> {
         b'P' => Some(Described::Statement { name: Some(text(&reader.text().ok()?)), text: text(&reader.text().ok()?) }),
         b'B' => {
             let bind = Bind::read(frame).ok()?;
-            Some(Described::Parameters { statement: text(&bind.statement), values: values(bind.parameters) })
+            let shown = |(index, value): (usize, &Option<Bytes>)| {
+                let show = if bind.is_binary(index) { hexadecimal } else { text };
+                value.as_deref().map(show)
+            };
+            let values = bind.parameters.iter().enumerate().map(shown).collect();
+            Some(Described::Parameters { statement: text(&bind.statement), values })
         }
         _ => None,
     }
@@ -102,13 +109,18 @@ fn values(values: Vec<Option<Bytes>>) -> Vec<Option<String>> {
     values.into_iter().map(|value| value.map(|value| text(&value))).collect()
 }
 
-/// Text as text; anything else in PostgreSQL's own hexadecimal form for bytes.
+/// Text as text, anything else in hexadecimal.
 fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => text.to_owned(),
-        _ => bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
-            let _ = std::fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
-            hex
-        }),
+        _ => hexadecimal(bytes),
     }
+}
+
+/// As PostgreSQL writes `bytea`.
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

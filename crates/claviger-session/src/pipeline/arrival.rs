@@ -119,11 +119,13 @@ impl Pipeline {
         let ledger = &self.gateway.services.ledger;
         let recorder = ledger.record(id);
         let leaf = self.open_leaf(&live, decision.clone(), &key, recorder.key_id());
-        if let Err(error) = ledger.append(Vec::new(), vec![Leaf { time: opened, kind: LeafKind::SessionOpen(leaf) }]) {
-            return self.end_unrecorded(&error, now);
-        }
+        // Taken in first: what is recorded as open must be closed, and a session that is not taken in never is.
         if let Err(refusal) = self.gateway.registry.insert(Arc::clone(&live), cancel.clone(), key.clone()) {
             return self.end(refusal, "cancel_key.taken", now);
+        }
+        if let Err(error) = ledger.append(Vec::new(), vec![Leaf { time: opened, kind: LeafKind::SessionOpen(leaf) }]) {
+            self.gateway.registry.remove(id, &cancel, opened, "audit.unavailable");
+            return self.end_unrecorded(&error, now);
         }
         let record = SessionRecord::new(
             Arc::clone(ledger),

@@ -133,7 +133,7 @@ impl<A> Serving<A> {
     }
 
     fn bind(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
-        let Bind { portal, statement, parameters } = Bind::read(&frame).map_err(by_client)?;
+        let Bind { portal, statement, parameters, .. } = Bind::read(&frame).map_err(by_client)?;
         let Meaning::Text(text) = self.statements.meaning(&statement, self.group) else {
             return Err(Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled")));
         };
@@ -227,21 +227,29 @@ struct Ask {
 pub(in crate::postgres) struct Bind {
     pub(in crate::postgres) portal: Bytes,
     pub(in crate::postgres) statement: Bytes,
+    /// Format codes of two bytes each: none if all are text, one for all, or one for each parameter.
+    pub(in crate::postgres) formats: Bytes,
     pub(in crate::postgres) parameters: Vec<Option<Bytes>>,
 }
 
 impl Bind {
+    /// Whether this parameter is in its type's binary form.
+    pub(in crate::postgres) fn is_binary(&self, index: usize) -> bool {
+        let code = if self.formats.len() == 2 { 0 } else { index * 2 };
+        self.formats.get(code..code + 2) == Some(&[0, 1])
+    }
+
     pub(in crate::postgres) fn read(frame: &Bytes) -> Result<Self, Violation> {
         let mut reader = Reader::of(frame);
         let (portal, statement) = (reader.text()?, reader.text()?);
         let formats = reader.count(2)?;
-        reader.take(formats * 2)?;
+        let formats = reader.take(formats * 2)?;
         let count = reader.count(4)?;
         let parameters = (0..count).map(|_| reader.value()).collect::<Result<_, _>>()?;
-        let formats = reader.count(2)?;
-        reader.take(formats * 2)?;
+        let results = reader.count(2)?;
+        reader.take(results * 2)?;
         reader.end()?;
-        Ok(Self { portal, statement, parameters })
+        Ok(Self { portal, statement, formats, parameters })
     }
 }
 

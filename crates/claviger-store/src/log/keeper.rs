@@ -123,6 +123,10 @@ impl Shared {
         Ok(Position(position))
     }
 
+    pub(super) fn admits(&self) -> bool {
+        self.writer.lock().is_ok_and(|mut writer| writer.admits())
+    }
+
     /// Records what an earlier run left behind, and makes that durable.
     pub(super) fn recover(&self, left_behind: impl FnOnce(Timestamp) -> Vec<Leaf>) -> Result<(), LedgerError> {
         let leaves = left_behind((self.options.now)());

@@ -225,6 +225,11 @@ impl AuditLog {
         self.shared.size()
     }
 
+    /// Whether something new could be recorded now, and so admitted.
+    pub fn admits(&self) -> bool {
+        self.shared.admits()
+    }
+
     /// Leaves as they are appended, each a canonical line without its end. A subscriber that lags misses some.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<str>> {
         self.shared.subscribe()

@@ -24,6 +24,8 @@ pub const OPERATION_ROOM: usize = MAX_OUTCOME_LEAF + 2 * MAX_CLOSING_LEAF;
 pub const SESSION_ROOM: usize = 2 * MAX_CLOSING_LEAF;
 /// Room in the log for what comes on top: administrators' acts, gaps in the middle of long responses.
 pub const CLOSING_ROOM: usize = 128 * 1024;
+/// Room for a small request, in either file.
+const REQUEST_ROOM: u64 = 4096;
 /// Room in the recording for the gaps of one operation or session.
 const GAP_ROOM: usize = 4 * GAP_FRAME;
 
@@ -79,6 +81,15 @@ impl Writer {
             self.failed = true;
             LedgerError::Failed
         })
+    }
+
+    /// Whether one more operation, of a small request, could be recorded. Takes the room for it, which is used sooner or later.
+    pub(super) fn admits(&mut self) -> bool {
+        let operations = self.operations(&[]) + 1;
+        let gaps = (operations + self.sessions(&[])) * GAP_ROOM as u64;
+        let closings = operations * OPERATION_ROOM as u64 + self.sessions(&[]) * SESSION_ROOM as u64;
+        let on_top = REQUEST_ROOM + CLOSING_ROOM as u64;
+        !self.failed && self.recording.reserve(gaps + on_top).is_ok() && self.log.reserve(closings + on_top).is_ok()
     }
 
     pub(super) fn fail(&mut self) {

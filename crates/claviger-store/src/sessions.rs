@@ -4,8 +4,9 @@
 //! that its queue is full, rows are dropped and counted rather than waited for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use claviger_model::{SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -17,6 +18,8 @@ use crate::{Store, StoreError};
 const QUEUE: usize = 8192;
 /// The most rows written in one transaction.
 const BATCH: usize = 512;
+/// How long until rows that could not be written are tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A session, as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl Store {
         Ok(self.db().execute(sql, [now.as_micros()])?)
     }
 
-    /// How many rows were dropped because the queue was full or the database failed. If any, the index lacks something.
+    /// How many rows were dropped because the queue was full or the database failed for long. If any, the index lacks something.
     pub fn sessions_dropped(&self) -> u64 {
         self.shared.sessions.dropped.load(Ordering::Relaxed)
     }
@@ -148,16 +151,29 @@ impl SessionQueue {
     }
 }
 
+/// Rows that cannot be written, as when the disk is full, are kept and tried again, as many as the queue holds.
 fn write_all(entries: &Receiver<Entry>, writer: &Writer, dropped: &AtomicU64) {
-    while let Ok(first) = entries.recv() {
-        let batch: Vec<_> = std::iter::once(first).chain(entries.try_iter().take(BATCH - 1)).collect();
-        if let Err(error) = write_batch(&mut writer.lock(), &batch) {
-            tracing::error!(%error, "the session index could not be written");
-            dropped.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    let mut batch = Vec::new();
+    loop {
+        let first = if batch.is_empty() { entries.recv().map_err(Into::into) } else { entries.recv_timeout(RETRY) };
+        match first {
+            Ok(first) => batch.extend(std::iter::once(first).chain(entries.try_iter().take(BATCH - 1))),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
-        for entry in batch {
-            if let Entry::Flush(done) = entry {
+        let written = write_batch(&mut writer.lock(), &batch);
+        batch.retain(|entry| match entry {
+            Entry::Flush(done) => {
                 let _ = done.send(());
+                false
+            }
+            Entry::Opened(_) | Entry::Closed(..) => written.is_err(),
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, "the session index could not be written");
+            if batch.len() > QUEUE {
+                dropped.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                batch.clear();
             }
         }
     }

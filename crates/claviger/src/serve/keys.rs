@@ -44,8 +44,8 @@ impl KeyFetcher {
     /// Fetches all keys, now and again and again. A provider that is down delays nobody but its own principals.
     pub(super) async fn run(self: Arc<Self>) {
         let mut fetching = JoinSet::new();
-        for issuer in self.issuers.keys().cloned() {
-            let fetcher = Arc::clone(&self);
+        for issuer in self.issuers.keys() {
+            let (fetcher, issuer) = (Arc::clone(&self), Arc::clone(issuer));
             fetching.spawn(async move {
                 loop {
                     fetcher.fetch(&issuer).await;

@@ -25,7 +25,8 @@ fn a_full_disk_refuses_and_recovers() {
         let server = server!(Major::V15);
         let mut gateway = Gateway::configure(&[Conn::to("bank", &server)], PERMIT_ALL, "");
         gateway.add(&["user", "alice"]);
-        let token = gateway.token(&["alice"]);
+        gateway.add(&["user", "dana", "--group", "dbas"]);
+        let (token, dana) = (gateway.token(&["alice"]), gateway.token(&["dana"]));
         let wrapper = gateway.path("small-disk");
         std::fs::write(&wrapper, WRAPPER.replace("DATA", gateway.path("data").to_str().unwrap())).unwrap();
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -58,6 +59,7 @@ fn a_full_disk_refuses_and_recovers() {
             assert_eq!(sqlstate(&refused().await), "53100");
             assert_eq!(sqlstate(&session.query("select $1::int", &[&1]).await.unwrap_err()), "53100");
         }
+        assert!(gateway.get("/healthz").is_err(), "it says that it cannot do its work");
         assert!(!session.is_closed(), "the running session lives on");
         let mut crowd = Vec::new();
         let error = loop {
@@ -89,6 +91,14 @@ fn a_full_disk_refuses_and_recovers() {
             .batch_execute("select 1")
             .await
             .unwrap();
+        assert!(gateway.get("/healthz").is_ok());
+        // The index of sessions, which is not the record, catches up; it has the one that could not be recorded too.
+        let listed = async || {
+            let output = gateway.through_api(&dana, &["sessions", "list", "--all", "--json"]);
+            let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            listed.as_array().unwrap().len() == 5 + crowd.len()
+        };
+        eventually("every session is listed", Duration::from_secs(10), listed).await;
         let verified = Command::new(binary()).args(["audit", "verify", "--json", "--data"]).arg(&data).output().unwrap();
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     });

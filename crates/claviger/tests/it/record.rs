@@ -1,5 +1,8 @@
 //! What is on record, and what is not: every statement that was acknowledged, and no value in plain text.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Conn, Gateway, Major, PERMIT_ALL, binary, files, frame, run, sqlstate, terminated};
@@ -112,6 +115,20 @@ fn no_value_is_anywhere_in_plain_text() {
         let all: String = sessions(&gateway).iter().flat_map(|id| statements(&gateway, id)).collect();
         assert!(all.contains(&secrets[0]) && all.contains(&secrets[2]));
         gateway.verify();
+    });
+}
+
+#[test]
+fn the_data_is_for_the_gateway_alone() {
+    run(async {
+        let server = server!(Major::V15);
+        let gateway = Gateway::before(&server);
+        gateway.session("bank", "alice").await.batch_execute("select 1").await.unwrap();
+        let shut = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o077 == 0;
+        assert!(shut(&gateway.path("data")), "others can look into the data directory");
+        for path in files(&gateway.path("data/keys")) {
+            assert!(shut(&path), "others can read {}", path.display());
+        }
     });
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Gateway, Major, Server, run};
+use crate::harness::{Gateway, Major, Server, eventually, frame, run, sqlstate, terminated};
 use crate::record::{sessions, statements};
 
 #[test]
@@ -85,10 +85,7 @@ fn inserted(statement: &str) -> Option<u32> {
 
 async fn rows(server: &Server) -> BTreeSet<u32> {
     // What was under way when the gateway died may still be finishing.
-    crate::harness::eventually("the upstream has noticed", Duration::from_secs(5), async || {
-        server.gateway_sessions().await == "0"
-    })
-    .await;
+    eventually("the upstream has noticed", Duration::from_secs(5), async || server.gateway_sessions().await == "0").await;
     let rows = server.ask("bank", "select id from customers where name = 'load'").await;
     rows.iter().map(|row| row[0].as_deref().unwrap().parse().unwrap()).collect()
 }
@@ -104,15 +101,12 @@ fn an_orderly_stop_leaves_nothing_open() {
         let sleeping = tokio::spawn(async move { busy.batch_execute("select pg_sleep(60)").await });
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(gateway.stop().success());
-        assert_eq!(crate::harness::sqlstate(&idle.goodbye(Duration::from_secs(2)).await.unwrap()), "57P01");
+        assert_eq!(sqlstate(&idle.goodbye(Duration::from_secs(2)).await.unwrap()), "57P01");
         assert!(sleeping.await.unwrap().is_err());
         let report = gateway.verify();
         assert_eq!((&report["open_operations"], &report["not_yet_checkpointed"]), (&0.into(), &0.into()));
         assert_eq!(gateway.leaves_of("SESSION_CLOSE").len(), 2);
-        crate::harness::eventually("what ran upstream has ended", Duration::from_secs(5), async || {
-            server.gateway_sessions().await == "0"
-        })
-        .await;
+        eventually("what ran upstream has ended", Duration::from_secs(5), async || server.gateway_sessions().await == "0").await;
         gateway.start();
         assert!(gateway.leaves_of("RECOVERY").is_empty(), "there was nothing to mend");
         gateway.login("bank", "alice", &token).await.expect("tokens outlive the process");
@@ -133,5 +127,71 @@ fn the_store_survives_too() {
         assert!(gateway.login("bank", "alice", &revoked).await.is_err(), "a revocation outlives the process");
         gateway.login("bank", "alice", &kept).await.unwrap();
         gateway.verify();
+    });
+}
+
+#[test]
+fn one_data_directory_has_one_gateway() {
+    run(async {
+        let server = server!(Major::V15);
+        let gateway = Gateway::before(&server);
+        // Another one with the same data, on other ports.
+        let toml = std::fs::read_to_string(gateway.path("claviger.toml")).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let data = format!("data = \"{}\"", gateway.path("data").display());
+        let toml =
+            toml.replace("data = \"data\"", &data).replace("127.0.0.1:2", "127.0.0.1:1").replace("127.0.0.1:3", "127.0.0.1:1");
+        std::fs::write(elsewhere.path().join("claviger.toml"), toml).unwrap();
+        for file in ["cert.pem", "key.pem", "bank.password"] {
+            std::fs::copy(gateway.path(file), elsewhere.path().join(file)).unwrap();
+        }
+        let second =
+            std::process::Command::new(crate::harness::binary()).args(["serve", "--config"]).arg(elsewhere.path()).output();
+        let second = second.unwrap();
+        let complaint = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert_eq!(second.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains("in use"), "{complaint}");
+        gateway.session("bank", "alice").await.batch_execute("select 1").await.unwrap();
+        gateway.verify();
+    });
+}
+
+#[test]
+fn stopping_does_not_wait_for_who_does_not_read() {
+    run(async {
+        let server = server!(Major::V15);
+        let mut gateway = Gateway::before(&server);
+        let mut stuck = gateway.raw("bank");
+        stuck.login("alice", "bank", &gateway.token(&["alice"])).unwrap();
+        stuck.send(&frame(b'Q', &terminated("select repeat('x', 1000) from generate_series(1, 1000000)")));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = std::time::Instant::now();
+        assert!(gateway.stop().success());
+        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+        assert_eq!(gateway.verify()["open_operations"], 0);
+        let upstream = async || server.gateway_sessions().await == "0";
+        eventually("what ran upstream has ended", Duration::from_secs(5), upstream).await;
+    });
+}
+
+#[test]
+fn an_upstream_that_dies_leaves_what_is_not_known_unknown() {
+    run(async {
+        let server = server!(Major::V15);
+        let gateway = Gateway::before(&server);
+        let session = gateway.session("bank", "alice").await;
+        session.batch_execute("begin; insert into customers values (90, 'x', null)").await.unwrap();
+        let (slept, ()) = tokio::join!(session.batch_execute("select pg_sleep(60); commit"), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            server.signal("QUIT");
+        });
+        assert!(slept.is_err());
+        eventually("the end is on record", Duration::from_secs(5), async || gateway.leaves_of("SESSION_CLOSE").len() == 1).await;
+        let report = gateway.verify();
+        assert_eq!((&report["open_operations"], &report["problems"]), (&0.into(), &serde_json::json!([])));
+        let statuses: Vec<_> = gateway.leaves_of("OUTCOME").iter().map(|leaf| leaf["status"].clone()).collect();
+        assert!(statuses[0] == "completed" && statuses[1] != "completed", "{statuses:?}");
+        let ended: Vec<_> = gateway.leaves_of("TX_END").iter().map(|leaf| leaf["result"].clone()).collect();
+        assert!(!ended.contains(&"commit".into()), "{ended:?}");
     });
 }

@@ -1,7 +1,7 @@
 //! A hostile client, from its first byte or from a session that is being served.
 #![no_main]
 
-mod rig;
+use claviger_fuzz as rig;
 
 use claviger_protocols::Side;
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
 //! A hostile upstream, behind a client that asks for all that can be asked.
 #![no_main]
 
-mod rig;
+use claviger_fuzz as rig;
 
 use claviger_protocols::Side;
 use libfuzzer_sys::fuzz_target;

@@ -213,6 +213,28 @@ mod arrival {
     }
 
     #[test]
+    fn what_changes_while_a_client_is_on_its_way_in_counts() {
+        let changes: [(&str, fn(&World)); 3] = [
+            ("principal.disabled", |world| world.disable("ana")),
+            ("token.expired", |world| world.advance(9)),
+            ("connection.removed", |world| world.gateway.connections.store(Arc::default())),
+        ];
+        for (code, change) in changes {
+            let world = world();
+            let mut client = world.client();
+            client.log_in("ana", "bank", &world.token_for("ana", &[], 9).token);
+            client.connect();
+            change(&world);
+            world.gateway.end_revoked();
+            client.let_in();
+            assert!(client.closed && world.gateway.registry.is_empty(), "{code}");
+            let journal = world.ledger.journal();
+            assert!(journal.contains(&format!("SESSION_REFUSED {code}")), "{journal:?}");
+            assert!(!journal.iter().any(|line| line.starts_with("SESSION_OPEN")), "{journal:?}");
+        }
+    }
+
+    #[test]
     fn an_upstream_that_cannot_be_reached_refuses_the_session() {
         let world = world();
         let mut client = world.client();

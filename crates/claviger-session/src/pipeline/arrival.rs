@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use claviger_audit::{DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
 use claviger_identity::{Denied, Identity};
-use claviger_model::{Chain, Refusal, RefusalKind, Secret};
+use claviger_model::{Chain, Refusal, RefusalKind, Secret, Timestamp};
 use claviger_protocols::{BackendKey, Cancel, Closed, Login, Reply, UpstreamLogin, UpstreamTls};
 
-use super::serving::Serving;
+use super::serving::{End, Serving};
 use super::{Pipeline, Stage, Step};
 use crate::decide;
 use crate::record::SessionRecord;
@@ -123,6 +123,13 @@ impl Pipeline {
         if let Err(refusal) = self.gateway.registry.insert(Arc::clone(&live), cancel.clone(), key.clone()) {
             return self.end(refusal, "cancel_key.taken", now);
         }
+        // From here on a revocation or a reload finds the session; what either did while it was on its way in must not pass.
+        let epoch = self.gateway.services.authenticator.epoch();
+        if let Err((refusal, code)) = self.still_stands(&live, opened) {
+            self.gateway.registry.remove(id, &cancel, opened, code);
+            self.record_refusal(Some(&live.identity.chain), Some(&connection), code, Some(decision));
+            return self.end(refusal, code, now);
+        }
         if let Err(error) = ledger.append(Vec::new(), vec![Leaf { time: opened, kind: LeafKind::SessionOpen(leaf) }]) {
             self.gateway.registry.remove(id, &cancel, opened, "audit.unavailable");
             return self.end_unrecorded(&error, now);
@@ -138,9 +145,19 @@ impl Pipeline {
         );
         let expires_in = live.identity.expires.as_micros().saturating_sub(opened.as_micros());
         self.deadline = now.checked_add(Duration::from_micros(u64::try_from(expires_in).unwrap_or(0)));
-        let epoch = self.gateway.services.authenticator.epoch();
         self.stage = Stage::Serving(Box::new(Serving::new(live, decision, record, cancel, key, epoch, now)));
         self.protocol.resume(Reply::Serve);
+    }
+
+    /// Whether nothing has changed, since the client was let in, that would have kept it out. Policy is not asked again.
+    fn still_stands(&self, live: &Live, time: Timestamp) -> Result<(), End> {
+        if let Err(denied) = self.gateway.services.authenticator.recheck(&live.identity, time) {
+            return Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code()));
+        }
+        if self.gateway.connections.load().get(&live.connection.name).is_none() {
+            return Err((Refusal::new(RefusalKind::Terminated, "the connection was removed"), "connection.removed"));
+        }
+        Ok(())
     }
 
     fn open_leaf(&self, live: &Live, decision: DecisionFacts, key: &BackendKey, recording_key: &str) -> SessionOpenLeaf {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use claviger_audit::Ledger;
-use claviger_identity::Authenticator;
+use claviger_identity::{Authenticator, Identity};
 use claviger_model::{ConnectionName, SessionId, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_protocols::postgres::ScramKeys;
@@ -129,10 +129,8 @@ impl Gateway {
     /// Returns how many it ended.
     pub fn end_revoked(&self) -> usize {
         let now = self.now();
-        self.registry.end_where(|identity| match self.services.authenticator.recheck(identity, now) {
-            // Expiry is the session's own affair: an open transaction gets its grace.
-            Err(denied) if now < identity.expires => Some(denied),
-            _ => None,
-        })
+        // Expiry is the session's own affair: an open transaction gets its grace, in which everything else counts still.
+        let unexpired = |identity: &Identity| now.min(identity.expires.plus_secs(-1));
+        self.registry.end_where(|identity| self.services.authenticator.recheck(identity, unexpired(identity)).err())
     }
 }

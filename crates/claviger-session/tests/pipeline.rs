@@ -666,6 +666,21 @@ mod end {
     }
 
     #[test]
+    fn the_grace_is_not_for_whoever_is_disabled() {
+        let world = world();
+        let token = world.token_for("ana", &[], 100);
+        let mut client = world.serving_with(&token.token);
+        client.send(&request(1, "write 0"));
+        world.advance(100);
+        client.turn();
+        assert_eq!(world.gateway.end_revoked(), 0, "an expiry alone is no revocation");
+        world.disable("ana");
+        assert_eq!(world.gateway.end_revoked(), 1);
+        client.turn();
+        assert!(client.closed);
+    }
+
+    #[test]
     fn in_its_grace_a_session_begins_nothing_new() {
         let world = world();
         let token = world.token_for("ana", &[], 100);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use claviger_audit::recording::{Entry, EntryKind, Opener};
 use claviger_audit::{
     BootLeaf, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, LeafKind, OutcomeLeaf, OutcomeStatus, RequestLeaf,
-    SessionCloseLeaf, SessionOpenLeaf, Verdict,
+    SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, Verdict,
 };
 use claviger_model::{Mode, OpId, TxId};
 
@@ -82,6 +82,17 @@ fn session_close(n: u8) -> Leaf {
         bytes_in: 0,
         bytes_out: 0,
         duration_us: 0,
+    }))
+}
+
+fn session_refused(n: u8) -> Leaf {
+    leaf(LeafKind::SessionRefused(SessionRefusedLeaf {
+        session: id(n),
+        chain: Vec::new(),
+        connection: None,
+        client: "192.0.2.1:5".into(),
+        reason: "token.malformed".into(),
+        decision: None,
     }))
 }
 

@@ -22,7 +22,7 @@ const MAX_LINKS: usize = 4;
 pub struct Identity {
     /// The actor, and those it acts for.
     pub chain: Chain,
-    /// The token's id (`jti`), or `sha256-` and a part of its digest if it has none. Not a secret.
+    /// The token's id (`jti`), or `sha256-` and a part of the digest of what it says if it has none. Not a secret.
     pub token: Arc<str>,
     /// The name of the trust record of the token's issuer.
     pub issuer: Arc<str>,
@@ -64,12 +64,13 @@ impl Authenticator {
         let (trust, directory) = (self.trust.load(), self.directory.load());
         let unverified = Unverified::parse(token)?;
         let trusted = trust.issuer(unverified.issuer()?)?;
+        let said = unverified.message();
         let claims = trust.check_signature(unverified, trusted)?;
         let expires = claims.check_times(trusted, now)?;
         claims.check_audience(&trusted.audience)?;
         let identity = Identity {
             chain: chain(&claims, trusted, &trust, &directory)?,
-            token: claims.id()?.map_or_else(|| digest_id(token), Arc::from),
+            token: claims.id()?.map_or_else(|| digest_id(said), Arc::from),
             issuer: trusted.name.clone(),
             expires,
             purpose: claims.purpose()?.map(Into::into),
@@ -246,9 +247,10 @@ fn stands(directory: &Directory, sponsor: &PrincipalKey) -> bool {
     }
 }
 
-/// An id for a token that brings none, so that it can be named and revoked.
-fn digest_id(token: &Secret) -> Arc<str> {
-    let digest = digest::digest(&digest::SHA256, token.expose());
+/// An id for a token that brings none, so that it can be named and revoked. Of what is signed and not of the signature: whoever
+/// holds an ECDSA token can make another valid signature of it.
+fn digest_id(said: &[u8]) -> Arc<str> {
+    let digest = digest::digest(&digest::SHA256, said);
     let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("sha256-{hex}").into()
 }

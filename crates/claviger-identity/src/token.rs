@@ -44,6 +44,11 @@ impl<'a> Unverified<'a> {
         text(&self.claims, "iss")?.ok_or(Reason::ClaimMissing)
     }
 
+    /// What the token's signature is over.
+    pub(crate) fn message(&self) -> &'a [u8] {
+        self.message
+    }
+
     /// The algorithm that the token names; `none` and HMAC are none of ours.
     pub(crate) fn algorithm(&self) -> Result<Algorithm, Reason> {
         text(&self.header, "alg")?.ok_or(Reason::Malformed)?.parse().map_err(|_| Reason::Algorithm)

@@ -188,3 +188,15 @@ fn a_token_without_an_id_can_be_revoked() {
     authenticator.set_directory(directory().with_revoked("local", identity.token.clone()));
     assert_eq!(authenticator.recheck(&identity, NOW).unwrap_err().code(), "token.revoked");
 }
+
+#[test]
+fn a_revoked_token_is_revoked_under_any_signature() {
+    let pair = Pair::for_algorithm("ES256");
+    let authenticator = authenticator(&pair, directory());
+    let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "k" }).to_string();
+    let [one, other] = [(); 2].map(|()| pair.token_of(&header, &local_claims(json!({ "jti": null })).to_string()));
+    assert_ne!(one.expose(), other.expose());
+    let identity = authenticator.verify(&one, NOW).unwrap();
+    authenticator.set_directory(directory().with_revoked("local", identity.token));
+    assert_eq!(code(&authenticator, &other), "token.revoked");
+}

@@ -260,7 +260,7 @@ async fn rotate_key(State(app): State<App>, caller: Caller) -> Answer<RotatedKey
     Ok(Json(RotatedKey { key }))
 }
 
-/// Lists the registered connections, and where clients reach them.
+/// Lists the registered connections, and where clients reach them: all for who may list them, else those that the caller may open.
 #[utoipa::path(get, path = "/v1/connections", tag = "connections", responses((status = 200, body = [Connection])))]
 async fn list_connections(State(app): State<App>, caller: Caller) -> Answer<Vec<Connection>> {
     app.act(caller, Act::ListConnections, "*", |gateway| gateway.connections()).await.map(Json)

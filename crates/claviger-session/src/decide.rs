@@ -1,6 +1,7 @@
 //! Deciding: whether an operation is admitted, refused or held.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use claviger_model::{Mode, Refusal, RefusalKind};
 use claviger_policy::{Action, Answer, Context, PolicySet, Question, Resource};
 use claviger_protocols::{Forward, Operation};
 
-use crate::{Arrival, Connection};
+use crate::Connection;
 
 /// What is to become of an operation.
 pub enum Decision {
@@ -56,7 +57,7 @@ pub(crate) fn connect(
     policy: &PolicySet,
     identity: &Identity,
     connection: &Connection,
-    arrival: &Arrival,
+    address: IpAddr,
     tls: bool,
     application: Option<&str>,
 ) -> (DecisionFacts, Result<(), Refusal>) {
@@ -79,7 +80,7 @@ pub(crate) fn connect(
             labels: &connection.labels,
             mode: connection.mode,
         },
-        context: Context { client_address: arrival.client.ip(), application, tls, purpose: identity.purpose.as_deref() },
+        context: Context { client_address: address, application, tls, purpose: identity.purpose.as_deref() },
     });
     verdict(policy, connection.mode, answer)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use claviger_model::{ConnectionName, SessionId, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_protocols::postgres::ScramKeys;
 
-use crate::{Connection, Decider, Registry};
+use crate::{Connection, Decider, Registry, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +109,13 @@ impl Gateway {
     /// What says who a token proves.
     pub fn authenticator(&self) -> &Arc<Authenticator> {
         &self.services.authenticator
+    }
+
+    /// The connections that a chain may open from this address, inside TLS, by the policy of this moment.
+    pub fn open_to(&self, identity: &Identity, address: IpAddr) -> Vec<Arc<Connection>> {
+        let policy = self.policy.load();
+        let may = |connection: &&Arc<Connection>| decide::connect(&policy, identity, connection, address, true, None).1.is_ok();
+        self.connections.load().iter().filter(may).cloned().collect()
     }
 
     /// A fresh id for the session that a new client may become.

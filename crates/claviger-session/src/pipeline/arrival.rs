@@ -78,7 +78,7 @@ impl Pipeline {
         let policy = self.gateway.policy.load();
         let tls = self.tls.downstream.is_some();
         let (decision, verdict) =
-            decide::connect(&policy, &identity, &connection, &self.arrival, tls, login.application.as_deref());
+            decide::connect(&policy, &identity, &connection, self.arrival.client.ip(), tls, login.application.as_deref());
         drop(policy);
         if let Err(refusal) = verdict {
             self.record_refusal(Some(&identity.chain), Some(&connection), "policy.deny", Some(decision));

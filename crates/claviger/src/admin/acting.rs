@@ -29,6 +29,8 @@ pub(crate) struct Acting<'a> {
     pub(super) admin: &'a Admin,
     /// Who, as the log says it.
     pub(super) who: Arc<str>,
+    /// The connections that can be seen; all if nothing is said.
+    pub(super) sees: Option<Vec<Arc<claviger_session::Connection>>>,
 }
 
 impl Management for Acting<'_> {
@@ -191,9 +193,10 @@ impl Management for Acting<'_> {
     }
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
-        let connections = match &self.admin.running {
-            Some(running) => running.gateway.connections.load().iter().cloned().collect(),
-            None => self.admin.config.connections.clone(),
+        let connections = match (&self.sees, &self.admin.running) {
+            (Some(seen), _) => seen.clone(),
+            (None, Some(running)) => running.gateway.connections.load().iter().cloned().collect(),
+            (None, None) => self.admin.config.connections.clone(),
         };
         Ok(connections.iter().map(|connection| self.connection(connection)).collect())
     }

@@ -79,7 +79,7 @@ impl Admin {
             let target: String = target.chars().take(MAX_TARGET).collect();
             self.store.note_act(act.verb(), &target, now()).map_err(problem)?;
         }
-        Ok(Acting { admin: self, who: LOCAL_OPERATOR.into() })
+        Ok(Acting { admin: self, who: LOCAL_OPERATOR.into(), sees: None })
     }
 
     fn running(&self) -> Result<&Running, Problem> {
@@ -201,6 +201,11 @@ impl Backend for Admin {
             },
         });
         let who: Arc<str> = chain.to_string().into();
+        // Whoever may connect may know where to.
+        if !answer.permit && act == Act::ListConnections {
+            let sees = running.gateway.open_to(&caller.identity, caller.address);
+            return Ok(Box::new(Acting { admin: self, who, sees: Some(sees) }));
+        }
         if !answer.permit {
             running.record(&who, act, target, Verdict::Deny)?;
             return Err(Problem::denied(answer.reason.as_deref().unwrap_or("policy does not permit it")));
@@ -208,7 +213,7 @@ impl Backend for Admin {
         if act.recorded() {
             running.record(&who, act, target, Verdict::Permit)?;
         }
-        Ok(Box::new(Acting { admin: self, who }))
+        Ok(Box::new(Acting { admin: self, who, sees: None }))
     }
 
     fn tail(&self, session: Option<SessionId>) -> Result<Leaves, Problem> {

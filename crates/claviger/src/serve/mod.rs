@@ -51,7 +51,10 @@ async fn serve(config: Config) -> Result<()> {
     record_local_acts(&store, log.as_ref())?;
     store.abandon_sessions(now())?;
 
-    let authenticator = Arc::new(Authenticator::new(config.trusted(), store.directory()?));
+    // One look and all changes after it, so that none falls between.
+    let changes = store.watch().context("changes in the store cannot be followed")?;
+    let directory = (**changes.borrow()).clone();
+    let authenticator = Arc::new(Authenticator::new(config.trusted(), directory));
     let fetcher = KeyFetcher::new(&config.issuers, Arc::clone(&authenticator));
     let gateway = compose(&config, policy, &authenticator, &fetcher, &log);
     gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
@@ -66,15 +69,21 @@ async fn serve(config: Config) -> Result<()> {
     }
     serve_api(&config, &admin, &mut tasks).await?;
     tasks.spawn(fetcher.run());
-    let watch = Watch { store: Arc::clone(&store), log: Arc::clone(&log), gateway: Arc::clone(&gateway), admin };
-    tasks.spawn(watch.run());
+    let watch = Watch { changes, store: Arc::clone(&store), log: Arc::clone(&log), gateway: Arc::clone(&gateway), admin };
+    let mut watching = JoinSet::new();
+    watching.spawn(watch.run());
     tracing::info!(connections = config.connections.len(), "serving");
 
-    told_to_stop(&config, &gateway, &upstreams, &log).await?;
+    let result = tokio::select! {
+        told = told_to_stop(&config, &gateway, &upstreams, &log) => told,
+        // Without it nobody could be shut out any more.
+        _ = watching.join_next() => Err(anyhow::anyhow!("changes in the store cannot be followed any more")),
+    };
     tasks.shutdown().await;
     drain(&gateway).await;
+    watching.shutdown().await;
     store.flush_sessions();
-    Ok(())
+    result
 }
 
 fn compose(
@@ -161,12 +170,12 @@ async fn told_to_stop(config: &Config, gateway: &Gateway, upstreams: &Upstreams,
     }
 }
 
-/// Ends every session with a word, and waits for their last leaves.
+/// Ends every session with a word, also one that was on its way in, and waits for their last leaves.
 async fn drain(gateway: &Gateway) {
     let refusal = Refusal::new(RefusalKind::Terminated, "the gateway is stopping");
-    gateway.registry.kill_all(&refusal, "gateway.stop");
     let ended = async {
         while !gateway.registry.is_empty() {
+            gateway.registry.kill_all(&refusal, "gateway.stop");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use claviger_identity::Directory;
 use claviger_session::Gateway;
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
+use tokio::sync::watch;
 
 use crate::admin::{Admin, record_local_acts};
 
 /// What the changes touch.
 pub(super) struct Watch {
+    pub(super) changes: watch::Receiver<Arc<Directory>>,
     pub(super) store: Arc<Store>,
     pub(super) log: Arc<AuditLog>,
     pub(super) gateway: Arc<Gateway>,
@@ -19,14 +22,10 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Follows the store for as long as the gateway lives. A revocation ends its sessions at once; the acts that led to it are
-    /// taken into the log first.
-    pub(super) async fn run(self) {
-        let mut changes = match self.store.watch() {
-            Ok(changes) => changes,
-            Err(error) => return tracing::error!(%error, "changes in the store cannot be followed"),
-        };
-        while changes.changed().await.is_ok() {
-            let directory = (**changes.borrow_and_update()).clone();
+    /// taken into the log after that.
+    pub(super) async fn run(mut self) {
+        while self.changes.changed().await.is_ok() {
+            let directory = (**self.changes.borrow_and_update()).clone();
             self.gateway.authenticator().set_directory(directory);
             let ended = self.gateway.end_revoked();
             if let Err(error) = self.take_up() {
@@ -34,11 +33,11 @@ impl Watch {
             }
             tracing::info!(sessions_ended = ended, "the directory has changed");
         }
-        tracing::error!("changes in the store are not followed any more");
     }
 
+    /// A key that was retired goes, whether or not the act can be recorded.
     fn take_up(&self) -> Result<()> {
-        record_local_acts(&self.store, self.log.as_ref())?;
-        self.admin.publish_keys(self.gateway.authenticator())
+        self.admin.publish_keys(self.gateway.authenticator())?;
+        record_local_acts(&self.store, self.log.as_ref())
     }
 }

@@ -134,12 +134,14 @@ fn ask_for_address(name: &str, api: &ApiArgs) -> Result<String, Failure> {
     Ok(reachable(listener, &api.url()?))
 }
 
-/// A listener on all of the gateway's addresses is reached where the API is.
+/// A listener on all of the gateway's addresses, or on this machine's own, is reached by the name under which the API is: that
+/// name is in the gateway's certificate.
 fn reachable(listener: &Listener, url: &str) -> String {
-    let unspecified = listener.address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_unspecified());
+    let by_name = |address: &SocketAddr| address.ip().is_unspecified() || address.ip().is_loopback();
+    let by_name = listener.address.parse::<SocketAddr>().ok().filter(by_name);
     let authority = url.trim_start_matches("https://").split('/').next().unwrap_or_default();
     let host = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(authority, |(host, _)| host);
-    unspecified.map_or_else(|| listener.address.clone(), |address| format!("{host}:{}", address.port()))
+    by_name.map_or_else(|| listener.address.clone(), |address| format!("{host}:{}", address.port()))
 }
 
 fn split(address: &str) -> Option<(String, u16)> {

@@ -214,7 +214,8 @@ mod arrival {
 
     #[test]
     fn what_changes_while_a_client_is_on_its_way_in_counts() {
-        let changes: [(&str, fn(&World)); 3] = [
+        type Change = fn(&World);
+        let changes: [(&str, Change); 3] = [
             ("principal.disabled", |world| world.disable("ana")),
             ("token.expired", |world| world.advance(9)),
             ("connection.removed", |world| world.gateway.connections.store(Arc::default())),

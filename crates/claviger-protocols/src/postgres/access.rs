@@ -60,6 +60,11 @@ pub(super) fn transaction_verb(text: &[u8]) -> Option<bool> {
     }
 }
 
+/// Whether a text may change what the names of prepared statements stand for.
+pub(super) fn renames(text: &[u8]) -> bool {
+    contains_word(text, &["prepare", "deallocate", "discard"])
+}
+
 /// Skips white space and comments, which nest (PostgreSQL manual, 4.1.5).
 fn skip_blanks(mut text: &[u8]) -> &[u8] {
     loop {

@@ -79,7 +79,10 @@ impl<A> Phase<A> {
 
     /// Whether the upstream is where it understands a Terminate.
     pub(super) fn is_known_upstream(&self) -> bool {
-        matches!(self, Self::LoggingIn(..) | Self::Settling(_) | Self::Settled(_) | Self::Serving(_))
+        match self {
+            Self::Serving(serving) => serving.takes_a_goodbye(),
+            _ => matches!(self, Self::LoggingIn(..) | Self::Settling(_) | Self::Settled(_)),
+        }
     }
 }
 

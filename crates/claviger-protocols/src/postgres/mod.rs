@@ -14,6 +14,8 @@ mod login;
 mod scram;
 mod serving;
 mod startup;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use bytes::BytesMut;
@@ -118,8 +120,8 @@ impl<A: Send> Protocol<A> for Postgres<A> {
     fn handle_eof(&mut self, from: Side) {
         match (from, &mut self.phase) {
             (_, Phase::Closed) => {}
-            (Side::Downstream, Phase::Serving(serving)) if serving.client_is_leaving() => {}
-            (Side::Upstream, Phase::Serving(serving)) if serving.client_is_leaving() => self.close(Closed::ByClient),
+            (Side::Downstream, Phase::Serving(serving)) if serving.client_has_left() => {}
+            (Side::Upstream, Phase::Serving(serving)) if serving.client_has_left() => self.close(Closed::ByClient),
             (Side::Downstream, phase) => {
                 if phase.is_known_upstream() {
                     self.io.send_upstream(write::terminate());
@@ -161,6 +163,11 @@ impl<A: Send> Protocol<A> for Postgres<A> {
 
     fn resume(&mut self, reply: Reply<A>) {
         let result = match (reply, &mut self.phase) {
+            // The client still hears of what ended before its session did.
+            (Reply::Release(op), Phase::Closed) => {
+                self.io.release(op);
+                Ok(())
+            }
             (_, Phase::Closed) => Ok(()),
             (Reply::Terminate(refusal), _) => {
                 self.fail(refusal);

@@ -3,6 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use claviger_model::{Refusal, RefusalKind};
 
+/// The name of the statement and the portal of a question of ours.
+const PROBE_NAME: &[u8] = b"claviger:probe";
+
 /// A frame with this type, whose body the closure writes.
 pub(super) fn frame(tag: u8, body: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut out = BytesMut::with_capacity(64);
@@ -75,6 +78,28 @@ pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
         RefusalKind::Terminated => "57P01",
         RefusalKind::Internal => "XX000",
     }
+}
+
+/// A question of the gateway's own. A simple query would drop the client's unnamed statement and portal, so it goes by the
+/// extended protocol, under a name of its own; the first Close clears what a question that failed may have left.
+pub(super) fn probe(sql: &[u8]) -> Bytes {
+    let close = |kind: u8| {
+        frame(b'C', |out| {
+            out.put_u8(kind);
+            text(out, PROBE_NAME);
+        })
+    };
+    let bind = frame(b'B', |out| {
+        text(out, PROBE_NAME);
+        text(out, PROBE_NAME);
+        out.put_bytes(0, 6);
+    });
+    let execute = frame(b'E', |out| {
+        text(out, PROBE_NAME);
+        out.put_u32(0);
+    });
+    let sync = frame(b'S', |_| {});
+    [close(b'S'), parse(PROBE_NAME, sql), bind, execute, close(b'P'), close(b'S'), sync].concat().into()
 }
 
 pub(super) fn parse(name: &[u8], sql: &[u8]) -> Bytes {

@@ -6,7 +6,7 @@ use claviger_model::{OpId, Refusal, RefusalKind};
 use super::expect::{Closing, Expect, Group};
 use super::statements::{Meaning, Portal, TooMany};
 use super::{Answer, Asked, Item, Serving};
-use crate::postgres::access::access;
+use crate::postgres::access::{access, renames};
 use crate::postgres::frame::{Header, Reader, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::login::by_client;
@@ -21,7 +21,10 @@ const SMALL: usize = 64 * 1024;
 impl<A> Serving<A> {
     pub(in crate::postgres) fn handle_client(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
         self.stalled = false;
-        while self.queued_bytes < self.limits.pending && !self.leaving {
+        while self.queued_bytes < self.limits.pending {
+            if self.leaving {
+                input.clear();
+            }
             if self.client_streaming > 0 {
                 let bytes = input.split_to(self.client_streaming.min(input.len())).freeze();
                 if bytes.is_empty() {
@@ -46,7 +49,10 @@ impl<A> Serving<A> {
             if input.len() < header.len {
                 return Ok(());
             }
-            if header.tag == b'B' && self.must_wait(input.get(..header.len).unwrap_or_default()) {
+            if self.must_wait(header.tag, input.get(..header.len).unwrap_or_default()) {
+                if self.copying_in {
+                    return Err(by_client(Violation("a message that does not belong in a COPY")));
+                }
                 self.stalled = true;
                 return Ok(());
             }
@@ -56,14 +62,23 @@ impl<A> Serving<A> {
         Ok(())
     }
 
-    /// Whether it is not known yet which text a Bind would run.
-    fn must_wait(&self, frame: &[u8]) -> bool {
+    /// Whether it is not known yet which text a Bind or an Execute would run.
+    fn must_wait(&self, tag: u8, frame: &[u8]) -> bool {
         let mut names = frame.get(Header::LEN..).unwrap_or_default().split(|byte| *byte == 0);
-        let statement = names.nth(1).unwrap_or_default();
-        matches!(self.statements.meaning(statement, self.group), Meaning::Unsettled)
+        match tag {
+            b'B' => {
+                let statement = names.nth(1).unwrap_or_default();
+                matches!(self.statements.meaning(statement, self.group), Meaning::Unsettled)
+            }
+            b'E' => self.statements.is_portal_unsettled(names.next().unwrap_or_default(), self.group),
+            _ => false,
+        }
     }
 
     fn client_frame(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        if matches!(tag, b'S' | b'H' | b'c' | b'X') {
+            Reader::of(&frame).end().map_err(by_client)?;
+        }
         match tag {
             b'Q' => self.query(frame, io),
             b'P' => self.parse(frame, io),
@@ -90,7 +105,10 @@ impl<A> Serving<A> {
             b'H' => self.pass(frame, None, io),
             b'c' | b'f' => self.pass(frame, Some(Expect::CopyEnd), io),
             b'F' => self.call(&frame, io),
-            b'X' => self.enqueue(Item::Leave { bytes: frame }, io),
+            b'X' => {
+                self.leaving = true;
+                self.enqueue(Item::Leave { bytes: frame }, io)
+            }
             _ => Err(by_client(Violation("a message of a kind that does not belong in an open session"))),
         }
     }
@@ -141,6 +159,8 @@ impl<A> Serving<A> {
             op: OpId(self.last_op + 1),
             text: text.clone(),
             parameters: parameters.clone(),
+            group: self.group,
+            bound: false,
             executed: false,
             ended: false,
         };
@@ -163,10 +183,10 @@ impl<A> Serving<A> {
             return self
                 .ask(Ask { bytes: frame, asked: Asked::Execute, access: Access::Barrier, runs: Bytes::new(), request }, io);
         };
-        let first = !std::mem::replace(&mut portal.executed, true);
+        let first = !std::mem::replace(&mut portal.executed, true) && !portal.ended;
         if first {
             let op = portal.op;
-            return self.pass(frame, Some(Expect::Execute { op: Some(op) }), io);
+            return self.pass(frame, Some(Expect::Execute { op }), io);
         }
         if !portal.ended {
             let op = portal.op;
@@ -193,6 +213,9 @@ impl<A> Serving<A> {
         let Ask { bytes, asked, access, runs, request } = ask;
         let (id, in_transaction, tx) = (self.next_op(), self.foreseen.is_open(), self.foreseen.join());
         self.foreseen.run(&runs);
+        if renames(&runs) {
+            self.statements.may_rename(self.group);
+        }
         io.events.push_back(Event::Operation(Operation { id, tx, in_transaction, request, access, bytes: bytes.clone() }));
         self.enqueue(Item::Ask { op: id, tx, bytes, asked, answer: None }, io)
     }

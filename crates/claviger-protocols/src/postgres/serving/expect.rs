@@ -4,7 +4,8 @@ use bytes::Bytes;
 use claviger_model::{OpId, Refusal, TxId};
 
 use super::Serving;
-use crate::ProbeId;
+use crate::postgres::io::Io;
+use crate::{ProbeId, Status};
 
 /// One thing that the server will answer, or pass over.
 pub(super) enum Expect {
@@ -24,7 +25,7 @@ pub(super) enum Expect {
     },
     Describe,
     Execute {
-        op: Option<OpId>,
+        op: OpId,
     },
     Close {
         closed: Closing,
@@ -34,9 +35,11 @@ pub(super) enum Expect {
     },
     /// CopyDone or CopyFail: not answered, but it ends a COPY.
     CopyEnd,
+    /// `answered`: the server has rejected it.
     PoisonedBatch {
         refusal: Refusal,
         group: Group,
+        answered: bool,
     },
     /// `unnamed`: the unnamed statement goes with it, as with any Parse of it that fails.
     PoisonedParse {
@@ -67,6 +70,8 @@ pub(super) struct Probing {
     pub(super) rows: Vec<Vec<Option<Bytes>>>,
     pub(super) bytes: usize,
     pub(super) code: Option<String>,
+    /// All rows have come.
+    pub(super) completed: bool,
 }
 
 impl Probing {
@@ -74,13 +79,13 @@ impl Probing {
     pub(super) const MOST: usize = 1 << 20;
 
     pub(super) fn new(id: ProbeId) -> Self {
-        Self { id, rows: Vec::new(), bytes: 0, code: None }
+        Self { id, rows: Vec::new(), bytes: 0, code: None, completed: false }
     }
 }
 
 impl<A> Serving<A> {
     /// Notes what the server will answer. While it takes rows it ignores Sync and Flush (PostgreSQL manual, 55.2.6).
-    pub(super) fn expect(&mut self, expect: Expect) {
+    pub(super) fn expect(&mut self, expect: Expect, io: &mut Io<A>) {
         match expect {
             Expect::Sync { .. } => self.in_group = false,
             Expect::CopyEnd | Expect::Batch { .. } | Expect::PoisonedBatch { .. } | Expect::Probe(_) => {}
@@ -91,6 +96,10 @@ impl<A> Serving<A> {
             Expect::CopyEnd if self.copying_in => self.copying_in = false,
             // Answers nothing and, where no COPY can be on, means nothing.
             Expect::CopyEnd if self.expected.is_empty() => {}
+            // The server passes over it. Nothing is kept: a client may send any amount of this before its Sync.
+            expect if self.skipping && self.expected.is_empty() && !matches!(expect, Expect::Sync { .. }) => {
+                self.skip(&expect, io);
+            }
             expect => self.expected.push_back(expect),
         }
     }
@@ -98,9 +107,7 @@ impl<A> Serving<A> {
     /// The operation that the server is answering now.
     pub(super) fn answering(&self) -> Option<OpId> {
         match self.expected.front()? {
-            Expect::Batch { op, .. } | Expect::Parse { op, .. } | Expect::Bind { op, .. } | Expect::Execute { op: Some(op) } => {
-                Some(*op)
-            }
+            Expect::Batch { op, .. } | Expect::Parse { op, .. } | Expect::Bind { op, .. } | Expect::Execute { op } => Some(*op),
             _ => None,
         }
     }
@@ -118,6 +125,21 @@ impl<A> Serving<A> {
             if !self.copying_in {
                 return;
             }
+        }
+    }
+
+    /// Takes out what the server passes over; what is sent later is passed over too, up to the Sync.
+    pub(super) fn skip_group(&mut self, io: &mut Io<A>) {
+        while let Some(skipped) = self.expected.pop_front_if(|next| !matches!(next, Expect::Sync { .. } | Expect::Probe(_))) {
+            self.skip(&skipped, io);
+        }
+    }
+
+    fn skip(&mut self, skipped: &Expect, io: &mut Io<A>) {
+        if let Expect::Parse { op, .. } | Expect::Bind { op, .. } | Expect::Execute { op } | Expect::Batch { op, .. } = skipped {
+            // After a COPY that failed, an earlier Sync may have ended the skipping.
+            let status = if self.ignored_syncs > 0 { Status::Unknown } else { Status::Skipped };
+            self.finish(*op, status, io);
         }
     }
 

@@ -49,7 +49,10 @@ pub(in crate::postgres) struct Serving<A> {
     stalled: bool,
     /// Extended-protocol frames have left and no Sync after them.
     in_group: bool,
+    /// The client has said goodbye; nothing that follows counts.
     leaving: bool,
+    /// The goodbye has been passed on.
+    left: bool,
 
     // What the server has still to say.
     expected: VecDeque<Expect>,
@@ -111,8 +114,8 @@ struct Active<A> {
     code: Option<String>,
     /// A portal whose Bind has succeeded.
     bound: bool,
-    /// A completion that may turn out to be a batch's last, kept back until it is known.
-    held: Option<Bytes>,
+    /// A completion that may turn out to be a batch's last, and what came with it: kept back until it is known.
+    held: Vec<Bytes>,
 }
 
 impl<A> Serving<A> {
@@ -129,6 +132,7 @@ impl<A> Serving<A> {
             stalled: false,
             in_group: false,
             leaving: false,
+            left: false,
             expected: VecDeque::new(),
             active: HashMap::new(),
             skipping: false,
@@ -143,7 +147,8 @@ impl<A> Serving<A> {
 
     /// Whether the next frame waits for the server.
     pub(in crate::postgres) fn is_stalled(&self) -> bool {
-        self.stalled
+        // A server that takes rows answers nothing that could be waited for.
+        self.stalled && !self.copying_in
     }
 
     pub(in crate::postgres) fn queued_bytes(&self) -> usize {
@@ -155,14 +160,19 @@ impl<A> Serving<A> {
         self.server_streaming == 0
     }
 
+    /// Whether the upstream is at a frame's end, so that a message of ours can follow.
+    pub(in crate::postgres) fn takes_a_goodbye(&self) -> bool {
+        self.client_streaming == 0
+    }
+
     /// Whether the client has said goodbye and the upstream is to close when it has done what was asked.
-    pub(in crate::postgres) fn client_is_leaving(&self) -> bool {
-        self.leaving
+    pub(in crate::postgres) fn client_has_left(&self) -> bool {
+        self.left
     }
 
     /// Whether nothing is left to wait for after the client's goodbye.
     pub(in crate::postgres) fn is_done(&self) -> bool {
-        self.leaving && self.expected.is_empty()
+        self.left && self.expected.is_empty()
     }
 
     /// Whether the upstream has sent a fatal error, after which it closes.
@@ -219,7 +229,7 @@ impl<A> Serving<A> {
             if self.may_probe()
                 && let Some((id, text)) = self.probes.pop_front()
             {
-                io.send_upstream(write::query(text.as_bytes()));
+                io.send_upstream(write::probe(text.as_bytes()));
                 self.expected.push_back(Expect::Probe(Probing::new(id)));
                 return Ok(());
             }
@@ -238,7 +248,7 @@ impl<A> Serving<A> {
             Item::Pass { bytes, expect } => {
                 io.send_upstream(bytes);
                 if let Some(expect) = expect {
-                    self.expect(expect);
+                    self.expect(expect, io);
                 }
             }
             Item::Ask { op, tx, bytes, asked, answer: Some(Answer::Admitted(admission, forward)) } => {
@@ -250,12 +260,13 @@ impl<A> Serving<A> {
                 self.forward(&admission, bytes, io);
                 self.active.insert(op, Active::new(admission));
                 self.transactions.touch(tx);
-                self.expect(match asked {
+                let expect = match asked {
                     Asked::Batch { group } => Expect::Batch { op, group: Group { number: group, tx } },
                     Asked::Parse { name, text, .. } => Expect::Parse { op, name, text: replacement.unwrap_or(text) },
                     Asked::Bind { replaces } => Expect::Bind { op, replaces },
-                    Asked::Execute => Expect::Execute { op: Some(op) },
-                });
+                    Asked::Execute => Expect::Execute { op },
+                };
+                self.expect(expect, io);
             }
             Item::Ask { tx, asked, answer: Some(Answer::Refused(refusal)), .. } => {
                 self.decided(&asked, None);
@@ -263,14 +274,14 @@ impl<A> Serving<A> {
             }
             Item::Resume { op, bytes, answer: Some(Ok(())) } => {
                 io.send_upstream(bytes);
-                self.expect(Expect::Execute { op: Some(op) });
+                self.expect(Expect::Execute { op }, io);
             }
             Item::Resume { answer: Some(Err(refusal)), .. } => {
                 self.poison(&Asked::Execute, self.foreseen.tx(), refusal, io);
             }
             Item::Leave { bytes } => {
                 io.send_upstream(bytes);
-                self.leaving = true;
+                self.left = true;
             }
             Item::Ask { answer: None, .. } | Item::Resume { answer: None, .. } => {}
         }
@@ -295,13 +306,14 @@ impl<A> Serving<A> {
     fn poison(&mut self, asked: &Asked, tx: TxId, refusal: Refusal, io: &mut Io<A>) {
         if let Asked::Batch { group } = asked {
             io.send_upstream(write::query(POISON));
-            self.expect(Expect::PoisonedBatch { refusal, group: Group { number: *group, tx } });
+            let group = Group { number: *group, tx };
+            self.expect(Expect::PoisonedBatch { refusal, group, answered: false }, io);
             return;
         }
         // A Parse of the unnamed statement that fails drops it; any other refusal leaves it alone.
         let unnamed = matches!(asked, Asked::Parse { name, .. } if name.is_empty());
         io.send_upstream(write::parse(if unnamed { b"" } else { POISON_NAME }, POISON));
-        self.expect(Expect::PoisonedParse { refusal, unnamed });
+        self.expect(Expect::PoisonedParse { refusal, unnamed }, io);
     }
 
     fn is_probing(&self) -> bool {
@@ -312,9 +324,11 @@ impl<A> Serving<A> {
     fn may_probe(&self) -> bool {
         self.expected.is_empty()
             && !self.in_group
+            && !self.skipping
+            && !self.copying_in
             && self.client_streaming == 0
             && !self.transactions.has_failed()
-            && !self.leaving
+            && !self.left
     }
 
     /// Ends an operation: its outcome is told, and what follows in the client's queue waits for its release.
@@ -329,7 +343,7 @@ impl<A> Serving<A> {
 
 impl<A> Active<A> {
     fn new(admission: A) -> Self {
-        Self { admission, results: Vec::new(), rows: 0, bytes: 0, code: None, bound: false, held: None }
+        Self { admission, results: Vec::new(), rows: 0, bytes: 0, code: None, bound: false, held: Vec::new() }
     }
 }
 

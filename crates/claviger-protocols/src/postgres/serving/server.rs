@@ -6,7 +6,7 @@ use claviger_model::OpId;
 use super::Serving;
 use super::answers::{columns, error_code, is_fatal, tag};
 use super::expect::{Closing, Expect, Group, Probing};
-use crate::postgres::frame::{Header, Reader, Violation};
+use crate::postgres::frame::{Header, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::{Fault, write};
 use crate::{Event, Probe, Response, StatementResult, Status};
@@ -43,18 +43,16 @@ impl<A> Serving<A> {
     }
 
     fn row(&mut self, tag: u8) -> Result<(), Violation> {
+        const UNASKED: Violation = Violation("a row that nobody asked for");
         self.skip_copy_ends();
         match self.expected.front() {
-            Some(Expect::Batch { op, .. } | Expect::Execute { op: Some(op) }) => {
-                if tag == b'D'
-                    && let Some(active) = self.active.get_mut(op)
-                {
-                    active.rows += 1;
-                }
+            // Rows of an operation that has ended, or failed, would be in no record.
+            Some(Expect::Batch { op, .. } | Expect::Execute { op }) => {
+                let active = self.active.get_mut(op).filter(|active| active.code.is_none()).ok_or(UNASKED)?;
+                active.rows += u64::from(tag == b'D');
                 Ok(())
             }
-            Some(Expect::Execute { op: None }) => Ok(()),
-            _ => Err(Violation("a row that nobody asked for")),
+            _ => Err(UNASKED),
         }
     }
 
@@ -83,19 +81,38 @@ impl<A> Serving<A> {
 
     /// A batch's completion was not its last: it may go.
     fn deliver_held(&mut self, op: Option<OpId>, io: &mut Io<A>) {
-        let held = op.and_then(|op| self.active.get_mut(&op)).and_then(|active| active.held.take());
-        if let Some(held) = held {
+        let Some(active) = op.and_then(|op| self.active.get_mut(&op)) else { return };
+        for held in active.held.drain(..) {
             io.send_downstream(held);
         }
     }
 
-    fn server_frame(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
-        // These come at any time and answer nothing.
-        if matches!(tag, b'N' | b'A' | b'S') {
-            if !self.is_answering_a_probe() {
-                self.deliver(frame, self.answering(), io);
+    /// Messages that come at any time and answer nothing (PostgreSQL manual, 55.2.7). What comes behind a completion that is
+    /// kept back is kept back with it.
+    fn asynchronous(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        if self.is_answering_a_probe() {
+            if tag != b'N' {
+                io.send_downstream(frame);
             }
             return Ok(());
+        }
+        let op = self.answering();
+        let limit = self.limits.control;
+        let Some(active) = op.and_then(|op| self.active.get_mut(&op)).filter(|active| !active.held.is_empty()) else {
+            self.deliver(frame, op, io);
+            return Ok(());
+        };
+        if active.held.iter().map(Bytes::len).sum::<usize>() + frame.len() > limit {
+            return Err(Violation("too much comes between a completion and what follows it"));
+        }
+        active.held.push(frame.clone());
+        self.note(&frame, op, io);
+        Ok(())
+    }
+
+    fn server_frame(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        if matches!(tag, b'N' | b'A' | b'S') {
+            return self.asynchronous(tag, frame, io);
         }
         self.skip_copy_ends();
         if self.is_answering_a_probe() {
@@ -105,30 +122,30 @@ impl<A> Serving<A> {
             b'1' => self.parsed(frame, io),
             b'2' => self.bound(frame, io),
             b'3' => self.closed(frame, io),
-            b'T' | b'n' => {
-                if let Some(Expect::Describe) = self.expected.front() {
-                    self.expected.pop_front();
-                }
-                self.deliver(frame, self.answering(), io);
-                Ok(())
-            }
-            b't' | b'H' | b'c' => {
-                self.deliver(frame, self.answering(), io);
-                Ok(())
-            }
-            b'G' => {
-                if let Some(Expect::Execute { .. }) = self.expected.front() {
-                    self.begin_copy_in();
-                }
-                self.deliver(frame, self.answering(), io);
-                Ok(())
-            }
+            b'T' | b'n' | b't' | b'H' | b'c' | b'G' => self.heading(tag, frame, io),
             b'C' | b'I' => self.completed(tag, frame, io),
             b's' => self.suspended(frame, io),
             b'E' => self.failed(frame, io),
             b'Z' => self.ready(frame, io),
             _ => Err(Violation("a message of a kind that does not belong in an open session")),
         }
+    }
+
+    /// What says how rows will look, or that a COPY begins or ends.
+    fn heading(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
+        match (tag, self.expected.front()) {
+            (b't', Some(Expect::Describe)) | (b'T', Some(Expect::Batch { .. })) => {}
+            (b'T' | b'n', Some(Expect::Describe)) => {
+                self.expected.pop_front();
+                self.deliver(frame, None, io);
+                return Ok(());
+            }
+            (b'H' | b'c', Some(Expect::Batch { .. } | Expect::Execute { .. })) => {}
+            (b'G', Some(Expect::Batch { .. } | Expect::Execute { .. })) => self.begin_copy_in(),
+            _ => return Err(Violation("a description of rows that nobody asked for")),
+        }
+        self.deliver(frame, self.answering(), io);
+        Ok(())
     }
 
     fn parsed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
@@ -149,6 +166,7 @@ impl<A> Serving<A> {
         if let Some(active) = self.active.get_mut(&op) {
             active.bound = true;
         }
+        self.statements.bound(op);
         if let Some(replaced) = replaces.filter(|replaced| *replaced != op) {
             self.finish(replaced, Status::Completed, io);
         }
@@ -169,27 +187,26 @@ impl<A> Serving<A> {
 
     fn completed(&mut self, kind: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
         self.copying_in = false;
+        self.ignored_syncs = 0;
         let tag = if kind == b'C' { tag(&frame)? } else { String::new() };
         self.transactions.completed(&tag);
         if matches!(tag.as_str(), "PREPARE" | "DEALLOCATE" | "DEALLOCATE ALL" | "DISCARD ALL") {
             self.statements.forget_texts();
         }
         match self.expected.front() {
-            Some(Expect::Batch { op, .. }) => {
+            Some(Expect::Batch { op, .. }) if self.active.get(op).is_some_and(|active| active.code.is_none()) => {
                 let op = *op;
-                self.complete_statement(op, tag);
+                if kind == b'C' {
+                    self.complete_statement(op, tag);
+                }
                 self.keep_back(op, frame, io);
                 Ok(())
             }
             Some(Expect::Execute { op }) => {
                 let op = *op;
                 self.expected.pop_front();
-                if let Some(op) = op {
-                    self.complete_statement(op, tag);
-                    self.end(op, Status::Completed, frame, io);
-                } else {
-                    self.deliver(frame, None, io);
-                }
+                self.complete_statement(op, tag);
+                self.end(op, Status::Completed, frame, io);
                 Ok(())
             }
             _ => Err(Violation("a completion that nobody asked for")),
@@ -208,7 +225,7 @@ impl<A> Serving<A> {
         self.deliver_held(Some(op), io);
         self.note(&frame, Some(op), io);
         if let Some(active) = self.active.get_mut(&op) {
-            active.held = Some(frame);
+            active.held.push(frame);
         }
     }
 
@@ -216,7 +233,7 @@ impl<A> Serving<A> {
         let Some(Expect::Execute { op }) = self.expected.pop_front() else {
             return Err(Violation("a PortalSuspended that nobody asked for"));
         };
-        self.deliver(frame, op, io);
+        self.deliver(frame, Some(op), io);
         Ok(())
     }
 
@@ -224,8 +241,15 @@ impl<A> Serving<A> {
         self.copying_in = false;
         self.heard_the_last |= is_fatal(&frame);
         self.transactions.statement_failed();
-        let code = error_code(&frame);
-        match self.expected.front() {
+        // An error without a code that can be read is still an error.
+        let code = Some(error_code(&frame).unwrap_or_else(|| "XX000".to_owned()));
+        match self.expected.front_mut() {
+            // Nothing follows it, not even ReadyForQuery.
+            Some(Expect::Batch { op, .. }) if self.heard_the_last => {
+                let op = *op;
+                self.deliver_held(Some(op), io);
+                self.fail_operation(op, code, frame, io);
+            }
             Some(Expect::Batch { op, .. }) => {
                 let op = *op;
                 if let Some(active) = self.active.get_mut(&op) {
@@ -233,10 +257,13 @@ impl<A> Serving<A> {
                 }
                 self.keep_back(op, frame, io);
             }
-            Some(Expect::PoisonedBatch { refusal, .. }) => {
-                let refused = write::error("ERROR", refusal);
-                io.send_downstream(refused);
+            Some(Expect::PoisonedBatch { refusal, answered, .. }) if !self.heard_the_last => {
+                if std::mem::replace(answered, true) {
+                    return Err(Violation("a second error for one statement"));
+                }
+                io.send_downstream(write::error("ERROR", refusal));
             }
+            Some(Expect::PoisonedBatch { .. }) => self.deliver(frame, None, io),
             // At a Sync it is the commit that failed; with nothing expected the server is about to go.
             Some(Expect::Sync { .. }) | None => self.deliver(frame, None, io),
             Some(_) => self.fail_group(code, frame, io),
@@ -260,7 +287,7 @@ impl<A> Serving<A> {
                 }
                 self.fail_operation(op, code, frame, io);
             }
-            Some(Expect::Bind { op, .. } | Expect::Execute { op: Some(op) }) => self.fail_operation(op, code, frame, io),
+            Some(Expect::Bind { op, .. } | Expect::Execute { op }) => self.fail_operation(op, code, frame, io),
             _ => self.deliver(frame, None, io),
         }
         self.skip_group(io);
@@ -273,19 +300,6 @@ impl<A> Serving<A> {
         self.end(op, Status::Error, frame, io);
     }
 
-    /// Takes out what the server passes over; what is sent later is passed over too, up to the Sync.
-    fn skip_group(&mut self, io: &mut Io<A>) {
-        while let Some(skipped) = self.expected.pop_front_if(|next| !matches!(next, Expect::Sync { .. } | Expect::Probe(_))) {
-            if let Expect::Parse { op, .. }
-            | Expect::Bind { op, .. }
-            | Expect::Execute { op: Some(op) }
-            | Expect::Batch { op, .. } = skipped
-            {
-                self.finish(op, Status::Skipped, io);
-            }
-        }
-    }
-
     /// Ends an operation with the frame that says so, behind the barrier.
     fn end(&mut self, op: OpId, status: Status, frame: Bytes, io: &mut Io<A>) {
         self.note(&frame, Some(op), io);
@@ -294,7 +308,10 @@ impl<A> Serving<A> {
     }
 
     fn ready(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
-        let status = Reader::of(&frame).byte()?;
+        let Some(status @ (b'I' | b'T' | b'E')) = frame.get(Header::LEN).copied().filter(|_| frame.len() == Header::LEN + 1)
+        else {
+            return Err(Violation("a ReadyForQuery without a status"));
+        };
         if std::mem::take(&mut self.skipping) {
             self.skip_group(io);
         }
@@ -304,16 +321,19 @@ impl<A> Serving<A> {
         }
         if let Some(group) = group {
             self.statements.settle(group.number);
+            if status == b'I' {
+                self.statements.forget_portals(group.number);
+            }
         }
         self.stalled = false;
         for end in self.transactions.ready(status, group.map(|group| group.tx)) {
             io.events.push_back(Event::TransactionEnd(end));
         }
         if self.expected.is_empty() && self.queue.is_empty() {
-            self.ignored_syncs = 0;
             self.transactions.correct(&mut self.foreseen);
         }
         io.send_downstream(frame);
+        self.skip_copy_ends();
         Ok(())
     }
 
@@ -324,15 +344,16 @@ impl<A> Serving<A> {
                 let (op, group) = (*op, *group);
                 self.expected.pop_front();
                 self.statements.accepted(b"", None);
-                let held = self.active.get_mut(&op).and_then(|active| active.held.take());
+                let held = self.active.get_mut(&op).map(|active| std::mem::take(&mut active.held)).unwrap_or_default();
+                if held.is_empty() {
+                    return Err(Violation("a ReadyForQuery before the answer"));
+                }
                 let failed = self.active.get(&op).is_some_and(|active| active.code.is_some());
                 self.finish(op, if failed { Status::Error } else { Status::Completed }, io);
-                if let Some(held) = held {
-                    io.send_downstream(held);
-                }
+                held.into_iter().for_each(|held| io.send_downstream(held));
                 Ok(Some(group))
             }
-            Some(Expect::PoisonedBatch { group, .. }) => {
+            Some(Expect::PoisonedBatch { group, answered: true, .. }) => {
                 let group = *group;
                 self.expected.pop_front();
                 self.statements.accepted(b"", None);
@@ -344,7 +365,7 @@ impl<A> Serving<A> {
                 Ok(Some(group))
             }
             // A COPY that failed before it read anything: the Sync that it was to ignore is answered after all.
-            _ if self.ignored_syncs > 0 => {
+            None if self.ignored_syncs > 0 => {
                 self.ignored_syncs -= 1;
                 Ok(None)
             }
@@ -369,7 +390,7 @@ impl<A> Serving<A> {
     fn probe_frame(&mut self, tag: u8, frame: &Bytes, io: &mut Io<A>) -> Result<(), Violation> {
         let Some(Expect::Probe(probing)) = self.expected.front_mut() else { return Ok(()) };
         match tag {
-            b'D' => {
+            b'D' if !probing.completed => {
                 probing.bytes += frame.len();
                 if probing.bytes > Probing::MOST {
                     return Err(Violation("the answer to the gateway's own question is too long"));
@@ -377,8 +398,9 @@ impl<A> Serving<A> {
                 probing.rows.push(columns(frame)?);
             }
             b'E' => probing.code = Some(error_code(frame).unwrap_or_default()),
-            b'T' | b'C' | b'I' => {}
-            b'Z' => {
+            b'C' | b'I' => probing.completed = true,
+            b'1' | b'2' | b'3' => {}
+            b'Z' if probing.completed || probing.code.is_some() => {
                 if let Some(Expect::Probe(Probing { id, rows, code, .. })) = self.expected.pop_front() {
                     let found = code.map_or(Probe::Rows(rows), Probe::Failed);
                     io.events.push_back(Event::Probe(id, found));

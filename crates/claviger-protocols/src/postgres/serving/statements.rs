@@ -17,6 +17,8 @@ pub(super) struct Statements {
     /// Names whose meaning hangs on the answers to a group, oldest group first.
     unsettled: VecDeque<(u64, Bytes)>,
     portals: HashMap<Bytes, Portal>,
+    /// The last group that asked for what may change the meaning of any name but the unnamed one, until it is answered.
+    renaming: Option<u64>,
 }
 
 /// One name.
@@ -50,6 +52,10 @@ pub(super) struct Portal {
     pub(super) op: OpId,
     pub(super) text: Bytes,
     pub(super) parameters: Vec<Option<Bytes>>,
+    /// The group of its Bind.
+    pub(super) group: u64,
+    /// The server has made it.
+    pub(super) bound: bool,
     pub(super) executed: bool,
     /// Its operation has ended; running it again is another.
     pub(super) ended: bool,
@@ -60,7 +66,7 @@ pub(super) struct TooMany;
 
 impl Statements {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, statements: HashMap::new(), unsettled: VecDeque::new(), portals: HashMap::new() }
+        Self { most, statements: HashMap::new(), unsettled: VecDeque::new(), portals: HashMap::new(), renaming: None }
     }
 
     /// A Parse in this group.
@@ -83,12 +89,27 @@ impl Statements {
 
     fn change(&mut self, name: &[u8], change: Change) {
         let name = Bytes::copy_from_slice(name);
-        self.unsettled.push_back((change.group, name.clone()));
-        self.statements.entry(name).or_default().asked.push(change);
+        let asked = &mut self.statements.entry(name.clone()).or_default().asked;
+        // Only the last word of a group counts, so that a client that never ends its group does not pile up texts.
+        if !asked.iter().any(|earlier| earlier.group == change.group) {
+            self.unsettled.push_back((change.group, name));
+        }
+        asked.retain(|earlier| earlier.group != change.group || !earlier.decided);
+        asked.push(change);
+    }
+
+    /// This group runs a PREPARE, DEALLOCATE or DISCARD of SQL's own, or what may be one.
+    pub(super) fn may_rename(&mut self, group: u64) {
+        self.renaming = Some(group);
     }
 
     /// What a name stands for, for a Bind in this group.
     pub(super) fn meaning(&self, name: &[u8], group: u64) -> Meaning {
+        match self.renaming {
+            Some(renaming) if !name.is_empty() && renaming == group => return Meaning::Text(Bytes::new()),
+            Some(_) if !name.is_empty() => return Meaning::Unsettled,
+            _ => {}
+        }
         let Some(statement) = self.statements.get(name) else { return Meaning::Text(Bytes::new()) };
         let text = match statement.asked.last() {
             Some(change) if change.group == group && change.decided => &change.text,
@@ -118,6 +139,8 @@ impl Statements {
 
     /// Everything up to this group is answered.
     pub(super) fn settle(&mut self, group: u64) {
+        self.portals.retain(|_, portal| portal.bound || portal.group > group);
+        self.renaming = self.renaming.filter(|renaming| *renaming > group);
         while let Some((_, name)) = self.unsettled.pop_front_if(|(asked, _)| *asked <= group) {
             let Some(statement) = self.statements.get_mut(&name) else { continue };
             statement.asked.retain(|change| change.group > group);
@@ -146,6 +169,23 @@ impl Statements {
 
     pub(super) fn portal(&mut self, name: &[u8]) -> Option<&mut Portal> {
         self.portals.get_mut(name)
+    }
+
+    /// Whether a portal of an earlier group may yet turn out not to have been made, so that its name stands for an older one.
+    pub(super) fn is_portal_unsettled(&self, name: &[u8], group: u64) -> bool {
+        self.portals.get(name).is_some_and(|portal| !portal.bound && portal.group != group)
+    }
+
+    /// The server has made the portal of this operation.
+    pub(super) fn bound(&mut self, op: OpId) {
+        for portal in self.portals.values_mut().filter(|portal| portal.op == op) {
+            portal.bound = true;
+        }
+    }
+
+    /// The server says that no portal of this group or an earlier one is left.
+    pub(super) fn forget_portals(&mut self, group: u64) {
+        self.portals.retain(|_, portal| portal.group > group);
     }
 
     pub(super) fn close_portal(&mut self, name: &[u8]) -> Option<OpId> {

@@ -1,0 +1,110 @@
+//! From the first byte to the open session.
+
+use bytes::Bytes;
+use claviger_model::{Refusal, RefusalKind, Secret};
+
+use super::rig::*;
+use crate::postgres::scram::md5_password;
+use crate::postgres::{SSL_REQUEST, cancel_request, write};
+use crate::{BackendKey, Cancel, Protocol, ProtocolOptions, Reply, Side, UpstreamTls};
+
+#[test]
+fn negotiates_and_logs_in() {
+    for chunk in [usize::MAX, 1] {
+        let mut rig = Rig::new(OPTIONS, chunk);
+        rig.client(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30]);
+        rig.client(&SSL_REQUEST);
+        rig.postgres.resume(Reply::TlsStarted(Side::Downstream));
+        let mut hello =
+            startup(&[("user", "alice"), ("database", "shop"), ("options", "-c role=x"), ("TimeZone", "UTC"), ("_pq_.x", "1")])
+                .to_vec();
+        hello[7] = 2;
+        rig.client(&hello);
+        rig.client(&frame(b'p', &[b"token\0"]));
+        assert_eq!(rig.told(), ["StartTls(Downstream)", "login Some(\"alice\") Some(\"shop\") token"]);
+        let negotiated = frame(b'v', &[&[0, 3, 0, 0, 0, 0, 0, 1], b"_pq_.x\0"]);
+        assert_eq!(rig.sent("<- "), hex(&[Bytes::from_static(b"NS"), negotiated, auth(3, b"")]));
+        rig.log.clear();
+
+        rig.postgres.resume(Reply::Authenticated(upstream_login(UpstreamTls::Require)));
+        rig.drain();
+        rig.server(b"S");
+        rig.postgres.resume(Reply::TlsStarted(Side::Upstream));
+        rig.server(&auth(5, &[1, 2, 3, 4]));
+        let settings = frame(b'S', &[b"server_version\0\x318\0"]);
+        rig.server(&cat(&[auth(0, b""), settings.clone(), frame(b'K', &[&[0, 0, 0, 7], b"secret"]), ready(b'I')]));
+        let key = BackendKey { process: 7, secret: Bytes::from_static(b"secret") };
+        assert_eq!(rig.told(), ["StartTls(Upstream)".to_owned(), format!("Ready({key:?})")]);
+        let own = [("user", "app"), ("database", "shop"), ("application_name", "claviger:alice"), ("TimeZone", "UTC")];
+        let md5 = md5_password("app", &Secret::new("pencil"), &[1, 2, 3, 4]);
+        let answer = frame(b'p', &[&md5, b"\0"]);
+        assert_eq!(rig.sent("-> "), hex(&[Bytes::from_static(&SSL_REQUEST), startup(&own), answer]));
+        rig.log.clear();
+        rig.postgres.resume(Reply::Serve);
+        rig.drain();
+        let greeting = [auth(0, b""), settings, frame(b'K', &[&[0, 0, 0, 7, 9, 9, 9, 9]]), ready(b'I')];
+        assert_eq!(rig.sent("<- "), hex(&greeting));
+    }
+}
+
+#[test]
+fn refuses_what_is_not_a_login() {
+    let plain = ProtocolOptions { plaintext: false, ..OPTIONS };
+    for (options, input, kind) in [
+        (plain, startup(&[("user", "a")]).to_vec(), RefusalKind::Unauthenticated),
+        (OPTIONS, startup(&[("user", "a"), ("replication", "database")]).to_vec(), RefusalKind::Unsupported),
+        (OPTIONS, startup(&[("user", "a"), ("user", "b")]).to_vec(), RefusalKind::ProtocolViolation),
+        (OPTIONS, vec![0x16, 3, 1, 2], RefusalKind::ProtocolViolation),
+        (OPTIONS, [&startup(&[("user", "a")])[..], &query("select 1")].concat(), RefusalKind::ProtocolViolation),
+    ] {
+        for chunk in [usize::MAX, 1] {
+            let mut rig = Rig::new(options, chunk);
+            rig.client(&input);
+            let closed = format!("Closed(ByGateway(Refusal {{ kind: {kind:?},");
+            assert!(rig.told().last().is_some_and(|last| last.starts_with(&closed)), "{:?}", rig.log);
+        }
+    }
+}
+
+#[test]
+fn hides_why_the_upstream_refuses() {
+    let mut rig = Rig::new(OPTIONS, 1);
+    rig.client(&startup(&[("user", "alice")]));
+    rig.client(&frame(b'p', &[b"token\0"]));
+    rig.postgres.resume(Reply::Authenticated(upstream_login(UpstreamTls::Disable)));
+    rig.server(&failure("FATAL", "28P01"));
+    let shown = Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream refused the gateway's login");
+    assert_eq!(rig.sent("<- "), hex(&[auth(3, b""), write::error("FATAL", &shown)]));
+}
+
+#[test]
+fn an_unproven_scram_server_is_refused() {
+    let mut rig = Rig::new(OPTIONS, 1);
+    rig.client(&startup(&[("user", "alice")]));
+    rig.client(&frame(b'p', &[b"token\0"]));
+    rig.postgres.resume(Reply::Authenticated(upstream_login(UpstreamTls::Disable)));
+    rig.server(&cat(&[auth(10, b"SCRAM-SHA-256\0\0"), auth(0, b"")]));
+    assert!(rig.told().last().unwrap().contains("an authentication request out of order"), "{:?}", rig.log);
+}
+
+#[test]
+fn passes_a_cancel_on_without_an_answer() {
+    let mut rig = Rig::new(OPTIONS, 1);
+    rig.client(&cancel_request(&BackendKey { process: 7, secret: Bytes::from_static(&[9; 4]) }));
+    let cancel = Cancel { process: 7, secret: Bytes::from_static(&[9; 4]) };
+    assert_eq!(rig.log, [format!("Cancel({cancel:?})"), "Closed(ByClient)".to_owned()]);
+}
+
+/// What is sent in plain text behind the request for TLS must not pass for bytes sent inside it (CVE-2021-23222).
+#[test]
+fn nothing_may_follow_a_request_for_tls() {
+    let injected = [&SSL_REQUEST[..], b"x"].concat();
+    let mut rig = Rig::new(OPTIONS, usize::MAX);
+    rig.client(&injected);
+    assert!(rig.told().last().unwrap().starts_with("Closed(ByGateway("), "{:?}", rig.log);
+    // Later, the driver finds the bytes left over.
+    let mut rig = Rig::new(OPTIONS, 1);
+    rig.client(&injected);
+    assert_eq!(rig.told(), ["StartTls(Downstream)"]);
+    assert_eq!(&rig.inputs[0][..], b"x");
+}

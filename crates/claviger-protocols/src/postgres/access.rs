@@ -1,6 +1,8 @@
 //! What can be told of a statement's effect from its first words. Only durability depends on it: a statement that is taken for
 //! a read has its record on stable storage a moment later, and nothing more.
 
+use bytes::Bytes;
+
 use crate::Access;
 
 /// First words of statements without lasting effect.
@@ -63,6 +65,23 @@ pub(super) fn transaction_verb(text: &[u8]) -> Option<bool> {
 /// Whether a text may change what the names of prepared statements stand for.
 pub(super) fn renames(text: &[u8]) -> bool {
     contains_word(text, &["prepare", "deallocate", "discard"])
+}
+
+/// The statement that a text plainly drops by DEALLOCATE, if it is nothing else.
+pub(super) fn deallocated(text: &[u8]) -> Option<Bytes> {
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text);
+    let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let (verb, name) = (words.next()?, words.next()?);
+    // Longer names are cut short by the server (PostgreSQL manual, 4.1.1).
+    if !verb.eq_ignore_ascii_case(b"deallocate") || words.next().is_some() || name.len() > 63 {
+        return None;
+    }
+    let is_word = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    match name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")) {
+        Some(quoted) => is_word(quoted).then(|| Bytes::copy_from_slice(quoted)),
+        None => is_word(name).then(|| name.to_ascii_lowercase().into()),
+    }
 }
 
 /// Skips white space and comments, which nest (PostgreSQL manual, 4.1.5).

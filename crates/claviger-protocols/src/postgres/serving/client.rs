@@ -6,7 +6,7 @@ use claviger_model::{OpId, Refusal, RefusalKind};
 use super::expect::{Closing, Expect, Group};
 use super::statements::{Meaning, Portal, TooMany};
 use super::{Answer, Asked, Item, Serving};
-use crate::postgres::access::{access, renames};
+use crate::postgres::access::{access, deallocated, renames};
 use crate::postgres::frame::{Header, Reader, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::login::by_client;
@@ -183,7 +183,8 @@ impl<A> Serving<A> {
             return self
                 .ask(Ask { bytes: frame, asked: Asked::Execute, access: Access::Barrier, runs: Bytes::new(), request }, io);
         };
-        let first = !std::mem::replace(&mut portal.executed, true) && !portal.ended;
+        // In the Bind's own group an operation that has ended was passed over, and so is its Execute.
+        let first = !std::mem::replace(&mut portal.executed, true) && (!portal.ended || portal.group == self.group);
         if first {
             let op = portal.op;
             return self.pass(frame, Some(Expect::Execute { op }), io);
@@ -206,7 +207,7 @@ impl<A> Serving<A> {
         let refusal = Refusal::new(RefusalKind::Unsupported, "function calls by number do not pass this gateway");
         let (op, tx, asked) = (self.next_op(), self.foreseen.join(), Asked::Batch { group: self.group });
         self.end_group();
-        self.enqueue(Item::Ask { op, tx, bytes: Bytes::new(), asked, answer: Some(Answer::Refused(refusal)) }, io)
+        self.enqueue(Item::Ask { op, tx, bytes: Bytes::new(), asked, drops: None, answer: Some(Answer::Refused(refusal)) }, io)
     }
 
     fn ask(&mut self, ask: Ask, io: &mut Io<A>) -> Result<(), Fault> {
@@ -217,7 +218,7 @@ impl<A> Serving<A> {
             self.statements.may_rename(self.group);
         }
         io.events.push_back(Event::Operation(Operation { id, tx, in_transaction, request, access, bytes: bytes.clone() }));
-        self.enqueue(Item::Ask { op: id, tx, bytes, asked, answer: None }, io)
+        self.enqueue(Item::Ask { op: id, tx, bytes, asked, drops: deallocated(&runs), answer: None }, io)
     }
 
     fn next_op(&mut self) -> OpId {

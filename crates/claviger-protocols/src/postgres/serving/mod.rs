@@ -75,7 +75,7 @@ enum Item<A> {
     /// Passes as soon as everything before it has.
     Pass { bytes: Bytes, expect: Option<Expect> },
     /// Waits for a decision.
-    Ask { op: OpId, tx: TxId, bytes: Bytes, asked: Asked, answer: Option<Answer<A>> },
+    Ask { op: OpId, tx: TxId, bytes: Bytes, asked: Asked, drops: Option<Bytes>, answer: Option<Answer<A>> },
     /// Waits for leave to go on with an operation that was decided before.
     Resume { op: OpId, bytes: Bytes, answer: Option<Result<(), Refusal>> },
     /// The client says goodbye.
@@ -108,6 +108,8 @@ enum Answer<A> {
 /// An operation that has left.
 struct Active<A> {
     admission: A,
+    /// The prepared statement that this plainly drops.
+    drops: Option<Bytes>,
     results: Vec<StatementResult>,
     rows: u64,
     bytes: u64,
@@ -251,14 +253,15 @@ impl<A> Serving<A> {
                     self.expect(expect, io);
                 }
             }
-            Item::Ask { op, tx, bytes, asked, answer: Some(Answer::Admitted(admission, forward)) } => {
+            Item::Ask { op, tx, bytes, asked, drops, answer: Some(Answer::Admitted(admission, forward)) } => {
                 let (bytes, replacement) = match forward {
                     Forward::Original => (bytes, None),
                     Forward::Replace(text) => (client::with_text(&bytes, &text)?, Some(text)),
                 };
                 self.decided(&asked, replacement.as_ref());
                 self.forward(&admission, bytes, io);
-                self.active.insert(op, Active::new(admission));
+                let drops = drops.filter(|_| replacement.is_none());
+                self.active.insert(op, Active::new(admission, drops));
                 self.transactions.touch(tx);
                 let expect = match asked {
                     Asked::Batch { group } => Expect::Batch { op, group: Group { number: group, tx } },
@@ -342,8 +345,8 @@ impl<A> Serving<A> {
 }
 
 impl<A> Active<A> {
-    fn new(admission: A) -> Self {
-        Self { admission, results: Vec::new(), rows: 0, bytes: 0, code: None, bound: false, held: Vec::new() }
+    fn new(admission: A, drops: Option<Bytes>) -> Self {
+        Self { admission, drops, results: Vec::new(), rows: 0, bytes: 0, code: None, bound: false, held: Vec::new() }
     }
 }
 

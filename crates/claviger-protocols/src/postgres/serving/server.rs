@@ -190,9 +190,7 @@ impl<A> Serving<A> {
         self.ignored_syncs = 0;
         let tag = if kind == b'C' { tag(&frame)? } else { String::new() };
         self.transactions.completed(&tag);
-        if matches!(tag.as_str(), "PREPARE" | "DEALLOCATE" | "DEALLOCATE ALL" | "DISCARD ALL") {
-            self.statements.forget_texts();
-        }
+        self.follow_names(&tag, io);
         match self.expected.front() {
             Some(Expect::Batch { op, .. }) if self.active.get(op).is_some_and(|active| active.code.is_none()) => {
                 let op = *op;
@@ -210,6 +208,22 @@ impl<A> Serving<A> {
                 Ok(())
             }
             _ => Err(Violation("a completion that nobody asked for")),
+        }
+    }
+
+    /// Follows what SQL's own statements make of names. The unnamed statement and portal are out of their reach.
+    fn follow_names(&mut self, tag: &str, io: &mut Io<A>) {
+        let running = self.answering();
+        let drops = running.and_then(|op| self.active.get_mut(&op)).and_then(|active| active.drops.take());
+        match (tag, drops) {
+            ("DEALLOCATE", Some(name)) => self.statements.accepted(&name, None),
+            ("PREPARE" | "DEALLOCATE" | "DEALLOCATE ALL" | "DISCARD ALL", _) => self.statements.forget_texts(),
+            _ => {}
+        }
+        if tag.starts_with("CLOSE CURSOR") || tag == "DISCARD ALL" {
+            for op in self.statements.forget_named_portals(running) {
+                self.finish(op, Status::Completed, io);
+            }
         }
     }
 

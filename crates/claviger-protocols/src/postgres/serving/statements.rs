@@ -152,7 +152,10 @@ impl Statements {
 
     /// SQL's own PREPARE, DEALLOCATE or DISCARD may have changed what any name stands for.
     pub(super) fn forget_texts(&mut self) {
-        self.statements.retain(|_, statement| {
+        self.statements.retain(|name, statement| {
+            if name.is_empty() {
+                return true;
+            }
             statement.accepted = None;
             !statement.asked.is_empty()
         });
@@ -186,6 +189,15 @@ impl Statements {
     /// The server says that no portal of this group or an earlier one is left.
     pub(super) fn forget_portals(&mut self, group: u64) {
         self.portals.retain(|_, portal| portal.group > group);
+    }
+
+    /// The server may have closed any named portal but the one that runs; returns the operations of those that it had made.
+    pub(super) fn forget_named_portals(&mut self, running: Option<OpId>) -> Vec<OpId> {
+        let gone = |name: &Bytes, portal: &Portal| portal.bound && !name.is_empty() && Some(portal.op) != running;
+        let mut ops: Vec<OpId> =
+            self.portals.extract_if(|name, portal| gone(name, portal)).map(|(_, portal)| portal.op).collect();
+        ops.sort_unstable();
+        ops
     }
 
     pub(super) fn close_portal(&mut self, name: &[u8]) -> Option<OpId> {

@@ -7,7 +7,7 @@ use super::rig::Step::{C, S};
 use super::rig::*;
 use crate::postgres::login::Phase;
 use crate::postgres::{Described, describe, write};
-use crate::{Protocol, Reply, Side, UpstreamTls};
+use crate::{ProbeId, Protocol, Reply, Side, UpstreamTls};
 
 #[test]
 fn an_unreleased_outcome_holds_all_that_follows() {
@@ -112,6 +112,163 @@ fn a_client_that_just_goes_ends_the_session_at_once() {
     rig.drain();
     assert_eq!(rig.told(), ["op1 tx1 batch a", "op2 tx2 batch b", "Closed(ByClient)"]);
     assert_eq!(rig.sent("-> "), hex(&[query("a"), bare(b'X')]), "what is not admitted never leaves");
+}
+
+/// While a server takes rows it ignores Sync, in a simple query too (PostgreSQL manual, 55.2.6).
+#[test]
+fn a_sync_in_a_copy_is_never_answered() {
+    let data = cat(&[frame(b'd', &[b"1\n"]), bare(b'S'), bare(b'c'), bare(b'S')]);
+    let copied = [frame(b'G', &[&[0, 0, 0]]), cat(&[tag("COPY 1"), ready(b'I'), ready(b'I')])];
+    let done = cat(&[row(b"1"), tag("SELECT 1"), ready(b'I')]);
+    check(
+        |_| {},
+        &[C(query("copy")), S(copied[0].clone()), C(data.clone()), S(copied[1].clone()), C(query("a")), S(done.clone())],
+        &[
+            "op1 tx1 batch copy",
+            "out1 Completed COPY 1 rows0 ",
+            "tx1 Commit",
+            "op2 tx2 batch a",
+            "out2 Completed SELECT 1 rows1 ",
+            "tx2 Commit",
+        ],
+        &[query("copy"), data, query("a")],
+        &[copied.concat().into(), done],
+    );
+}
+
+#[test]
+fn a_completion_is_held_with_what_follows_it() {
+    let setting = frame(b'S', &[b"TimeZone\0UTC\0"]);
+    let mut rig = Rig::serving(1);
+    rig.unreleased = vec![1];
+    rig.client(&query("set"));
+    rig.server(&cat(&[tag("SET"), setting.clone()]));
+    assert_eq!(rig.sent("<- "), "");
+    rig.server(&ready(b'I'));
+    assert_eq!(rig.sent("<- "), "");
+    rig.postgres.resume(Reply::Release(OpId(1)));
+    rig.drain();
+    assert_eq!(rig.sent("<- "), hex(&[tag("SET"), setting, ready(b'I')]));
+}
+
+#[test]
+fn a_fatal_error_reaches_the_client() {
+    let mut rig = Rig::serving(1);
+    rig.unreleased = vec![1];
+    rig.client(&query("a"));
+    rig.server(&failure("FATAL", "57P01"));
+    rig.postgres.handle_eof(Side::Upstream);
+    rig.drain();
+    assert_eq!(rig.told(), ["op1 tx1 batch a", "out1 Error  rows0 57P01", "Closed(ByUpstream)"]);
+    assert_eq!(rig.sent("<- "), "");
+    rig.postgres.resume(Reply::Release(OpId(1)));
+    rig.drain();
+    assert_eq!(rig.sent("<- "), hex(&[failure("FATAL", "57P01")]));
+}
+
+/// What a server passes over is forgotten at once, a Query too: a client may send any amount of it.
+#[test]
+fn what_is_passed_over_is_not_kept() {
+    let mut rig = Rig::serving(1);
+    rig.client(&parse("", "a"));
+    rig.server(&failure("ERROR", "42601"));
+    rig.client(&cat(&[bind("", ""), execute(""), query("b")]));
+    assert_eq!(
+        rig.told(),
+        [
+            "op1 tx1 prepare =a",
+            "out1 Error  rows0 42601",
+            "op2 tx1 execute a 0",
+            "out2 Skipped  rows0 ",
+            "op3 tx1 batch b",
+            "out3 Skipped  rows0 "
+        ]
+    );
+    rig.postgres.resume(Reply::Probe(ProbeId(1), "select x".into()));
+    rig.drain();
+    assert!(!rig.sent("-> ").contains(&hex(&[probe()])), "a server that passes over everything is asked nothing");
+    rig.client(&bare(b'S'));
+    rig.server(&ready(b'I'));
+    assert_eq!(rig.sent("<- "), hex(&[failure("ERROR", "42601"), ready(b'I')]));
+    assert!(rig.sent("-> ").ends_with(&hex(&[bare(b'S'), probe()])));
+}
+
+/// A Bind that fails leaves an older portal of its name where it is, once the savepoint is restored.
+#[test]
+fn a_portal_that_was_not_made_is_not_run_for_another() {
+    let mut rig = Rig::serving(1);
+    rig.client(&query("begin"));
+    rig.server(&cat(&[tag("BEGIN"), ready(b'T')]));
+    rig.client(&cat(&[parse("", "b"), bind("p", ""), bare(b'S'), execute("p")]));
+    assert!(rig.sent("-> ").ends_with(&hex(&[bare(b'S')])), "the portal's name is not settled");
+    rig.server(&cat(&[bare(b'1'), failure("ERROR", "42P03"), ready(b'E')]));
+    assert_eq!(rig.told().last(), Some(&"op4 tx1! call portal p"));
+}
+
+#[test]
+fn a_name_that_sql_may_change_waits() {
+    let mut rig = Rig::serving(1);
+    rig.client(&cat(&[parse("s", "a"), bare(b'S')]));
+    rig.server(&cat(&[bare(b'1'), ready(b'I')]));
+    rig.client(&cat(&[query("deallocate s; prepare s as select 2"), bind("", "s")]));
+    assert_eq!(rig.told().last(), Some(&"op2 tx2 batch deallocate s; prepare s as select 2"));
+    rig.server(&cat(&[tag("DEALLOCATE"), tag("PREPARE"), ready(b'I')]));
+    assert_eq!(rig.told().last(), Some(&"op3 tx3 execute  0"), "its text is not known any more");
+}
+
+/// CLOSE and DECLARE may put another portal under a name.
+#[test]
+fn a_portal_that_sql_may_have_closed_is_not_run_as_known() {
+    let mut rig = Rig::serving(1);
+    rig.client(&query("begin"));
+    rig.server(&cat(&[tag("BEGIN"), ready(b'T')]));
+    rig.client(&cat(&[parse("", "b"), bind("p", ""), bare(b'S')]));
+    rig.server(&cat(&[bare(b'1'), bare(b'2'), ready(b'T')]));
+    rig.client(&query("close p; declare p cursor for c"));
+    rig.server(&cat(&[tag("CLOSE CURSOR"), tag("DECLARE CURSOR"), ready(b'T')]));
+    rig.client(&execute("p"));
+    assert_eq!(rig.told().last(), Some(&"op5 tx1! call portal p"));
+}
+
+/// Drivers drop statements so, one at a time.
+#[test]
+fn a_plain_deallocate_drops_one_name() {
+    let mut rig = Rig::serving(1);
+    rig.client(&cat(&[parse("s", "a"), parse("t", "b"), bare(b'S')]));
+    rig.server(&cat(&[bare(b'1'), bare(b'1'), ready(b'I')]));
+    rig.client(&cat(&[query("DEALLOCATE S;"), bind("", "t"), bind("", "s")]));
+    rig.server(&cat(&[tag("DEALLOCATE"), ready(b'I')]));
+    let told = rig.told();
+    assert_eq!(told[told.len() - 2..], ["op4 tx3 execute b 0", "op5 tx3 execute  0"]);
+}
+
+#[test]
+fn a_false_answer_to_a_question_of_ours_ends_the_session() {
+    for answer in [ready(b'I'), cat(&[tag("SELECT 0"), row(b"1")]), bare(b'W')] {
+        let mut rig = Rig::serving(1);
+        rig.postgres.resume(Reply::Probe(ProbeId(1), "select x".into()));
+        rig.drain();
+        rig.server(&answer);
+        assert!(rig.told().last().is_some_and(|last| last.starts_with("Closed(ByGateway(")), "{:?}", rig.log);
+    }
+}
+
+#[test]
+fn answers_that_were_not_asked_for_end_the_session() {
+    let failed = failure("ERROR", "22012");
+    let early = [ready(b'I'), cat(&[failed.clone(), row(b"1")]), cat(&[failed, tag("SELECT 1")]), cat(&[tag("A"), ready(b'x')])];
+    for answer in early {
+        let mut rig = Rig::serving(1);
+        rig.client(&query("a"));
+        rig.server(&answer);
+        assert!(rig.told().last().is_some_and(|last| last.starts_with("Closed(ByGateway(")), "{:?}", rig.log);
+    }
+    // A refused statement about whose rejection nothing is said.
+    let mut rig = Rig::serving(1);
+    rig.refuse = vec![1];
+    rig.client(&query("a"));
+    rig.server(&ready(b'I'));
+    assert!(rig.told().last().is_some_and(|last| last.starts_with("Closed(ByGateway(")), "{:?}", rig.log);
 }
 
 // === Arbitrary bytes ===

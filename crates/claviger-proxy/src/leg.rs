@@ -5,8 +5,10 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
@@ -19,6 +21,16 @@ const LARGE_READ: usize = 128 * 1024;
 const WRITE_BUFFER: usize = 256 * 1024;
 /// Slices in one write.
 const SLICES: usize = 64;
+/// How long a peer may say nothing until it is asked whether it is still there, and how long each of its answers may take.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
+
+/// Sets a new socket up: small messages leave at once, and a peer that vanished without a word is noticed, as its session holds
+/// locks upstream and a place here.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (idle, answer) = KEEPALIVE;
+    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(answer))
+}
 
 /// A socket, plain or inside TLS.
 pub(crate) enum Socket {
@@ -206,5 +218,24 @@ impl AsyncWrite for Socket {
             Self::Accepted(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Opened(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_vanished_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        assert_eq!((socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()), KEEPALIVE);
     }
 }

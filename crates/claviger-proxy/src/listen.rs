@@ -10,8 +10,8 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::Upstreams;
 use crate::drive::Driver;
+use crate::{Upstreams, leg};
 
 /// How long to wait after the system refused to accept, as when it has no file descriptors left.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -80,7 +80,7 @@ impl Listener {
         };
         let options = ProtocolOptions { limits: self.limits, tls: self.spec.tls.is_some(), plaintext: self.spec.plaintext };
         let Some(protocol) = claviger_protocols::open(self.spec.kind, options) else { return };
-        if stream.set_nodelay(true).is_err() {
+        if leg::prepare(&stream).is_err() {
             return;
         }
         let arrival = Arrival { id: self.gateway.new_session(), route: self.spec.route.clone(), client };

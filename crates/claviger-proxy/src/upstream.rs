@@ -38,7 +38,7 @@ impl Upstreams {
             Ok(Err(error)) => return Err(unavailable(connection, &error)),
             Err(elapsed) => return Err(unavailable(connection, &elapsed)),
         };
-        stream.set_nodelay(true).map_err(|error| unavailable(connection, &error))?;
+        crate::leg::prepare(&stream).map_err(|error| unavailable(connection, &error))?;
         Ok(stream)
     }
 

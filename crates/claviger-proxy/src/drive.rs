@@ -157,7 +157,7 @@ impl Driver {
 
     /// The client is silent until TLS has started, so nothing else needs watching meanwhile.
     async fn accept_tls(&mut self) {
-        self.flush(Side::Downstream).await;
+        self.flush(&[Side::Downstream]).await;
         let (Some(config), Some(stream)) = (self.tls.clone(), self.downstream.take().and_then(Leg::into_plain)) else {
             return self.pipeline.handle_eof(Side::Downstream);
         };
@@ -172,7 +172,7 @@ impl Driver {
     }
 
     async fn start_upstream_tls(&mut self) {
-        self.flush(Side::Upstream).await;
+        self.flush(&[Side::Upstream]).await;
         let stream = self.upstream.take().and_then(Leg::into_plain);
         let (Some(connection), Some(stream)) = (self.connection.clone(), stream) else {
             return self.pipeline.handle_eof(Side::Upstream);
@@ -194,8 +194,7 @@ impl Driver {
     async fn close(mut self) {
         let deadline = self.deadline();
         let _ = timeout_at(deadline, async {
-            self.flush(Side::Upstream).await;
-            self.flush(Side::Downstream).await;
+            self.flush(&[Side::Upstream, Side::Downstream]).await;
             if let Some(leg) = &mut self.downstream {
                 poll_fn(|cx| leg.poll_shutdown(cx)).await;
             }
@@ -203,14 +202,19 @@ impl Driver {
         .await;
     }
 
-    async fn flush(&mut self, side: Side) {
+    /// Sides are written side by side: one that does not read keeps nothing from the other.
+    async fn flush(&mut self, sides: &[Side]) {
         poll_fn(|cx| {
-            self.poll_write(cx, side);
-            let leg = match side {
-                Side::Downstream => self.downstream.as_ref(),
-                Side::Upstream => self.upstream.as_ref(),
-            };
-            if leg.is_none_or(Leg::is_flushed) { Poll::Ready(()) } else { Poll::Pending }
+            let mut flushed = true;
+            for side in sides {
+                self.poll_write(cx, *side);
+                let leg = match side {
+                    Side::Downstream => self.downstream.as_ref(),
+                    Side::Upstream => self.upstream.as_ref(),
+                };
+                flushed &= leg.is_none_or(Leg::is_flushed);
+            }
+            if flushed { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

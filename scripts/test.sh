@@ -7,6 +7,6 @@ eval "$tools"
 
 # nextest comes as a prebuilt program or not at all: building it takes longer than the tests.
 if type -P cargo-nextest >/dev/null; then
-  exec cargo nextest run --workspace "$@"
+  exec cargo nextest run --workspace --no-fail-fast "$@"
 fi
-exec cargo test --workspace "$@"
+exec cargo test --workspace --no-fail-fast "$@"

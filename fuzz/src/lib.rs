@@ -30,9 +30,10 @@ impl Rig {
     /// A session that is being served.
     pub fn serving() -> Self {
         let mut rig = Self::new();
-        rig.feed(Side::Downstream, b"\0\0\0\x13\0\x03\0\0user\0alice\0\0");
+        rig.feed(Side::Downstream, b"\0\0\0\x14\0\x03\0\0user\0alice\0\0");
         rig.feed(Side::Downstream, b"p\0\0\0\x0atoken\0");
         rig.feed(Side::Upstream, b"R\0\0\0\x08\0\0\0\0K\0\0\0\x0c\0\0\0\x07abcdZ\0\0\0\x05I");
+        assert!(rig.protocol.wants_input(Side::Upstream), "the session is being served");
         rig
     }
 

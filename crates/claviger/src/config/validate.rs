@@ -10,7 +10,7 @@ use std::time::Duration;
 use claviger_identity::{SubjectTemplate, TrustedIssuer};
 use claviger_model::{ConnectionName, Durability, Mode, PrincipalKind, ResponseRecording};
 use claviger_protocols::{PROTOCOLS, ProtocolEntry};
-use claviger_session::{Connection, CredentialRef};
+use claviger_session::{Connection, CredentialRef, UpstreamTlsPolicy};
 
 use super::{
     ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, KeySource, LOCAL_ISSUER, LimitsConfig, ListenerConfig,
@@ -158,7 +158,7 @@ impl<'a> At<'a> {
 
     fn issuer(&self, raw: &raw::ExternalIssuer) -> Result<IssuerConfig, ConfigError> {
         let keys = match (&raw.jwks_url, &raw.jwks_file) {
-            (Some(url), None) if url.starts_with("https://") => KeySource::Url(url.clone()),
+            (Some(url), None) if url.starts_with("https://") || is_on_this_machine(url) => KeySource::Url(url.clone()),
             (Some(_), None) => {
                 return Err(self.error("jwks_url", "must begin with `https://`: who sends the keys decides who is let in"));
             }
@@ -189,6 +189,12 @@ impl<'a> At<'a> {
 
     fn connection(&self, raw: &raw::Connection, recording: ResponseRecording) -> Result<Connection, ConfigError> {
         let entry = self.kind(&raw.kind)?;
+        let tls = self.or("tls", raw.tls.as_deref(), UpstreamTlsPolicy::default())?;
+        let tls_ca = raw.tls_ca.as_deref().map(|path| self.file("tls_ca", path)).transpose()?;
+        if tls == UpstreamTlsPolicy::VerifyCa && tls_ca.is_none() {
+            // Any name that any of the system's authorities signed would do: that verifies nothing.
+            return Err(self.error("tls_ca", "`verify-ca` needs the authority that is to be trusted"));
+        }
         let (host, port) = split_address(&raw.address, entry.default_port)
             .ok_or_else(|| self.error("address", format!("`{}` is not a host, or a host and port", raw.address)))?;
         let modes = [Mode::Record, Mode::Observe, Mode::Enforce].map(|mode| (mode.as_str(), mode));
@@ -201,8 +207,8 @@ impl<'a> At<'a> {
             database: self.not_empty("database", &raw.database)?,
             user: self.not_empty("user", &raw.user)?,
             password: raw.password.as_ref().map(|value| self.credential("password", value)).transpose()?,
-            tls: self.or("tls", raw.tls.as_deref(), Default::default())?,
-            tls_ca: raw.tls_ca.as_deref().map(|path| self.file("tls_ca", path)).transpose()?,
+            tls,
+            tls_ca,
             mode: self.word("mode", raw.mode.as_deref().unwrap_or(Mode::default().as_str()), &modes)?,
             labels: raw.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
             durability: self.word("durability", raw.durability.as_deref().unwrap_or("auto"), &durabilities)?,
@@ -337,4 +343,12 @@ fn split_address(text: &str, default_port: u16) -> Option<(String, u16)> {
     let bracketed = text.starts_with('[');
     let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
     (!host.is_empty() && port != 0 && (bracketed || !host.contains(':'))).then(|| (host.to_owned(), port))
+}
+
+/// Whether a plain `http://` address leads nowhere but to this machine.
+fn is_on_this_machine(url: &str) -> bool {
+    let authority = url.strip_prefix("http://").and_then(|rest| rest.split(['/', '?', '#']).next());
+    let authority = authority.filter(|authority| !authority.contains('@'));
+    let host = authority.map(|authority| authority.rsplit_once(':').map_or(authority, |(host, _)| host));
+    matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
 }

@@ -60,7 +60,7 @@ impl Rig {
 
     fn drain(&mut self) {
         loop {
-            while self.protocol.poll_response().is_some() {}
+            while self.protocol.poll_recorded().is_some() {}
             let Some(event) = self.protocol.poll_event() else { break };
             self.answer(event);
         }

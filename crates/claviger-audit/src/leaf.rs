@@ -329,7 +329,7 @@ pub struct OutcomeLeaf {
     pub rows: u64,
     /// Response bytes delivered.
     pub bytes: u64,
-    /// Response bytes that the recording leaves out.
+    /// Bytes of the response, or of data that the client sent along, that the recording leaves out.
     pub bytes_unrecorded: u64,
     /// From the decision to the end, in microseconds.
     pub duration_us: u64,

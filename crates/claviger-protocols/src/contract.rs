@@ -20,7 +20,7 @@ pub enum Side {
 /// intent recorded. A protocol can carry it and give it back, and needs one to put an operation's bytes in the upstream's
 /// queue; it cannot make one.
 ///
-/// The driver calls [`handle_input`](Self::handle_input) as bytes arrive, then drains [`poll_response`](Self::poll_response)
+/// The driver calls [`handle_input`](Self::handle_input) as bytes arrive, then drains [`poll_recorded`](Self::poll_recorded)
 /// and [`poll_event`](Self::poll_event), answers with [`resume`](Self::resume), and drains
 /// [`poll_transmit`](Self::poll_transmit). Deadlines belong to the pipeline, which ends a session with [`Reply::Terminate`].
 pub trait Protocol<A>: Send {
@@ -37,9 +37,9 @@ pub trait Protocol<A>: Send {
     /// The next thing that the pipeline must know.
     fn poll_event(&mut self) -> Option<Event<A>>;
 
-    /// The next part of a response, for the recording. All parts of an operation's response come before its
-    /// [`Event::Outcome`] is polled.
-    fn poll_response(&mut self) -> Option<Response>;
+    /// The next part of what an operation carries beyond its own request, for the recording: its response, and the data that
+    /// the client sends along. All of it comes before the operation's [`Event::Outcome`] is polled.
+    fn poll_recorded(&mut self) -> Option<Recorded>;
 
     /// The pipeline's answer to an event, or its own initiative. A reply that fits nothing is ignored.
     fn resume(&mut self, reply: Reply<A>);
@@ -55,12 +55,14 @@ pub struct Transmit {
     pub bytes: Bytes,
 }
 
-/// Part of an operation's response, as it is delivered to the client.
+/// Part of an operation's response as it is delivered to the client, or of the data that the client sends along with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// The operation that it answers.
+pub struct Recorded {
+    /// The operation.
     pub op: OpId,
-    /// The frames.
+    /// Whose words they are.
+    pub from: Side,
+    /// Whole or partial frames.
     pub bytes: Bytes,
 }
 

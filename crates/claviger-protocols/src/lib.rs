@@ -17,7 +17,7 @@ pub mod postgres;
 
 pub use contract::{
     Access, Admitted, BackendKey, Cancel, Closed, Event, Forward, Limits, Login, Operation, Outcome, Probe, ProbeId, Protocol,
-    ProtocolEntry, ProtocolOptions, Reply, Request, Response, Side, StatementResult, Status, TransactionEnd, TransactionResult,
+    ProtocolEntry, ProtocolOptions, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd, TransactionResult,
     Transmit, UpstreamLogin, UpstreamTls,
 };
 

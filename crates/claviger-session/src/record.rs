@@ -8,7 +8,7 @@ use claviger_audit::{
     RequestLeaf, SessionCloseLeaf, SessionRecorder, TxEndLeaf, TxResult,
 };
 use claviger_model::{OpId, ResponseRecording, SessionId, Timestamp, TxId};
-use claviger_protocols::{Access, Operation, Outcome, Response, Status, TransactionEnd, TransactionResult};
+use claviger_protocols::{Access, Operation, Outcome, Recorded, Side, Status, TransactionEnd, TransactionResult};
 
 /// A chunk of the recording is sealed and handed over when it holds so many bytes, so that a large response streams.
 const CHUNK: usize = 64 * 1024;
@@ -93,18 +93,21 @@ impl SessionRecord {
         self.asking.push(Leaf { time, kind: LeafKind::Intent(leaf) });
     }
 
-    /// Keeps as much of a response as the connection's setting says, and counts the rest.
-    pub(crate) fn response(&mut self, open: &mut Open, response: &Response) -> Result<(), LedgerError> {
+    /// Keeps as much of what an operation carries, either way, as the connection's setting says, and counts the rest.
+    pub(crate) fn carried(&mut self, open: &mut Open, carried: &Recorded) -> Result<(), LedgerError> {
         let room = match self.keep {
             ResponseRecording::Full => usize::MAX,
             ResponseRecording::First(most) => most.saturating_sub(open.recorded),
             ResponseRecording::None => 0,
         };
-        let (kept, left_out) = response.bytes.split_at(room.min(response.bytes.len()));
+        let (kept, left_out) = carried.bytes.split_at(room.min(carried.bytes.len()));
         open.recorded = open.recorded.saturating_add(kept.len());
         open.unrecorded = open.unrecorded.saturating_add(left_out.len() as u64);
         for piece in kept.chunks(CHUNK) {
-            self.recorder.response(response.op, piece);
+            match carried.from {
+                Side::Downstream => self.recorder.request(carried.op, piece),
+                Side::Upstream => self.recorder.response(carried.op, piece),
+            }
             if self.recorder.pending() >= CHUNK {
                 let chunks = self.seal(false);
                 self.ledger.append(chunks, Vec::new())?;

@@ -21,7 +21,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, Secret, TxId};
 use claviger_protocols::{
     Access, Admitted, BackendKey, Cancel, Closed, Event, Forward, Limits, Login, Operation, Outcome, Probe, ProbeId, Protocol,
-    Reply, Request, Response, Side, StatementResult, Status, TransactionEnd, TransactionResult, Transmit, UpstreamLogin,
+    Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd, TransactionResult, Transmit, UpstreamLogin,
     UpstreamTls,
 };
 
@@ -47,7 +47,7 @@ pub struct Mux<A> {
     downstream: Queue,
     upstream: Queue,
     events: VecDeque<Event<A>>,
-    responses: VecDeque<Response>,
+    recorded: VecDeque<Recorded>,
 }
 
 enum Stage {
@@ -101,7 +101,7 @@ impl<A> Mux<A> {
             downstream: Queue::default(),
             upstream: Queue::default(),
             events: VecDeque::new(),
-            responses: VecDeque::new(),
+            recorded: VecDeque::new(),
         }
     }
 
@@ -204,7 +204,7 @@ impl<A> Mux<A> {
         };
         running.rows += 1;
         running.bytes += frame.bytes.len() as u64;
-        self.responses.push_back(Response { op: running.op, bytes: frame.bytes.clone() });
+        self.recorded.push_back(Recorded { op: running.op, from: Side::Upstream, bytes: frame.bytes.clone() });
         self.downstream.push(frame.bytes);
     }
 
@@ -221,7 +221,7 @@ impl<A> Mux<A> {
         self.unreleased += frame.bytes.len();
         running.bytes += frame.bytes.len() as u64;
         let op = running.op;
-        self.responses.push_back(Response { op, bytes: frame.bytes });
+        self.recorded.push_back(Recorded { op, from: Side::Upstream, bytes: frame.bytes });
         let text = String::from_utf8_lossy(&frame.payload);
         let (status, results, code, result) = match frame.kind {
             b'C' => (Status::Completed, vec![StatementResult { tag: text.into_owned() }], None, TransactionResult::Commit),
@@ -334,8 +334,8 @@ impl<A: Send> Protocol<A> for Mux<A> {
         self.events.pop_front()
     }
 
-    fn poll_response(&mut self) -> Option<Response> {
-        self.responses.pop_front()
+    fn poll_recorded(&mut self) -> Option<Recorded> {
+        self.recorded.pop_front()
     }
 
     fn resume(&mut self, reply: Reply<A>) {

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use claviger_model::OpId;
 
-use crate::{Closed, Event, Response};
+use crate::{Closed, Event, Recorded};
 
 /// The outgoing side of everything.
 pub(super) struct Io<A> {
     pub(super) events: VecDeque<Event<A>>,
-    pub(super) responses: VecDeque<Response>,
+    pub(super) recorded: VecDeque<Recorded>,
     upstream: VecDeque<Bytes>,
     upstream_bytes: usize,
     downstream: VecDeque<Out>,
@@ -32,7 +32,7 @@ impl<A> Io<A> {
     pub(super) fn new() -> Self {
         Self {
             events: VecDeque::new(),
-            responses: VecDeque::new(),
+            recorded: VecDeque::new(),
             upstream: VecDeque::new(),
             upstream_bytes: 0,
             downstream: VecDeque::new(),

@@ -27,7 +27,7 @@ use self::io::Io;
 use self::login::Phase;
 pub use self::scram::ScramKeys;
 pub use self::startup::{SSL_REQUEST, cancel_request};
-use crate::{Closed, Event, Protocol, ProtocolEntry, ProtocolOptions, Reply, Response, Side, Transmit};
+use crate::{Closed, Event, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit};
 
 /// This protocol's line in the list.
 pub const ENTRY: ProtocolEntry = ProtocolEntry { kind: "postgres", title: "PostgreSQL", default_port: 5432 };
@@ -157,8 +157,8 @@ impl<A: Send> Protocol<A> for Postgres<A> {
         self.io.events.pop_front()
     }
 
-    fn poll_response(&mut self) -> Option<Response> {
-        self.io.responses.pop_front()
+    fn poll_recorded(&mut self) -> Option<Recorded> {
+        self.io.recorded.pop_front()
     }
 
     fn resume(&mut self, reply: Reply<A>) {

@@ -208,9 +208,9 @@ impl Pipeline {
     /// Hears all that the protocol has to say.
     fn hear(&mut self, now: Instant) -> bool {
         let mut heard = false;
-        while let Some(response) = self.protocol.poll_response() {
+        while let Some(recorded) = self.protocol.poll_recorded() {
             if let Stage::Serving(serving) = &mut self.stage
-                && let Err(error) = serving.response(&response)
+                && let Err(error) = serving.record(&recorded)
             {
                 self.end_unrecorded(&error, now);
             }

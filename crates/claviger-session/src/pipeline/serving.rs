@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{
-    Access, BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Reply, Response, TransactionEnd,
+    Access, BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Recorded, Reply, TransactionEnd,
     TransactionResult,
 };
 
@@ -134,9 +134,9 @@ impl Serving {
         Ok(())
     }
 
-    pub(super) fn response(&mut self, response: &Response) -> Result<(), LedgerError> {
-        match self.open.iter_mut().find(|open| open.op == response.op) {
-            Some(open) => self.record.response(open, response),
+    pub(super) fn record(&mut self, recorded: &Recorded) -> Result<(), LedgerError> {
+        match self.open.iter_mut().find(|open| open.op == recorded.op) {
+            Some(open) => self.record.carried(open, recorded),
             None => Ok(()),
         }
     }

@@ -244,8 +244,8 @@ impl Bench {
 
     fn drain(&mut self) -> bool {
         let mut moved = false;
-        while let Some(response) = self.protocol.poll_response() {
-            assert!(!self.ended.contains(&response.op), "a response after its operation's outcome");
+        while let Some(recorded) = self.protocol.poll_recorded() {
+            assert!(!self.ended.contains(&recorded.op), "something to record after its operation's outcome");
         }
         let mut events = Vec::new();
         while let Some(event) = self.protocol.poll_event() {

@@ -17,6 +17,26 @@ pub(crate) fn statements(gateway: &Gateway, session: &str) -> Vec<String> {
     gateway.recording(session).iter().filter_map(|entry| entry["statement"].as_str().map(str::to_owned)).collect()
 }
 
+/// What a client copies in is as much part of the record as what it is given.
+#[test]
+fn rows_that_are_copied_in_are_on_record() {
+    run(async {
+        let server = server!(Major::V15);
+        let gateway = Gateway::before(&server);
+        let mut raw = gateway.raw("bank");
+        raw.login("alice", "bank", &gateway.token(&["alice"])).unwrap();
+        let rows: String = (1000..1500).map(|n| format!("{n}\tSomebody {n}\t\\N\n")).collect();
+        // All at once, before the server has said that it takes rows.
+        let copy = [frame(b'Q', &terminated("copy customers from stdin")), frame(b'd', rows.as_bytes()), frame(b'c', &[])];
+        raw.send(&copy.concat());
+        assert_eq!(raw.until_ready()[1], (b'C', terminated("COPY 500")));
+        assert_eq!(server.value("bank", "select count(*) from customers where id >= 1000").await, "500");
+        let recorded = gateway.recording(&sessions(&gateway)[0]);
+        let copied = recorded.iter().find(|entry| entry["tags"] == json!(["COPY 500"])).expect("the copy");
+        assert!(copied["request_bytes"].as_u64().unwrap() > rows.len() as u64, "{copied}");
+    });
+}
+
 #[test]
 fn every_acknowledged_statement_is_on_record() {
     run(async {

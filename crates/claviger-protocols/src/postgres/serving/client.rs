@@ -31,7 +31,8 @@ impl<A> Serving<A> {
                     return Ok(());
                 }
                 self.client_streaming -= bytes.len();
-                self.pass(bytes, None, io)?;
+                // Rows follow the statement that takes them.
+                self.enqueue(Item::Rows { op: OpId(self.last_op), bytes }, io)?;
                 continue;
             }
             let Some(header) = Header::peek(input).map_err(by_client)? else { return Ok(()) };

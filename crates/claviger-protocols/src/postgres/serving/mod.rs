@@ -24,7 +24,7 @@ use self::transaction::{Foreseen, Transactions};
 use super::Fault;
 use super::io::Io;
 use super::write;
-use crate::{Admitted, Event, Forward, Limits, Outcome, ProbeId, Reply, StatementResult, Status};
+use crate::{Admitted, Event, Forward, Limits, Outcome, ProbeId, Recorded, Reply, Side, StatementResult, Status};
 
 /// What an upstream must answer with a syntax error, in whatever state it is.
 const POISON: &[u8] = b"!claviger: refused";
@@ -74,6 +74,8 @@ pub(in crate::postgres) struct Serving<A> {
 enum Item<A> {
     /// Passes as soon as everything before it has.
     Pass { bytes: Bytes, expect: Option<Expect> },
+    /// Rows of a COPY, or a part of one.
+    Rows { op: OpId, bytes: Bytes },
     /// Waits for a decision.
     Ask { op: OpId, tx: TxId, bytes: Bytes, asked: Asked, drops: Option<Bytes>, answer: Option<Answer<A>> },
     /// Waits for leave to go on with an operation that was decided before.
@@ -247,6 +249,12 @@ impl<A> Serving<A> {
 
     fn send(&mut self, item: Item<A>, io: &mut Io<A>) -> Result<(), Fault> {
         match item {
+            Item::Rows { op, bytes } => {
+                if self.active.contains_key(&op) {
+                    io.recorded.push_back(Recorded { op, from: Side::Downstream, bytes: bytes.clone() });
+                }
+                io.send_upstream(bytes);
+            }
             Item::Pass { bytes, expect } => {
                 io.send_upstream(bytes);
                 if let Some(expect) = expect {
@@ -353,9 +361,11 @@ impl<A> Active<A> {
 impl<A> Item<A> {
     fn len(&self) -> usize {
         match self {
-            Self::Pass { bytes, .. } | Self::Ask { bytes, .. } | Self::Resume { bytes, .. } | Self::Leave { bytes } => {
-                bytes.len()
-            }
+            Self::Pass { bytes, .. }
+            | Self::Rows { bytes, .. }
+            | Self::Ask { bytes, .. }
+            | Self::Resume { bytes, .. }
+            | Self::Leave { bytes } => bytes.len(),
         }
     }
 }

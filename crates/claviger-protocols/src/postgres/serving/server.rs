@@ -9,7 +9,7 @@ use super::expect::{Closing, Expect, Group, Probing};
 use crate::postgres::frame::{Header, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::{Fault, write};
-use crate::{Event, Probe, Response, StatementResult, Status};
+use crate::{Event, Probe, Recorded, Side, StatementResult, Status};
 
 impl<A> Serving<A> {
     /// Rows pass in runs, as the bytes that came, in whole or in part. Everything else is taken frame by frame.
@@ -75,7 +75,7 @@ impl<A> Serving<A> {
         let Some(op) = op else { return };
         if let Some(active) = self.active.get_mut(&op) {
             active.bytes += bytes.len() as u64;
-            io.responses.push_back(Response { op, bytes: bytes.clone() });
+            io.recorded.push_back(Recorded { op, from: Side::Upstream, bytes: bytes.clone() });
         }
     }
 

@@ -97,7 +97,7 @@ impl Rig {
 
     fn answer(&mut self) {
         loop {
-            while self.postgres.poll_response().is_some() {}
+            while self.postgres.poll_recorded().is_some() {}
             let Some(event) = self.postgres.poll_event() else { return };
             self.log.push(told(&event));
             match event {

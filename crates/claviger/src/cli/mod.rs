@@ -24,6 +24,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -191,7 +192,8 @@ fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let filter = tracing_subscriber::EnvFilter::try_from_env("CLAVIGER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(crate::serve::run(config)?)
 }
 

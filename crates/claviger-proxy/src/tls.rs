@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger_session::UpstreamTlsPolicy;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
@@ -42,8 +42,8 @@ pub fn server(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsEr
 /// The settings towards an upstream, by the meaning that libpq gives the words (PostgreSQL manual, 34.19).
 pub fn client(policy: UpstreamTlsPolicy, trusted: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier: Arc<dyn ServerCertVerifier> = match policy {
-        UpstreamTlsPolicy::Disable | UpstreamTlsPolicy::Prefer | UpstreamTlsPolicy::Require => Arc::new(AnyCertificate),
-        UpstreamTlsPolicy::VerifyCa => Arc::new(AnyName(webpki(trusted)?)),
+        UpstreamTlsPolicy::Disable | UpstreamTlsPolicy::Prefer | UpstreamTlsPolicy::Require => AnyName::new(None),
+        UpstreamTlsPolicy::VerifyCa => AnyName::new(Some(webpki(trusted)?)),
         UpstreamTlsPolicy::VerifyFull => webpki(trusted)?,
     };
     let config = ClientConfig::builder_with_provider(provider())
@@ -79,46 +79,16 @@ fn webpki(trusted: Option<&Path>) -> Result<Arc<WebPkiServerVerifier>, TlsError>
     Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?)
 }
 
-/// Accepts any certificate, but the peer must hold its key. Encrypts against eavesdroppers only.
+/// Accepts a certificate for any name, and from anybody unless an authority must have signed it. The peer must hold its key.
 #[derive(Debug)]
-struct AnyCertificate;
+struct AnyName {
+    authority: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
-/// Accepts a certificate for any name that a trusted authority signed.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &provider().signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+impl AnyName {
+    fn new(authority: Option<Arc<WebPkiServerVerifier>>) -> Arc<Self> {
+        Arc::new(Self { authority, algorithms: provider().signature_verification_algorithms })
     }
 }
 
@@ -131,7 +101,8 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.0.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+        let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
+        match authority.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             // The name is checked last: everything else was good.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -146,7 +117,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -155,10 +126,10 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

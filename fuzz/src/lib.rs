@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use claviger_model::{OpId, Refusal, RefusalKind, Secret};
+use claviger_protocols::postgres::Version;
 use claviger_protocols::{
     Admitted, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Side, UpstreamLogin, UpstreamTls, open,
 };
@@ -96,10 +97,11 @@ fn upstream() -> UpstreamLogin {
         tls: UpstreamTls::Disable,
         user: "app".into(),
         database: "shop".into(),
+        version: Version::V3_2,
         password: Some(Secret::new(*b"pencil")),
         application: "claviger".into(),
         nonce: [7; 18],
-        cancel_secret: [9; 4],
+        cancel_secret: vec![9; 4].into(),
         scram_keys: Arc::default(),
     }
 }

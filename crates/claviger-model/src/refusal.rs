@@ -39,6 +39,8 @@ pub enum RefusalKind {
     Unsupported,
     /// The client broke its protocol.
     ProtocolViolation,
+    /// The client brought a setting that the upstream does not take.
+    InvalidSetting,
     /// A limit of the gateway was exceeded.
     TooLarge,
     /// The client took too long.

@@ -151,6 +151,8 @@ pub struct Login {
     pub credential: Secret,
     /// What the client calls itself, for the record; made printable and cut to 63 bytes.
     pub application: Option<String>,
+    /// How many bytes the secret of the client's cancel key is to have.
+    pub cancel_secret: usize,
 }
 
 impl std::fmt::Debug for Login {
@@ -167,14 +169,16 @@ pub struct UpstreamLogin {
     pub user: String,
     /// The upstream's database.
     pub database: String,
+    /// The newest version of the protocol to ask for, whatever the client speaks.
+    pub version: crate::postgres::Version,
     /// The upstream's password, if it has one.
     pub password: Option<Secret>,
     /// What the gateway calls the session there.
     pub application: String,
     /// Fresh random bytes, for a client nonce.
     pub nonce: [u8; 18],
-    /// Fresh random bytes that the client gets in place of the upstream's cancel secret.
-    pub cancel_secret: [u8; 4],
+    /// Fresh random bytes that the client gets in place of the upstream's cancel secret, as many as [`Login`] says.
+    pub cancel_secret: Bytes,
     /// Salted passwords of earlier logins, so that key derivation runs once per upstream user.
     pub scram_keys: Arc<crate::postgres::ScramKeys>,
 }

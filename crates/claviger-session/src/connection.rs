@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, UnknownWord};
+use claviger_protocols::postgres::Version;
 
 /// A registered upstream. Immutable: a changed configuration makes a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Connection {
     pub user: String,
     /// Where the upstream's password is found.
     pub password: Option<CredentialRef>,
+    /// The newest version of its protocol to ask the upstream for.
+    pub max_protocol_version: Version,
     /// How the upstream's leg is protected.
     pub tls: UpstreamTlsPolicy,
     /// The certificates (PEM) to trust for it; the system's if absent.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use claviger_audit::Ledger;
 use claviger_identity::{Authenticator, Identity};
 use claviger_model::{ConnectionName, SessionId, Timestamp};
@@ -131,6 +132,13 @@ impl Gateway {
         let mut bytes = [0; N];
         (self.services.random)(&mut bytes);
         bytes
+    }
+
+    /// So many bytes that nobody can predict.
+    pub(crate) fn secret(&self, len: usize) -> Bytes {
+        let mut bytes = vec![0; len];
+        (self.services.random)(&mut bytes);
+        bytes.into()
     }
 
     /// Ends every session whose chain is no longer what it was: a revoked token, a disabled principal or sponsor.

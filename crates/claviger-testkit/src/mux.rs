@@ -54,8 +54,8 @@ enum Stage {
     AwaitingLogin,
     AwaitingVerdict,
     AwaitingTls(Box<UpstreamLogin>),
-    AwaitingUpstream { cancel_secret: [u8; 4] },
-    AwaitingServe { process: i32, cancel_secret: [u8; 4] },
+    AwaitingUpstream { cancel_secret: Bytes },
+    AwaitingServe { process: i32, cancel_secret: Bytes },
     Serving,
     Closed,
 }
@@ -117,10 +117,10 @@ impl<A> Mux<A> {
 
     fn handle_upstream(&mut self, frame: Frame) {
         match (&self.stage, frame.kind, frame.stream) {
-            (&Stage::AwaitingUpstream { cancel_secret }, b'O', 0) if frame.payload.len() >= 4 => {
+            (Stage::AwaitingUpstream { cancel_secret }, b'O', 0) if frame.payload.len() >= 4 => {
                 let mut secret = frame.payload;
                 let process = secret.get_i32();
-                self.stage = Stage::AwaitingServe { process, cancel_secret };
+                self.stage = Stage::AwaitingServe { process, cancel_secret: cancel_secret.clone() };
                 self.events.push_back(Event::Ready(BackendKey { process, secret }));
             }
             (Stage::AwaitingUpstream { .. }, b'E', 0) => {
@@ -141,7 +141,7 @@ impl<A> Mux<A> {
             return self.fail(RefusalKind::ProtocolViolation, "the login is incomplete");
         };
         self.stage = Stage::AwaitingVerdict;
-        self.events.push_back(Event::Login(Login { user, database, credential, application }));
+        self.events.push_back(Event::Login(Login { user, database, credential, application, cancel_secret: 4 }));
     }
 
     fn cancel(&mut self, mut payload: Bytes) {
@@ -159,7 +159,7 @@ impl<A> Mux<A> {
         }
         payload.put_slice(login.password.as_ref().map(Secret::expose).unwrap_or_default());
         self.upstream.push(frame(0, b'L', &payload));
-        self.stage = Stage::AwaitingUpstream { cancel_secret: login.cancel_secret };
+        self.stage = Stage::AwaitingUpstream { cancel_secret: login.cancel_secret.clone() };
     }
 
     /// The client asks for an operation, which is a transaction of its own.
@@ -353,8 +353,8 @@ impl<A: Send> Protocol<A> for Mux<A> {
                     self.log_in_upstream(&login);
                 }
             }
-            (Reply::Serve, &Stage::AwaitingServe { process, cancel_secret }) => {
-                let key = [process.to_be_bytes(), cancel_secret].concat();
+            (Reply::Serve, Stage::AwaitingServe { process, cancel_secret }) => {
+                let key = [&process.to_be_bytes()[..], cancel_secret].concat();
                 self.downstream.push(frame(0, b'O', &key));
                 self.stage = Stage::Serving;
             }
@@ -430,6 +430,7 @@ fn error(stream: u32, refusal: &Refusal) -> Bytes {
         RefusalKind::UnknownConnection => "unknown-connection",
         RefusalKind::Unsupported => "unsupported",
         RefusalKind::ProtocolViolation => "protocol-violation",
+        RefusalKind::InvalidSetting => "invalid-setting",
         RefusalKind::TooLarge => "too-large",
         RefusalKind::TimedOut => "timed-out",
         RefusalKind::UpstreamUnavailable => "upstream-unavailable",

@@ -507,6 +507,7 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         password: None,
         tls: UpstreamTlsPolicy::Disable,
         tls_ca: None,
+        max_protocol_version: claviger_protocols::postgres::Version::default(),
         mode: setup.mode,
         labels: vec!["environment.production".into()],
         durability: setup.durability,

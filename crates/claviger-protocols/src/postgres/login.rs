@@ -6,7 +6,7 @@ use claviger_model::{Refusal, RefusalKind, Secret};
 use super::frame::{Header, Reader, Violation};
 use super::scram::{AwaitingProof, MECHANISM, Scram, md5_password};
 use super::serving::Serving;
-use super::startup::{NotTaken, Packet, SSL_REQUEST, Startup, negotiate, packet_len, startup};
+use super::startup::{NotTaken, Packet, SSL_REQUEST, Startup, negotiate, negotiated, packet_len, secret, startup};
 use super::{Fault, Postgres, write};
 use crate::{BackendKey, Closed, Event, Login, Reply, Side, UpstreamLogin, UpstreamTls};
 
@@ -52,6 +52,8 @@ pub(super) struct Entry {
 /// How far proving who we are has come.
 pub(super) enum Proof {
     Unasked,
+    /// As before, but the version has been settled.
+    Negotiated,
     Sent,
     Challenged(Scram),
     Answered(AwaitingProof),
@@ -133,7 +135,7 @@ impl<A> Postgres<A> {
                     )));
                 }
                 if let Some(unknown) = &startup.negotiate {
-                    self.io.send_downstream(negotiate(unknown));
+                    self.io.send_downstream(negotiate(startup.version, unknown));
                 }
                 self.io.send_downstream(write::frame(b'R', |out| out.put_u32(3)));
                 self.phase = Phase::Challenged(startup);
@@ -163,6 +165,7 @@ impl<A> Postgres<A> {
                 database: startup.database.clone(),
                 credential,
                 application: startup.application.clone(),
+                cancel_secret: startup.version.secret(),
             }));
             self.phase = Phase::Presented(startup);
         }
@@ -194,7 +197,7 @@ impl<A> Postgres<A> {
 
     fn introduce(&mut self, entry: Box<Entry>) -> Phase<A> {
         let login = &entry.login;
-        self.io.send_upstream(startup(&login.user, &login.database, &login.application, &entry.startup.settings));
+        self.io.send_upstream(startup(login.version, &login.user, &login.database, &login.application, &entry.startup.settings));
         Phase::LoggingIn(entry, Proof::Unasked)
     }
 
@@ -254,7 +257,10 @@ impl<A> Postgres<A> {
         let result = match tag {
             b'R' => self.prove(&entry, proof, frame),
             b'E' => Err(refused(frame)),
-            // NegotiateProtocolVersion cannot come: we ask for 3.0 and nothing else. A notice may.
+            // An older server than the version that it was asked for says so, before anything else.
+            b'v' if matches!(proof, Proof::Unasked) => {
+                negotiated(entry.login.version, frame).map_err(Fault::Upstream).map(|()| Some(Proof::Negotiated))
+            }
             b'N' => Ok(Some(proof)),
             _ => Err(Fault::Upstream(Violation("an unexpected message during login"))),
         };
@@ -275,8 +281,8 @@ impl<A> Postgres<A> {
         let kind = request.i32().map_err(Fault::Upstream)?;
         let password = || login.password.clone().ok_or_else(no_password);
         Ok(Some(match (kind, proof) {
-            (0, Proof::Unasked | Proof::Sent | Proof::Mutual) => return Ok(None),
-            (3, Proof::Unasked) => {
+            (0, Proof::Unasked | Proof::Negotiated | Proof::Sent | Proof::Mutual) => return Ok(None),
+            (3, Proof::Unasked | Proof::Negotiated) => {
                 // In clear only if nobody listens, or somebody decided that nobody does.
                 if !entry.secured && login.tls != UpstreamTls::Disable {
                     return Err(unsafe_password());
@@ -284,12 +290,12 @@ impl<A> Postgres<A> {
                 self.io.send_upstream(write::password(password()?.expose()));
                 Proof::Sent
             }
-            (5, Proof::Unasked) => {
+            (5, Proof::Unasked | Proof::Negotiated) => {
                 let salt = request.take(4).map_err(Fault::Upstream)?;
                 self.io.send_upstream(write::password(&md5_password(&login.user, &password()?, &salt)));
                 Proof::Sent
             }
-            (10, Proof::Unasked) => {
+            (10, Proof::Unasked | Proof::Negotiated) => {
                 let mut offered = false;
                 while !request.is_empty() {
                     offered |= request.text().map_err(Fault::Upstream)? == MECHANISM.as_bytes();
@@ -328,8 +334,9 @@ impl<A> Postgres<A> {
             }
             b'K' => {
                 let mut reader = Reader::of(frame);
-                reader.i32().map_err(Fault::Upstream).map(|process| {
-                    entry.key = BackendKey { process, secret: reader.rest() };
+                let key = reader.i32().and_then(|process| Ok(BackendKey { process, secret: secret(reader.rest())? }));
+                key.map_err(Fault::Upstream).map(|key| {
+                    entry.key = key;
                     false
                 })
             }
@@ -366,6 +373,10 @@ pub(super) fn by_client(violation: Violation) -> Fault {
 /// The upstream's own words may name its user or address, so the client gets only the kind of problem.
 fn refused(frame: &Bytes) -> Fault {
     let code = super::serving::error_code(frame).unwrap_or_default();
+    // What is wrong with a setting that came from the client is his to know.
+    if let ("22023" | "42704" | "55P02", Some(why)) = (code.as_str(), super::serving::field(frame, b'M')) {
+        return Fault::Client(Refusal::new(RefusalKind::InvalidSetting, String::from_utf8_lossy(&why)));
+    }
     let why = match code.as_str() {
         "3D000" => "the upstream's database does not exist",
         "53300" => "the upstream has no connection left",

@@ -1,4 +1,4 @@
-//! PostgreSQL, frontend/backend protocol 3.0 (PostgreSQL manual, chapter 55), both sides of it.
+//! PostgreSQL, frontend/backend protocol 3.0 and 3.2 (PostgreSQL manual, chapter 55), both sides of it.
 //!
 //! The path of a connection is the list of [`Phase`]s: the client arrives and asks for TLS, gives its start-up message and its
 //! token; the gateway logs in upstream with a credential of its own; then the session serves. `login` holds all phases before
@@ -13,6 +13,7 @@ mod io;
 mod login;
 mod scram;
 mod serving;
+mod settings;
 mod startup;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use self::frame::Violation;
 use self::io::Io;
 use self::login::Phase;
 pub use self::scram::ScramKeys;
-pub use self::startup::{SSL_REQUEST, cancel_request};
+pub use self::startup::{SSL_REQUEST, Version, cancel_request};
 use crate::{Closed, Event, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit};
 
 /// This protocol's line in the list.

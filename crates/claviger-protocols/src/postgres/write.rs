@@ -71,6 +71,7 @@ pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
         RefusalKind::UnknownConnection => "3D000",
         RefusalKind::Unsupported => "0A000",
         RefusalKind::ProtocolViolation => "08P01",
+        RefusalKind::InvalidSetting => "22023",
         RefusalKind::TooLarge => "54000",
         RefusalKind::TimedOut => "57014",
         RefusalKind::UpstreamUnavailable => "08006",

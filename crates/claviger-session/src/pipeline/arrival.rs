@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
 use claviger_identity::{Denied, Identity};
 use claviger_model::{Chain, Refusal, RefusalKind, Secret, Timestamp};
@@ -30,7 +31,7 @@ pub(super) struct Entrant {
     connection: Arc<Connection>,
     application: Option<Arc<str>>,
     decision: DecisionFacts,
-    cancel_secret: [u8; 4],
+    cancel_secret: Bytes,
 }
 
 impl Pipeline {
@@ -84,7 +85,7 @@ impl Pipeline {
             self.record_refusal(Some(&identity.chain), Some(&connection), "policy.deny", Some(decision));
             return self.end(refusal, "policy.deny", now);
         }
-        let cancel_secret = self.gateway.random();
+        let cancel_secret = self.gateway.secret(login.cancel_secret);
         self.steps.push_back(Step::Connect(Arc::clone(&connection)));
         self.stage = Stage::Entering(Box::new(Entrant { identity, connection, application, decision, cancel_secret }));
     }
@@ -100,10 +101,11 @@ impl Pipeline {
             },
             user: connection.user.clone(),
             database: connection.database.clone(),
+            version: connection.max_protocol_version,
             password,
             application: upstream_name(&entrant.identity, &self.arrival.id.to_string()),
             nonce: self.gateway.random(),
-            cancel_secret: entrant.cancel_secret,
+            cancel_secret: entrant.cancel_secret.clone(),
             scram_keys: Arc::clone(&self.gateway.scram_keys),
         })));
     }
@@ -112,7 +114,7 @@ impl Pipeline {
     pub(super) fn open(&mut self, key: BackendKey, now: Instant) {
         let Stage::Entering(entrant) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return };
         let Entrant { identity, connection, application, decision, cancel_secret } = *entrant;
-        let cancel = Cancel { process: key.process, secret: cancel_secret.to_vec().into() };
+        let cancel = Cancel { process: key.process, secret: cancel_secret };
         let opened = self.gateway.now();
         let id = self.arrival.id;
         let live = Arc::new(Live::new(id, identity, Arc::clone(&connection), self.arrival.client, application, opened));

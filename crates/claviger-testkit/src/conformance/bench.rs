@@ -329,10 +329,11 @@ fn upstream_login() -> UpstreamLogin {
         tls: UpstreamTls::Disable,
         user: "gateway".to_owned(),
         database: "bank".to_owned(),
+        version: claviger_protocols::postgres::Version::default(),
         password: None,
         application: "claviger:bench".to_owned(),
         nonce: [7; 18],
-        cancel_secret: [1, 2, 3, 4],
+        cancel_secret: vec![1, 2, 3, 4].into(),
         scram_keys: std::sync::Arc::default(),
     }
 }

@@ -74,6 +74,7 @@ pub(super) struct Connection {
     pub(super) user: String,
     /// Any value, so that an error of type does not echo what may be a password.
     pub(super) password: Option<toml::Value>,
+    pub(super) max_protocol_version: Option<String>,
     pub(super) tls: Option<String>,
     pub(super) tls_ca: Option<PathBuf>,
     pub(super) listen: Option<String>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use claviger_identity::{SubjectTemplate, TrustedIssuer};
 use claviger_model::{ConnectionName, Durability, Mode, PrincipalKind, ResponseRecording};
-use claviger_protocols::{PROTOCOLS, ProtocolEntry};
+use claviger_protocols::{PROTOCOLS, ProtocolEntry, postgres};
 use claviger_session::{Connection, CredentialRef, UpstreamTlsPolicy};
 
 use super::{
@@ -207,6 +207,11 @@ impl<'a> At<'a> {
             database: self.not_empty("database", &raw.database)?,
             user: self.not_empty("user", &raw.user)?,
             password: raw.password.as_ref().map(|value| self.credential("password", value)).transpose()?,
+            max_protocol_version: self.or(
+                "max_protocol_version",
+                raw.max_protocol_version.as_deref(),
+                postgres::Version::default(),
+            )?,
             tls,
             tls_ca,
             mode: self.word("mode", raw.mode.as_deref().unwrap_or(Mode::default().as_str()), &modes)?,

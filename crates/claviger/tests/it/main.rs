@@ -11,6 +11,7 @@
 #[macro_use]
 mod harness;
 
+mod arrival;
 mod authorization;
 mod command_line;
 mod disk;

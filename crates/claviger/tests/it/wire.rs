@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::AsyncMessage;
 
-use crate::harness::{Gateway, Major, Raw, SSL_REQUEST, error_field, frame, skip, sqlstate, startup_packet, terminated};
+use crate::harness::{
+    Gateway, Major, Raw, cancel_key, cancel_request, error_field, frame, skip, sqlstate, startup_packet, terminated, text_value,
+};
 
 on_each_server!(
     simple_queries,
@@ -19,8 +21,7 @@ on_each_server!(
     a_cancel_hits_nothing_later,
     the_server_knows_who_it_is,
     psql_works,
-    large_values,
-    every_lawful_opening
+    large_values
 );
 
 async fn simple_queries(major: Major) {
@@ -290,26 +291,11 @@ async fn a_cancel_hits_nothing_later(major: Major) {
     }
 }
 
-fn cancel_key(answers: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    answers.iter().find(|(kind, _)| *kind == b'K').expect("a cancel key").1.clone()
-}
-
-fn cancel_request(key: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(key.len() + 8).unwrap().to_be_bytes();
-    [&length[..], &[4, 210, 22, 46], key].concat()
-}
-
 async fn the_server_knows_who_it_is(major: Major) {
     let server = server!(major);
     let gateway = Gateway::before(&server);
     let mut raw = gateway.raw("bank");
-    raw.send(&startup_packet(&[
-        ("user", "alice"),
-        ("database", "bank"),
-        ("application_name", "reports"),
-        ("search_path", "pg_catalog"),
-        ("options", "-c statement_timeout=1234 -c work_mem=77kB"),
-    ]));
+    raw.send(&startup_packet(&[("user", "alice"), ("database", "bank"), ("application_name", "reports")]));
     assert_eq!(raw.message().unwrap(), (b'R', vec![0, 0, 0, 3]));
     raw.send(&frame(b'p', &terminated(&gateway.token(&["alice"]))));
     let answers = raw.until_ready();
@@ -324,9 +310,6 @@ async fn the_server_knows_who_it_is(major: Major) {
     let expected = ["keeper", "bank", &format!("claviger:alice:{session}")].map(|text| Some(text.to_owned()));
     assert_eq!(seen, [expected]);
     assert_eq!(text_value(&raw.query("select current_user")), "keeper");
-    assert_eq!(text_value(&raw.query("show statement_timeout")), "0");
-    assert_eq!(text_value(&raw.query("show search_path")), "\"$user\", public");
-    assert_ne!(text_value(&raw.query("show work_mem")), "77kB");
     let version =
         answers.iter().filter(|(kind, _)| *kind == b'S').find(|(_, body)| body.starts_with(b"server_version\0")).unwrap();
     let real = server.value("bank", "show server_version").await;
@@ -376,50 +359,4 @@ async fn large_values(major: Major) {
     assert_eq!((row.get::<_, i32>(0), row.get::<_, &str>(1).len()), (5_000_000, 5_000_001));
     let rows = session.rows("select n, repeat('z', 300) from generate_series(1, 50000) n").await;
     assert_eq!((rows.len(), rows[49_999][0].as_deref()), (50_000, Some("50000")));
-}
-
-async fn every_lawful_opening(major: Major) {
-    let server = server!(major);
-    let gateway = Gateway::before(&server);
-    let token = gateway.token(&["alice"]);
-    let gss_request = [0, 0, 0, 8, 4, 210, 22, 48];
-
-    // A client that would rather have GSSAPI, then TLS.
-    let mut raw = Raw::plain(gateway.port("bank"));
-    raw.send(&gss_request);
-    assert_eq!(raw.byte(), Some(b'N'));
-    raw.send(&SSL_REQUEST);
-    assert_eq!(raw.byte(), Some(b'S'));
-    raw.start_tls(&gateway.authority());
-    raw.login("alice", "bank", &token).unwrap();
-
-    // A newer minor version, with an option that nobody knows (manual, 55.2.1).
-    let mut newer =
-        startup_packet(&[("user", "alice"), ("_pq_.unheard", "of"), ("client_encoding", "LATIN1"), ("TimeZone", "Asia/Tokyo")]);
-    newer[7] = 2;
-    let mut raw = gateway.raw("bank");
-    raw.send(&newer);
-    assert_eq!(raw.message().unwrap(), (b'v', [&[0, 3, 0, 0, 0, 0, 0, 1], terminated("_pq_.unheard").as_slice()].concat()));
-    assert_eq!(raw.message().unwrap(), (b'R', vec![0, 0, 0, 3]));
-    raw.send(&frame(b'p', &terminated(&token)));
-    assert_eq!(raw.until_ready().last().unwrap().0, b'Z');
-    assert_eq!(text_value(&raw.query("show client_encoding")), "LATIN1");
-    assert_eq!(text_value(&raw.query("show timezone")), "Asia/Tokyo");
-    assert_eq!(raw.query("select chr(233)")[1].1, [0, 1, 0, 0, 0, 1, 233], "bytes pass as they are");
-
-    // What is never let through.
-    for (parameters, state) in
-        [(&[("user", "alice"), ("replication", "database")][..], "0A000"), (&[("user", "alice"), ("user", "bob")], "08P01")]
-    {
-        let mut raw = gateway.raw("bank");
-        raw.send(&startup_packet(parameters));
-        assert_eq!(error_field(&raw.message().unwrap(), b'C'), state);
-        assert_eq!(raw.message(), None);
-    }
-}
-
-/// The value in the first row.
-fn text_value(answer: &[(u8, Vec<u8>)]) -> String {
-    let row = &answer.iter().find(|(kind, _)| *kind == b'D').unwrap_or_else(|| panic!("{answer:?}")).1;
-    String::from_utf8(row[6..].to_vec()).unwrap()
 }

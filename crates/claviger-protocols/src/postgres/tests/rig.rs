@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, Secret};
 
-use crate::postgres::{Postgres, write};
+use crate::postgres::{Postgres, Version, write};
 use crate::{
     Admitted, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Request, Side, TransactionEnd, UpstreamLogin, UpstreamTls,
 };
@@ -20,6 +20,8 @@ pub(super) struct Rig {
     /// Operations that the test decides or releases itself.
     pub(super) hold: Vec<u64>,
     pub(super) unreleased: Vec<u64>,
+    /// How long a secret each login asked for.
+    pub(super) secrets: Vec<usize>,
     pub(super) chunk: usize,
 }
 
@@ -41,6 +43,7 @@ impl Rig {
             replace: None,
             hold: Vec::new(),
             unreleased: Vec::new(),
+            secrets: Vec::new(),
             chunk,
         }
     }
@@ -101,6 +104,7 @@ impl Rig {
             let Some(event) = self.postgres.poll_event() else { return };
             self.log.push(told(&event));
             match event {
+                Event::Login(login) => self.secrets.push(login.cancel_secret),
                 Event::Operation(operation) => self.decide(operation.id),
                 Event::Continue(op) if self.refuse.contains(&op.0) => self.refuse(op),
                 Event::Continue(op) => self.postgres.resume(Reply::Continue(op)),
@@ -212,8 +216,13 @@ pub(super) fn hex(parts: &[Bytes]) -> String {
 // === Messages ===
 
 pub(super) fn startup(parameters: &[(&str, &str)]) -> Bytes {
+    startup_of(0, parameters)
+}
+
+/// A start-up message of protocol 3 with this minor version.
+pub(super) fn startup_of(minor: u32, parameters: &[(&str, &str)]) -> Bytes {
     write::untyped(|out| {
-        out.put_u32(3 << 16);
+        out.put_u32(3 << 16 | minor);
         for text in parameters.iter().flat_map(|(name, value)| [name, value]) {
             write::text(out, text.as_bytes());
         }
@@ -230,10 +239,11 @@ pub(super) fn upstream_login(tls: UpstreamTls) -> Box<UpstreamLogin> {
         tls,
         user: "app".into(),
         database: "shop".into(),
+        version: Version::V3_0,
         password: Some(Secret::new(*b"pencil")),
         application: "claviger:alice".into(),
         nonce: [7; 18],
-        cancel_secret: [9; 4],
+        cancel_secret: Bytes::from_static(&[9; 4]),
         scram_keys: Arc::default(),
     })
 }

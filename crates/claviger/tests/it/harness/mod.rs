@@ -1,6 +1,7 @@
 //! What the tests stand on: a real server, a real gateway, and clients of three kinds.
 
 mod certificates;
+mod drivers;
 mod gateway;
 mod postgres;
 mod raw;
@@ -14,9 +15,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) use certificates::Authority;
+pub(crate) use drivers::driver;
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
 pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server};
-pub(crate) use raw::{Raw, SSL_REQUEST, error_field, frame, startup_packet, terminated};
+pub(crate) use raw::{
+    Raw, SSL_REQUEST, cancel_key, cancel_request, error_field, frame, startup_of, startup_packet, terminated, text_value,
+};
 pub(crate) use session::{Session, client_config, sqlstate, text};
 pub(crate) use tokens::{KeySetServer, SigningKey, forge, key_set, now, segments};
 

@@ -56,7 +56,12 @@ impl Raw {
 
     /// Logs in; what the server said from its acceptance to its readiness, or the error.
     pub(crate) fn login(&mut self, user: &str, database: &str, password: &str) -> Result<Vec<Message>, Message> {
-        self.send(&startup_packet(&[("user", user), ("database", database)]));
+        self.enter(&startup_packet(&[("user", user), ("database", database)]), password)
+    }
+
+    /// Logs in with this start-up message.
+    pub(crate) fn enter(&mut self, startup: &[u8], password: &str) -> Result<Vec<Message>, Message> {
+        self.send(startup);
         match self.message() {
             Some((b'R', body)) if body == [0, 0, 0, 3] => {}
             Some(error) => return Err(error),
@@ -148,7 +153,12 @@ pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// A start-up message of protocol 3.0 with these parameters.
 pub(crate) fn startup_packet(parameters: &[(&str, &str)]) -> Vec<u8> {
-    let mut body = vec![0, 3, 0, 0];
+    startup_of(0, parameters)
+}
+
+/// A start-up message of protocol 3 with this minor version.
+pub(crate) fn startup_of(minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = [[0, 3], minor.to_be_bytes()].concat();
     for (name, value) in parameters {
         body.extend_from_slice(&terminated(name));
         body.extend_from_slice(&terminated(value));
@@ -164,6 +174,23 @@ pub(crate) fn error_field(message: &Message, field: u8) -> String {
     assert_eq!(message.0, b'E', "an error is expected, not {:?}", char::from(message.0));
     let found = message.1.split(|byte| *byte == 0).find(|part| part.first() == Some(&field));
     found.map(|part| String::from_utf8_lossy(&part[1..]).into_owned()).unwrap_or_default()
+}
+
+/// The value in the first row of an answer.
+pub(crate) fn text_value(answer: &[Message]) -> String {
+    let row = &answer.iter().find(|(kind, _)| *kind == b'D').unwrap_or_else(|| panic!("{answer:?}")).1;
+    String::from_utf8(row[6..].to_vec()).unwrap()
+}
+
+/// The cancel key among what a server says at login.
+pub(crate) fn cancel_key(answers: &[Message]) -> Vec<u8> {
+    answers.iter().find(|(kind, _)| *kind == b'K').expect("a cancel key").1.clone()
+}
+
+/// A request to cancel what runs under this key.
+pub(crate) fn cancel_request(key: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(key.len() + 8).unwrap().to_be_bytes();
+    [&length[..], &[4, 210, 22, 46], key].concat()
 }
 
 /// A text with its end, as all texts in messages have it.

@@ -14,6 +14,7 @@ mod openapi;
 mod problem;
 mod routes;
 mod server;
+mod status;
 mod tail;
 pub mod wire;
 
@@ -25,4 +26,5 @@ pub use backend::{Backend, Caller, Leaves, Management};
 pub use openapi::openapi;
 pub use problem::Problem;
 pub use routes::router;
-pub use server::serve;
+pub use server::{Certificate, serve};
+pub use status::{Check, Health, Status, status_router};

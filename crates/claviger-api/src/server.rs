@@ -1,4 +1,4 @@
-//! The API's listener: TLS, limits, and an orderly end.
+//! Listeners of HTTP: TLS, limits, and an orderly end.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -18,7 +19,6 @@ use tokio_rustls::{TlsAcceptor, rustls};
 use tracing::debug;
 
 use crate::extract::Peer;
-use crate::{Backend, router};
 
 /// Connections served at the same time; more wait.
 const MAX_CONNECTIONS: usize = 512;
@@ -32,15 +32,17 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How long requests under way may go on after the gateway begins to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves the API on a listener until `shutdown` resolves.
+/// Gives the TLS settings of this moment, so that a renewed certificate is used at once.
+pub type Certificate = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
+/// Serves these routes on a listener until `shutdown` resolves; without a certificate, in plain text.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    backend: Arc<dyn Backend>,
+    certificate: Option<Certificate>,
+    routes: axum::Router,
     shutdown: impl Future<Output = ()>,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
-    let service = TowerToHyperService::new(router(backend));
+    let service = TowerToHyperService::new(routes);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stopping, stop) = watch::channel(());
     let mut connections = JoinSet::new();
@@ -52,9 +54,17 @@ pub async fn serve(
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((socket, peer, place)) = accepted else { continue };
-        let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+        let acceptor = certificate.as_ref().map(|certificate| TlsAcceptor::from(certificate()));
+        let (service, stop) = (service.clone(), stop.clone());
         connections.spawn(async move {
-            connection(socket, peer, acceptor, service, stop).await;
+            match acceptor {
+                None => connection(socket, peer, service, stop).await,
+                Some(acceptor) => {
+                    if let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(socket)).await {
+                        connection(stream, peer, service, stop).await;
+                    }
+                }
+            }
             drop(place);
         });
     }
@@ -76,13 +86,11 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
 }
 
 async fn connection(
-    socket: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     peer: Peer,
-    acceptor: TlsAcceptor,
     service: TowerToHyperService<axum::Router>,
     mut stop: watch::Receiver<()>,
 ) {
-    let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(socket)).await else { return };
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         service.call(request)

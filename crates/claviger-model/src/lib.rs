@@ -5,6 +5,7 @@
 
 mod chain;
 mod connection;
+mod histogram;
 mod id;
 mod refusal;
 mod secret;
@@ -12,6 +13,7 @@ mod time;
 
 pub use chain::{Chain, EmptyChain, Principal, PrincipalKey, PrincipalKind};
 pub use connection::{ConnectionName, Durability, InvalidConnectionName, Mode, ResponseRecording, UnknownWord};
+pub use histogram::{Histogram, Tally};
 pub use id::{BootId, InvalidId, OpId, SessionId, TxId};
 pub use refusal::{Refusal, RefusalKind};
 pub use secret::Secret;

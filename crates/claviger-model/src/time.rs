@@ -1,6 +1,7 @@
 //! Wall-clock time.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Microseconds since 1970-01-01T00:00:00Z. Comes in as an argument; nothing below the binary reads the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,11 @@ impl Timestamp {
     /// Whole seconds since the epoch, rounded down.
     pub const fn as_secs(self) -> i64 {
         self.0.div_euclid(1_000_000)
+    }
+
+    /// How long ago this was; nothing if the clock was set back meanwhile.
+    pub fn age(self, now: Self) -> Duration {
+        Duration::from_micros(u64::try_from(now.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
     /// This time, so many seconds later (or earlier, if negative), saturating.

@@ -51,14 +51,19 @@ impl Driver {
     /// Reads, takes turns and writes until the session needs something of the driver.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
+            // Taken before reading, so that an operation's time here begins with its arrival.
+            let now = std::time::Instant::now();
             let mut progress = self.poll_connecting(cx);
             progress |= self.poll_read(cx, Side::Downstream);
             progress |= self.poll_read(cx, Side::Upstream);
-            if let Poll::Ready(step) = self.pipeline.poll(cx, std::time::Instant::now()) {
+            if let Poll::Ready(step) = self.pipeline.poll(cx, now) {
                 return Poll::Ready(step);
             }
             progress |= self.poll_write(cx, Side::Downstream);
             progress |= self.poll_write(cx, Side::Upstream);
+            if self.pipeline.measures() {
+                self.pipeline.written(std::time::Instant::now());
+            }
             progress |= self.poll_timer(cx);
             if !progress {
                 return Poll::Pending;

@@ -15,7 +15,7 @@ use claviger_model::{ConnectionName, SessionId, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_protocols::postgres::ScramKeys;
 
-use crate::{Connection, Decider, Registry, decide};
+use crate::{Connection, Decider, Meters, Registry, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +81,8 @@ pub struct Services {
     pub random: Random,
     /// How long to wait.
     pub deadlines: Deadlines,
+    /// What counts sessions, operations and keys.
+    pub meters: Arc<Meters>,
 }
 
 /// What all sessions share: the services, and the state that a reload replaces.
@@ -92,6 +94,8 @@ pub struct Gateway {
     pub connections: ArcSwap<Connections>,
     /// The live sessions.
     pub registry: Registry,
+    /// What is counted.
+    pub meters: Arc<Meters>,
     pub(crate) scram_keys: Arc<ScramKeys>,
 }
 
@@ -99,6 +103,7 @@ impl Gateway {
     /// A gateway of these parts.
     pub fn new(services: Services, policy: PolicySet, connections: Connections) -> Self {
         Self {
+            meters: Arc::clone(&services.meters),
             services,
             policy: ArcSwap::from_pointee(policy),
             connections: ArcSwap::from_pointee(connections),

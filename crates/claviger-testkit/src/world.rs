@@ -126,6 +126,7 @@ impl World {
             clock: Arc::new(move || time.time()),
             random: Arc::new(move |bytes| fill(bytes, counter.fetch_add(1, Ordering::Relaxed))),
             deadlines: Deadlines::default(),
+            meters: Arc::default(),
         };
         let policy = policy(setup.policy);
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();

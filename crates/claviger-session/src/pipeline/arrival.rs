@@ -15,6 +15,7 @@ use claviger_protocols::{BackendKey, Cancel, Closed, Login, Reply, UpstreamLogin
 use super::serving::{End, Serving};
 use super::{Pipeline, Stage, Step};
 use crate::decide;
+use crate::meters::Meter;
 use crate::record::SessionRecord;
 use crate::registry::Live;
 use crate::{Connection, UpstreamTlsPolicy};
@@ -145,9 +146,11 @@ impl Pipeline {
             live.identity.purpose.clone(),
             connection.recording,
         );
+        let meter = Meter::begin(self.gateway.meters.connection(&connection.name), id);
         let expires_in = live.identity.expires.as_micros().saturating_sub(opened.as_micros());
         self.deadline = now.checked_add(Duration::from_micros(u64::try_from(expires_in).unwrap_or(0)));
-        self.stage = Stage::Serving(Box::new(Serving::new(live, decision, record, cancel, key, epoch, now)));
+        let serving = Serving::new(live, decision, record, (cancel, key), epoch, meter, now);
+        self.stage = Stage::Serving(Box::new(serving));
         self.protocol.resume(Reply::Serve);
     }
 
@@ -214,6 +217,12 @@ impl Pipeline {
         code: &'static str,
         decision: Option<DecisionFacts>,
     ) {
+        self.gateway.meters.refuse(connection.map(|connection| &connection.name), code);
+        if matches!(code, "upstream.unavailable" | "upstream.refused")
+            && let Some(connection) = connection
+        {
+            self.gateway.meters.connection(&connection.name).upstream_failed();
+        }
         let chain = chain.map(Chain::links).unwrap_or_default();
         let leaf = SessionRefusedLeaf {
             session: self.arrival.id,

@@ -94,6 +94,17 @@ struct Legs {
 struct Traffic {
     bytes_in: u64,
     bytes_out: u64,
+    /// What of it has been counted.
+    counted: (u64, u64),
+}
+
+impl Traffic {
+    /// Counting can wait until so many bytes have passed, or an operation has.
+    const UNCOUNTED: u64 = 256 * 1024;
+
+    fn uncounted(&self) -> (u64, u64) {
+        (self.bytes_in - self.counted.0, self.bytes_out - self.counted.1)
+    }
 }
 
 impl Pipeline {
@@ -205,6 +216,20 @@ impl Pipeline {
         Some(transmit.bytes)
     }
 
+    /// Whether [`written`](Self::written) is to be called after this turn's bytes were written.
+    pub fn measures(&self) -> bool {
+        let Stage::Serving(serving) = &self.stage else { return false };
+        let (bytes_in, bytes_out) = self.traffic.uncounted();
+        serving.meter.is_waiting() || bytes_in + bytes_out > Traffic::UNCOUNTED
+    }
+
+    /// What this turn had to transmit was handed to the sockets, as far as they took it.
+    pub fn written(&mut self, now: Instant) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        serving.meter.left(now);
+        serving.count(&mut self.traffic);
+    }
+
     /// Hears all that the protocol has to say.
     fn hear(&mut self, now: Instant) -> bool {
         let mut heard = false;
@@ -291,7 +316,7 @@ impl Pipeline {
                 if let Err(error) = serving.settle(self.protocol.as_mut()) {
                     tracing::error!(session = %self.arrival.id, %error, "the outcomes of a session could not be recorded");
                 }
-                serving.close(&self.gateway, closed, self.ending, &self.traffic, now);
+                serving.close(&self.gateway, closed, self.ending, &mut self.traffic, now);
             }
             Stage::Entering(entrant) if self.ending.is_none() => self.record_no_entry(&entrant, closed),
             _ => {}
@@ -307,7 +332,7 @@ impl Drop for Pipeline {
         if let Stage::Serving(serving) = std::mem::replace(&mut self.stage, Stage::Closed) {
             let closed = Closed::ByGateway(Refusal::new(RefusalKind::Internal, "the session was abandoned"));
             let since = serving.since();
-            serving.close(&self.gateway, &closed, Some("session.abandoned"), &self.traffic, since);
+            serving.close(&self.gateway, &closed, Some("session.abandoned"), &mut self.traffic, since);
         }
     }
 }

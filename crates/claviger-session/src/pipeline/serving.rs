@@ -17,6 +17,7 @@ use claviger_protocols::{
 
 use super::{CancelTarget, Traffic};
 use crate::decide::{Decision, Pending};
+use crate::meters::{Meter, Way};
 use crate::record::{Open, SessionRecord, close_reason};
 use crate::registry::Live;
 use crate::{Admission, Gateway};
@@ -45,6 +46,7 @@ pub(super) struct Serving {
     waiting: VecDeque<(Position, After)>,
     held_transmits: usize,
     sync: Option<Flush>,
+    pub(super) meter: Meter,
 }
 
 /// Resolves when the log is on stable storage up to some place.
@@ -73,6 +75,8 @@ enum After {
     Release {
         op: OpId,
         synced: bool,
+        /// When its completion arrived.
+        since: Instant,
     },
     /// What tells the client that its transaction has ended may leave.
     Transmit,
@@ -86,9 +90,9 @@ impl Serving {
         live: Arc<Live>,
         connect: DecisionFacts,
         record: SessionRecord,
-        cancel: Cancel,
-        key: BackendKey,
+        (cancel, key): (Cancel, BackendKey),
         epoch: u64,
+        meter: Meter,
         now: Instant,
     ) -> Self {
         Self {
@@ -109,6 +113,7 @@ impl Serving {
             waiting: VecDeque::new(),
             held_transmits: 0,
             sync: None,
+            meter,
         }
     }
 
@@ -119,7 +124,10 @@ impl Serving {
                 self.live.operations.fetch_add(1, Ordering::Relaxed);
                 let decider = &gateway.services.decider;
                 match decider.decide(&self.live.identity, &self.live.connection, &self.connect, &operation) {
-                    Decision::Hold(decision) => self.held.push(Held { operation, decision }),
+                    Decision::Hold(decision) => {
+                        self.meter.held(1);
+                        self.held.push(Held { operation, decision });
+                    }
                     decided => self.apply(gateway, &operation, decided, now),
                 }
             }
@@ -179,7 +187,14 @@ impl Serving {
     }
 
     /// Records how everything that was under way ended, as far as it is known, and the session's own end.
-    pub(super) fn close(mut self, gateway: &Gateway, closed: &Closed, code: Option<&str>, traffic: &Traffic, now: Instant) {
+    pub(super) fn close(
+        mut self,
+        gateway: &Gateway,
+        closed: &Closed,
+        code: Option<&'static str>,
+        traffic: &mut Traffic,
+        now: Instant,
+    ) {
         let time = gateway.now();
         for held in std::mem::take(&mut self.held) {
             let withdrawn =
@@ -207,10 +222,19 @@ impl Serving {
             bytes_out: traffic.bytes_out,
             duration_us: u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX),
         };
+        self.count(traffic);
+        self.meter.end(code.unwrap_or(reason.as_str()));
         self.record.close(time, leaf);
         if let Err(error) = self.record.append_last() {
             tracing::error!(session = %self.live.id, %error, "the end of a session could not be recorded");
         }
+    }
+
+    /// Counts what has passed since it was last counted.
+    pub(super) fn count(&self, traffic: &mut Traffic) {
+        let (bytes_in, bytes_out) = traffic.uncounted();
+        self.meter.carried(bytes_in, bytes_out);
+        traffic.counted = (traffic.bytes_in, traffic.bytes_out);
     }
 
     /// Every operation asks again whether the chain still stands: one comparison while nothing has changed.
@@ -237,6 +261,7 @@ impl Serving {
     /// Notes a decision for the record, and what is to follow it.
     fn apply(&mut self, gateway: &Gateway, operation: &Operation, decision: Decision, now: Instant) {
         let time = gateway.now();
+        self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
         match decision {
             Decision::Admit { facts, forward } if facts.verdict == Verdict::Permit => {
                 let synced = must_sync(self.live.connection.durability, operation);
@@ -264,7 +289,7 @@ impl Serving {
     fn end_operation(&mut self, gateway: &Gateway, outcome: Outcome, now: Instant) {
         let Some(index) = self.open.iter().position(|open| open.op == outcome.op) else { return };
         let Some(open) = self.open.remove(index) else { return };
-        self.after_settling.push(After::Release { op: open.op, synced: open.synced });
+        self.after_settling.push(After::Release { op: open.op, synced: open.synced, since: now });
         self.record.outcome(gateway.now(), &open, outcome, now);
     }
 
@@ -289,6 +314,7 @@ impl Serving {
                 Poll::Ready(decision) => {
                     let in_transaction = held.operation.in_transaction;
                     self.recheck(gateway, in_transaction)?;
+                    self.meter.held(-1);
                     let Held { operation, .. } = self.held.remove(index);
                     self.apply(gateway, &operation, decision, now);
                 }
@@ -309,7 +335,10 @@ impl Serving {
         let Some(position) = self.record.append_settling()? else { return Ok(false) };
         for after in std::mem::take(&mut self.after_settling) {
             match after {
-                After::Release { synced: false, op } => protocol.resume(Reply::Release(op)),
+                After::Release { synced: false, op, since } => {
+                    self.meter.leaves(Way::Downstream, since);
+                    protocol.resume(Reply::Release(op));
+                }
                 After::Transmit => {
                     self.held_transmits += 1;
                     self.waiting.push_back((position, After::Transmit));
@@ -357,6 +386,7 @@ impl Serving {
                 }
                 After::Release { .. } | After::Transmit => continue,
             };
+            self.meter.unrecorded();
             self.open.retain(|open| open.op != *op);
             let refusal = Refusal::new(RefusalKind::AuditUnavailable, LedgerError::Full.to_string());
             protocol.resume(Reply::Refuse { op: *op, refusal });
@@ -385,6 +415,7 @@ impl Serving {
             After::Admit { op, forward, .. } => {
                 let Some(open) = self.open.iter_mut().find(|open| open.op == op) else { return };
                 open.sent = true;
+                self.meter.leaves(Way::Upstream, open.since);
                 match self.transactions.iter_mut().find(|transaction| transaction.tx == open.tx) {
                     Some(transaction) => transaction.lasting |= open.lasting,
                     None => self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting }),
@@ -392,7 +423,10 @@ impl Serving {
                 protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward });
             }
             After::Continue(op) => protocol.resume(Reply::Continue(op)),
-            After::Release { op, .. } => protocol.resume(Reply::Release(op)),
+            After::Release { op, since, .. } => {
+                self.meter.leaves(Way::Downstream, since);
+                protocol.resume(Reply::Release(op));
+            }
             After::Transmit => self.held_transmits = self.held_transmits.saturating_sub(1),
         }
     }

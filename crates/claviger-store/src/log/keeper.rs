@@ -11,6 +11,7 @@ use claviger_audit::{Leaf, LedgerError, Position};
 use claviger_model::{BootId, Timestamp};
 use tokio::sync::{broadcast, watch};
 
+use super::health::Lag;
 use super::notes::Notes;
 use super::state::{self, Place, State};
 use super::writer::Writer;
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     flushing: Mutex<()>,
     flushed: watch::Sender<Flushed>,
     signing: Mutex<Signing>,
+    pub(super) lag: Lag,
 }
 
 /// What is asked of the threads.
@@ -88,6 +90,7 @@ impl Shared {
             flushing: Mutex::new(()),
             flushed: watch::Sender::new(Flushed::default()),
             signing: Mutex::new(Signing { notes, signed: None, stated: 0 }),
+            lag: Lag::new(),
         }
     }
 
@@ -107,6 +110,14 @@ impl Shared {
         Position(lock(&self.writer).tree.size())
     }
 
+    pub(super) fn flushed_leaves(&self) -> u64 {
+        self.flushed.borrow().leaves
+    }
+
+    pub(super) fn signed_leaves(&self) -> u64 {
+        lock(&self.signing).signed.unwrap_or(0)
+    }
+
     #[cfg(test)]
     pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
         lock(&self.writer)
@@ -117,6 +128,7 @@ impl Shared {
         let position = self.writer.lock().map_err(|_| LedgerError::Failed)?.append(chunks, leaves)?;
         // Only the first append after a flush wakes the flusher.
         if !self.dirty.swap(true, Ordering::AcqRel) {
+            self.lag.begins();
             drop(lock(&self.orders));
             self.ordered.notify_one();
         }
@@ -188,6 +200,7 @@ impl Shared {
     /// writer just then.
     fn flush<T>(&self, see: impl FnOnce(&Writer) -> T) -> Result<T, LedgerError> {
         let _turn = lock(&self.flushing);
+        let began = self.lag.flush();
         self.dirty.store(false, Ordering::Release);
         let (seen, leaves, recording, log) = {
             let writer = lock(&self.writer);
@@ -206,8 +219,9 @@ impl Shared {
             Ok(()) => flushed.leaves = leaves,
             Err(_) => flushed.failed = true,
         });
-        if result.is_err() {
-            lock(&self.writer).fail();
+        match result {
+            Ok(()) => self.lag.flushed(began),
+            Err(_) => lock(&self.writer).fail(),
         }
         result.map(|()| seen)
     }

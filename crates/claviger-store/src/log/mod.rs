@@ -9,6 +9,7 @@
 //! process did not write. One thread flushes for everybody who waits, one signs checkpoints, and only over what is flushed: a
 //! signed leaf cannot be lost.
 
+mod health;
 mod keeper;
 mod keys;
 mod notes;
@@ -34,6 +35,7 @@ use claviger_audit::{Leaf, Ledger, LedgerError, Position, SessionRecorder};
 use claviger_model::{BootId, SessionId, Timestamp};
 use tokio::sync::broadcast;
 
+pub use health::LogHealth;
 use keeper::Shared;
 use keys::{CurrentKey, Keys};
 pub use read::{MAX_SESSION, ReadError, SessionRecord, read_session, verify_dir};

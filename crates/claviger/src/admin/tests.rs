@@ -208,6 +208,7 @@ fn running(dir: &TempDir) -> Admin {
         clock: Arc::new(now),
         random: Arc::new(|bytes| bytes.fill(7)),
         deadlines: Deadlines::default(),
+        meters: Arc::default(),
     };
     let connections: Connections = config.connections.iter().cloned().collect();
     let policy = PolicySet::load(&config.policies, LOCAL_ISSUER).unwrap();
@@ -297,9 +298,14 @@ async fn the_command_line_and_the_api_understand_each_other() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(claviger_api::serve(listener, tls, admin.clone(), async {
-        let _ = stopped.await;
-    }));
+    let serving = tokio::spawn(claviger_api::serve(
+        listener,
+        Some(Arc::new(move || tls.clone())),
+        claviger_api::router(admin.clone()),
+        async {
+            let _ = stopped.await;
+        },
+    ));
     let asked = tokio::task::spawn_blocking(move || {
         let client = |token: &str| Client::new(&url, Some(ca.as_bytes()), Secret::new(token)).unwrap();
         let (dana, alice, nobody) = (client(&dana), client(&alice), client("nonsense"));

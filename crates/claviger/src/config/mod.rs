@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsFiles>,
     /// The admin API.
     pub(crate) api: Option<ApiConfig>,
+    /// Where metrics and the gateway's health can be asked for.
+    pub(crate) metrics: Option<MetricsConfig>,
     /// The local issuer.
     pub(crate) issuer: LocalIssuerConfig,
     /// External issuers.
@@ -66,6 +68,12 @@ pub(crate) struct TlsFiles {
 /// The admin API's listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiConfig {
+    pub(crate) listen: SocketAddr,
+}
+
+/// The listener for metrics and health: plain text on a loopback address, TLS on any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MetricsConfig {
     pub(crate) listen: SocketAddr,
 }
 

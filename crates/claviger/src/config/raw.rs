@@ -10,6 +10,7 @@ pub(super) struct Config {
     pub(super) data: PathBuf,
     pub(super) tls: Option<Tls>,
     pub(super) api: Option<Api>,
+    pub(super) metrics: Option<Metrics>,
     pub(super) issuer: Issuer,
     #[serde(default)]
     pub(super) issuers: Vec<ExternalIssuer>,
@@ -35,6 +36,12 @@ pub(super) struct Tls {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Api {
+    pub(super) listen: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
     pub(super) listen: String,
 }
 

@@ -14,7 +14,7 @@ use claviger_session::{Connection, CredentialRef, UpstreamTlsPolicy};
 
 use super::{
     ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, KeySource, LOCAL_ISSUER, LimitsConfig, ListenerConfig,
-    LocalIssuerConfig, TlsFiles, raw, units,
+    LocalIssuerConfig, MetricsConfig, TlsFiles, raw, units,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -49,6 +49,8 @@ pub(super) fn validate(
         listeners.push((at, listener));
     }
     let api = raw.api.map(|api| at.key("api").address("listen", &api.listen).map(|listen| ApiConfig { listen })).transpose()?;
+    let metrics = raw.metrics.map(|metrics| at.key("metrics").address("listen", &metrics.listen));
+    let metrics = metrics.transpose()?.map(|listen| MetricsConfig { listen });
     let issuers = raw.issuers.iter().enumerate().map(|(i, issuer)| at.entry("issuers", i, &issuer.name).issuer(issuer));
     let issuer = at.key("issuer").local_issuer(&raw.issuer)?;
     let config = Config {
@@ -62,6 +64,7 @@ pub(super) fn validate(
         listeners: unique(listeners, "listen", |listener| listener.addr.to_string())?,
         tls,
         api,
+        metrics,
         policies,
         hash,
     };
@@ -298,10 +301,18 @@ impl<'a> At<'a> {
                 );
             }
         }
-        if let Some(api) = &config.api
-            && config.listeners.iter().any(|listener| listener.addr == api.listen)
+        if let (Some(metrics), None) = (&config.metrics, &config.tls)
+            && !metrics.listen.ip().is_loopback()
         {
-            return Err(self.error("api.listen", format!("{} is used twice", api.listen)));
+            return Err(self.error("tls", "metrics are served in plain text on loopback addresses only: `[tls]` is needed"));
+        }
+        let taken = |address: SocketAddr| address.port() != 0 && config.listeners.iter().any(|other| other.addr == address);
+        let (api, metrics) = (config.api.as_ref().map(|api| api.listen), config.metrics.as_ref().map(|metrics| metrics.listen));
+        if let Some(listen) = api.filter(|listen| taken(*listen)) {
+            return Err(self.error("api.listen", format!("{listen} is used twice")));
+        }
+        if let Some(listen) = metrics.filter(|listen| taken(*listen) || (listen.port() != 0 && api == Some(*listen))) {
+            return Err(self.error("metrics.listen", format!("{listen} is used twice")));
         }
         let mut issuers = BTreeMap::from([(config.issuer.url.as_str(), LOCAL_ISSUER)]);
         let mut names = vec![LOCAL_ISSUER];

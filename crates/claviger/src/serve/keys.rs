@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_identity::{Authenticator, KeySet};
-use claviger_session::KeyRefresh;
+use claviger_session::{KeyRefresh, Meters};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -26,6 +26,7 @@ const LONGEST: u64 = 512 * 1024;
 pub(super) struct KeyFetcher {
     issuers: HashMap<Arc<str>, Issuer>,
     authenticator: Arc<Authenticator>,
+    meters: Arc<Meters>,
 }
 
 struct Issuer {
@@ -35,10 +36,10 @@ struct Issuer {
 }
 
 impl KeyFetcher {
-    pub(super) fn new(issuers: &[IssuerConfig], authenticator: Arc<Authenticator>) -> Arc<Self> {
+    pub(super) fn new(issuers: &[IssuerConfig], authenticator: Arc<Authenticator>, meters: Arc<Meters>) -> Arc<Self> {
         let issuer = |issuer: &IssuerConfig| Issuer { source: issuer.keys.clone(), turn: Mutex::new(()) };
         let issuers = issuers.iter().map(|config| (Arc::clone(&config.trust.name), issuer(config))).collect();
-        Arc::new(Self { issuers, authenticator })
+        Arc::new(Self { issuers, authenticator, meters })
     }
 
     /// Fetches all keys, now and again and again. A provider that is down delays nobody but its own principals.
@@ -61,7 +62,9 @@ impl KeyFetcher {
         let _turn = turn.lock().await;
         let source = source.clone();
         let fetched = tokio::task::spawn_blocking(move || read(&source)).await;
-        match fetched.map_err(|error| error.to_string()).and_then(|keys| keys) {
+        let fetched = fetched.map_err(|error| error.to_string()).and_then(|keys| keys);
+        self.meters.keys_fetched(issuer, super::now(), fetched.is_ok());
+        match fetched {
             Ok(keys) => self.authenticator.set_keys(issuer, keys),
             Err(error) => tracing::warn!(%issuer, error, "an issuer's keys could not be fetched"),
         }

@@ -1,21 +1,24 @@
 //! The composition root: one running gateway, made of all the parts.
 
+mod exposition;
 mod index;
 mod keys;
+mod metrics;
 mod reload;
+mod status;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use claviger_api::Backend;
+use claviger_api::{Backend, Certificate, Status};
 use claviger_audit::{BootLeaf, Leaf, LeafKind, Ledger};
 use claviger_identity::Authenticator;
 use claviger_model::{Refusal, RefusalKind, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_proxy::{Listener, ListenerSpec, Upstreams};
-use claviger_session::{Deadlines, Gateway, PermitConnected, Random, Route, Services};
+use claviger_session::{Deadlines, Gateway, Meters, PermitConnected, Random, Route, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -27,6 +30,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use self::index::Index;
 use self::keys::{KeyFetcher, Refresher};
+use self::status::Condition;
 use self::watch::Watch;
 use crate::admin::{Admin, record_local_acts};
 use crate::config::{Config, LOCAL_ISSUER};
@@ -55,8 +59,10 @@ async fn serve(config: Config) -> Result<()> {
     let changes = store.watch().context("changes in the store cannot be followed")?;
     let directory = (**changes.borrow()).clone();
     let authenticator = Arc::new(Authenticator::new(config.trusted(), directory));
-    let fetcher = KeyFetcher::new(&config.issuers, Arc::clone(&authenticator));
-    let gateway = compose(&config, policy, &authenticator, &fetcher, &log);
+    let meters = Arc::new(Meters::default());
+    let fetcher = KeyFetcher::new(&config.issuers, Arc::clone(&authenticator), Arc::clone(&meters));
+    let gateway = compose(&config, policy, &authenticator, &fetcher, &log, meters);
+    let condition = Arc::new(Condition::new(Arc::clone(&gateway), Arc::clone(&log)));
     gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
     let admin = Admin::of_gateway(&config, Arc::clone(&store), Arc::clone(&log), Arc::clone(&gateway), authenticator);
     let admin = Arc::new(admin);
@@ -68,17 +74,24 @@ async fn serve(config: Config) -> Result<()> {
         tasks.spawn(listener.run());
     }
     serve_api(&config, &admin, &mut tasks).await?;
+    let mut watched = JoinSet::new();
+    serve_status(&config, &condition, &mut watched).await?;
     tasks.spawn(fetcher.run());
     let watch = Watch { changes, store: Arc::clone(&store), log: Arc::clone(&log), gateway: Arc::clone(&gateway), admin };
     let mut watching = JoinSet::new();
     watching.spawn(watch.run());
+    condition.serves();
     tracing::info!(connections = config.connections.len(), "serving");
 
     let result = tokio::select! {
-        told = told_to_stop(&config, &gateway, &upstreams, &log) => told,
+        told = told_to_stop(&config, &condition, &upstreams) => told,
         // Without it nobody could be shut out any more.
-        _ = watching.join_next() => Err(anyhow::anyhow!("changes in the store cannot be followed any more")),
+        _ = watching.join_next() => {
+            condition.is_blind();
+            Err(anyhow::anyhow!("changes in the store cannot be followed any more"))
+        }
     };
+    condition.drains();
     tasks.shutdown().await;
     drain(&gateway).await;
     watching.shutdown().await;
@@ -92,6 +105,7 @@ fn compose(
     authenticator: &Arc<Authenticator>,
     fetcher: &Arc<KeyFetcher>,
     log: &Arc<AuditLog>,
+    meters: Arc<Meters>,
 ) -> Arc<Gateway> {
     let services = Services {
         authenticator: Arc::clone(authenticator),
@@ -105,6 +119,7 @@ fn compose(
             expiry_grace: config.limits.expiry_grace,
             ..Deadlines::default()
         },
+        meters,
     };
     Arc::new(Gateway::new(services, policy, config.connections.iter().cloned().collect()))
 }
@@ -112,8 +127,20 @@ fn compose(
 async fn serve_api(config: &Config, admin: &Arc<Admin>, tasks: &mut JoinSet<()>) -> Result<()> {
     let (Some(api), Some(tls)) = (&config.api, server_tls(config)?) else { return Ok(()) };
     let socket = TcpListener::bind(api.listen).await.with_context(|| format!("{}: cannot listen", api.listen))?;
-    let backend: Arc<dyn Backend> = Arc::clone(admin) as Arc<dyn Backend>;
-    tasks.spawn(claviger_api::serve(socket, tls, backend, std::future::pending()));
+    let routes = claviger_api::router(Arc::clone(admin) as Arc<dyn Backend>);
+    let certificate: Certificate = Arc::new(move || Arc::clone(&tls));
+    tasks.spawn(claviger_api::serve(socket, Some(certificate), routes, std::future::pending()));
+    Ok(())
+}
+
+/// Metrics and health: in plain text for this machine, inside TLS for others.
+async fn serve_status(config: &Config, condition: &Arc<Condition>, tasks: &mut JoinSet<()>) -> Result<()> {
+    let Some(metrics) = &config.metrics else { return Ok(()) };
+    let tls = if metrics.listen.ip().is_loopback() { None } else { server_tls(config)? };
+    let certificate = tls.map(|tls| Arc::new(move || Arc::clone(&tls)) as Certificate);
+    let socket = TcpListener::bind(metrics.listen).await.with_context(|| format!("{}: cannot listen", metrics.listen))?;
+    let routes = claviger_api::status_router(Arc::clone(condition) as Arc<dyn Status>);
+    tasks.spawn(claviger_api::serve(socket, certificate, routes, std::future::pending()));
     Ok(())
 }
 
@@ -159,11 +186,11 @@ async fn bind(config: &Config, gateway: &Arc<Gateway>, upstreams: &Arc<Upstreams
 }
 
 /// Obeys `SIGHUP` by taking up the changed configuration, until `SIGTERM` or `SIGINT`.
-async fn told_to_stop(config: &Config, gateway: &Gateway, upstreams: &Upstreams, log: &AuditLog) -> Result<()> {
+async fn told_to_stop(config: &Config, condition: &Condition, upstreams: &Upstreams) -> Result<()> {
     let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload::run(config, gateway, upstreams, log),
+            _ = hangup.recv() => condition.reloaded(reload::run(config, &condition.gateway, upstreams, &condition.log)),
             _ = terminate.recv() => return Ok(()),
             result = tokio::signal::ctrl_c() => return Ok(result?),
         }

@@ -14,19 +14,23 @@ use crate::config::{Config, LOCAL_ISSUER};
 
 /// Reads the directory again. Policy and connections change together or, if anything is wrong with them, not at all;
 /// listeners, the API and the limits stay until a restart. New policy holds from the next login on, new addresses and
-/// credentials for new sessions; sessions of a removed connection end.
-pub(super) fn run(running: &Config, gateway: &Gateway, upstreams: &Upstreams, log: &AuditLog) {
+/// credentials for new sessions; sessions of a removed connection end. Whether it was taken up.
+pub(super) fn run(running: &Config, gateway: &Gateway, upstreams: &Upstreams, log: &AuditLog) -> bool {
     let read = Config::load(&running.dir).map_err(anyhow::Error::from).and_then(|config| {
         let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
         Ok((config, policy))
     });
     let (config, policy) = match read {
         Ok(read) => read,
-        Err(error) => return tracing::error!(error = format!("{error:#}"), "the changed configuration is not taken up"),
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the changed configuration is not taken up");
+            return false;
+        }
     };
     // A configuration that cannot be recorded is not taken up.
     if let Err(error) = log.append(Vec::new(), vec![super::boot_leaf(&config, &policy, true)]) {
-        return tracing::error!(%error, "the changed configuration is not taken up");
+        tracing::error!(%error, "the changed configuration is not taken up");
+        return false;
     }
     let connections: Connections = config.connections.iter().cloned().collect();
     let kept: HashSet<_> = connections.iter().map(|connection| connection.name.clone()).collect();
@@ -38,4 +42,5 @@ pub(super) fn run(running: &Config, gateway: &Gateway, upstreams: &Upstreams, lo
         gateway.registry.kill(session.id, refusal, "connection.removed");
     }
     tracing::info!(config = config.hash, "the changed configuration is in force");
+    true
 }

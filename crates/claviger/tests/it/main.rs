@@ -19,6 +19,7 @@ mod drivers;
 mod hostile;
 mod identity;
 mod issuers;
+mod operation;
 mod record;
 mod recovery;
 mod routing;

@@ -108,6 +108,7 @@ pub(crate) struct Gateway {
     process: Option<Child>,
     ports: Vec<(String, u16)>,
     api: u16,
+    metrics: u16,
     environment: Vec<(String, String)>,
     wrapper: Option<PathBuf>,
     secrets: RefCell<Vec<String>>,
@@ -131,10 +132,11 @@ impl Gateway {
     /// A configured gateway that does not run. `more` is more of `claviger.toml`.
     pub(crate) fn configure(conns: &[Conn], policies: &str, more: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("claviger-it").tempdir().unwrap();
-        let api = free_port();
+        let (api, metrics) = (free_port(), free_port());
         let mut ports = Vec::new();
         let mut toml = format!(
             "data = \"data\"\n[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n\
+             [metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
              [issuer]\nurl = \"https://claviger.test\"\naudience = \"claviger\"\n\n"
         );
         for conn in conns {
@@ -146,7 +148,7 @@ impl Gateway {
         fs::write(dir.path().join("claviger.toml"), toml + more).unwrap();
         fs::create_dir(dir.path().join("policies")).unwrap();
         let secrets = RefCell::new(conns.iter().map(|conn| conn.password.clone()).collect());
-        let gateway = Self { dir, process: None, ports, api, environment: Vec::new(), wrapper: None, secrets };
+        let gateway = Self { dir, process: None, ports, api, metrics, environment: Vec::new(), wrapper: None, secrets };
         gateway.write_policies(policies);
         let made = gateway.run(&["tls", "self-signed", "--host", "localhost", "--out"], &[&gateway.path("")]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -371,6 +373,20 @@ impl Gateway {
         let tls = TlsConfig::builder().root_certs(RootCerts::from(roots)).build();
         let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
         agent.get(format!("https://localhost:{}{path}", self.api)).call()?.into_body().read_to_string()
+    }
+
+    /// Asks the listener for metrics and health: the status and the body.
+    pub(crate) fn status(&self, path: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let answer = agent.get(format!("http://127.0.0.1:{}{path}", self.metrics)).call().unwrap();
+        (answer.status().as_u16(), answer.into_body().read_to_string().unwrap())
+    }
+
+    /// The value of a metric, by its name and labels as they are written; 0 if it is not there.
+    pub(crate) fn metric(&self, sample: &str) -> f64 {
+        let (_, text) = self.status("/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// Every file that the gateway wrote must be free of these bytes.

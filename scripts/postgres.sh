@@ -64,14 +64,6 @@ wheel_server() {
   echo "$bin"
 }
 
-# Where the account that runs a server can read it: root's home is closed to others.
-cache() {
-  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/claviger
-  [[ $(id -u) != 0 ]] || dir=/var/cache/claviger
-  mkdir -p "$dir"
-  echo "$dir"
-}
-
 find_psql() {
   local psql
   psql=$(type -P psql) || { packages postgresql-client && psql=$(type -P psql); } || die "psql is needed: apt-get install postgresql-client"

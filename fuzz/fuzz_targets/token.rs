@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use claviger_identity::{Algorithm, Authenticator, Directory, KeySet, SubjectTemplate, TrustedIssuer};
-use claviger_model::{PrincipalKind, Secret, Timestamp};
+use claviger_identity::{Authenticator, Directory, KeySet, TrustedIssuer};
+use claviger_model::{Secret, Timestamp};
 use libfuzzer_sys::fuzz_target;
 
 /// A public key whose private half nobody here has (RFC 8037, appendix A.2).
@@ -12,16 +12,10 @@ const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7
 
 static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let issuer = TrustedIssuer {
-        name: "corp".into(),
-        issuer: "https://idp.example".into(),
-        audience: "claviger".into(),
-        algorithms: vec![Algorithm::EdDSA, Algorithm::RS256],
-        max_lifetime: 3600,
-        clock_skew: 60,
-        subject: SubjectTemplate::default(),
-        kind: PrincipalKind::User,
-        groups_claim: Some("groups".into()),
+        subject: "{kubernetes.io.namespace}:{sub}".parse().expect("a template"),
+        groups: vec!["realm_access.roles".parse().expect("a claim")],
         act_believed: true,
+        ..TrustedIssuer::new("corp", "https://idp.example", "claviger")
     };
     let authenticator = Authenticator::new(vec![issuer], Directory::new("local"));
     authenticator.set_keys("corp", KeySet::parse_jwks(KEYS.as_bytes()).expect("a published key"));

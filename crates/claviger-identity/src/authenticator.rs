@@ -8,11 +8,12 @@ use arc_swap::ArcSwap;
 use claviger_model::{Chain, Principal, PrincipalKey, PrincipalKind, Secret, Timestamp};
 use ring::digest;
 
-use crate::denied::{Denied, Reason};
+use crate::denied::{Denied, Reason, Wanted};
+use crate::groups::{self, Answers};
 use crate::keys::KeySet;
 use crate::refresh::RefreshLedger;
-use crate::token::{Claims, Unverified};
-use crate::{Directory, Registered, TrustedIssuer};
+use crate::token::{Claims, GroupsSaid, Unverified};
+use crate::{Directory, InvalidUserinfo, Registered, TrustedIssuer};
 
 /// The most links in a chain.
 const MAX_LINKS: usize = 4;
@@ -32,19 +33,43 @@ pub struct Identity {
     pub purpose: Option<Arc<str>>,
 }
 
+/// What can be fetched so that a token may be believed after all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// The keys of the issuer of this name. If it was asked too lately, only a fetch that is under way is to be waited for.
+    Keys {
+        /// The name of its trust record.
+        issuer: Arc<str>,
+        /// Whether it may be asked now.
+        fetch: bool,
+    },
+    /// The groups of the token's holder, for [`Authenticator::set_groups`].
+    Groups {
+        /// The name of the trust record of the issuer to ask.
+        issuer: Arc<str>,
+    },
+}
+
 /// Knows whom to believe. One is shared by all sessions; every part of it can be replaced while they run.
 pub struct Authenticator {
     trust: ArcSwap<Trust>,
     directory: ArcSwap<Directory>,
     epoch: AtomicU64,
     refreshes: Mutex<RefreshLedger>,
+    answers: Mutex<Answers>,
 }
 
 #[derive(Clone, Default)]
 struct Trust {
     issuers: Arc<[TrustedIssuer]>,
     /// By the issuer's name.
-    keys: HashMap<Arc<str>, Arc<KeySet>>,
+    keys: HashMap<Arc<str>, Arc<Published>>,
+}
+
+/// Keys, and until when they count if they are not fetched again.
+struct Published {
+    keys: KeySet,
+    until: Option<Timestamp>,
 }
 
 impl Authenticator {
@@ -55,6 +80,7 @@ impl Authenticator {
             directory: ArcSwap::from_pointee(directory),
             epoch: AtomicU64::new(1),
             refreshes: Mutex::default(),
+            answers: Mutex::default(),
         }
     }
 
@@ -65,11 +91,13 @@ impl Authenticator {
         let unverified = Unverified::parse(token)?;
         let trusted = trust.issuer(unverified.issuer()?)?;
         let said = unverified.message();
-        let claims = trust.check_signature(unverified, trusted)?;
+        let claims = trust.check_signature(unverified, trusted, now)?;
         let expires = claims.check_times(trusted, now)?;
         claims.check_audience(&trusted.audience)?;
+        claims.check_requirements(trusted)?;
+        let groups = if directory.is_local(&trusted.name) { Vec::new() } else { self.groups(&claims, trusted, token, now)? };
         let identity = Identity {
-            chain: chain(&claims, trusted, &trust, &directory)?,
+            chain: chain(&claims, trusted, groups, &trust, &directory)?,
             token: claims.id()?.map_or_else(|| digest_id(said), Arc::from),
             issuer: trusted.name.clone(),
             expires,
@@ -107,11 +135,26 @@ impl Authenticator {
             let keys = old.keys.iter().filter(|(name, _)| kept(name)).map(|(name, keys)| (name.clone(), keys.clone()));
             Trust { issuers: issuers.clone(), keys: keys.collect() }
         });
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Replaces the keys of an issuer, given by the name of its trust record.
     pub fn set_keys(&self, issuer: &str, keys: KeySet) {
+        self.publish(issuer, Published { keys, until: None });
+    }
+
+    /// Replaces the keys of an issuer, which count until then if they are not replaced before.
+    pub fn set_keys_until(&self, issuer: &str, keys: KeySet, until: Timestamp) {
+        self.publish(issuer, Published { keys, until: Some(until) });
+    }
+
+    /// Takes note that an issuer's keys could not be fetched, so that who wants a new one need not wait for long.
+    pub fn keys_not_fetched(&self, issuer: &str) {
+        self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).forget(issuer);
+    }
+
+    fn publish(&self, issuer: &str, keys: Published) {
         let keys = Arc::new(keys);
         self.trust.rcu(|old| {
             let mut trust = Trust::clone(old);
@@ -120,12 +163,46 @@ impl Authenticator {
         });
     }
 
-    /// The issuer, if a token was denied for want of a key and fetching the keys of that issuer now may help. The same key is
-    /// not asked for twice within five minutes, and no issuer more often than every ten seconds.
-    pub fn key_refresh_wanted(&self, denied: &Denied, now: Timestamp) -> Option<Arc<str>> {
-        let wanted = denied.wanted()?;
-        let mut refreshes = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
-        refreshes.admit(wanted, now).then(|| wanted.issuer.clone())
+    /// What to fetch so that a token that was denied may be believed after all. The same key is not asked for twice within five
+    /// minutes if the issuer answered, and an issuer for unknown keys three times in a row and then every ten seconds.
+    pub fn errand(&self, denied: &Denied, now: Timestamp) -> Option<Errand> {
+        Some(match denied.wanted()? {
+            Wanted::Key { issuer, kid } => {
+                let mut refreshes = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+                Errand::Keys { issuer: issuer.clone(), fetch: refreshes.admit(issuer, kid.as_ref(), now) }
+            }
+            Wanted::Groups { issuer } => Errand::Groups { issuer: issuer.clone() },
+        })
+    }
+
+    /// Whether an issuer need not be asked for the groups of a token's holder.
+    pub fn has_groups(&self, token: &Secret, now: Timestamp) -> bool {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(token, now).is_some()
+    }
+
+    /// Takes an issuer's answer (OpenID Connect Core section 5.3.2) about the holder of a token that it was asked about; it counts
+    /// for five minutes. `None`, no answer, counts for ten seconds, and so does one that cannot be believed.
+    pub fn set_groups(&self, issuer: &str, token: &Secret, json: Option<&[u8]>, now: Timestamp) -> Result<(), InvalidUserinfo> {
+        let trust = self.trust.load();
+        let Some(trusted) = trust.issuers.iter().find(|trusted| *trusted.name == *issuer) else { return Ok(()) };
+        let read = json.map(|json| groups::read(json, token, trusted)).transpose();
+        let groups = read.clone().ok().flatten();
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).put(token, groups, now);
+        read.map(drop)
+    }
+
+    /// The groups that a token of an external issuer lists, or that its issuer told when it was asked.
+    fn groups(&self, claims: &Claims, trusted: &TrustedIssuer, token: &Secret, now: Timestamp) -> Result<Vec<Arc<str>>, Denied> {
+        match claims.groups(trusted)? {
+            GroupsSaid::Listed(groups) => return Ok(groups),
+            GroupsSaid::Nothing if !trusted.userinfo || trusted.groups.is_empty() => return Ok(Vec::new()),
+            GroupsSaid::LeftOut if !trusted.userinfo => return Err(Reason::Groups.into()),
+            GroupsSaid::Nothing | GroupsSaid::LeftOut => {}
+        }
+        let told = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(token, now);
+        let wanted = || Wanted::Groups { issuer: trusted.name.clone() };
+        let told = told.ok_or_else(|| Denied::for_want_of(Reason::GroupsUnavailable, wanted()))?;
+        Ok(told?.to_vec())
     }
 
     /// The chain of an identity with the local groups, kinds and sponsors of this moment. Groups that came with a token stay.
@@ -147,15 +224,16 @@ impl Trust {
         self.issuers.iter().find(|trusted| *trusted.issuer == *iss).ok_or(Reason::UnknownIssuer)
     }
 
-    fn check_signature(&self, token: Unverified<'_>, trusted: &TrustedIssuer) -> Result<Claims, Denied> {
-        token.check_type()?;
+    fn check_signature(&self, token: Unverified<'_>, trusted: &TrustedIssuer, now: Timestamp) -> Result<Claims, Denied> {
+        token.check_type(trusted)?;
         let algorithm = token.algorithm()?;
         if !trusted.algorithms.contains(&algorithm) {
             return Err(Reason::Algorithm.into());
         }
         let kid: Option<Arc<str>> = token.kid()?.map(Into::into);
-        let lacking = |reason| Denied::for_want_of_key(reason, trusted.name.clone(), kid.clone());
-        let keys = self.keys.get(&trusted.name).ok_or_else(|| lacking(Reason::KeysUnavailable))?;
+        let lacking = |reason| Denied::for_want_of(reason, Wanted::Key { issuer: trusted.name.clone(), kid: kid.clone() });
+        let published = self.keys.get(&trusted.name).filter(|published| published.until.is_none_or(|until| now < until));
+        let keys = &published.ok_or_else(|| lacking(Reason::KeysUnavailable))?.keys;
         // Ids are unique among keys of one type only (RFC 7517 section 4.5), so one of the fitting type is preferred.
         let mut candidates = keys.candidates(kid.as_deref()).peekable();
         let first = candidates.peek().copied().ok_or_else(|| lacking(Reason::UnknownKey))?;
@@ -166,7 +244,13 @@ impl Trust {
 
 /// The chain that a token stands for, actor first. Each link acts for the next, so `act` is read from outside in, and the
 /// token's own subject comes last.
-fn chain(claims: &Claims, trusted: &TrustedIssuer, trust: &Trust, directory: &Directory) -> Result<Chain, Denied> {
+fn chain(
+    claims: &Claims,
+    trusted: &TrustedIssuer,
+    groups: Vec<Arc<str>>,
+    trust: &Trust,
+    directory: &Directory,
+) -> Result<Chain, Denied> {
     let actors = claims.actors(MAX_LINKS - 1)?;
     if !actors.is_empty() && !trusted.act_believed {
         return Err(Reason::DelegationUntrusted.into());
@@ -180,20 +264,19 @@ fn chain(claims: &Claims, trusted: &TrustedIssuer, trust: &Trust, directory: &Di
         let kind = if directory.is_local(&issuer.name) { registered.kind } else { issuer.kind };
         links.push(principal(key, kind, Some(registered), Vec::new()));
     }
-    links.push(subject(claims, trusted, directory)?);
+    links.push(subject(claims, trusted, groups, directory)?);
     Chain::from_links(links).map_err(|_| Reason::Malformed.into())
 }
 
 /// The principal that a token is about: registered if the issuer is local, else as the token describes it.
-fn subject(claims: &Claims, trusted: &TrustedIssuer, directory: &Directory) -> Result<Principal, Reason> {
+fn subject(claims: &Claims, trusted: &TrustedIssuer, groups: Vec<Arc<str>>, directory: &Directory) -> Result<Principal, Reason> {
     let key = PrincipalKey::new(trusted.name.clone(), claims.subject(trusted)?);
     let registered = directory.principal(&key);
     if directory.is_local(&trusted.name) {
         let registered = registered.ok_or(Reason::PrincipalUnknown)?;
         return Ok(principal(key, registered.kind, Some(registered), Vec::new()));
     }
-    let groups = trusted.groups_claim.as_deref().map_or(Ok(Vec::new()), |claim| claims.groups(claim))?;
-    Ok(principal(key, trusted.kind, registered, groups.into_iter().map(Into::into).collect()))
+    Ok(principal(key, trusted.kind, registered, groups))
 }
 
 /// A principal with the groups that its token lists and those registered for it.

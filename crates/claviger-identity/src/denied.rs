@@ -10,7 +10,7 @@ use claviger_model::Chain;
 #[error("{reason}")]
 pub struct Denied {
     reason: Reason,
-    wanted: Option<WantedKey>,
+    wanted: Option<Wanted>,
     chain: Option<Box<Chain>>,
 }
 
@@ -29,11 +29,16 @@ impl Denied {
         Self { reason, wanted: None, chain: Some(Box::new(chain)) }
     }
 
-    pub(crate) fn for_want_of_key(reason: Reason, issuer: Arc<str>, kid: Option<Arc<str>>) -> Self {
-        Self { reason, wanted: Some(WantedKey { issuer, kid }), chain: None }
+    /// Whether something that can be fetched may make the same proof acceptable.
+    pub fn may_be_helped(&self) -> bool {
+        self.wanted.is_some()
     }
 
-    pub(crate) fn wanted(&self) -> Option<&WantedKey> {
+    pub(crate) fn for_want_of(reason: Reason, wanted: Wanted) -> Self {
+        Self { reason, wanted: Some(wanted), chain: None }
+    }
+
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
         self.wanted.as_ref()
     }
 }
@@ -44,19 +49,23 @@ impl From<Reason> for Denied {
     }
 }
 
-/// A key that is not at hand.
+/// What is not at hand.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct WantedKey {
-    /// The name of the issuer.
-    pub(crate) issuer: Arc<str>,
-    /// The key's id, if the token names one.
-    pub(crate) kid: Option<Arc<str>>,
+pub(crate) enum Wanted {
+    /// A key of this issuer, with the key's id if the token names one.
+    Key { issuer: Arc<str>, kid: Option<Arc<str>> },
+    /// The groups of whoever holds the token, which this issuer knows.
+    Groups { issuer: Arc<str> },
 }
 
 /// The key id is the client's text, so it stays out.
-impl fmt::Debug for WantedKey {
+impl fmt::Debug for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WantedKey").field("issuer", &self.issuer).finish_non_exhaustive()
+        let (what, issuer) = match self {
+            Self::Key { issuer, .. } => ("Key", issuer),
+            Self::Groups { issuer } => ("Groups", issuer),
+        };
+        f.debug_struct(what).field("issuer", issuer).finish_non_exhaustive()
     }
 }
 
@@ -75,6 +84,9 @@ pub(crate) enum Reason {
     Lifetime,
     Audience,
     Groups,
+    GroupsUnavailable,
+    Requirement,
+    TrustDomain,
     Revoked,
     PrincipalUnknown,
     PrincipalDisabled,
@@ -100,6 +112,11 @@ impl Reason {
             Self::Lifetime => ("token.lifetime", "the token is valid for longer than is accepted from its issuer"),
             Self::Audience => ("token.audience", "the token is meant for another audience"),
             Self::Groups => ("token.groups", "the token does not carry the principal's groups in full"),
+            Self::GroupsUnavailable => {
+                ("groups.unavailable", "the principal's groups could not be learnt from the token's issuer at the moment")
+            }
+            Self::Requirement => ("token.requirement", "the token does not say what is required of its issuer's tokens"),
+            Self::TrustDomain => ("token.trust_domain", "the token names somebody outside its issuer's trust domain"),
             Self::Revoked => ("token.revoked", "the token has been revoked"),
             Self::PrincipalUnknown => ("principal.unknown", "the principal is not registered here"),
             Self::PrincipalDisabled => ("principal.disabled", "the principal is disabled"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
+use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
 use serde::Deserialize;
 
 use crate::Algorithm;
@@ -64,88 +64,111 @@ impl KeySet {
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     kid: Option<Arc<str>>,
-    kind: KeyKind,
     /// The only algorithm for which the issuer means it, if it says so.
     algorithm: Option<Algorithm>,
-    public: DecodingKey,
+    public: PublicKey,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum KeyKind {
-    Rsa,
-    P256,
-    P384,
-    Ed25519,
+#[derive(Clone, Debug)]
+enum PublicKey {
+    /// Modulus and exponent, big-endian, without leading zeros.
+    Rsa {
+        n: Arc<[u8]>,
+        e: Arc<[u8]>,
+    },
+    /// An uncompressed point (SEC 1 section 2.3.3).
+    P256(Arc<[u8]>),
+    P384(Arc<[u8]>),
+    Ed25519(Arc<[u8]>),
+}
+
+/// How an algorithm verifies: by RSA, or by another kind of key.
+enum Verification {
+    Rsa(&'static RsaParameters),
+    Other(&'static dyn VerificationAlgorithm),
 }
 
 impl Key {
     /// Whether this key is of the type that an algorithm takes, and meant for it.
     pub(crate) fn takes(&self, algorithm: Algorithm) -> bool {
-        let kind = match algorithm {
-            Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512 => KeyKind::Rsa,
-            Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 => KeyKind::Rsa,
-            Algorithm::ES256 => KeyKind::P256,
-            Algorithm::ES384 => KeyKind::P384,
-            Algorithm::EdDSA => KeyKind::Ed25519,
+        use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+        let fits = match self.public {
+            PublicKey::Rsa { .. } => matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512),
+            PublicKey::P256(_) => algorithm == ES256,
+            PublicKey::P384(_) => algorithm == ES384,
+            PublicKey::Ed25519(_) => algorithm == EdDSA,
         };
-        self.kind == kind && self.algorithm.is_none_or(|only| only == algorithm)
+        fits && self.algorithm.is_none_or(|only| only == algorithm)
     }
 
     /// Whether the signature, still in base64url, is this key's over the message.
     pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
-        let algorithm = match algorithm {
-            Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
-            Algorithm::RS384 => jsonwebtoken::Algorithm::RS384,
-            Algorithm::RS512 => jsonwebtoken::Algorithm::RS512,
-            Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
-            Algorithm::PS384 => jsonwebtoken::Algorithm::PS384,
-            Algorithm::PS512 => jsonwebtoken::Algorithm::PS512,
-            Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
-            Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+        let Some(signature) = decode(signature) else { return false };
+        let verified = match (&self.public, verification(algorithm)) {
+            (PublicKey::Rsa { n, e }, Verification::Rsa(parameters)) => {
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, &signature)
+            }
+            (PublicKey::P256(key) | PublicKey::P384(key) | PublicKey::Ed25519(key), Verification::Other(with)) => {
+                UnparsedPublicKey::new(with, key).verify(message, &signature)
+            }
+            _ => return false,
         };
-        jsonwebtoken::crypto::verify(signature, message, &self.public, algorithm).unwrap_or(false)
+        verified.is_ok()
     }
 
     fn from_json(json: serde_json::Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(json).ok()?;
-        if jwk.usage.is_some_and(|usage| usage != "sig") {
+        // SPIFFE bundles mark the keys of JWT-SVIDs so (SPIFFE Trust Domain and Bundle section 4.2.2).
+        if jwk.usage.is_some_and(|usage| usage != "sig" && usage != "jwt-svid") {
             return None;
         }
         if jwk.key_ops.is_some_and(|ops| ops.iter().all(|op| op != "verify")) {
             return None;
         }
         let algorithm = jwk.alg.map(|alg| alg.parse()).transpose().ok()?;
-        let (kind, public) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", _) => (KeyKind::Rsa, rsa_key(&jwk.n?, &jwk.e?)?),
-            ("EC", Some("P-256")) => (KeyKind::P256, ec_key(&jwk.x?, &jwk.y?, 32)?),
-            ("EC", Some("P-384")) => (KeyKind::P384, ec_key(&jwk.x?, &jwk.y?, 48)?),
-            ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, ed25519_key(&jwk.x?)?),
+        let public = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", _) => rsa_key(&jwk.n?, &jwk.e?)?,
+            ("EC", Some("P-256")) => PublicKey::P256(point(&jwk.x?, &jwk.y?, 32)?),
+            ("EC", Some("P-384")) => PublicKey::P384(point(&jwk.x?, &jwk.y?, 48)?),
+            ("OKP", Some("Ed25519")) => PublicKey::Ed25519(decode(&jwk.x?).filter(|x| x.len() == 32)?.into()),
             _ => return None,
         };
-        Some(Self { kid: jwk.kid.map(Into::into), kind, algorithm, public })
+        Some(Self { kid: jwk.kid.map(Into::into), algorithm, public })
     }
 }
 
-fn rsa_key(n: &str, e: &str) -> Option<DecodingKey> {
+fn verification(algorithm: Algorithm) -> Verification {
+    match algorithm {
+        Algorithm::RS256 => Verification::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::RS384 => Verification::Rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::RS512 => Verification::Rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::PS256 => Verification::Rsa(&signature::RSA_PSS_2048_8192_SHA256),
+        Algorithm::PS384 => Verification::Rsa(&signature::RSA_PSS_2048_8192_SHA384),
+        Algorithm::PS512 => Verification::Rsa(&signature::RSA_PSS_2048_8192_SHA512),
+        Algorithm::ES256 => Verification::Other(&signature::ECDSA_P256_SHA256_FIXED),
+        Algorithm::ES384 => Verification::Other(&signature::ECDSA_P384_SHA384_FIXED),
+        Algorithm::EdDSA => Verification::Other(&signature::ED25519),
+    }
+}
+
+fn rsa_key(n: &str, e: &str) -> Option<PublicKey> {
     let (n, e) = (decode(n)?, decode(e)?);
-    let modulus: &[u8] = n.iter().position(|byte| *byte != 0).and_then(|start| n.get(start..))?;
-    let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
+    let significant = |bytes: Vec<u8>| -> Option<Arc<[u8]>> {
+        let start = bytes.iter().position(|byte| *byte != 0)?;
+        bytes.get(start..).map(Into::into)
+    };
+    let (n, e) = (significant(n)?, significant(e)?);
+    let bits = n.len() * 8 - usize::try_from(n.first()?.leading_zeros()).ok()?;
     let odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
-    let acceptable = (2048..=4096).contains(&bits) && e.len() <= 8 && odd(modulus) && odd(&e) && e != [1];
-    acceptable.then(|| DecodingKey::from_rsa_raw_components(modulus, &e))
+    let acceptable = (2048..=4096).contains(&bits) && e.len() <= 8 && odd(&n) && odd(&e) && *e != [1];
+    acceptable.then_some(PublicKey::Rsa { n, e })
 }
 
-fn ec_key(x: &str, y: &str, coordinate: usize) -> Option<DecodingKey> {
+/// A point from its coordinates. Whether it lies on the curve is checked with each signature.
+fn point(x: &str, y: &str, coordinate: usize) -> Option<Arc<[u8]>> {
     let (x, y) = (decode(x)?, decode(y)?);
-    // The uncompressed point of SEC 1 section 2.3.3. Whether it lies on the curve is checked with the first signature.
     let point = [&[4][..], &x, &y].concat();
-    (x.len() == coordinate && y.len() == coordinate).then(|| DecodingKey::from_ec_der(&point))
-}
-
-fn ed25519_key(x: &str) -> Option<DecodingKey> {
-    let x = decode(x)?;
-    (x.len() == 32).then(|| DecodingKey::from_ed_der(&x))
+    (x.len() == coordinate && y.len() == coordinate).then(|| point.into())
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {

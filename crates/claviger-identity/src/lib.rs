@@ -9,24 +9,33 @@
 //! issuer is the one whose name the [`Directory`] carries: its principals must be registered there, while the principals of
 //! external issuers exist by virtue of their token unless the directory disables them.
 //!
+//! What a token needs and the gateway does not have at hand, a key or the groups of its holder, is an [`Errand`] for somebody who
+//! can fetch it; how often that may be done is decided here.
+//!
 //! Nothing here reads a clock, a file or a socket. Keys, directory snapshots and the time come in from outside, and no
 //! message ever carries any part of a token.
 
 mod authenticator;
+mod claim;
 mod denied;
 mod directory;
+mod groups;
 mod issuer;
 mod keys;
 mod local;
+mod metadata;
 mod refresh;
 mod token;
 
 #[cfg(test)]
 mod tests;
 
-pub use authenticator::{Authenticator, Identity};
+pub use authenticator::{Authenticator, Errand, Identity};
+pub use claim::{ClaimPath, InvalidPath, InvalidTemplate, Requirement, SubjectTemplate};
 pub use denied::Denied;
 pub use directory::{Directory, Registered};
-pub use issuer::{Algorithm, InvalidTemplate, SubjectTemplate, TrustedIssuer, UnknownAlgorithm};
+pub use groups::InvalidUserinfo;
+pub use issuer::{Algorithm, TrustedIssuer, UnknownAlgorithm};
 pub use keys::{InvalidKeySet, KeySet};
 pub use local::{InvalidSigningKey, IssuedToken, LocalIssuer, NoSigningKey, SigningKey, TokenRequest};
+pub use metadata::{InvalidMetadata, Metadata, Reach};

@@ -1,5 +1,7 @@
 //! A JWT (RFC 7519) in compact form (RFC 7515), and its claims once the signature has been checked.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claviger_model::{Secret, Timestamp};
@@ -7,8 +9,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 
 use crate::denied::Reason;
+use crate::issuer::SPIFFE;
 use crate::keys::Key;
-use crate::{Algorithm, TrustedIssuer};
+use crate::{Algorithm, ClaimPath, TrustedIssuer};
 
 /// The longest token that is read.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -39,9 +42,19 @@ impl<'a> Unverified<'a> {
         Ok(Self { header, claims, message: message.as_bytes(), signature })
     }
 
-    /// The issuer that the token names.
+    /// The issuer that the token names. JWT-SVIDs need name none: theirs is the trust domain of their subject.
     pub(crate) fn issuer(&self) -> Result<&str, Reason> {
-        text(&self.claims, "iss")?.ok_or(Reason::ClaimMissing)
+        if let Some(issuer) = text(&self.claims, "iss")? {
+            return Ok(issuer);
+        }
+        let subject = self.subject()?.ok_or(Reason::ClaimMissing)?;
+        let domain = subject.strip_prefix(SPIFFE).and_then(|rest| rest.split('/').next());
+        subject.get(..SPIFFE.len() + domain.ok_or(Reason::ClaimMissing)?.len()).ok_or(Reason::Malformed)
+    }
+
+    /// Whom the token says that it is about.
+    pub(crate) fn subject(&self) -> Result<Option<&str>, Reason> {
+        text(&self.claims, "sub")
     }
 
     /// What the token's signature is over.
@@ -61,9 +74,14 @@ impl<'a> Unverified<'a> {
 
     /// Refuses what is signed by the same keys for another end, such as logout tokens, which carry `events` (OpenID Connect
     /// Back-Channel Logout section 2.4). RFC 8725 section 3.11 and RFC 9068 section 4 are why.
-    pub(crate) fn check_type(&self) -> Result<(), Reason> {
+    pub(crate) fn check_type(&self, trusted: &TrustedIssuer) -> Result<(), Reason> {
         let typ = text(&self.header, "typ")?.unwrap_or("JWT").to_ascii_lowercase();
-        let accepted = matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt");
+        let accepted = match typ.strip_prefix("application/").unwrap_or(&typ) {
+            "jwt" | "at+jwt" => true,
+            // JWT-SVID section 2.3.
+            "jose" => trusted.is_trust_domain(),
+            _ => false,
+        };
         if accepted && !self.claims.contains_key("events") { Ok(()) } else { Err(Reason::Type) }
     }
 
@@ -113,33 +131,30 @@ impl Claims {
         if meant { Ok(()) } else { Err(Reason::Audience) }
     }
 
+    /// Checks what the issuer's trust record requires of claims.
+    pub(crate) fn check_requirements(&self, trusted: &TrustedIssuer) -> Result<(), Reason> {
+        for requirement in &trusted.require {
+            if !requirement.is_met(&self.0)? {
+                return Err(Reason::Requirement);
+            }
+        }
+        Ok(())
+    }
+
     /// The subject, by the issuer's template. `sub` is required in any case.
     pub(crate) fn subject(&self, trusted: &TrustedIssuer) -> Result<String, Reason> {
-        text(&self.0, "sub")?.ok_or(Reason::ClaimMissing)?;
-        let subject = trusted.subject.fill(&self.0).ok_or(Reason::ClaimMissing)?;
+        let sub = text(&self.0, "sub")?.ok_or(Reason::ClaimMissing)?;
+        let within = |sub: &str| sub.strip_prefix(&*trusted.issuer).is_some_and(|path| path.starts_with('/'));
+        if trusted.is_trust_domain() && !within(sub) {
+            return Err(Reason::TrustDomain);
+        }
+        let subject = trusted.subject.fill(&self.0)?;
         if is_plain(&subject) { Ok(subject) } else { Err(Reason::Malformed) }
     }
 
-    /// The groups, by the issuer's claim. Without the claim there are none, unless the issuer says that it left them out
-    /// (`_claim_names`, OpenID Connect Core section 5.6.2): a group that goes unseen may be one that is forbidden something.
-    pub(crate) fn groups(&self, claim: &str) -> Result<Vec<String>, Reason> {
-        if self.0.get("_claim_names").is_some_and(|names| names.get(claim).is_some()) {
-            return Err(Reason::Groups);
-        }
-        let list = match self.0.get(claim) {
-            None | Some(Value::Null) => return Ok(Vec::new()),
-            Some(Value::String(one)) => vec![Value::String(one.clone())],
-            Some(Value::Array(list)) => list.clone(),
-            Some(_) => return Err(Reason::Malformed),
-        };
-        if list.len() > MAX_GROUPS {
-            return Err(Reason::Groups);
-        }
-        let plain = |group| match group {
-            Value::String(group) if is_plain(&group) => Ok(group),
-            _ => Err(Reason::Malformed),
-        };
-        list.into_iter().map(plain).collect()
+    /// The groups, by the issuer's claims.
+    pub(crate) fn groups(&self, trusted: &TrustedIssuer) -> Result<GroupsSaid, Reason> {
+        groups(&self.0, &trusted.groups)
     }
 
     /// The actors of `act` (RFC 8693 section 4.1) as (`iss`, `sub`), the current one first, at most so many.
@@ -179,6 +194,45 @@ impl Claims {
     }
 }
 
+/// What a token, or an answer of the userinfo endpoint, says of groups.
+pub(crate) enum GroupsSaid {
+    /// These.
+    Listed(Vec<Arc<str>>),
+    /// Nothing.
+    Nothing,
+    /// That it left them out. The group that goes unseen may be one that is forbidden something.
+    LeftOut,
+}
+
+/// Reads groups from these claims: in each one text or a list of texts.
+pub(crate) fn groups(object: &Map<String, Value>, claims: &[ClaimPath]) -> Result<GroupsSaid, Reason> {
+    // OpenID Connect Core section 5.6.2. Microsoft Entra says `hasgroups` where there is no room for that.
+    let elsewhere = object.get("_claim_names").and_then(Value::as_object);
+    let elsewhere = elsewhere.into_iter().flat_map(Map::keys).map(String::as_str);
+    let has_groups = object.get("hasgroups").is_some_and(|says| says.as_bool() == Some(true) || says.as_str() == Some("true"));
+    let mut left_out = elsewhere.chain(has_groups.then_some("groups"));
+    if left_out.any(|name| claims.iter().any(|claim| claim.begins_with(name))) {
+        return Ok(GroupsSaid::LeftOut);
+    }
+    let (mut listed, mut said) = (Vec::new(), false);
+    for claim in claims {
+        let list = match claim.find(object)? {
+            None | Some(Value::Null) => continue,
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        said = true;
+        if listed.len() + list.len() > MAX_GROUPS {
+            return Err(Reason::Groups);
+        }
+        for group in list {
+            let group = group.as_str().filter(|group| is_plain(group)).ok_or(Reason::Malformed)?;
+            listed.push(group.into());
+        }
+    }
+    Ok(if said { GroupsSaid::Listed(listed) } else { GroupsSaid::Nothing })
+}
+
 /// Whether a text can name something: not empty, not long, and without control characters.
 pub(crate) fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
@@ -193,8 +247,12 @@ fn text<'a>(object: &'a Map<String, Value>, member: &str) -> Result<Option<&'a s
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, Reason> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::Malformed)?;
-    match serde_json::from_slice(&json) {
+    parse_object(&URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::Malformed)?)
+}
+
+/// A JSON object in which nothing is said twice.
+pub(crate) fn parse_object(json: &[u8]) -> Result<Map<String, Value>, Reason> {
+    match serde_json::from_slice(json) {
         Ok(Strict(Value::Object(object))) => Ok(object),
         _ => Err(Reason::Malformed),
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use claviger_audit::Ledger;
-use claviger_identity::{Authenticator, Identity};
-use claviger_model::{ConnectionName, SessionId, Timestamp};
+use claviger_identity::{Authenticator, Denied, Errand, Identity};
+use claviger_model::{ConnectionName, Secret, SessionId, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_protocols::postgres::ScramKeys;
 
@@ -42,11 +42,14 @@ impl FromIterator<Arc<Connection>> for Connections {
 /// Fills a buffer with bytes that nobody can predict.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
-/// Fetches an issuer's keys again, when a token names a key that is not known.
-pub trait KeyRefresh: Send + Sync + 'static {
-    /// Resolves when the keys have been fetched and handed to the authenticator, or cannot be.
-    fn refresh(&self, issuer: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Asks identity providers for what a token needs and is not at hand.
+pub trait Providers: Send + Sync + 'static {
+    /// Resolves when the errand is done and what it brought is with the authenticator, or when it cannot be done.
+    fn run(&self, errand: Errand, token: Secret) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
+
+/// The most errands for one token: its issuer's keys, its holder's groups, and one more for what changes meanwhile.
+const MAX_ERRANDS: usize = 3;
 
 /// How long the gateway waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,8 @@ impl Default for Deadlines {
 pub struct Services {
     /// Says who a token proves.
     pub authenticator: Arc<Authenticator>,
-    /// Fetches keys.
-    pub keys: Arc<dyn KeyRefresh>,
+    /// Asks identity providers.
+    pub providers: Arc<dyn Providers>,
     /// Decides operations.
     pub decider: Arc<dyn Decider>,
     /// Keeps the record.
@@ -115,6 +118,19 @@ impl Gateway {
     /// What says who a token proves.
     pub fn authenticator(&self) -> &Arc<Authenticator> {
         &self.services.authenticator
+    }
+
+    /// Who holds this token. What its issuer must be asked for, it is asked for.
+    pub async fn identify(&self, token: &Secret) -> Result<Identity, Denied> {
+        let authenticator = &self.services.authenticator;
+        let mut verified = authenticator.verify(token, self.now());
+        for _ in 0..MAX_ERRANDS {
+            let errand = verified.as_ref().err().and_then(|denied| authenticator.errand(denied, self.now()));
+            let Some(errand) = errand else { break };
+            self.services.providers.run(errand, token.clone()).await;
+            verified = authenticator.verify(token, self.now());
+        }
+        verified
     }
 
     /// The connections that a chain may open from this address, inside TLS, by the policy of this moment.

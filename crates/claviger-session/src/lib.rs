@@ -21,7 +21,7 @@ mod routing;
 pub use admission::Admission;
 pub use connection::{Connection, CredentialRef, UpstreamTlsPolicy};
 pub use decide::{Decider, Decision, Pending, PermitConnected};
-pub use gateway::{Connections, Deadlines, Gateway, KeyRefresh, Random, Services};
+pub use gateway::{Connections, Deadlines, Gateway, Providers, Random, Services};
 pub use meters::{ConnectionMeters, ConnectionReading, IssuerKeys, Meters};
 pub use pipeline::{Arrival, CancelTarget, Pipeline, Step};
 pub use registry::{Registry, SessionInfo, SessionObserver};

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::{
-    Algorithm, Authenticator, Directory, Identity, IssuedToken, KeySet, LocalIssuer, Registered, SigningKey, SubjectTemplate,
-    TokenRequest, TrustedIssuer,
+    Authenticator, Directory, Errand, Identity, IssuedToken, KeySet, LocalIssuer, Registered, SigningKey, TokenRequest,
+    TrustedIssuer,
 };
 use claviger_model::{
     Durability, Mode, PrincipalKey, PrincipalKind, Refusal, RefusalKind, ResponseRecording, Secret, SessionId, Timestamp,
@@ -26,8 +26,8 @@ use claviger_model::{
 use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Operation, Protocol, Request, Side};
 use claviger_session::{
-    Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Gateway, KeyRefresh, Pending,
-    Pipeline, Route, Services, Step, UpstreamTlsPolicy,
+    Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending, Pipeline,
+    Providers, Route, Services, Step, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -120,7 +120,7 @@ impl World {
         let (time, counter) = (clock.clone(), AtomicU64::new(1));
         let services = Services {
             authenticator: Arc::clone(&authenticator),
-            keys: Arc::new(LateKeys { authenticator: Arc::clone(&authenticator), jwks: issuer.jwks() }),
+            providers: Arc::new(LateKeys { authenticator: Arc::clone(&authenticator), jwks: issuer.jwks() }),
             decider: Arc::clone(&setup.decider),
             ledger: Arc::new(ledger.clone()),
             clock: Arc::new(move || time.time()),
@@ -479,8 +479,9 @@ struct LateKeys {
     jwks: String,
 }
 
-impl KeyRefresh for LateKeys {
-    fn refresh(&self, issuer: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+impl Providers for LateKeys {
+    fn run(&self, errand: Errand, _: Secret) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (Errand::Keys { issuer, .. } | Errand::Groups { issuer }) = errand;
         let (authenticator, keys) = (Arc::clone(&self.authenticator), KeySet::parse_jwks(self.jwks.as_bytes()).unwrap());
         Box::pin(async move { authenticator.set_keys(&issuer, keys) })
     }
@@ -533,18 +534,7 @@ fn directory(disabled: &HashSet<String>, revoked: &[Arc<str>]) -> Directory {
 }
 
 fn trusted() -> TrustedIssuer {
-    TrustedIssuer {
-        name: "local".into(),
-        issuer: ISSUER.into(),
-        audience: AUDIENCE.into(),
-        algorithms: vec![Algorithm::EdDSA],
-        max_lifetime: 86_400,
-        clock_skew: 0,
-        subject: SubjectTemplate::default(),
-        kind: PrincipalKind::User,
-        groups_claim: None,
-        act_believed: true,
-    }
+    TrustedIssuer { clock_skew: 0, act_believed: true, ..TrustedIssuer::new("local", ISSUER, AUDIENCE) }
 }
 
 /// An Ed25519 key (RFC 8410 section 7) that is the same in every run.

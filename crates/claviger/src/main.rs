@@ -6,6 +6,7 @@
 mod admin;
 mod cli;
 mod config;
+mod http;
 mod serve;
 
 use std::process::ExitCode;

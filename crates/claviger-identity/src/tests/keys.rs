@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::InvalidKeySet;
 use crate::keys::Key;
+use crate::{Errand, InvalidKeySet};
 
 fn parse(keys: Value) -> Result<KeySet, InvalidKeySet> {
     KeySet::parse_jwks(json!({ "keys": keys }).to_string().as_bytes())
@@ -150,18 +150,76 @@ fn keys_are_fetched_again_but_not_at_a_strangers_will() {
     let wanted = |kid: &str, secs: i64| {
         let header = json!({ "alg": "EdDSA", "kid": kid }).to_string();
         let denied = authenticator.verify(&pair.token_of(&header, &claims(json!({})).to_string()), NOW).unwrap_err();
-        authenticator.key_refresh_wanted(&denied, NOW.plus_secs(secs))
+        match authenticator.errand(&denied, NOW.plus_secs(secs)) {
+            Some(Errand::Keys { issuer, fetch }) => fetch.then(|| issuer.to_string()),
+            other => panic!("{other:?}"),
+        }
     };
     assert_eq!(wanted("new", 0).as_deref(), Some("okta"));
-    assert_eq!(wanted("new", 1), None);
-    assert_eq!(wanted("another", 9), None, "ten seconds have not passed");
-    assert_eq!(wanted("new", 11), None, "asked for not long ago");
-    assert_eq!(wanted("another", 11).as_deref(), Some("okta"));
-    assert_eq!(wanted("new", 301).as_deref(), Some("okta"));
+    assert_eq!(wanted("new", 1), None, "asked for not long ago");
+    assert_eq!(wanted("second", 1).as_deref(), Some("okta"));
+    assert_eq!(wanted("third", 1).as_deref(), Some("okta"));
+    for secs in 1..10 {
+        assert_eq!(wanted("another", secs), None, "three in a row, and ten seconds have not passed");
+    }
+    assert_eq!(wanted("another", 10).as_deref(), Some("okta"));
+    assert_eq!(wanted("yet another", 11), None);
+    assert_eq!(wanted("new", 299), None);
+    assert_eq!(wanted("new", 300).as_deref(), Some("okta"));
 
     let expired = authenticator.verify(&pair.token(&claims(json!({ "iat": 1, "exp": 2 }))), NOW).unwrap_err();
-    assert_eq!(authenticator.key_refresh_wanted(&expired, NOW.plus_secs(999)), None);
+    assert_eq!(authenticator.errand(&expired, NOW.plus_secs(999)), None);
+    assert_eq!(wanted("asked", 400).as_deref(), Some("okta"));
+    assert_eq!(wanted("asked", 401), None);
+    authenticator.keys_not_fetched("okta");
+    assert_eq!(wanted("asked", 401).as_deref(), Some("okta"), "nobody had answered");
     let bare = Authenticator::new(vec![okta()], Directory::new("local"));
     let denied = bare.verify(&pair.token(&claims(json!({}))), NOW).unwrap_err();
-    assert_eq!(bare.key_refresh_wanted(&denied, NOW).as_deref(), Some("okta"));
+    assert_eq!(bare.errand(&denied, NOW), Some(Errand::Keys { issuer: "okta".into(), fetch: true }));
+}
+
+/// Made by another implementation than the one that verifies.
+#[test]
+fn what_others_sign_verifies() {
+    use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header};
+    let rsa = EncodingKey::from_rsa_der(include_bytes!("rsa.der"));
+    let (ec, ed) = (Pair::pkcs8("ES256"), Pair::pkcs8("EdDSA"));
+    let rows = [
+        (Alg::RS256, rsa.clone(), Pair::rsa()),
+        (Alg::RS384, rsa.clone(), Pair::rsa()),
+        (Alg::RS512, rsa.clone(), Pair::rsa()),
+        (Alg::PS256, rsa.clone(), Pair::rsa()),
+        (Alg::PS384, rsa.clone(), Pair::rsa()),
+        (Alg::PS512, rsa, Pair::rsa()),
+        (Alg::ES256, EncodingKey::from_ec_der(&ec.0), ec.1),
+        (Alg::EdDSA, EncodingKey::from_ed_der(&ed.0), ed.1),
+    ];
+    for (algorithm, signer, pair) in rows {
+        let authenticator = authenticator(&pair, Directory::new("local"));
+        let header = Header { kid: Some("k".into()), ..Header::new(algorithm) };
+        let token = jsonwebtoken::encode(&header, &claims(json!({})), &signer).unwrap();
+        assert_eq!(code(&authenticator, &Secret::new(token)), "ok", "{algorithm:?}");
+    }
+}
+
+/// RFC 9864 gives `EdDSA` with this curve a name of its own.
+#[test]
+fn ed25519_is_called_by_both_its_names() {
+    let pair = Pair::ed();
+    let authenticator = authenticator(&pair, Directory::new("local"));
+    authenticator.set_keys("okta", jwks(&[with(pair.jwk("k"), "alg", json!("Ed25519"))]));
+    for name in ["Ed25519", "EdDSA"] {
+        let token = pair.token_of(&json!({ "alg": name, "kid": "k" }).to_string(), &claims(json!({})).to_string());
+        assert_eq!(code(&authenticator, &token), "ok", "{name}");
+    }
+}
+
+#[test]
+fn keys_count_until_they_are_too_old() {
+    let pair = Pair::ed();
+    let authenticator = Authenticator::new(vec![okta()], Directory::new("local"));
+    authenticator.set_keys_until("okta", jwks(&[pair.jwk("k")]), NOW.plus_secs(5));
+    let token = pair.token(&claims(json!({})));
+    assert!(authenticator.verify(&token, NOW.plus_secs(4)).is_ok());
+    assert_eq!(authenticator.verify(&token, NOW.plus_secs(5)).unwrap_err().code(), "keys.unavailable");
 }

@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::needless_pass_by_value)]
 
 mod chains;
+mod groups;
 mod keys;
 mod local;
+mod metadata;
+mod shapes;
 mod tokens;
 
 use std::sync::Arc;
@@ -22,18 +25,6 @@ use crate::{Algorithm, Authenticator, Directory, KeySet, Registered, TrustedIssu
 
 const NOW_SECS: i64 = 1_800_000_000;
 const NOW: Timestamp = Timestamp::from_secs(NOW_SECS);
-
-const ALL: [Algorithm; 9] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
 
 /// An issuer's key pair. Tokens are signed by another implementation than the one that verifies them.
 enum Pair {
@@ -58,6 +49,20 @@ impl Pair {
     fn ed() -> Self {
         let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self::Ed(Ed25519KeyPair::from_pkcs8(der.as_ref()).unwrap())
+    }
+
+    /// A key for others to sign with, and the same for us.
+    fn pkcs8(algorithm: &str) -> (Vec<u8>, Self) {
+        let random = SystemRandom::new();
+        if algorithm == "EdDSA" {
+            let der = Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref().to_vec();
+            let pair = Ed25519KeyPair::from_pkcs8(&der).unwrap();
+            return (der, Self::Ed(pair));
+        }
+        let kind = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let der = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap().as_ref().to_vec();
+        let pair = EcdsaKeyPair::from_pkcs8(kind, &der, &random).unwrap();
+        (der, Self::Ec(pair, "P-256"))
     }
 
     fn for_algorithm(algorithm: &str) -> Self {
@@ -129,23 +134,16 @@ fn jwks(keys: &[Value]) -> KeySet {
 /// The external issuer `okta`, whose `iss` is a URL.
 fn okta() -> TrustedIssuer {
     TrustedIssuer {
-        name: "okta".into(),
-        issuer: "https://okta.example".into(),
-        audience: "claviger".into(),
-        algorithms: ALL.to_vec(),
         max_lifetime: 3600,
-        clock_skew: 60,
-        subject: "{sub}".parse().unwrap(),
-        kind: PrincipalKind::User,
-        groups_claim: Some("groups".into()),
-        act_believed: false,
+        groups: vec!["groups".parse().unwrap()],
+        ..TrustedIssuer::new("okta", "https://okta.example", "claviger")
     }
 }
 
 /// The local issuer.
 fn local() -> TrustedIssuer {
-    let (name, issuer): (Arc<str>, Arc<str>) = ("local".into(), "https://gateway.example".into());
-    TrustedIssuer { name, issuer, clock_skew: 0, groups_claim: None, act_believed: true, ..okta() }
+    let local = TrustedIssuer::new("local", "https://gateway.example", "claviger");
+    TrustedIssuer { max_lifetime: 3600, clock_skew: 0, act_believed: true, ..local }
 }
 
 /// Claims of a good token of `okta`, with changes; `null` removes one.

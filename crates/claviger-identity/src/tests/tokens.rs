@@ -168,7 +168,7 @@ fn a_public_key_is_no_secret_for_hmac() {
 
 #[test]
 fn every_algorithm_verifies_and_only_if_allowed() {
-    for algorithm in ALL.map(Algorithm::as_str) {
+    for algorithm in Algorithm::ALL.map(Algorithm::as_str) {
         let (pair, other) = (Pair::for_algorithm(algorithm), if algorithm == "EdDSA" { Pair::ec("P-256") } else { Pair::ed() });
         let authenticator = authenticator(&pair, Directory::new("local"));
         let token = pair.token_of(&json!({ "alg": algorithm, "kid": "k" }).to_string(), &claims(json!({})).to_string());
@@ -180,7 +180,7 @@ fn every_algorithm_verifies_and_only_if_allowed() {
         // Two keys of different types may share an id (RFC 7517 section 4.5).
         authenticator.set_keys("okta", jwks(&[other.jwk("k"), pair.jwk("k")]));
         assert_eq!(code(&authenticator, &token), "ok", "{algorithm}");
-        let rest = ALL.into_iter().filter(|one| one.as_str() != algorithm).collect();
+        let rest = Algorithm::ALL.into_iter().filter(|one| one.as_str() != algorithm).collect();
         authenticator.set_issuers(vec![TrustedIssuer { algorithms: rest, ..okta() }]);
         assert_eq!(code(&authenticator, &token), "token.algorithm", "{algorithm}");
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,10 +20,10 @@ use crate::record::SessionRecord;
 use crate::registry::Live;
 use crate::{Connection, UpstreamTlsPolicy};
 
-/// A client whose token names an unknown key, while its issuer's keys are fetched.
-pub(super) struct Refreshing {
+/// A client whose token needs something of its issuer that is being fetched.
+pub(super) struct Identifying {
     login: Login,
-    fetch: Pin<Box<dyn Future<Output = ()> + Send>>,
+    identity: Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send>>,
 }
 
 /// A client that may connect, on its way in.
@@ -36,31 +36,26 @@ pub(super) struct Entrant {
 }
 
 impl Pipeline {
-    /// Learns who the client is. A token with an unknown key gets one more chance after its issuer's keys were fetched.
+    /// Learns who the client is, at once if all that it takes is at hand.
     pub(super) fn authenticate(&mut self, login: Login, now: Instant) {
-        let authenticator = &self.gateway.services.authenticator;
-        let time = self.gateway.now();
-        match authenticator.verify(&login.credential, time) {
+        match self.gateway.services.authenticator.verify(&login.credential, self.gateway.now()) {
             Ok(identity) => self.admit_client(&login, identity, now),
-            Err(denied) => match authenticator.key_refresh_wanted(&denied, time) {
-                Some(issuer) => {
-                    let fetch = self.gateway.services.keys.refresh(issuer);
-                    self.stage = Stage::Refreshing(Refreshing { login, fetch });
-                }
-                None => self.refuse_identity(&denied, now),
-            },
+            Err(denied) if denied.may_be_helped() => {
+                let (gateway, credential) = (Arc::clone(&self.gateway), login.credential.clone());
+                let identity = Box::pin(async move { gateway.identify(&credential).await });
+                self.stage = Stage::Identifying(Identifying { login, identity });
+            }
+            Err(denied) => self.refuse_identity(&denied, now),
         }
     }
 
-    pub(super) fn poll_refresh(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Stage::Refreshing(refreshing) = &mut self.stage else { return false };
-        if refreshing.fetch.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        let Stage::Refreshing(Refreshing { login, .. }) = std::mem::replace(&mut self.stage, Stage::Arriving) else {
+    pub(super) fn poll_identity(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Stage::Identifying(identifying) = &mut self.stage else { return false };
+        let Poll::Ready(identity) = identifying.identity.as_mut().poll(cx) else { return false };
+        let Stage::Identifying(Identifying { login, .. }) = std::mem::replace(&mut self.stage, Stage::Arriving) else {
             return false;
         };
-        match self.gateway.services.authenticator.verify(&login.credential, self.gateway.now()) {
+        match identity {
             Ok(identity) => self.admit_client(&login, identity, now),
             Err(denied) => self.refuse_identity(&denied, now),
         }

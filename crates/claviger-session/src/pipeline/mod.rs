@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use claviger_model::{Refusal, RefusalKind, Secret, SessionId};
 use claviger_protocols::{BackendKey, Closed, Event, Protocol, Reply, Side};
 
-use self::arrival::{Entrant, Refreshing};
+use self::arrival::{Entrant, Identifying};
 use self::serving::{Serving, unrecorded};
 use crate::{Admission, Connection, Gateway, Route};
 
@@ -72,8 +72,8 @@ pub struct CancelTarget {
 enum Stage {
     /// The client has not said who it is.
     Arriving,
-    /// The client's token names a key that is being fetched.
-    Refreshing(Refreshing),
+    /// The client's token needs something of its issuer that is being fetched.
+    Identifying(Identifying),
     /// The client may connect; the upstream is not ready.
     Entering(Box<Entrant>),
     /// Operations come and go.
@@ -178,7 +178,7 @@ impl Pipeline {
                 None => self.end(Refusal::new(RefusalKind::Unauthenticated, "the token has expired"), "token.expired", now),
             },
             Stage::Closed => self.deadline = None,
-            Stage::Arriving | Stage::Refreshing(_) | Stage::Entering(_) => {
+            Stage::Arriving | Stage::Identifying(_) | Stage::Entering(_) => {
                 let refusal = Refusal::new(RefusalKind::TimedOut, "the login took too long");
                 self.refuse_entry(refusal, "login.timeout", now);
             }
@@ -191,7 +191,7 @@ impl Pipeline {
             if let Some(step) = self.steps.pop_front() {
                 return Poll::Ready(step);
             }
-            let mut progress = self.poll_refresh(cx, now);
+            let mut progress = self.poll_identity(cx, now);
             progress |= self.poll_orders(cx, now);
             progress |= self.hear(now);
             progress |= self.poll_serving(cx, now);

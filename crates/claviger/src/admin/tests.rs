@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use claviger_api::wire::{Delegation, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
 use claviger_api::{Act, Backend, Caller, Management};
-use claviger_identity::{Authenticator, Directory};
+use claviger_identity::{Authenticator, Directory, Errand};
 use claviger_model::{Secret, SessionId};
 use claviger_policy::PolicySet;
-use claviger_session::{Connections, Deadlines, Gateway, KeyRefresh, PermitConnected, Services};
+use claviger_session::{Connections, Deadlines, Gateway, PermitConnected, Providers, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use serde_json::Value;
@@ -184,10 +184,10 @@ fn a_running_gateway_hears_of_every_local_act() {
     assert_eq!(gateway.store.noted_acts().unwrap()[0].action, "session.read");
 }
 
-struct NoKeys;
+struct Nobody;
 
-impl KeyRefresh for NoKeys {
-    fn refresh(&self, _issuer: Arc<str>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+impl Providers for Nobody {
+    fn run(&self, _: Errand, _: Secret) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(std::future::ready(()))
     }
 }
@@ -202,7 +202,7 @@ fn running(dir: &TempDir) -> Admin {
     tokio::spawn(follow(follower, changes));
     let services = Services {
         authenticator: Arc::clone(&authenticator),
-        keys: Arc::new(NoKeys),
+        providers: Arc::new(Nobody),
         decider: Arc::new(PermitConnected),
         ledger: log.clone(),
         clock: Arc::new(now),

@@ -4,6 +4,7 @@
 //! what the gateway uses, so that nothing later has to ask whether a setting makes sense. Every error names the file and the
 //! key. Secrets are not read here: a setting holds a reference to one.
 
+mod issuers;
 mod raw;
 pub(crate) mod units;
 mod validate;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_audit::checkpoint::Origin;
-use claviger_identity::{Algorithm, SubjectTemplate, TrustedIssuer};
-use claviger_model::{ConnectionName, PrincipalKind};
+use claviger_identity::{Algorithm, TrustedIssuer};
+use claviger_model::ConnectionName;
 use claviger_session::Connection;
 
 /// The name of the local issuer wherever issuers are named.
@@ -88,19 +89,29 @@ pub(crate) struct LocalIssuerConfig {
     pub(crate) max_lifetime: u32,
 }
 
-/// An external issuer, and where its keys are.
+/// An external issuer, and where to ask it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IssuerConfig {
     pub(crate) trust: TrustedIssuer,
     pub(crate) keys: KeySource,
+    /// How often its keys are fetched again.
+    pub(crate) keys_refresh: Duration,
+    /// For how long keys count that cannot be fetched again.
+    pub(crate) keys_max_age: Duration,
+    /// The authorities to trust for it, instead of the system's.
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Its userinfo endpoint, where its metadata does not say.
+    pub(crate) userinfo_url: Option<String>,
 }
 
 /// Where an issuer's public keys (RFC 7517) are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySource {
-    /// Fetched from an `https://` address, and again when they change.
+    /// Where its metadata says.
+    Discovery,
+    /// At this address.
     Url(String),
-    /// Read from a file, once.
+    /// In this file.
     File(PathBuf),
 }
 
@@ -167,17 +178,12 @@ impl Config {
     /// All issuers whose tokens are believed, the local one first.
     pub(crate) fn trusted(&self) -> Vec<TrustedIssuer> {
         let local = TrustedIssuer {
-            name: LOCAL_ISSUER.into(),
-            issuer: self.issuer.url.as_str().into(),
-            audience: self.issuer.audience.as_str().into(),
             algorithms: vec![Algorithm::EdDSA],
             max_lifetime: self.issuer.max_lifetime,
             // Its clock is ours, or that of another command on this machine.
             clock_skew: 5,
-            subject: SubjectTemplate::default(),
-            kind: PrincipalKind::User,
-            groups_claim: None,
             act_believed: true,
+            ..TrustedIssuer::new(LOCAL_ISSUER, self.issuer.url.as_str(), self.issuer.audience.as_str())
         };
         std::iter::once(local).chain(self.issuers.iter().map(|issuer| issuer.trust.clone())).collect()
     }

@@ -1,5 +1,6 @@
 //! The words of `claviger.toml`, as they stand. An unknown key is an error.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -56,19 +57,44 @@ pub(super) struct Issuer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExternalIssuer {
-    pub(super) name: String,
+    pub(super) name: Option<String>,
     pub(super) issuer: String,
     pub(super) audience: String,
     pub(super) jwks_url: Option<String>,
     pub(super) jwks_file: Option<PathBuf>,
-    pub(super) algorithms: Vec<String>,
+    pub(super) tls_ca: Option<PathBuf>,
+    pub(super) keys_refresh: Option<String>,
+    pub(super) keys_max_age: Option<String>,
+    pub(super) algorithms: Option<Vec<String>>,
     pub(super) subject: Option<String>,
-    pub(super) groups_claim: Option<String>,
+    #[serde(default)]
+    pub(super) require: BTreeMap<String, toml::Value>,
+    pub(super) groups_claim: Option<OneOrMore>,
+    #[serde(default)]
+    pub(super) userinfo: bool,
+    pub(super) userinfo_url: Option<String>,
     pub(super) kind: Option<String>,
     #[serde(default)]
     pub(super) act: bool,
     pub(super) max_lifetime: Option<String>,
     pub(super) clock_skew: Option<String>,
+}
+
+/// A text or a list of them.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(super) fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::More(texts) => texts,
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use claviger_model::{Durability, Mode, PrincipalKind, ResponseRecording};
 use claviger_session::{CredentialRef, UpstreamTlsPolicy};
 
-use super::{Config, KeySource};
+use super::{Config, IssuerConfig, KeySource};
 
 const BASE: &str = r#"
 data = "data"
@@ -193,7 +193,23 @@ fn what_makes_no_sense_is_named() {
         (BASE.replace("\"claviger\"", "\"\""), "`issuer.audience`: must not be empty"),
         (format!("{BASE}max_lifetime = 'long'"), "`issuer.max_lifetime`: `long` is not a duration"),
         (format!("{BASE}max_lifetime = '0s'"), "`issuer.max_lifetime`: must be more than nothing"),
-        (issuer(""), "`issuers[0] (corp).jwks_url`: exactly one of `jwks_url` and `jwks_file` is needed"),
+        (
+            issuer("jwks_url = 'https://idp/keys'\njwks_file = 'corp.jwks.json'"),
+            "`issuers[0] (corp).jwks_url`: only one of `jwks_url` and `jwks_file`",
+        ),
+        (issuer("").replace("https://idp", "http://idp"), "(corp).issuer`: must be an `https://` address"),
+        (issuer("").replace("https://idp", "spiffe://idp"), "(corp).issuer`: must be an `https://` address"),
+        (issuer("").replace("name = 'corp'", "name = ''"), "issuers[0] ().name`: must not be empty"),
+        (issuer("tls_ca = 'gone.pem'"), "(corp).tls_ca`: there is no file `gone.pem`"),
+        (issuer("keys_refresh = '2h'\nkeys_max_age = '1h'"), "(corp).keys_max_age`: must not be less than `keys_refresh`"),
+        (issuer("groups_claim = ['groups', '']"), "(corp).groups_claim`: `` is not a claim"),
+        (issuer("groups_claim = 7"), "claviger.toml:"),
+        (issuer("userinfo = true"), "(corp).groups_claim`: is needed"),
+        (issuer("groups_claim = 'g'\nuserinfo_url = 'http://idp/me'"), "(corp).userinfo_url`: must begin with `https://`"),
+        (issuer("require = { a = 1.5 }"), "(corp).require`: `a` must be a text"),
+        (issuer("require = { a = [] }"), "(corp).require`: `a` must be a text"),
+        (issuer("require = { 'a.' = 'x' }"), "(corp).require`: `a.` is not a claim"),
+        (issuer("subject = 'x'"), "(corp).subject`: `x` is not a subject template"),
         (issuer("jwks_url = 'http://idp/keys'"), "`issuers[0] (corp).jwks_url`: must begin with `https://`"),
         (issuer("jwks_url = 'http://localhost:80@evil/keys'"), "`issuers[0] (corp).jwks_url`: must begin with `https://`"),
         (issuer("jwks_url = 'http://127.0.0.1.evil/keys'"), "`issuers[0] (corp).jwks_url`: must begin with `https://`"),
@@ -211,6 +227,35 @@ fn what_makes_no_sense_is_named() {
         let found = wrong(&toml);
         assert!(found.contains(expected), "expected {expected}\nfound    {found}\nin {toml}");
     }
+}
+
+#[test]
+fn an_address_and_an_audience_are_enough_for_an_issuer() {
+    let config = load(&format!("{BASE}[[issuers]]\nissuer = 'https://idp.example.com:8443/t'\naudience = 'c'"));
+    let [IssuerConfig { trust, keys, keys_refresh, keys_max_age, tls_ca, userinfo_url }] = config.issuers.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (&*trust.name, &*trust.issuer, keys),
+        ("idp.example.com", "https://idp.example.com:8443/t", &KeySource::Discovery)
+    );
+    assert_eq!((keys_refresh.as_secs(), keys_max_age.as_secs(), trust.algorithms.len()), (300, 86_400, 9));
+    assert_eq!((tls_ca, userinfo_url, trust.userinfo, trust.groups.len()), (&None, &None, false, 0));
+}
+
+/// What the documentation shows can be copied.
+#[test]
+fn documented_issuers_are_sound() {
+    let documentation = include_str!("../../../../docs/identity.md");
+    let blocks: Vec<_> = documentation.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let issuers: Vec<_> = blocks.iter().filter(|block| block.contains("[[issuers]]")).collect();
+    for block in &issuers {
+        let dir = directory(&format!("{BASE}{block}"));
+        std::fs::write(dir.path().join("cluster.jwks.json"), "x").unwrap();
+        let config = Config::load(dir.path()).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        assert_eq!(config.issuers.len(), 1, "{block}");
+    }
+    assert!(issuers.len() >= 6);
 }
 
 #[test]

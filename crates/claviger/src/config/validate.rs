@@ -7,17 +7,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_identity::{SubjectTemplate, TrustedIssuer};
-use claviger_model::{ConnectionName, Durability, Mode, PrincipalKind, ResponseRecording};
+use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording};
 use claviger_protocols::{PROTOCOLS, ProtocolEntry, postgres};
 use claviger_session::{Connection, CredentialRef, UpstreamTlsPolicy};
 
 use super::{
-    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, KeySource, LOCAL_ISSUER, LimitsConfig, ListenerConfig,
+    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, LOCAL_ISSUER, LimitsConfig, ListenerConfig,
     LocalIssuerConfig, MetricsConfig, TlsFiles, raw, units,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes sense of all of it, or says what makes none.
 pub(super) fn validate(
@@ -51,7 +50,7 @@ pub(super) fn validate(
     let api = raw.api.map(|api| at.key("api").address("listen", &api.listen).map(|listen| ApiConfig { listen })).transpose()?;
     let metrics = raw.metrics.map(|metrics| at.key("metrics").address("listen", &metrics.listen));
     let metrics = metrics.transpose()?.map(|listen| MetricsConfig { listen });
-    let issuers = raw.issuers.iter().enumerate().map(|(i, issuer)| at.entry("issuers", i, &issuer.name).issuer(issuer));
+    let issuers = raw.issuers.iter().enumerate().map(|(i, issuer)| at.entry("issuers", i, issuer.shown()).issuer(issuer));
     let issuer = at.key("issuer").local_issuer(&raw.issuer)?;
     let config = Config {
         dir: dir.to_owned(),
@@ -74,7 +73,7 @@ pub(super) fn validate(
 
 /// Where in the file we are: the directory and the key so far.
 #[derive(Clone)]
-struct At<'a> {
+pub(super) struct At<'a> {
     dir: &'a Path,
     key: String,
 }
@@ -91,20 +90,20 @@ impl<'a> At<'a> {
         At { dir: self.dir, key: format!("{list}[{index}] ({name})") }
     }
 
-    fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
+    pub(super) fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
         ConfigError::Invalid { file: self.dir.join(FILE), key: self.key(key).key, message: message.into() }
     }
 
-    fn parse<T: FromStr<Err: ToString>>(&self, key: &str, text: &str) -> Result<T, ConfigError> {
+    pub(super) fn parse<T: FromStr<Err: ToString>>(&self, key: &str, text: &str) -> Result<T, ConfigError> {
         text.parse().map_err(|error: T::Err| self.error(key, error.to_string()))
     }
 
-    fn or<T: FromStr<Err: ToString>>(&self, key: &str, text: Option<&str>, default: T) -> Result<T, ConfigError> {
+    pub(super) fn or<T: FromStr<Err: ToString>>(&self, key: &str, text: Option<&str>, default: T) -> Result<T, ConfigError> {
         text.map_or(Ok(default), |text| self.parse(key, text))
     }
 
     /// One of a setting's words.
-    fn word<T: Copy>(&self, key: &str, text: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
+    pub(super) fn word<T: Copy>(&self, key: &str, text: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         found.ok_or_else(|| {
             let expected: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
@@ -113,13 +112,13 @@ impl<'a> At<'a> {
         })
     }
 
-    fn duration(&self, key: &str, text: Option<&str>, default: Duration) -> Result<Duration, ConfigError> {
+    pub(super) fn duration(&self, key: &str, text: Option<&str>, default: Duration) -> Result<Duration, ConfigError> {
         let duration = text.map_or(Ok(default), units::duration).map_err(|message| self.error(key, message))?;
         if duration.is_zero() { Err(self.error(key, "must be more than nothing")) } else { Ok(duration) }
     }
 
     /// A duration in whole seconds, as tokens count.
-    fn seconds(&self, key: &str, text: Option<&str>, default: Duration) -> Result<u32, ConfigError> {
+    pub(super) fn seconds(&self, key: &str, text: Option<&str>, default: Duration) -> Result<u32, ConfigError> {
         let duration = self.duration(key, text, default)?;
         u32::try_from(duration.as_secs()).map_err(|_| self.error(key, "is too long"))
     }
@@ -133,7 +132,7 @@ impl<'a> At<'a> {
     }
 
     /// A file that must be there.
-    fn file(&self, key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+    pub(super) fn file(&self, key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
         let path = self.dir.join(path);
         if path.is_file() { Ok(path) } else { Err(self.error(key, format!("there is no file `{}`", path.display()))) }
     }
@@ -143,7 +142,7 @@ impl<'a> At<'a> {
         self.word("kind", text, &words)
     }
 
-    fn not_empty(&self, key: &str, text: &str) -> Result<String, ConfigError> {
+    pub(super) fn not_empty(&self, key: &str, text: &str) -> Result<String, ConfigError> {
         if text.is_empty() { Err(self.error(key, "must not be empty")) } else { Ok(text.to_owned()) }
     }
 
@@ -157,37 +156,6 @@ impl<'a> At<'a> {
             audience: self.not_empty("audience", &raw.audience)?,
             max_lifetime: self.seconds("max_lifetime", raw.max_lifetime.as_deref(), DAY)?,
         })
-    }
-
-    fn issuer(&self, raw: &raw::ExternalIssuer) -> Result<IssuerConfig, ConfigError> {
-        let keys = match (&raw.jwks_url, &raw.jwks_file) {
-            (Some(url), None) if url.starts_with("https://") || is_on_this_machine(url) => KeySource::Url(url.clone()),
-            (Some(_), None) => {
-                return Err(self.error("jwks_url", "must begin with `https://`: who sends the keys decides who is let in"));
-            }
-            (None, Some(file)) => KeySource::File(self.file("jwks_file", file)?),
-            _ => return Err(self.error("jwks_url", "exactly one of `jwks_url` and `jwks_file` is needed")),
-        };
-        if raw.algorithms.is_empty() {
-            return Err(self.error("algorithms", "at least one is needed"));
-        }
-        let kinds = [("user", PrincipalKind::User), ("workload", PrincipalKind::Workload)];
-        let trust = TrustedIssuer {
-            name: self.not_empty("name", &raw.name)?.into(),
-            issuer: self.not_empty("issuer", &raw.issuer)?.into(),
-            audience: self.not_empty("audience", &raw.audience)?.into(),
-            algorithms: raw.algorithms.iter().map(|name| self.parse("algorithms", name)).collect::<Result<_, _>>()?,
-            max_lifetime: self.seconds("max_lifetime", raw.max_lifetime.as_deref(), DAY)?,
-            clock_skew: self.seconds("clock_skew", raw.clock_skew.as_deref(), Duration::from_secs(60))?,
-            subject: self.or("subject", raw.subject.as_deref(), SubjectTemplate::default())?,
-            kind: self.word("kind", raw.kind.as_deref().unwrap_or("user"), &kinds)?,
-            groups_claim: raw.groups_claim.as_deref().map(Arc::from),
-            act_believed: raw.act,
-        };
-        if raw.name.contains(['@', '/']) || raw.name == LOCAL_ISSUER {
-            return Err(self.error("name", format!("must not contain `@` or `/`, and `{LOCAL_ISSUER}` is the local issuer")));
-        }
-        Ok(IssuerConfig { trust, keys })
     }
 
     fn connection(&self, raw: &raw::Connection, recording: ResponseRecording) -> Result<Connection, ConfigError> {
@@ -359,12 +327,4 @@ fn split_address(text: &str, default_port: u16) -> Option<(String, u16)> {
     let bracketed = text.starts_with('[');
     let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
     (!host.is_empty() && port != 0 && (bracketed || !host.contains(':'))).then(|| (host.to_owned(), port))
-}
-
-/// Whether a plain `http://` address leads nowhere but to this machine.
-fn is_on_this_machine(url: &str) -> bool {
-    let authority = url.strip_prefix("http://").and_then(|rest| rest.split(['/', '?', '#']).next());
-    let authority = authority.filter(|authority| !authority.contains('@'));
-    let host = authority.map(|authority| authority.rsplit_once(':').map_or(authority, |(host, _)| host));
-    matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
 }

@@ -2,8 +2,8 @@
 
 mod exposition;
 mod index;
-mod keys;
 mod metrics;
+mod providers;
 mod reload;
 mod status;
 mod watch;
@@ -18,7 +18,7 @@ use claviger_identity::Authenticator;
 use claviger_model::{Refusal, RefusalKind, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_proxy::{Listener, ListenerSpec, Upstreams};
-use claviger_session::{Deadlines, Gateway, Meters, PermitConnected, Random, Route, Services};
+use claviger_session::{Deadlines, Gateway, Meters, PermitConnected, Providers, Random, Route, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 
 use self::index::Index;
-use self::keys::{KeyFetcher, Refresher};
+use self::providers::Issuers;
 use self::status::Condition;
 use self::watch::Watch;
 use crate::admin::{Admin, record_local_acts};
@@ -60,8 +60,8 @@ async fn serve(config: Config) -> Result<()> {
     let directory = (**changes.borrow()).clone();
     let authenticator = Arc::new(Authenticator::new(config.trusted(), directory));
     let meters = Arc::new(Meters::default());
-    let fetcher = KeyFetcher::new(&config.issuers, Arc::clone(&authenticator), Arc::clone(&meters));
-    let gateway = compose(&config, policy, &authenticator, &fetcher, &log, meters);
+    let issuers = Issuers::new(&config.issuers, Arc::clone(&authenticator), &meters);
+    let gateway = compose(&config, policy, &authenticator, &issuers, &log, meters);
     let condition = Arc::new(Condition::new(Arc::clone(&gateway), Arc::clone(&log)));
     gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
     let admin = Admin::of_gateway(&config, Arc::clone(&store), Arc::clone(&log), Arc::clone(&gateway), authenticator);
@@ -76,7 +76,7 @@ async fn serve(config: Config) -> Result<()> {
     serve_api(&config, &admin, &mut tasks).await?;
     let mut watched = JoinSet::new();
     serve_status(&config, &condition, &mut watched).await?;
-    tasks.spawn(fetcher.run());
+    tasks.spawn(issuers.run());
     let watch = Watch { changes, store: Arc::clone(&store), log: Arc::clone(&log), gateway: Arc::clone(&gateway), admin };
     let mut watching = JoinSet::new();
     watching.spawn(watch.run());
@@ -103,13 +103,13 @@ fn compose(
     config: &Config,
     policy: PolicySet,
     authenticator: &Arc<Authenticator>,
-    fetcher: &Arc<KeyFetcher>,
+    issuers: &Arc<Issuers>,
     log: &Arc<AuditLog>,
     meters: Arc<Meters>,
 ) -> Arc<Gateway> {
     let services = Services {
         authenticator: Arc::clone(authenticator),
-        keys: Arc::new(Refresher(Arc::clone(fetcher))),
+        providers: Arc::clone(issuers) as Arc<dyn Providers>,
         decider: Arc::new(PermitConnected),
         ledger: Arc::clone(log) as Arc<dyn Ledger>,
         clock: Arc::new(now),

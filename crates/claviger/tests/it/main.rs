@@ -4,7 +4,7 @@
 //! and rows at the server, and never on the gateway's word alone. Tests share nothing, so they run side by side.
 //!
 //! `CLAVIGER_TEST_PG15_BIN` and `CLAVIGER_TEST_PG18_BIN` name the directories of the servers' programs, and
-//! `CLAVIGER_TEST_PYTHON` a Python with the drivers; `scripts/setup-tests.sh` finds or installs them. What is not there is
+//! `CLAVIGER_TEST_PYTHON` a Python with the drivers, `CLAVIGER_TEST_OIDC` the modules of an OpenID provider; `scripts/setup-tests.sh` finds or installs them. What is not there is
 //! skipped, with a line that begins with `SKIPPED`. The long loops are ignored tests: `cargo nextest run --run-ignored only`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
@@ -20,9 +20,11 @@ mod hostile;
 mod identity;
 mod issuers;
 mod operation;
+mod providers;
 mod record;
 mod recovery;
 mod routing;
 mod soak;
 mod upstream;
 mod wire;
+mod workloads;

@@ -3,10 +3,12 @@
 mod certificates;
 mod drivers;
 mod gateway;
+mod oidc;
 mod postgres;
 mod raw;
 mod session;
 mod tokens;
+mod web;
 
 use std::fs;
 use std::future::Future;
@@ -17,12 +19,14 @@ use std::time::{Duration, Instant};
 pub(crate) use certificates::Authority;
 pub(crate) use drivers::driver;
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
+pub(crate) use oidc::Provider;
 pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server};
 pub(crate) use raw::{
     Raw, SSL_REQUEST, cancel_key, cancel_request, error_field, frame, startup_of, startup_packet, terminated, text_value,
 };
 pub(crate) use session::{Session, client_config, sqlstate, text};
 pub(crate) use tokens::{KeySetServer, SigningKey, forge, key_set, now, segments};
+pub(crate) use web::{Asked, Web};
 
 /// Makes a test for each major version of each function.
 macro_rules! on_each_server {

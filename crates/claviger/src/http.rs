@@ -1,0 +1,83 @@
+//! Requests to identity providers: over TLS or on this machine, without redirects, bounded in time and size.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use claviger_identity::Reach;
+use claviger_model::Secret;
+use ureq::http::Response;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
+
+/// How long one request may take, from looking up the name to the last byte of the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks identity providers.
+pub(crate) struct Http(Agent);
+
+impl Http {
+    /// Trusts these authorities (PEM), or those that the system trusts, among which a company's own may be.
+    pub(crate) fn new(authorities: Option<&Path>) -> anyhow::Result<Self> {
+        let trusted = match authorities {
+            Some(file) => authorities_in(file)?,
+            None => {
+                let trusted = rustls_native_certs::load_native_certs().certs;
+                trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+            }
+        };
+        let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(trusted))).build())
+            .timeout_global(Some(PATIENCE))
+            // Where an address leads is the operator's choice, not that of whoever answers.
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .user_agent(concat!("claviger/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self(config.into()))
+    }
+
+    /// The document at an address, if the answer is 200 and no longer than this many bytes.
+    pub(crate) fn get(&self, address: &str, bearer: Option<&Secret>, longest: usize) -> anyhow::Result<Vec<u8>> {
+        let mut request = self.0.get(address).header("accept", "application/json");
+        if let Some(token) = bearer {
+            request = request.header("authorization", format!("Bearer {}", token.expose_str().unwrap_or_default()));
+        }
+        let response = match Reach::of(address) {
+            None => bail!("{address} is not a safe address"),
+            Some(Reach::Tls) => request.call(),
+            // No proxy leads to this machine.
+            Some(Reach::ThisMachine) => request.config().proxy(None).build().call(),
+        };
+        let response = response.with_context(|| address.to_owned())?;
+        if response.status() != 200 {
+            bail!("{address}: answered {}", response.status());
+        }
+        body(response, longest).with_context(|| address.to_owned())
+    }
+}
+
+fn body(response: Response<Body>, longest: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    response.into_body().into_reader().take(longest as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > longest {
+        bail!("the answer is longer than {longest} bytes");
+    }
+    Ok(bytes)
+}
+
+fn authorities_in(file: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
+    let pem = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        bail!("{}: there is no certificate in it", file.display());
+    }
+    Ok(certificates)
+}

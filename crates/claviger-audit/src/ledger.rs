@@ -23,15 +23,42 @@ pub enum LedgerError {
     Failed,
 }
 
+/// What is appended together: sealed chunks, and the leaves that refer to them.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// For the recording.
+    pub chunks: Vec<Vec<u8>>,
+    /// For the log, in order.
+    pub leaves: Vec<Leaf>,
+}
+
+impl Batch {
+    /// One leaf.
+    pub fn of(leaf: Leaf) -> Self {
+        Self::leaves(vec![leaf])
+    }
+
+    /// Leaves without content.
+    pub fn leaves(leaves: Vec<Leaf>) -> Self {
+        Self { chunks: Vec::new(), leaves }
+    }
+}
+
 /// The log.
 pub trait Ledger: Send + Sync + 'static {
-    /// Appends leaves, in order, with the sealed chunks that they refer to. On return all of it has been handed to the kernel,
-    /// so that it survives the death of this process.
+    /// Appends a batch: all of it or nothing. On return it has been handed to the kernel, so that it survives the death of this
+    /// process.
     ///
     /// Room for the outcomes of everything in flight is kept in reserve: a batch with an `INTENT`, `REQUEST` or
     /// `SESSION_OPEN` fails with [`LedgerError::Full`] while there is room left for outcomes, and a batch of only other
-    /// leaves does not.
-    fn append(&self, chunks: Vec<Vec<u8>>, leaves: Vec<Leaf>) -> Result<Position, LedgerError>;
+    /// leaves does not. Of a batch that fails so, the chunks are kept by themselves or noted as lost, because the recording
+    /// goes on after them.
+    fn append(&self, batch: Batch) -> Result<Position, LedgerError>;
+
+    /// Appends several batches, each of which fares as it would by itself.
+    fn append_all(&self, batches: Vec<Batch>) -> Vec<Result<Position, LedgerError>> {
+        batches.into_iter().map(|batch| self.append(batch)).collect()
+    }
 
     /// Resolves when everything before `position` is on stable storage.
     fn synced(&self, position: Position) -> Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>;

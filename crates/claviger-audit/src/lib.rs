@@ -23,5 +23,5 @@ pub use leaf::{
     OutcomeStatus, RecoveryLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf, TxResult,
     Verdict,
 };
-pub use ledger::{Ledger, LedgerError, Position, SessionRecorder};
+pub use ledger::{Batch, Ledger, LedgerError, Position, SessionRecorder};
 pub use line::{Line, LineError};

@@ -11,6 +11,8 @@ mod leg;
 mod listen;
 pub mod tls;
 mod upstream;
+mod workers;
 
 pub use listen::{Listener, ListenerSpec};
 pub use upstream::Upstreams;
+pub use workers::Workers;

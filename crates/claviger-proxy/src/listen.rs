@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claviger_protocols::{Limits, ProtocolOptions};
 use claviger_session::{Arrival, Gateway, Pipeline, Route};
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::drive::Driver;
-use crate::{Upstreams, leg};
+use crate::{Upstreams, Workers, leg};
 
 /// How long to wait after the system refused to accept, as when it has no file descriptors left.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -37,6 +37,7 @@ pub struct Listener {
     socket: TcpListener,
     gateway: Arc<Gateway>,
     upstreams: Arc<Upstreams>,
+    workers: Arc<Workers>,
     limits: Limits,
     /// One permit for each client of the gateway, on whichever listener.
     places: Arc<Semaphore>,
@@ -48,11 +49,12 @@ impl Listener {
         spec: ListenerSpec,
         gateway: Arc<Gateway>,
         upstreams: Arc<Upstreams>,
+        workers: Arc<Workers>,
         limits: Limits,
         places: Arc<Semaphore>,
     ) -> std::io::Result<Self> {
         let socket = TcpListener::bind(spec.address).await?;
-        Ok(Self { spec, socket, gateway, upstreams, limits, places })
+        Ok(Self { spec, socket, gateway, upstreams, workers, limits, places })
     }
 
     /// The address that was bound.
@@ -80,14 +82,13 @@ impl Listener {
         };
         let options = ProtocolOptions { limits: self.limits, tls: self.spec.tls.is_some(), plaintext: self.spec.plaintext };
         let Some(protocol) = claviger_protocols::open(self.spec.kind, options) else { return };
-        if leg::prepare(&stream).is_err() {
-            return;
-        }
+        let Some(stream) = leg::prepare(&stream).and_then(|()| stream.into_std()).ok() else { return };
         let arrival = Arrival { id: self.gateway.new_session(), route: self.spec.route.clone(), client };
-        let pipeline = Pipeline::new(Arc::clone(&self.gateway), protocol, arrival, std::time::Instant::now());
-        let driver = Driver::new(pipeline, stream, self.spec.tls.clone(), Arc::clone(&self.upstreams));
-        tokio::spawn(async move {
-            driver.run().await;
+        let (gateway, tls, upstreams) = (Arc::clone(&self.gateway), self.spec.tls.clone(), Arc::clone(&self.upstreams));
+        self.workers.spawn(move |desk| async move {
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let pipeline = Pipeline::new(gateway, desk, protocol, arrival, Instant::now());
+            Driver::new(pipeline, stream, tls, upstreams).run().await;
             drop(place);
         });
     }

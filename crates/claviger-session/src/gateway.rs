@@ -15,7 +15,7 @@ use claviger_model::{ConnectionName, Secret, SessionId, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_protocols::postgres::ScramKeys;
 
-use crate::{Connection, Decider, Meters, Registry, decide};
+use crate::{Connection, Decider, Desk, Meters, Registry, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -131,6 +131,11 @@ impl Gateway {
             verified = authenticator.verify(token, self.now());
         }
         verified
+    }
+
+    /// A desk for the sessions of one thread, which must also [gather](Desk::gather) what they hand in.
+    pub fn desk(&self) -> Desk {
+        Desk::gathering(Arc::clone(&self.services.ledger))
     }
 
     /// The connections that a chain may open from this address, inside TLS, by the policy of this moment.

@@ -11,6 +11,7 @@
 mod admission;
 mod connection;
 mod decide;
+mod desk;
 mod gateway;
 mod meters;
 mod pipeline;
@@ -21,6 +22,7 @@ mod routing;
 pub use admission::Admission;
 pub use connection::{Connection, CredentialRef, UpstreamTlsPolicy};
 pub use decide::{Decider, Decision, Pending, PermitConnected};
+pub use desk::Desk;
 pub use gateway::{Connections, Deadlines, Gateway, Providers, Random, Services};
 pub use meters::{ConnectionMeters, ConnectionReading, IssuerKeys, Meters};
 pub use pipeline::{Arrival, CancelTarget, Pipeline, Step};

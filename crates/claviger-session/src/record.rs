@@ -1,14 +1,17 @@
 //! What one session writes into the record, gathered over a turn and appended at its end.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use claviger_audit::{
-    ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, Ledger, LedgerError, OutcomeLeaf, OutcomeStatus, Position,
+    Batch, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, LedgerError, OutcomeLeaf, OutcomeStatus,
     RequestLeaf, SessionCloseLeaf, SessionRecorder, TxEndLeaf, TxResult,
 };
 use claviger_model::{OpId, ResponseRecording, SessionId, Timestamp, TxId};
 use claviger_protocols::{Access, Operation, Outcome, Recorded, Side, Status, TransactionEnd, TransactionResult};
+
+use crate::desk::{Desk, Ticket};
 
 /// A chunk of the recording is sealed and handed over when it holds so many bytes, so that a large response streams.
 const CHUNK: usize = 64 * 1024;
@@ -19,7 +22,7 @@ const CHUNK: usize = 64 * 1024;
 /// `TX_END`, `SESSION_CLOSE`) say what has happened and have room kept for them. They are appended apart, so that a full disk
 /// stops the first and not the second.
 pub(crate) struct SessionRecord {
-    ledger: Arc<dyn Ledger>,
+    desk: Arc<Desk>,
     recorder: Box<dyn SessionRecorder>,
     session: SessionId,
     who: Arc<str>,
@@ -59,7 +62,7 @@ impl Open {
 
 impl SessionRecord {
     pub(crate) fn new(
-        ledger: Arc<dyn Ledger>,
+        desk: Arc<Desk>,
         recorder: Box<dyn SessionRecorder>,
         session: SessionId,
         who: Arc<str>,
@@ -67,7 +70,7 @@ impl SessionRecord {
         purpose: Option<Arc<str>>,
         keep: ResponseRecording,
     ) -> Self {
-        Self { ledger, recorder, session, who, connection, purpose, keep, asking: Vec::new(), settling: Vec::new(), place: None }
+        Self { desk, recorder, session, who, connection, purpose, keep, asking: Vec::new(), settling: Vec::new(), place: None }
     }
 
     pub(crate) fn request(&mut self, time: Timestamp, operation: &Operation, decision: DecisionFacts) {
@@ -94,7 +97,7 @@ impl SessionRecord {
     }
 
     /// Keeps as much of what an operation carries, either way, as the connection's setting says, and counts the rest.
-    pub(crate) fn carried(&mut self, open: &mut Open, carried: &Recorded) -> Result<(), LedgerError> {
+    pub(crate) fn carried(&mut self, open: &mut Open, carried: &Recorded) {
         let room = match self.keep {
             ResponseRecording::Full => usize::MAX,
             ResponseRecording::First(most) => most.saturating_sub(open.recorded),
@@ -103,17 +106,13 @@ impl SessionRecord {
         let (kept, left_out) = carried.bytes.split_at(room.min(carried.bytes.len()));
         open.recorded = open.recorded.saturating_add(kept.len());
         open.unrecorded = open.unrecorded.saturating_add(left_out.len() as u64);
-        for piece in kept.chunks(CHUNK) {
-            match carried.from {
-                Side::Downstream => self.recorder.request(carried.op, piece),
-                Side::Upstream => self.recorder.response(carried.op, piece),
-            }
-            if self.recorder.pending() >= CHUNK {
-                let chunks = self.seal(false);
-                self.ledger.append(chunks, Vec::new())?;
-            }
+        if kept.is_empty() {
+            return;
         }
-        Ok(())
+        match carried.from {
+            Side::Downstream => self.recorder.request(carried.op, kept),
+            Side::Upstream => self.recorder.response(carried.op, kept),
+        }
     }
 
     pub(crate) fn outcome(&mut self, time: Timestamp, open: &Open, outcome: Outcome, now: Instant) {
@@ -162,51 +161,66 @@ impl SessionRecord {
         self.session
     }
 
-    pub(crate) fn ledger(&self) -> &Arc<dyn Ledger> {
-        &self.ledger
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
-    /// Appends what has happened. The place after it, or `None` if there was nothing.
-    pub(crate) fn append_settling(&mut self) -> Result<Option<Position>, LedgerError> {
+    /// Hands in what has happened, if anything has.
+    pub(crate) fn hand_in_settling(&mut self, owner: &Waker) -> Option<Ticket> {
         let leaves = std::mem::take(&mut self.settling);
+        self.hand_in(leaves, owner)
+    }
+
+    /// Hands in what is about to happen, if anything is.
+    pub(crate) fn hand_in_asking(&mut self, owner: &Waker) -> Option<Ticket> {
+        let leaves = std::mem::take(&mut self.asking);
+        self.hand_in(leaves, owner)
+    }
+
+    /// Hands in the content that has come together, once it is enough for a chunk.
+    pub(crate) fn hand_in_content(&mut self, owner: &Waker) -> Option<Ticket> {
+        if self.recorder.pending() < CHUNK {
+            return None;
+        }
+        let batch = self.batch(Vec::new(), false);
+        Some(self.desk.hand_in(batch, owner))
+    }
+
+    fn hand_in(&mut self, leaves: Vec<Leaf>, owner: &Waker) -> Option<Ticket> {
+        if leaves.is_empty() {
+            return None;
+        }
+        let batch = self.batch(leaves, false);
+        Some(self.desk.hand_in(batch, owner))
+    }
+
+    /// Appends at once what was handed in, and what is about to happen.
+    pub(crate) fn append_asking(&mut self) -> Result<(), LedgerError> {
+        let leaves = std::mem::take(&mut self.asking);
         self.append(leaves, false)
     }
 
-    /// Appends what is about to happen. Where there is no room for that, the chunks are handed over by themselves, for the log to
-    /// keep or to note as lost: the recording goes on after them.
-    pub(crate) fn append_asking(&mut self) -> Result<Option<Position>, LedgerError> {
-        let mut leaves = std::mem::take(&mut self.asking);
-        if leaves.is_empty() {
-            return Ok(None);
-        }
-        let chunks = self.seal(false);
-        if let Some(place) = self.place {
-            leaves.iter_mut().for_each(|leaf| refer(leaf, place));
-        }
-        match self.ledger.append(chunks.clone(), leaves) {
-            Err(LedgerError::Full) if !chunks.is_empty() => {
-                self.ledger.append(chunks, Vec::new())?;
-                Err(LedgerError::Full)
-            }
-            result => result.map(Some),
-        }
-    }
-
     /// Appends the last of it, with the recording's final chunk.
-    pub(crate) fn append_last(&mut self) -> Result<Option<Position>, LedgerError> {
+    pub(crate) fn append_last(&mut self) -> Result<(), LedgerError> {
         let leaves = std::mem::take(&mut self.settling);
         self.append(leaves, true)
     }
 
-    fn append(&mut self, mut leaves: Vec<Leaf>, last: bool) -> Result<Option<Position>, LedgerError> {
+    fn append(&mut self, leaves: Vec<Leaf>, last: bool) -> Result<(), LedgerError> {
+        self.desk.flush();
         if leaves.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
+        let batch = self.batch(leaves, last);
+        self.desk.ledger().append(batch).map(drop)
+    }
+
+    fn batch(&mut self, mut leaves: Vec<Leaf>, last: bool) -> Batch {
         let chunks = self.seal(last);
         if let Some(place) = self.place {
             leaves.iter_mut().for_each(|leaf| refer(leaf, place));
         }
-        self.ledger.append(chunks, leaves).map(Some)
+        Batch { chunks, leaves }
     }
 
     fn seal(&mut self, last: bool) -> Vec<Vec<u8>> {

@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use claviger_audit::{DecisionFacts, IntentLeaf, Leaf, LeafKind, Ledger, OutcomeLeaf, OutcomeStatus, RequestLeaf, Verdict};
+use claviger_audit::{
+    Batch, DecisionFacts, IntentLeaf, Leaf, LeafKind, Ledger, OutcomeLeaf, OutcomeStatus, RequestLeaf, Verdict,
+};
 use claviger_model::{OpId, SessionId, Timestamp, TxId};
 use claviger_store::log::{AuditLog, Options};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -34,7 +36,8 @@ fn append(criterion: &mut Criterion) {
             // One operation over and over, so that what is in flight does not grow.
             let request = LeafKind::Request(request(session, OpId(1), Some(rec)));
             let intent = LeafKind::Intent(IntentLeaf { session, op: OpId(1), replaced: false });
-            log.append(vec![chunk.clone()], [request, intent].map(|kind| Leaf { time: now(), kind }).into()).unwrap()
+            let leaves = [request, intent].map(|kind| Leaf { time: now(), kind }).into();
+            log.append(Batch { chunks: vec![chunk.clone()], leaves }).unwrap()
         });
     });
     criterion.bench_function("all of one operation: seal, append REQUEST and INTENT, append OUTCOME", |bencher| {
@@ -44,9 +47,10 @@ fn append(criterion: &mut Criterion) {
             let (chunk, rec) = recorder.seal(false).unwrap();
             let request = LeafKind::Request(request(session, OpId(op), Some(rec)));
             let intent = LeafKind::Intent(IntentLeaf { session, op: OpId(op), replaced: false });
-            log.append(vec![chunk], [request, intent].map(|kind| Leaf { time: now(), kind }).into()).unwrap();
+            let leaves = [request, intent].map(|kind| Leaf { time: now(), kind }).into();
+            log.append(Batch { chunks: vec![chunk], leaves }).unwrap();
             let outcome = LeafKind::Outcome(outcome(session, OpId(op)));
-            log.append(Vec::new(), vec![Leaf { time: now(), kind: outcome }]).unwrap()
+            log.append(Batch::of(Leaf { time: now(), kind: outcome })).unwrap()
         });
     });
 }

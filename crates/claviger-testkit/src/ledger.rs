@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use claviger_audit::{ChunkRef, DecisionFacts, Leaf, LeafKind, LeafType, Ledger, LedgerError, Position, SessionRecorder};
+use claviger_audit::{Batch, ChunkRef, DecisionFacts, Leaf, LeafKind, LeafType, Ledger, LedgerError, Position, SessionRecorder};
 use claviger_model::{OpId, SessionId};
 
 /// A log in memory. Its clones are the same log.
@@ -92,12 +92,15 @@ impl Inner {
 }
 
 impl Ledger for MemoryLedger {
-    fn append(&self, chunks: Vec<Vec<u8>>, leaves: Vec<Leaf>) -> Result<Position, LedgerError> {
+    fn append(&self, Batch { chunks, leaves }: Batch) -> Result<Position, LedgerError> {
         let asks = |leaf: &Leaf| matches!(leaf.kind.leaf_type(), LeafType::Intent | LeafType::Request | LeafType::SessionOpen);
         let mut inner = self.lock();
         match inner.storage {
             Storage::Failed => return Err(LedgerError::Failed),
-            Storage::Full if leaves.iter().any(asks) => return Err(LedgerError::Full),
+            Storage::Full if leaves.iter().any(asks) => {
+                inner.chunks.extend(chunks);
+                return Err(LedgerError::Full);
+            }
             Storage::Full | Storage::Fine => {}
         }
         inner.journal.extend(leaves.iter().map(brief));

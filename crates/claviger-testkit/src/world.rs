@@ -26,7 +26,7 @@ use claviger_model::{
 use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Operation, Protocol, Request, Side};
 use claviger_session::{
-    Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending, Pipeline,
+    Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Desk, Gateway, Pending, Pipeline,
     Providers, Route, Services, Step, UpstreamTlsPolicy,
 };
 
@@ -178,7 +178,8 @@ impl World {
     pub fn client_of(&self, route: Route) -> Client {
         let id = self.gateway.new_session();
         let arrival = Arrival { id, route, client: SocketAddr::from(([127, 0, 0, 1], 50_000)) };
-        let pipeline = Pipeline::new(Arc::clone(&self.gateway), (self.protocol)(), arrival, self.clock.now());
+        let desk = Arc::new(Desk::direct(Arc::new(self.ledger.clone())));
+        let pipeline = Pipeline::new(Arc::clone(&self.gateway), desk, (self.protocol)(), arrival, self.clock.now());
         Client {
             id,
             pipeline: Some(pipeline),

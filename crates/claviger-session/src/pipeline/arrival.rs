@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use claviger_audit::{DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
+use claviger_audit::{Batch, DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
 use claviger_identity::{Denied, Identity};
 use claviger_model::{Chain, Refusal, RefusalKind, Secret, Timestamp};
 use claviger_protocols::{BackendKey, Cancel, Closed, Login, Reply, UpstreamLogin, UpstreamTls};
@@ -128,12 +128,12 @@ impl Pipeline {
             self.record_refusal(Some(&live.identity.chain), Some(&connection), code, Some(decision));
             return self.end(refusal, code, now);
         }
-        if let Err(error) = ledger.append(Vec::new(), vec![Leaf { time: opened, kind: LeafKind::SessionOpen(leaf) }]) {
+        if let Err(error) = ledger.append(Batch::of(Leaf { time: opened, kind: LeafKind::SessionOpen(leaf) })) {
             self.gateway.registry.remove(id, &cancel, opened, "audit.unavailable");
             return self.end_unrecorded(&error, now);
         }
         let record = SessionRecord::new(
-            Arc::clone(ledger),
+            Arc::clone(&self.desk),
             recorder,
             id,
             live.identity.chain.to_string().into(),
@@ -228,7 +228,7 @@ impl Pipeline {
             decision,
         };
         let leaf = Leaf { time: self.gateway.now(), kind: LeafKind::SessionRefused(leaf) };
-        if let Err(error) = self.gateway.services.ledger.append(Vec::new(), vec![leaf]) {
+        if let Err(error) = self.gateway.services.ledger.append(Batch::of(leaf)) {
             tracing::error!(session = %self.arrival.id, %error, "a refusal could not be recorded");
         }
     }

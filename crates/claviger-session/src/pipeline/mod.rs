@@ -1,8 +1,8 @@
 //! One session's pipeline: see the crate's essay for the path of an operation.
 //!
-//! [`Pipeline::poll`] is the turn: it hears what the protocol has to say, decides, appends one batch to the record, and only
-//! then lets the protocol act on it. Because everything that a turn admits or ends is appended before any byte that the turn
-//! produced is handed to the driver, the record is always ahead of both parties.
+//! [`Pipeline::poll`] is the turn: it hears what the protocol has to say, decides, and hands in for the record what it has
+//! gathered. When that is appended, and only then, the protocol may act on it, and what has ended may be told to the client: the
+//! record is always ahead of both parties.
 
 mod arrival;
 mod serving;
@@ -19,11 +19,12 @@ use claviger_protocols::{BackendKey, Closed, Event, Protocol, Reply, Side};
 
 use self::arrival::{Entrant, Identifying};
 use self::serving::{Serving, unrecorded};
-use crate::{Admission, Connection, Gateway, Route};
+use crate::{Admission, Connection, Desk, Gateway, Route};
 
 /// One session, from the first byte to the last.
 pub struct Pipeline {
     gateway: Arc<Gateway>,
+    desk: Arc<Desk>,
     protocol: Box<dyn Protocol<Admission>>,
     arrival: Arrival,
     stage: Stage,
@@ -109,10 +110,17 @@ impl Traffic {
 
 impl Pipeline {
     /// The pipeline of a client that has just been accepted.
-    pub fn new(gateway: Arc<Gateway>, protocol: Box<dyn Protocol<Admission>>, arrival: Arrival, now: Instant) -> Self {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        desk: Arc<Desk>,
+        protocol: Box<dyn Protocol<Admission>>,
+        arrival: Arrival,
+        now: Instant,
+    ) -> Self {
         let deadline = now.checked_add(gateway.services.deadlines.login);
         Self {
             gateway,
+            desk,
             protocol,
             arrival,
             stage: Stage::Arriving,
@@ -234,10 +242,8 @@ impl Pipeline {
     fn hear(&mut self, now: Instant) -> bool {
         let mut heard = false;
         while let Some(recorded) = self.protocol.poll_recorded() {
-            if let Stage::Serving(serving) = &mut self.stage
-                && let Err(error) = serving.record(&recorded)
-            {
-                self.end_unrecorded(&error, now);
+            if let Stage::Serving(serving) = &mut self.stage {
+                serving.record(&recorded);
             }
         }
         while let Some(event) = self.protocol.poll_event() {
@@ -313,7 +319,7 @@ impl Pipeline {
         match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Serving(mut serving) => {
                 // What ended before the session did is recorded, so the client may still hear of it.
-                if let Err(error) = serving.settle(self.protocol.as_mut()) {
+                if let Err(error) = serving.settle(Some(self.protocol.as_mut())) {
                     tracing::error!(session = %self.arrival.id, %error, "the outcomes of a session could not be recorded");
                 }
                 serving.close(&self.gateway, closed, self.ending, &mut self.traffic, now);

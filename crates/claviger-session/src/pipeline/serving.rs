@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
@@ -17,6 +17,7 @@ use claviger_protocols::{
 
 use super::{CancelTarget, Traffic};
 use crate::decide::{Decision, Pending};
+use crate::desk::Ticket;
 use crate::meters::{Meter, Way};
 use crate::record::{Open, SessionRecord, close_reason};
 use crate::registry::Live;
@@ -42,6 +43,8 @@ pub(super) struct Serving {
     after_asking: Vec<After>,
     after_settling: Vec<After>,
     refusals: Vec<(OpId, Refusal)>,
+    /// What was handed in for the record, in that order, and what this allows once it is appended.
+    handed_in: VecDeque<(Ticket, HandedIn)>,
     /// What waits for stable storage, in the order of the log.
     waiting: VecDeque<(Position, After)>,
     held_transmits: usize,
@@ -62,6 +65,16 @@ struct Transaction {
 struct Held {
     operation: Operation,
     decision: Pending,
+}
+
+/// Leaves that were handed in for the record.
+enum HandedIn {
+    /// Content of the recording only.
+    Content,
+    /// What has ended, of which the client may then hear.
+    Settling(Vec<After>),
+    /// What is about to happen. Without room for it, the operations are refused and the session lives on.
+    Asking(Vec<After>, Vec<(OpId, Refusal)>),
 }
 
 /// What follows an append.
@@ -110,6 +123,7 @@ impl Serving {
             after_asking: Vec::new(),
             after_settling: Vec::new(),
             refusals: Vec::new(),
+            handed_in: VecDeque::new(),
             waiting: VecDeque::new(),
             held_transmits: 0,
             sync: None,
@@ -142,10 +156,9 @@ impl Serving {
         Ok(())
     }
 
-    pub(super) fn record(&mut self, recorded: &Recorded) -> Result<(), LedgerError> {
-        match self.open.iter_mut().find(|open| open.op == recorded.op) {
-            Some(open) => self.record.carried(open, recorded),
-            None => Ok(()),
+    pub(super) fn record(&mut self, recorded: &Recorded) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.op == recorded.op) {
+            self.record.carried(open, recorded);
         }
     }
 
@@ -168,9 +181,10 @@ impl Serving {
         if first && busy { now.checked_add(grace) } else { None }
     }
 
-    /// Whether the client must wait because the end of its transaction is not yet on stable storage.
+    /// Whether the client must wait because something has ended that is not yet on record, or a transaction that is not yet on
+    /// stable storage.
     pub(super) fn holds_transmits(&self) -> bool {
-        self.held_transmits > 0
+        self.held_transmits > 0 || self.handed_in.iter().any(|(_, handed_in)| matches!(handed_in, HandedIn::Settling(_)))
     }
 
     /// Whether something may be running upstream.
@@ -196,6 +210,9 @@ impl Serving {
         now: Instant,
     ) {
         let time = gateway.now();
+        if let Err(error) = self.settle(None) {
+            tracing::error!(session = %self.live.id, %error, "the outcomes of a session could not be recorded");
+        }
         for held in std::mem::take(&mut self.held) {
             let withdrawn =
                 DecisionFacts { verdict: Verdict::Deny, reason: Some("hold.withdrawn".into()), ..self.connect.clone() };
@@ -323,17 +340,57 @@ impl Serving {
         Ok(())
     }
 
+    /// Hands in what the turn gathered, and takes up what has been appended and what has reached stable storage.
     fn append(&mut self, cx: &mut Context<'_>, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
-        let settled = self.settle(protocol)?;
-        let asked = self.ask(protocol)?;
-        let synced = self.poll_synced(cx, protocol)?;
-        Ok(settled || asked || synced)
+        if let Some(ticket) = self.record.hand_in_settling(cx.waker()) {
+            self.handed_in.push_back((ticket, HandedIn::Settling(std::mem::take(&mut self.after_settling))));
+        }
+        let mut progress = false;
+        if let Some(ticket) = self.record.hand_in_asking(cx.waker()) {
+            let asking = HandedIn::Asking(std::mem::take(&mut self.after_asking), std::mem::take(&mut self.refusals));
+            self.handed_in.push_back((ticket, asking));
+        } else {
+            // To go on with what is on record already needs no leaf.
+            for after in std::mem::take(&mut self.after_asking) {
+                progress = true;
+                self.act(protocol, after);
+            }
+        }
+        if let Some(ticket) = self.record.hand_in_content(cx.waker()) {
+            self.handed_in.push_back((ticket, HandedIn::Content));
+        }
+        progress |= self.poll_appended(protocol)?;
+        progress |= self.poll_synced(cx, protocol)?;
+        Ok(progress)
     }
 
-    /// Appends what has ended and lets the client hear of it, at once or when it is on stable storage.
-    pub(super) fn settle(&mut self, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
-        let Some(position) = self.record.append_settling()? else { return Ok(false) };
-        for after in std::mem::take(&mut self.after_settling) {
+    /// Takes up what has been appended.
+    fn poll_appended(&mut self, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
+        let mut progress = false;
+        while let Some((ticket, _)) = self.handed_in.front() {
+            let Poll::Ready(result) = self.record.desk().poll(*ticket) else { break };
+            let Some((_, handed_in)) = self.handed_in.pop_front() else { break };
+            progress = true;
+            match (handed_in, result) {
+                (HandedIn::Content, result) => _ = result?,
+                (HandedIn::Settling(afters), result) => self.settled(protocol, afters, result?),
+                (HandedIn::Asking(afters, refusals), Ok(position)) => {
+                    self.asked(protocol, afters, position);
+                    refuse(protocol, refusals);
+                }
+                (HandedIn::Asking(afters, refusals), Err(LedgerError::Full)) => {
+                    self.refuse_unrecorded(protocol, &afters);
+                    refuse(protocol, refusals);
+                }
+                (HandedIn::Asking(..), Err(error)) => return Err(error),
+            }
+        }
+        Ok(progress)
+    }
+
+    /// What has ended is on record: the client may hear of it, at once or when it is on stable storage.
+    fn settled(&mut self, protocol: &mut dyn Protocol<Admission>, afters: Vec<After>, position: Position) {
+        for after in afters {
             match after {
                 After::Release { synced: false, op, since } => {
                     self.meter.leaves(Way::Downstream, since);
@@ -346,34 +403,46 @@ impl Serving {
                 after => self.waiting.push_back((position, after)),
             }
         }
-        Ok(true)
     }
 
-    /// Appends what is about to happen and lets it happen. Without room for the record, the operations are refused and the
-    /// session lives on.
-    fn ask(&mut self, protocol: &mut dyn Protocol<Admission>) -> Result<bool, LedgerError> {
-        let (afters, refusals) = (std::mem::take(&mut self.after_asking), std::mem::take(&mut self.refusals));
-        let position = match self.record.append_asking() {
-            Ok(position) => position,
-            Err(LedgerError::Full) => {
-                self.refuse_unrecorded(protocol, &afters);
-                refuse(protocol, refusals);
-                return Ok(true);
-            }
-            Err(error) => return Err(error),
-        };
-        self.open.iter_mut().rev().take_while(|open| !open.asked).for_each(|open| open.asked = true);
-        let progress = !afters.is_empty() || !refusals.is_empty();
+    /// What is about to happen is on record: it may happen, at once or when that is on stable storage.
+    fn asked(&mut self, protocol: &mut dyn Protocol<Admission>, afters: Vec<After>, position: Position) {
+        self.note_asked(&afters);
         for after in afters {
-            match (after, position) {
-                (After::Admit { op, forward, synced: true }, Some(position)) => {
-                    self.waiting.push_back((position, After::Admit { op, forward, synced: true }));
-                }
-                (after, _) => self.act(protocol, after),
+            match after {
+                After::Admit { synced: true, .. } => self.waiting.push_back((position, after)),
+                after => self.act(protocol, after),
             }
         }
-        refuse(protocol, refusals);
-        Ok(progress)
+    }
+
+    fn note_asked(&mut self, afters: &[After]) {
+        let admitted = |open: &Open| afters.iter().any(|after| matches!(after, After::Admit { op, .. } if *op == open.op));
+        self.open.iter_mut().filter(|open| !open.asked && admitted(open)).for_each(|open| open.asked = true);
+    }
+
+    /// Appends at once what has ended, and lets the client hear of it if there still is one. Nothing more leaves.
+    pub(super) fn settle(&mut self, mut protocol: Option<&mut dyn Protocol<Admission>>) -> Result<(), LedgerError> {
+        if let Some(ticket) = self.record.hand_in_settling(Waker::noop()) {
+            self.handed_in.push_back((ticket, HandedIn::Settling(std::mem::take(&mut self.after_settling))));
+        }
+        self.record.desk().flush();
+        for (ticket, handed_in) in std::mem::take(&mut self.handed_in) {
+            let Poll::Ready(result) = self.record.desk().poll(ticket) else { continue };
+            match (handed_in, result, &mut protocol) {
+                (HandedIn::Asking(afters, _), Ok(_), _) => self.note_asked(&afters),
+                (HandedIn::Asking(afters, _), Err(_), _) => self.forget(&afters),
+                (HandedIn::Settling(afters), Ok(position), Some(protocol)) => self.settled(*protocol, afters, position),
+                (_, result, _) => _ = result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What could not be recorded as asked was never asked.
+    fn forget(&mut self, afters: &[After]) {
+        let admitted = |open: &Open| afters.iter().any(|after| matches!(after, After::Admit { op, .. } if *op == open.op));
+        self.open.retain(|open| !admitted(open));
     }
 
     fn refuse_unrecorded(&mut self, protocol: &mut dyn Protocol<Admission>, afters: &[After]) {
@@ -397,7 +466,7 @@ impl Serving {
         let mut progress = false;
         while let Some((position, _)) = self.waiting.front() {
             let position = *position;
-            let ledger = self.record.ledger();
+            let ledger = self.record.desk().ledger();
             let sync = self.sync.get_or_insert_with(|| ledger.synced(position));
             let Poll::Ready(result) = sync.as_mut().poll(cx) else { break };
             self.sync = None;

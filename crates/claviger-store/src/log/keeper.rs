@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use claviger_audit::checkpoint::{Checkpoint, CheckpointSigner, VerifierKey};
-use claviger_audit::{Leaf, LedgerError, Position};
+use claviger_audit::{Batch, Leaf, LedgerError, Position};
 use claviger_model::{BootId, Timestamp};
 use tokio::sync::{broadcast, watch};
 
@@ -123,16 +123,32 @@ impl Shared {
         lock(&self.writer)
     }
 
-    pub(super) fn append(&self, chunks: &[Vec<u8>], leaves: &[Leaf]) -> Result<Position, LedgerError> {
+    pub(super) fn append(&self, batch: &Batch) -> Result<Position, LedgerError> {
+        let position = self.write(|writer| append_one(writer, batch))?;
+        Ok(Position(position))
+    }
+
+    /// One write for all of them. Where that fails for want of room, one may still fit where all do not, so each has its own.
+    pub(super) fn append_all(&self, batches: &[Batch]) -> Vec<Result<Position, LedgerError>> {
+        let appended = self.write(|writer| match writer.append(batches) {
+            Err(LedgerError::Full) if batches.len() > 1 => Ok(batches.iter().map(|batch| append_one(writer, batch)).collect()),
+            // Whoever waits for the last leaf's sake waits long enough.
+            result => result.map(|position| vec![Ok(position); batches.len()]),
+        });
+        let each = appended.unwrap_or_else(|error| vec![Err(error); batches.len()]);
+        each.into_iter().map(|result| result.map(Position)).collect()
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut Writer) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         // A writer that panicked may have written half of what it meant to.
-        let position = self.writer.lock().map_err(|_| LedgerError::Failed)?.append(chunks, leaves)?;
+        let written = write(&mut *self.writer.lock().map_err(|_| LedgerError::Failed)?)?;
         // Only the first append after a flush wakes the flusher.
         if !self.dirty.swap(true, Ordering::AcqRel) {
             self.lag.begins();
             drop(lock(&self.orders));
             self.ordered.notify_one();
         }
-        Ok(Position(position))
+        Ok(written)
     }
 
     pub(super) fn admits(&self) -> bool {
@@ -143,7 +159,7 @@ impl Shared {
     pub(super) fn recover(&self, left_behind: impl FnOnce(Timestamp) -> Vec<Leaf>) -> Result<(), LedgerError> {
         let leaves = left_behind((self.options.now)());
         if !leaves.is_empty() {
-            self.append(&[], &leaves)?;
+            self.append(&Batch { chunks: Vec::new(), leaves })?;
         }
         self.flush(|_| ())
     }
@@ -274,6 +290,17 @@ impl Shared {
             }
         }
         Ok(checkpoint)
+    }
+}
+
+/// Where there is no room for the leaves, the chunks are appended by themselves, for the writer to keep or to note as lost.
+fn append_one(writer: &mut Writer, batch: &Batch) -> Result<u64, LedgerError> {
+    match writer.append(std::slice::from_ref(batch)) {
+        Err(LedgerError::Full) if !batch.chunks.is_empty() => {
+            writer.append(&[Batch { chunks: batch.chunks.clone(), leaves: Vec::new() }])?;
+            Err(LedgerError::Full)
+        }
+        result => result,
     }
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use claviger_audit::checkpoint::{Checkpoint, Origin, VerifierKey};
 use claviger_audit::recording::Recorder;
-use claviger_audit::{Leaf, Ledger, LedgerError, Position, SessionRecorder};
+use claviger_audit::{Batch, Ledger, LedgerError, Position, SessionRecorder};
 use claviger_model::{BootId, SessionId, Timestamp};
 use tokio::sync::broadcast;
 
@@ -249,8 +249,12 @@ impl AuditLog {
 }
 
 impl Ledger for AuditLog {
-    fn append(&self, chunks: Vec<Vec<u8>>, leaves: Vec<Leaf>) -> Result<Position, LedgerError> {
-        self.shared.append(&chunks, &leaves)
+    fn append(&self, batch: Batch) -> Result<Position, LedgerError> {
+        self.shared.append(&batch)
+    }
+
+    fn append_all(&self, batches: Vec<Batch>) -> Vec<Result<Position, LedgerError>> {
+        self.shared.append_all(&batches)
     }
 
     fn synced(&self, position: Position) -> Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>> {

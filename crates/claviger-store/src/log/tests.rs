@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use claviger_audit::recording::{Entry, EntryKind, Opener};
 use claviger_audit::{
-    BootLeaf, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, LeafKind, OutcomeLeaf, OutcomeStatus, RequestLeaf,
+    Batch, BootLeaf, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, OutcomeStatus, RequestLeaf,
     SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, Verdict,
 };
 use claviger_model::{Mode, OpId, TxId};
@@ -28,7 +28,7 @@ fn options() -> Options {
 
 fn open(data: &Path) -> AuditLog {
     let log = AuditLog::open(data, options()).unwrap();
-    log.append(vec![], vec![boot()]).unwrap();
+    log.append(Batch::leaves(vec![boot()])).unwrap();
     log
 }
 
@@ -132,24 +132,24 @@ fn outcome(n: u8, op: u64, rec: Option<ChunkRef>) -> Leaf {
 /// A session that asks `ops` times and gets its answers.
 fn talk(log: &AuditLog, n: u8, ops: u64) {
     let mut recorder = log.record(id(n));
-    log.append(vec![], vec![session_open(n, recorder.key_id())]).unwrap();
+    log.append(Batch::leaves(vec![session_open(n, recorder.key_id())])).unwrap();
     for op in 1..=ops {
         ask(log, &mut *recorder, n, op).unwrap();
         answer(log, &mut *recorder, n, op).unwrap();
     }
-    log.append(vec![], vec![session_close(n)]).unwrap();
+    log.append(Batch::leaves(vec![session_close(n)])).unwrap();
 }
 
 fn ask(log: &AuditLog, recorder: &mut dyn SessionRecorder, n: u8, op: u64) -> Result<Position, LedgerError> {
     recorder.request(OpId(op), format!("select balance from accounts where id = {op}").as_bytes());
     let (chunk, rec) = recorder.seal(false).unwrap();
-    log.append(vec![chunk], vec![request(n, op, Some(rec)), intent(n, op)])
+    log.append(Batch { chunks: vec![chunk], leaves: vec![request(n, op, Some(rec)), intent(n, op)] })
 }
 
 fn answer(log: &AuditLog, recorder: &mut dyn SessionRecorder, n: u8, op: u64) -> Result<Position, LedgerError> {
     recorder.response(OpId(op), &[b'7'; 300]);
     let (chunk, rec) = recorder.seal(false).unwrap();
-    log.append(vec![chunk], vec![outcome(n, op, Some(rec))])
+    log.append(Batch { chunks: vec![chunk], leaves: vec![outcome(n, op, Some(rec))] })
 }
 
 fn sound(data: &Path) -> claviger_audit::verify::Report {
@@ -251,7 +251,7 @@ fn files_are_rotated_and_the_state_spares_reading_them() {
     let data = tempfile::tempdir().unwrap();
     let small = || Options { log_file: 4000, recording_file: 1000, ..options() };
     let log = AuditLog::open(data.path(), small()).unwrap();
-    log.append(vec![], vec![boot()]).unwrap();
+    log.append(Batch::leaves(vec![boot()])).unwrap();
     talk(&log, 1, 20);
     drop(log);
     let files = segment::numbers(&data.path().join("audit/log"), replay::LOG).unwrap();
@@ -264,7 +264,7 @@ fn files_are_rotated_and_the_state_spares_reading_them() {
     let good = fs::read(&first).unwrap();
     fs::write(&first, good.to_ascii_uppercase()).unwrap();
     let log = AuditLog::open(data.path(), small()).unwrap();
-    log.append(vec![], vec![boot()]).unwrap();
+    log.append(Batch::leaves(vec![boot()])).unwrap();
     talk(&log, 2, 1);
     drop(log);
     assert!(!verify_dir(data.path()).unwrap().is_sound());
@@ -299,13 +299,13 @@ fn many_wait_for_one_flush() {
                 let log = log.clone();
                 tokio::spawn(async move {
                     let mut recorder = log.record(id(n));
-                    log.append(vec![], vec![session_open(n, recorder.key_id())]).unwrap();
+                    log.append(Batch::leaves(vec![session_open(n, recorder.key_id())])).unwrap();
                     for op in 1..=10 {
                         let position = ask(&log, &mut *recorder, n, op).unwrap();
                         log.synced(position).await.unwrap();
                         answer(&log, &mut *recorder, n, op).unwrap();
                     }
-                    let position = log.append(vec![], vec![session_close(n)]).unwrap();
+                    let position = log.append(Batch::leaves(vec![session_close(n)])).unwrap();
                     log.synced(position).await.unwrap();
                 })
             })
@@ -327,7 +327,7 @@ fn a_growing_log_verifies_at_any_moment() {
     let quick = Duration::from_millis(1);
     let options = Options { checkpoint_interval: quick, log_file: 20_000, recording_file: 5_000, ..options() };
     let log = AuditLog::open(data.path(), options).unwrap();
-    log.append(vec![], vec![boot()]).unwrap();
+    log.append(Batch::leaves(vec![boot()])).unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| (1..=60).for_each(|n| talk(&log, n, 5)));
         while !writer.is_finished() {
@@ -343,7 +343,7 @@ fn checkpoints_come_by_themselves_also_when_idle() {
     let data = tempfile::tempdir().unwrap();
     let quick = Duration::from_millis(20);
     let log = AuditLog::open(data.path(), Options { checkpoint_interval: quick, idle_interval: quick * 5, ..options() }).unwrap();
-    log.append(vec![], vec![boot()]).unwrap();
+    log.append(Batch::leaves(vec![boot()])).unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while sound(data.path()).checkpoints < 4 {
         assert!(std::time::Instant::now() < deadline, "no checkpoints");
@@ -392,13 +392,13 @@ fn after_a_failed_flush_nothing_is_admitted() {
     let recordings = data.path().join("audit/recordings");
     std::os::unix::fs::symlink("/dev/null", segment::file_path(&recordings, 9, replay::RECORDING)).unwrap();
     log.shared.writer().recording = segment::Segment::open(&recordings, 9, replay::RECORDING, 0).unwrap();
-    let position = log.append(vec![], vec![session_close(1)]).unwrap();
+    let position = log.append(Batch::leaves(vec![session_close(1)])).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert!(matches!(runtime.block_on(log.synced(position)), Err(LedgerError::Failed)));
-    assert!(matches!(log.append(vec![], vec![boot()]), Err(LedgerError::Failed)));
+    assert!(matches!(log.append(Batch::leaves(vec![boot()])), Err(LedgerError::Failed)));
     assert!(matches!(log.checkpoint_now(), Err(LedgerError::Failed)));
     // What was durable before stays so, and what was not is not signed.
     log.shared.writer().recording = segment::Segment::create(&recordings, 10, replay::RECORDING).unwrap();
     assert!(matches!(runtime.block_on(log.synced(position)), Err(LedgerError::Failed)));
-    assert!(matches!(log.append(vec![], vec![boot()]), Err(LedgerError::Failed)));
+    assert!(matches!(log.append(Batch::leaves(vec![boot()])), Err(LedgerError::Failed)));
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use claviger_audit::merkle::{Frontier, leaf_hash};
 use claviger_audit::recording::{Frame, GAP_FRAME, gap_frame};
-use claviger_audit::{GapLeaf, Leaf, LeafKind, LedgerError, MAX_CLOSING_LEAF, MAX_OUTCOME_LEAF};
+use claviger_audit::{Batch, GapLeaf, Leaf, LeafKind, LedgerError, MAX_CLOSING_LEAF, MAX_OUTCOME_LEAF};
 use claviger_model::{BootId, Timestamp};
 use tokio::sync::broadcast;
 
@@ -39,17 +39,9 @@ pub(super) struct Writer {
     pub(super) tail: broadcast::Sender<Arc<str>>,
     /// After a failure that is not a want of room nothing is written any more.
     failed: bool,
-    batch: Batch,
+    lines: Lines,
     dirs: Dirs,
     options: Options,
-}
-
-/// A batch of lines being composed, in memory that is used again.
-#[derive(Default)]
-struct Batch {
-    lines: Vec<u8>,
-    /// Where each line ends, without its line end.
-    ends: Vec<usize>,
 }
 
 impl Writer {
@@ -62,18 +54,18 @@ impl Writer {
             open: replayed.open,
             tail: broadcast::Sender::new(TAIL_LEAVES),
             failed: false,
-            batch: Batch::default(),
+            lines: Lines::default(),
             dirs: dirs.clone(),
             options: options.clone(),
         }
     }
 
-    /// Appends chunks and leaves: all of both, or nothing.
-    pub(super) fn append(&mut self, chunks: &[Vec<u8>], leaves: &[Leaf]) -> Result<u64, LedgerError> {
+    /// Appends batches: all of them, or nothing.
+    pub(super) fn append(&mut self, batches: &[Batch]) -> Result<u64, LedgerError> {
         if self.failed {
             return Err(LedgerError::Failed);
         }
-        self.try_append(chunks, leaves).map_err(|error| {
+        self.try_append(batches).map_err(|error| {
             if is_full(&error) {
                 return LedgerError::Full;
             }
@@ -85,9 +77,10 @@ impl Writer {
 
     /// Whether one more operation, of a small request, could be recorded. Takes the room for it, which is used sooner or later.
     pub(super) fn admits(&mut self) -> bool {
-        let operations = self.operations(&[]) + 1;
-        let gaps = (operations + self.sessions(&[])) * GAP_ROOM as u64;
-        let closings = operations * OPERATION_ROOM as u64 + self.sessions(&[]) * SESSION_ROOM as u64;
+        let one = Effect { admits: true, operations: 1, sessions: 0 };
+        let (operations, sessions) = (self.operations(&one), self.sessions(&one));
+        let gaps = (operations + sessions) * GAP_ROOM as u64;
+        let closings = operations * OPERATION_ROOM as u64 + sessions * SESSION_ROOM as u64;
         let on_top = REQUEST_ROOM + CLOSING_ROOM as u64;
         !self.failed && self.recording.reserve(gaps + on_top).is_ok() && self.log.reserve(closings + on_top).is_ok()
     }
@@ -96,74 +89,62 @@ impl Writer {
         self.failed = true;
     }
 
-    fn try_append(&mut self, chunks: &[Vec<u8>], leaves: &[Leaf]) -> io::Result<u64> {
-        let admits = leaves.iter().any(is_admitting);
+    fn try_append(&mut self, batches: &[Batch]) -> io::Result<u64> {
+        let effect = Effect::of(batches);
+        let chunks = || batches.iter().flat_map(|batch| &batch.chunks);
         let joined;
-        let (content, gaps) = match self.room_for_chunks(chunks, leaves, admits) {
-            // The usual case is one chunk, and needs no copy.
-            Ok(()) => match chunks {
-                [chunk] => (chunk.as_slice(), Vec::new()),
-                chunks => {
-                    joined = chunks.concat();
+        let (content, gaps) = match self.room_for_chunks(chunks().map(Vec::len).sum(), &effect) {
+            // The usual large chunk comes alone, and needs no copy.
+            Ok(()) => match batches {
+                [Batch { chunks, .. }] if chunks.len() == 1 => {
+                    (chunks.first().map(Vec::as_slice).unwrap_or_default(), Vec::new())
+                }
+                _ => {
+                    joined = chunks().map(Vec::as_slice).collect::<Vec<_>>().concat();
                     (joined.as_slice(), Vec::new())
                 }
             },
-            Err(error) if is_full(&error) && !admits => {
-                let (frames, gaps) = as_gaps(chunks, (self.options.now)());
+            Err(error) if is_full(&error) && !effect.admits => {
+                let (frames, gaps) = as_gaps(chunks(), (self.options.now)());
                 joined = frames;
                 (joined.as_slice(), gaps)
             }
             Err(error) => return Err(error),
         };
-        self.compose(gaps.iter().chain(leaves));
-        self.room_for_lines(leaves, admits)?;
+        let leaves = || batches.iter().flat_map(|batch| &batch.leaves);
+        self.lines.compose(self.tree.size(), self.boot, gaps.iter().chain(leaves()));
+        self.room_for_lines(&effect)?;
 
         let recorded = self.recording.length();
         if !content.is_empty() {
             self.recording.append(content)?;
         }
-        if let Err(error) = self.log.append(&self.batch.lines) {
+        if let Err(error) = self.log.append(&self.lines.text) {
             self.recording.cut(recorded)?;
             return Err(error);
         }
-        self.take_in(leaves);
+        self.take_in(leaves());
         Ok(self.tree.size())
     }
 
-    fn compose<'l>(&mut self, leaves: impl Iterator<Item = &'l Leaf>) {
-        self.batch.lines.clear();
-        self.batch.ends.clear();
-        for (seq, leaf) in (self.tree.size()..).zip(leaves) {
-            leaf.write_canonical(seq, self.boot, &mut self.batch.lines);
-            self.batch.ends.push(self.batch.lines.len());
-            self.batch.lines.push(b'\n');
-        }
-    }
-
     /// After the write: the lines are leaves of the tree now.
-    fn take_in(&mut self, leaves: &[Leaf]) {
+    fn take_in<'l>(&mut self, leaves: impl Iterator<Item = &'l Leaf>) {
         let watched = self.tail.receiver_count() > 0;
-        let mut start = 0;
-        for end in &self.batch.ends {
-            let line = self.batch.lines.get(start..*end).unwrap_or_default();
+        for line in self.lines.iter() {
             self.tree.push(leaf_hash(line));
             if watched {
                 // Nobody listening any more is no error.
                 _ = self.tail.send(String::from_utf8_lossy(line).into());
             }
-            start = end + 1;
         }
-        for leaf in leaves {
-            self.open.apply(leaf);
-        }
+        leaves.for_each(|leaf| self.open.apply(leaf));
     }
 
-    fn room_for_chunks(&mut self, chunks: &[Vec<u8>], leaves: &[Leaf], admits: bool) -> io::Result<()> {
-        let bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        if bytes == 0 && !admits {
+    fn room_for_chunks(&mut self, bytes: usize, effect: &Effect) -> io::Result<()> {
+        if bytes == 0 && !effect.admits {
             return Ok(());
         }
-        let reserve = self.in_flight(leaves) * GAP_ROOM as u64;
+        let (bytes, reserve) = (bytes as u64, (self.operations(effect) + self.sessions(effect)) * GAP_ROOM as u64);
         if self.recording.length() > 0 && self.recording.length() + bytes > self.options.recording_file {
             let number = self.recording.number() + 1;
             rotate(&mut self.recording, &self.dirs.recordings, number, RECORDING, reserve)?;
@@ -171,33 +152,75 @@ impl Writer {
         self.recording.reserve(bytes + reserve + CLOSING_ROOM as u64)
     }
 
-    fn room_for_lines(&mut self, leaves: &[Leaf], admits: bool) -> io::Result<()> {
-        let bytes = self.batch.lines.len() as u64;
+    fn room_for_lines(&mut self, effect: &Effect) -> io::Result<()> {
+        let bytes = self.lines.text.len() as u64;
         let reserve =
-            self.operations(leaves) * OPERATION_ROOM as u64 + self.sessions(leaves) * SESSION_ROOM as u64 + CLOSING_ROOM as u64;
+            self.operations(effect) * OPERATION_ROOM as u64 + self.sessions(effect) * SESSION_ROOM as u64 + CLOSING_ROOM as u64;
         if self.log.length() > 0 && self.log.length() + bytes > self.options.log_file {
             rotate(&mut self.log, &self.dirs.log, self.tree.size(), LOG, reserve)?;
         }
         match self.log.reserve(bytes + reserve) {
             // What is in flight uses the reserve up.
-            Err(error) if is_full(&error) && !admits => self.log.reserve(bytes),
+            Err(error) if is_full(&error) && !effect.admits => self.log.reserve(bytes),
             other => other,
         }
     }
 
-    /// Operations in flight after this batch. One that the batch ends is counted still, which is on the safe side.
-    fn operations(&self, leaves: &[Leaf]) -> u64 {
-        let begun = leaves.iter().filter(|leaf| matches!(leaf.kind, LeafKind::Intent(_)));
-        (self.open.operations.len() + begun.count()) as u64
+    /// Operations in flight after what is appended. One that it ends is counted still, which is on the safe side.
+    fn operations(&self, effect: &Effect) -> u64 {
+        self.open.operations.len() as u64 + effect.operations
     }
 
-    fn sessions(&self, leaves: &[Leaf]) -> u64 {
-        let begun = leaves.iter().filter(|leaf| matches!(leaf.kind, LeafKind::SessionOpen(_)));
-        (self.open.sessions.len() + begun.count()) as u64
+    fn sessions(&self, effect: &Effect) -> u64 {
+        self.open.sessions.len() as u64 + effect.sessions
+    }
+}
+
+/// What appending some leaves does to the reserve.
+#[derive(Default)]
+struct Effect {
+    /// Whether one of them is written only where there is room beside the reserve.
+    admits: bool,
+    /// Operations that begin.
+    operations: u64,
+    /// Sessions that begin.
+    sessions: u64,
+}
+
+impl Effect {
+    fn of(batches: &[Batch]) -> Self {
+        let mut effect = Self::default();
+        for leaf in batches.iter().flat_map(|batch| &batch.leaves) {
+            effect.admits |= is_admitting(leaf);
+            effect.operations += u64::from(matches!(leaf.kind, LeafKind::Intent(_)));
+            effect.sessions += u64::from(matches!(leaf.kind, LeafKind::SessionOpen(_)));
+        }
+        effect
+    }
+}
+
+/// Lines being composed, in memory that is used again.
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    /// Where each line ends, without its line end.
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn compose<'l>(&mut self, first: u64, boot: BootId, leaves: impl Iterator<Item = &'l Leaf>) {
+        self.text.clear();
+        self.ends.clear();
+        for (seq, leaf) in (first..).zip(leaves) {
+            leaf.write_canonical(seq, boot, &mut self.text);
+            self.ends.push(self.text.len());
+            self.text.push(b'\n');
+        }
     }
 
-    fn in_flight(&self, leaves: &[Leaf]) -> u64 {
-        self.operations(leaves) + self.sessions(leaves)
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end + 1));
+        starts.zip(&self.ends).map(|(start, end)| self.text.get(start..*end).unwrap_or_default())
     }
 }
 
@@ -227,9 +250,9 @@ fn rotate(segment: &mut Segment, dir: &std::path::Path, number: u64, extension: 
 }
 
 /// The frames and leaves that stand for chunks for which there is no room.
-fn as_gaps(chunks: &[Vec<u8>], now: Timestamp) -> (Vec<u8>, Vec<Leaf>) {
+fn as_gaps<'c>(chunks: impl Iterator<Item = &'c Vec<u8>>, now: Timestamp) -> (Vec<u8>, Vec<Leaf>) {
     let (mut frames, mut leaves) = (Vec::new(), Vec::new());
-    for mut chunk in chunks.iter().map(Vec::as_slice) {
+    for mut chunk in chunks.map(Vec::as_slice) {
         // One sealed whole may be several frames, all of one session and in a row.
         let mut gap: Option<GapLeaf> = None;
         while let Ok(Some((frame, rest))) = Frame::split(chunk) {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use claviger_api::{Act, Backend, Caller, Leaves, Management, Problem};
-use claviger_audit::{AdminLeaf, Leaf, LeafKind, Ledger, Position, Verdict};
+use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, Ledger, Position, Verdict};
 use claviger_identity::{Authenticator, Identity, LocalIssuer};
 use claviger_model::{PrincipalKey, Secret, SessionId};
 use claviger_policy::{Action, Context, Question, Resource};
@@ -131,7 +131,7 @@ impl Running {
     fn record(&self, who: &str, act: Act, target: &str, verdict: Verdict) -> Result<(), Problem> {
         let target: String = target.chars().take(MAX_TARGET).collect();
         let leaf = admin_leaf(who, act.verb(), &target, verdict);
-        let appended = self.log.append(Vec::new(), vec![leaf]).map_err(|_| Problem::audit_unavailable())?;
+        let appended = self.log.append(Batch::of(leaf)).map_err(|_| Problem::audit_unavailable())?;
         self.wait(appended)
     }
 
@@ -152,7 +152,7 @@ pub(crate) fn record_local_acts(store: &Store, log: &dyn Ledger) -> anyhow::Resu
     for act in store.noted_acts()? {
         let mut leaf = admin_leaf(LOCAL_OPERATOR, &act.action, &act.target, Verdict::Permit);
         leaf.time = act.time;
-        log.append(Vec::new(), vec![leaf])?;
+        log.append(Batch::of(leaf))?;
         store.forget_act(act.id)?;
     }
     Ok(())

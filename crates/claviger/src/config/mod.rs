@@ -13,6 +13,7 @@ mod validate;
 mod tests;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) dir: PathBuf,
     /// Where the gateway keeps its data.
     pub(crate) data: PathBuf,
+    /// How many threads drive sessions; by default as many as leave room for the rest of the gateway and for the kernel.
+    pub(crate) threads: Option<NonZeroUsize>,
     /// The certificate that clients see.
     pub(crate) tls: Option<TlsFiles>,
     /// The admin API.

@@ -1,6 +1,7 @@
 //! The words of `claviger.toml`, as they stand. An unknown key is an error.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
     pub(super) data: PathBuf,
+    pub(super) threads: Option<NonZeroUsize>,
     pub(super) tls: Option<Tls>,
     pub(super) api: Option<Api>,
     pub(super) metrics: Option<Metrics>,

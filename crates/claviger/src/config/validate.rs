@@ -58,6 +58,7 @@ pub(super) fn validate(
         issuers: issuers.collect::<Result<_, _>>()?,
         audit: at.key("audit").audit(&raw.audit, &issuer)?,
         issuer,
+        threads: raw.threads,
         limits: at.key("limits").limits(&raw.limits)?,
         connections: unique(connections, "name", |connection| connection.name.to_string())?.into_iter().map(Arc::new).collect(),
         listeners: unique(listeners, "listen", |listener| listener.addr.to_string())?,

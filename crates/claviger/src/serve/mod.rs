@@ -8,16 +8,17 @@ mod reload;
 mod status;
 mod watch;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use claviger_api::{Backend, Certificate, Status};
-use claviger_audit::{BootLeaf, Leaf, LeafKind, Ledger};
+use claviger_audit::{Batch, BootLeaf, Leaf, LeafKind, Ledger};
 use claviger_identity::Authenticator;
 use claviger_model::{Refusal, RefusalKind, Timestamp};
 use claviger_policy::PolicySet;
-use claviger_proxy::{Listener, ListenerSpec, Upstreams};
+use claviger_proxy::{Listener, ListenerSpec, Upstreams, Workers};
 use claviger_session::{Deadlines, Gateway, Meters, PermitConnected, Providers, Random, Route, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
@@ -69,8 +70,9 @@ async fn serve(config: Config) -> Result<()> {
     admin.publish_keys(gateway.authenticator())?;
 
     let upstreams = Arc::new(Upstreams::default());
+    let workers = Arc::new(Workers::start(threads(&config)?, &gateway).context("the threads for sessions cannot be started")?);
     let mut tasks = JoinSet::new();
-    for listener in bind(&config, &gateway, &upstreams).await? {
+    for listener in bind(&config, &gateway, &upstreams, &workers).await? {
         tasks.spawn(listener.run());
     }
     serve_api(&config, &admin, &mut tasks).await?;
@@ -97,6 +99,12 @@ async fn serve(config: Config) -> Result<()> {
     watching.shutdown().await;
     store.flush_sessions();
     result
+}
+
+/// Half of the cores, if nothing else is asked for: sessions cost the kernel about as much work as us.
+fn threads(config: &Config) -> Result<NonZeroUsize> {
+    let cores = std::thread::available_parallelism()?;
+    Ok(config.threads.unwrap_or(NonZeroUsize::new(cores.get().div_ceil(2)).unwrap_or(NonZeroUsize::MIN)))
 }
 
 fn compose(
@@ -151,7 +159,7 @@ fn server_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>> {
 
 fn boot(log: &AuditLog, config: &Config, policy: &PolicySet) -> Result<()> {
     let leaf = boot_leaf(config, policy, false);
-    log.append(Vec::new(), vec![leaf]).context("the start cannot be recorded")?;
+    log.append(Batch::of(leaf)).context("the start cannot be recorded")?;
     Ok(())
 }
 
@@ -166,7 +174,12 @@ fn boot_leaf(config: &Config, policy: &PolicySet, reload: bool) -> Leaf {
 }
 
 /// Binds every listener before the first client is accepted: a gateway that cannot have all its ports does not start.
-async fn bind(config: &Config, gateway: &Arc<Gateway>, upstreams: &Arc<Upstreams>) -> Result<Vec<Listener>> {
+async fn bind(
+    config: &Config,
+    gateway: &Arc<Gateway>,
+    upstreams: &Arc<Upstreams>,
+    workers: &Arc<Workers>,
+) -> Result<Vec<Listener>> {
     let tls = server_tls(config)?;
     let places = Arc::new(Semaphore::new(config.limits.connections));
     let mut listeners = Vec::new();
@@ -179,7 +192,8 @@ async fn bind(config: &Config, gateway: &Arc<Gateway>, upstreams: &Arc<Upstreams
             plaintext: listener.plaintext,
         };
         let (gateway, upstreams, places) = (Arc::clone(gateway), Arc::clone(upstreams), Arc::clone(&places));
-        let bound = Listener::bind(spec, gateway, upstreams, config.limits.session, places).await;
+        let workers = Arc::clone(workers);
+        let bound = Listener::bind(spec, gateway, upstreams, workers, config.limits.session, places).await;
         listeners.push(bound.with_context(|| format!("{}: cannot listen", listener.addr))?);
     }
     Ok(listeners)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use claviger_audit::Ledger;
+use claviger_audit::{Batch, Ledger};
 use claviger_model::{Refusal, RefusalKind};
 use claviger_policy::PolicySet;
 use claviger_proxy::Upstreams;
@@ -28,7 +28,7 @@ pub(super) fn run(running: &Config, gateway: &Gateway, upstreams: &Upstreams, lo
         }
     };
     // A configuration that cannot be recorded is not taken up.
-    if let Err(error) = log.append(Vec::new(), vec![super::boot_leaf(&config, &policy, true)]) {
+    if let Err(error) = log.append(Batch::of(super::boot_leaf(&config, &policy, true))) {
         tracing::error!(%error, "the changed configuration is not taken up");
         return false;
     }

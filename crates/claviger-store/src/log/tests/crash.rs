@@ -33,11 +33,11 @@ fn killed() -> (tempfile::TempDir, u64) {
     let (live, dead) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let slow = Options { checkpoint_interval: Duration::from_secs(3600), ..options() };
     let log = AuditLog::open(live.path(), slow).unwrap();
-    log.append(vec![], vec![boot()]).unwrap();
+    log.append(Batch::leaves(vec![boot()])).unwrap();
     talk(&log, 1, 1);
     let signed = log.checkpoint_now().unwrap().size;
     let mut recorder = log.record(id(2));
-    log.append(vec![], vec![session_open(2, recorder.key_id())]).unwrap();
+    log.append(Batch::leaves(vec![session_open(2, recorder.key_id())])).unwrap();
     ask(&log, &mut *recorder, 2, 1).unwrap();
     answer(&log, &mut *recorder, 2, 1).unwrap();
     ask(&log, &mut *recorder, 2, 2).unwrap();

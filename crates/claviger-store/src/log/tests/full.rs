@@ -36,9 +36,9 @@ fn on_a_full_file_system() {
     let dir = PathBuf::from(std::env::var_os(INSIDE).expect("run by the test above"));
     // A checkpoint needs room of its own, which is not what is tested.
     let log = AuditLog::open(&dir, Options { checkpoint_interval: Duration::from_secs(3600), ..options() }).unwrap();
-    log.append(vec![], vec![boot()]).unwrap();
+    log.append(Batch::leaves(vec![boot()])).unwrap();
     let mut recorder = log.record(id(1));
-    log.append(vec![], vec![session_open(1, recorder.key_id())]).unwrap();
+    log.append(Batch::leaves(vec![session_open(1, recorder.key_id())])).unwrap();
     const IN_FLIGHT: u64 = 20;
     for op in 1..=IN_FLIGHT {
         ask(&log, &mut *recorder, 1, op).unwrap();
@@ -52,7 +52,7 @@ fn on_a_full_file_system() {
     // What room was reserved ahead is used up, then nothing new is admitted, and nothing of it is written.
     let mut admitted = IN_FLIGHT;
     let refused = loop {
-        match log.append(vec![], vec![request(1, admitted + 1, None), intent(1, admitted + 1)]) {
+        match log.append(Batch::leaves(vec![request(1, admitted + 1, None), intent(1, admitted + 1)])) {
             Ok(_) => admitted += 1,
             Err(error) => break error,
         }
@@ -60,19 +60,19 @@ fn on_a_full_file_system() {
     };
     assert!(matches!(refused, LedgerError::Full), "{refused}");
     // Strangers, of whom there may be any number, do not use up the room that is kept for what is in flight.
-    let strangers = (0..100_000).take_while(|_| log.append(vec![], vec![session_refused(4)]).is_ok()).count() as u64;
+    let strangers = (0..100_000).take_while(|_| log.append(Batch::leaves(vec![session_refused(4)])).is_ok()).count() as u64;
     assert!(strangers < 100_000);
     let size = log.size();
-    assert!(matches!(log.append(vec![], vec![session_open(3, "k")]), Err(LedgerError::Full)));
+    assert!(matches!(log.append(Batch::leaves(vec![session_open(3, "k")])), Err(LedgerError::Full)));
     assert_eq!(log.size(), size);
 
     // Everything in flight still gets its outcome, be its content lost.
     for op in 1..=admitted {
         recorder.response(OpId(op), &noise(op));
         let (chunk, rec) = recorder.seal(false).unwrap();
-        log.append(vec![chunk], vec![outcome(1, op, Some(rec))]).unwrap();
+        log.append(Batch { chunks: vec![chunk], leaves: vec![outcome(1, op, Some(rec))] }).unwrap();
     }
-    log.append(vec![], vec![session_close(1)]).unwrap();
+    log.append(Batch::leaves(vec![session_close(1)])).unwrap();
     let report = sound(&dir);
     assert!(report.lost_chunks > 0 && report.lost_chunks <= admitted, "{report:?}");
     assert_eq!((report.operations, report.open_operations), (admitted, 0));

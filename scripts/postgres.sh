@@ -8,6 +8,7 @@
 #   scripts/postgres.sh remove DIR                stops it, and deletes everything
 #   scripts/postgres.sh url DIR [DATABASE]        prints a superuser's URL
 #   scripts/postgres.sh free-port [FROM]          prints a free loopback port, below the range of outgoing ones
+#   scripts/postgres.sh cache                     prints the directory for what is kept from run to run, which a server can read
 #
 # A server listens on 127.0.0.1 only, has no Unix socket, asks for SCRAM, and speaks TLS if it was built to. PostgreSQL
 # refuses to run as root; then it runs as `postgres`, or as `nobody` where that user does not exist. PG_BIN chooses the
@@ -175,5 +176,6 @@ case ${1:-} in
   remove) remove "$2" ;;
   url) url "$2" "${3:-}" ;;
   free-port) free_port "${2:-}" ;;
+  cache) cache ;;
   *) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0"; exit 2 ;;
 esac

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use claviger_model::{OpId, Refusal, RefusalKind, Secret};
 use claviger_protocols::postgres::Version;
 use claviger_protocols::{
-    Admitted, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Side, UpstreamLogin, UpstreamTls, open,
+    Admitted, Auth, ChannelBinding, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Side, UpstreamLogin, UpstreamTls, open,
 };
 
 /// Small limits, so that they are met.
@@ -14,6 +14,7 @@ const OPTIONS: ProtocolOptions = ProtocolOptions {
     limits: Limits { statement: 2048, login: 512, pending: 2048, control: 2048, response: 2048, statements: 8 },
     tls: true,
     plaintext: true,
+    auth: Auth::PASSWORD,
 };
 
 pub struct Rig {
@@ -72,7 +73,8 @@ impl Rig {
 
     fn answer(&mut self, event: Event<OpId>) {
         let reply = match event {
-            Event::StartTls(side) => Reply::TlsStarted(side),
+            Event::StartTls(side) => Reply::TlsStarted(side, None),
+            Event::DirectTls => Reply::TlsStarted(Side::Downstream, None),
             Event::Login(_) => Reply::Authenticated(Box::new(upstream())),
             Event::Ready(_) => Reply::Serve,
             Event::Operation(operation) if operation.id.0 % 5 == 4 => {
@@ -100,6 +102,7 @@ fn upstream() -> UpstreamLogin {
         version: Version::V3_2,
         password: Some(Secret::new(*b"pencil")),
         application: "claviger".into(),
+        channel_binding: ChannelBinding::Prefer,
         nonce: [7; 18],
         cancel_secret: vec![9; 4].into(),
         scram_keys: Arc::default(),

@@ -85,6 +85,7 @@ fn write_session_open(leaf: &SessionOpenLeaf, o: &mut Object<'_>) {
     o.text("connection", &leaf.connection, TEXT);
     o.decision(&leaf.decision);
     o.text("mode", leaf.mode.as_str(), TEXT);
+    o.text("proof", leaf.proof, TEXT);
     o.text("protocol", &leaf.protocol, TEXT);
     o.optional_text("recording_key", leaf.recording_key.as_deref(), TEXT);
     o.session(leaf.session);

@@ -154,6 +154,7 @@ fn open_leaf(application: &str, links: usize) -> SessionOpenLeaf {
         chain: vec!["x".into(); links],
         sponsor: None,
         token: None,
+        proof: "password",
         connection: "bank".into(),
         protocol: "postgres".into(),
         mode: Mode::Observe,

@@ -162,8 +162,10 @@ pub struct SessionOpenLeaf {
     pub chain: Vec<Arc<str>>,
     /// The human end of the chain.
     pub sponsor: Option<Arc<str>>,
-    /// The id (`jti`) of the token, which is not a secret.
+    /// The id (`jti`) of the token, which is not a secret, or that of the certificate.
     pub token: Option<Arc<str>>,
+    /// By what the client proved who it is: `password` or `oauthbearer`, with a token, or `certificate`.
+    pub proof: &'static str,
     /// The connection.
     pub connection: Arc<str>,
     /// The protocol's kind.

@@ -13,7 +13,7 @@ use crate::groups::{self, Answers};
 use crate::keys::KeySet;
 use crate::refresh::RefreshLedger;
 use crate::token::{Claims, GroupsSaid, Unverified};
-use crate::{Directory, InvalidUserinfo, Registered, TrustedIssuer};
+use crate::{Directory, InvalidUserinfo, Registered, TrustedAuthority, TrustedIssuer};
 
 /// The most links in a chain.
 const MAX_LINKS: usize = 4;
@@ -23,11 +23,12 @@ const MAX_LINKS: usize = 4;
 pub struct Identity {
     /// The actor, and those it acts for.
     pub chain: Chain,
-    /// The token's id (`jti`), or `sha256-` and a part of the digest of what it says if it has none. Not a secret.
+    /// The token's id (`jti`), or `sha256-` and a part of the digest of what it says if it has none, or of the certificate. Not a
+    /// secret.
     pub token: Arc<str>,
-    /// The name of the trust record of the token's issuer.
+    /// The name of the trust record of the token's issuer, or of the certificate's authority.
     pub issuer: Arc<str>,
-    /// From when on the token is no longer accepted: `exp`, and the clock skew granted to its issuer.
+    /// From when on the token is no longer accepted: `exp`, and the clock skew granted to its issuer; or the certificate, `notAfter`.
     pub expires: Timestamp,
     /// What the token says it is for.
     pub purpose: Option<Arc<str>>,
@@ -52,16 +53,17 @@ pub enum Errand {
 
 /// Knows whom to believe. One is shared by all sessions; every part of it can be replaced while they run.
 pub struct Authenticator {
-    trust: ArcSwap<Trust>,
-    directory: ArcSwap<Directory>,
+    pub(crate) trust: ArcSwap<Trust>,
+    pub(crate) directory: ArcSwap<Directory>,
     epoch: AtomicU64,
     refreshes: Mutex<RefreshLedger>,
     answers: Mutex<Answers>,
 }
 
 #[derive(Clone, Default)]
-struct Trust {
+pub(crate) struct Trust {
     issuers: Arc<[TrustedIssuer]>,
+    pub(crate) authorities: Arc<[TrustedAuthority]>,
     /// By the issuer's name.
     keys: HashMap<Arc<str>, Arc<Published>>,
 }
@@ -76,7 +78,7 @@ impl Authenticator {
     /// With these issuers, of which no keys are known yet, and this directory.
     pub fn new(issuers: Vec<TrustedIssuer>, directory: Directory) -> Self {
         Self {
-            trust: ArcSwap::from_pointee(Trust { issuers: issuers.into(), keys: HashMap::new() }),
+            trust: ArcSwap::from_pointee(Trust { issuers: issuers.into(), ..Trust::default() }),
             directory: ArcSwap::from_pointee(directory),
             epoch: AtomicU64::new(1),
             refreshes: Mutex::default(),
@@ -133,9 +135,16 @@ impl Authenticator {
                 iss(&old.issuers) == iss(&issuers)
             };
             let keys = old.keys.iter().filter(|(name, _)| kept(name)).map(|(name, keys)| (name.clone(), keys.clone()));
-            Trust { issuers: issuers.clone(), keys: keys.collect() }
+            Trust { issuers: issuers.clone(), keys: keys.collect(), authorities: old.authorities.clone() }
         });
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Replaces the authorities whose certificates are believed.
+    pub fn set_authorities(&self, authorities: Vec<TrustedAuthority>) {
+        let authorities: Arc<[TrustedAuthority]> = authorities.into();
+        self.trust.rcu(|old| Trust { authorities: authorities.clone(), ..Trust::clone(old) });
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -220,6 +229,12 @@ impl Authenticator {
 }
 
 impl Trust {
+    /// Whether principals of this name, an issuer's or an authority's, are believed to be who they are.
+    fn knows(&self, name: &str) -> bool {
+        self.issuers.iter().any(|trusted| *trusted.name == *name)
+            || self.authorities.iter().any(|trusted| **trusted.name() == *name)
+    }
+
     fn issuer(&self, iss: &str) -> Result<&TrustedIssuer, Reason> {
         self.issuers.iter().find(|trusted| *trusted.issuer == *iss).ok_or(Reason::UnknownIssuer)
     }
@@ -280,7 +295,12 @@ fn subject(claims: &Claims, trusted: &TrustedIssuer, groups: Vec<Arc<str>>, dire
 }
 
 /// A principal with the groups that its token lists and those registered for it.
-fn principal(key: PrincipalKey, kind: PrincipalKind, registered: Option<&Registered>, mut groups: Vec<Arc<str>>) -> Principal {
+pub(crate) fn principal(
+    key: PrincipalKey,
+    kind: PrincipalKind,
+    registered: Option<&Registered>,
+    mut groups: Vec<Arc<str>>,
+) -> Principal {
     groups.extend(registered.into_iter().flat_map(|registered| registered.groups.iter().cloned()));
     groups.sort();
     groups.dedup();
@@ -288,12 +308,12 @@ fn principal(key: PrincipalKey, kind: PrincipalKind, registered: Option<&Registe
 }
 
 /// Whether an identity stands, as far as time, trust and directory go.
-fn check(identity: &Identity, trust: &Trust, directory: &Directory, now: Timestamp) -> Result<(), Denied> {
+pub(crate) fn check(identity: &Identity, trust: &Trust, directory: &Directory, now: Timestamp) -> Result<(), Denied> {
     let denied = |reason| Err(Denied::of_chain(reason, identity.chain.clone()));
     if now >= identity.expires {
         return denied(Reason::Expired);
     }
-    if !trust.issuers.iter().any(|trusted| trusted.name == identity.issuer) {
+    if !trust.knows(&identity.issuer) {
         return denied(Reason::UnknownIssuer);
     }
     if directory.is_revoked(&identity.issuer, &identity.token) {
@@ -332,7 +352,7 @@ fn stands(directory: &Directory, sponsor: &PrincipalKey) -> bool {
 
 /// An id for a token that brings none, so that it can be named and revoked. Of what is signed and not of the signature: whoever
 /// holds an ECDSA token can make another valid signature of it.
-fn digest_id(said: &[u8]) -> Arc<str> {
+pub(crate) fn digest_id(said: &[u8]) -> Arc<str> {
     let digest = digest::digest(&digest::SHA256, said);
     let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("sha256-{hex}").into()

@@ -115,6 +115,14 @@ enum Part {
 pub struct InvalidTemplate(String);
 
 impl SubjectTemplate {
+    /// The claims that it takes.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Claim(claim) => Some(&*claim.0),
+        })
+    }
+
     /// The subject that these claims make; every claim must be text or a whole number.
     pub(crate) fn fill(&self, claims: &Map<String, Value>) -> Result<String, Reason> {
         let mut subject = String::new();

@@ -94,6 +94,12 @@ pub(crate) enum Reason {
     DelegationUntrusted,
     DelegationUnregistered,
     DelegationDepth,
+    CertificateMalformed,
+    CertificateUntrusted,
+    CertificateExpired,
+    CertificateNotYetValid,
+    CertificateLifetime,
+    CertificateSubject,
 }
 
 impl Reason {
@@ -124,6 +130,18 @@ impl Reason {
             Self::DelegationUntrusted => ("delegation.untrusted", "the token's issuer is not trusted to delegate"),
             Self::DelegationUnregistered => ("delegation.unregistered", "the actor is not registered to act for this subject"),
             Self::DelegationDepth => ("delegation.depth", "the token delegates through too many principals"),
+            Self::CertificateMalformed => ("certificate.malformed", "the client certificate is malformed"),
+            Self::CertificateUntrusted => {
+                ("certificate.untrusted", "the client certificate is not from an authority that is trusted here")
+            }
+            Self::CertificateExpired => ("certificate.expired", "the client certificate has expired"),
+            Self::CertificateNotYetValid => ("certificate.not_yet_valid", "the client certificate is not valid yet"),
+            Self::CertificateLifetime => {
+                ("certificate.lifetime", "the client certificate is valid for longer than is accepted from its authority")
+            }
+            Self::CertificateSubject => {
+                ("certificate.subject", "the client certificate does not name its holder as its authority's ought to")
+            }
         }
     }
 }

@@ -9,6 +9,9 @@
 //! issuer is the one whose name the [`Directory`] carries: its principals must be registered there, while the principals of
 //! external issuers exist by virtue of their token unless the directory disables them.
 //!
+//! Or it proves that it holds the key of a certificate that a trusted authority signed, and
+//! [`Authenticator::verify_certificates`] does the same with that.
+//!
 //! What a token needs and the gateway does not have at hand, a key or the groups of its holder, is an [`Errand`] for somebody who
 //! can fetch it; how often that may be done is decided here.
 //!
@@ -16,6 +19,7 @@
 //! message ever carries any part of a token.
 
 mod authenticator;
+mod certificate;
 mod claim;
 mod denied;
 mod directory;
@@ -31,6 +35,7 @@ mod token;
 mod tests;
 
 pub use authenticator::{Authenticator, Errand, Identity};
+pub use certificate::{InvalidAuthority, TrustedAuthority, read_certificate};
 pub use claim::{ClaimPath, InvalidPath, InvalidTemplate, Requirement, SubjectTemplate};
 pub use denied::Denied;
 pub use directory::{Directory, Registered};

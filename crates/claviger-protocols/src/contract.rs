@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, Secret, TxId};
 
+use crate::{Auth, Login};
+
 /// One of the two parties of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -72,6 +74,9 @@ pub enum Event<A> {
     /// All bytes to and from this side are TLS from here on, after what [`Protocol::poll_transmit`] has for it now has been
     /// written. The protocol waits for [`Reply::TlsStarted`].
     StartTls(Side),
+    /// The client has begun TLS without asking: its first bytes, which are left in the input, are part of it. The listener insists on
+    /// the protocol's name in it (ALPN). Otherwise as [`StartTls`](Self::StartTls).
+    DirectTls,
     /// The client asks that another session's running operation be cancelled. The protocol then closes.
     Cancel(Cancel),
     /// The client has presented a credential. The protocol waits for [`Reply::Authenticated`] or [`Reply::Terminate`].
@@ -100,8 +105,9 @@ pub struct Admitted<A>(pub A);
 
 /// What the pipeline tells a protocol.
 pub enum Reply<A> {
-    /// TLS has started on this side.
-    TlsStarted(Side),
+    /// TLS has started on this side. With the peer's own certificate (DER), if it showed one, whose key it holds; whether it is
+    /// believed is not said.
+    TlsStarted(Side, Option<Bytes>),
     /// The client is who it says, may connect, and the upstream's socket is open: log in there.
     Authenticated(Box<UpstreamLogin>),
     /// The session is recorded as open: tell the client so.
@@ -141,26 +147,6 @@ pub enum Forward {
     Replace(Bytes),
 }
 
-/// What a client presents to be let in.
-pub struct Login {
-    /// The user name that the client gave, if any.
-    pub user: Option<String>,
-    /// The database, or whatever the protocol calls the thing that selects a target, if given.
-    pub database: Option<String>,
-    /// The password: a token.
-    pub credential: Secret,
-    /// What the client calls itself, for the record; made printable and cut to 63 bytes.
-    pub application: Option<String>,
-    /// How many bytes the secret of the client's cancel key is to have.
-    pub cancel_secret: usize,
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).field("database", &self.database).finish_non_exhaustive()
-    }
-}
-
 /// How to log in to the upstream, whose socket is open.
 pub struct UpstreamLogin {
     /// Whether to ask for TLS.
@@ -175,6 +161,8 @@ pub struct UpstreamLogin {
     pub password: Option<Secret>,
     /// What the gateway calls the session there.
     pub application: String,
+    /// Whether to bind the login to the TLS channel.
+    pub channel_binding: ChannelBinding,
     /// Fresh random bytes, for a client nonce.
     pub nonce: [u8; 18],
     /// Fresh random bytes that the client gets in place of the upstream's cancel secret, as many as [`Login`] says.
@@ -189,6 +177,19 @@ pub enum UpstreamTls {
     /// Never.
     Disable,
     /// If the upstream offers it.
+    Prefer,
+    /// Always; without it the session ends.
+    Require,
+}
+
+/// Whether a login is bound to its TLS channel, so that nobody in between can have passed it on. The words and meanings are those
+/// of libpq's `channel_binding` (PostgreSQL manual, 34.1.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChannelBinding {
+    /// Never.
+    Disable,
+    /// If the upstream offers it.
+    #[default]
     Prefer,
     /// Always; without it the session ends.
     Require,
@@ -389,7 +390,7 @@ impl Default for Limits {
 }
 
 /// How a listener speaks its protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtocolOptions {
     /// The limits of each session.
     pub limits: Limits,
@@ -397,6 +398,8 @@ pub struct ProtocolOptions {
     pub tls: bool,
     /// Whether a credential is taken outside TLS, as only a loopback listener may.
     pub plaintext: bool,
+    /// By what clients may prove who they are.
+    pub auth: Auth,
 }
 
 /// What the rest of the gateway knows of a protocol: one line of [`PROTOCOLS`](crate::PROTOCOLS).
@@ -408,4 +411,6 @@ pub struct ProtocolEntry {
     pub title: &'static str,
     /// The upstream's usual port.
     pub default_port: u16,
+    /// Its name inside TLS (ALPN, RFC 7301).
+    pub alpn: &'static str,
 }

@@ -13,13 +13,16 @@
 //! - arbitrary bytes never panic and never grow a buffer past its limit.
 
 mod contract;
+mod credential;
 pub mod postgres;
 
 pub use contract::{
-    Access, Admitted, BackendKey, Cancel, Closed, Event, Forward, Limits, Login, Operation, Outcome, Probe, ProbeId, Protocol,
-    ProtocolEntry, ProtocolOptions, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd, TransactionResult,
-    Transmit, UpstreamLogin, UpstreamTls,
+    Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Forward, Limits, Operation, Outcome, Probe, ProbeId,
+    Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd,
+    TransactionResult, Transmit, UpstreamLogin, UpstreamTls,
 };
+
+pub use credential::{Ask, Auth, Credential, Login};
 
 /// Every protocol that byte-stream listeners speak. Config kinds, default ports, help texts and the conformance suite derive
 /// from this list; a new protocol is one directory and one line here.

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use claviger_model::{Refusal, RefusalKind, Secret};
 use claviger_protocols::Side;
-use claviger_session::{CancelTarget, Connection, Pipeline, Step};
-use rustls::ServerConfig;
+use claviger_session::{CancelTarget, Connection, Pipeline, Step, TlsFacts};
+use rustls::{CommonState, ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -39,7 +40,8 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         loop {
             match poll_fn(|cx| self.poll_step(cx)).await {
-                Step::StartTls(Side::Downstream) => self.accept_tls().await,
+                Step::StartTls(Side::Downstream) => self.accept_tls(false).await,
+                Step::DirectTls => self.accept_tls(true).await,
                 Step::StartTls(Side::Upstream) => self.start_upstream_tls().await,
                 Step::Connect(connection) => self.connect(connection),
                 Step::Cancel(target) => self.cancel(target).await,
@@ -160,34 +162,37 @@ impl Driver {
         }
     }
 
-    /// The client is silent until TLS has started, so nothing else needs watching meanwhile.
-    async fn accept_tls(&mut self) {
+    /// The client is silent until TLS has started, so nothing else needs watching meanwhile. One that began by itself must name
+    /// the protocol: who speaks another one could be led here by a third.
+    async fn accept_tls(&mut self, direct: bool) {
         self.flush(&[Side::Downstream]).await;
-        let (Some(config), Some(stream)) = (self.tls.clone(), self.downstream.take().and_then(Leg::into_plain)) else {
+        let plain = self.downstream.take().and_then(|leg| if direct { leg.into_begun() } else { leg.into_plain() });
+        let (Some(config), Some((stream, begun))) = (self.tls.clone(), plain) else {
             return self.pipeline.handle_eof(Side::Downstream);
         };
-        match timeout_at(self.deadline(), TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => {
-                let version = version(stream.get_ref().1.protocol_version());
+        let accepting = TlsAcceptor::from(config).accept_with(stream, |tls| begin(tls, &begun));
+        match timeout_at(self.deadline(), accepting).await {
+            Ok(Ok(stream)) if !direct || stream.get_ref().1.alpn_protocol().is_some() => {
+                let facts = facts(stream.get_ref().1);
                 self.downstream = Some(Leg::new(Socket::Accepted(Box::new(stream))));
-                self.pipeline.tls_started(Side::Downstream, version);
+                self.pipeline.tls_started(Side::Downstream, facts);
             }
-            Ok(Err(_)) | Err(_) => self.pipeline.handle_eof(Side::Downstream),
+            Ok(_) | Err(_) => self.pipeline.handle_eof(Side::Downstream),
         }
     }
 
     async fn start_upstream_tls(&mut self) {
         self.flush(&[Side::Upstream]).await;
         let stream = self.upstream.take().and_then(Leg::into_plain);
-        let (Some(connection), Some(stream)) = (self.connection.clone(), stream) else {
+        let (Some(connection), Some((stream, _))) = (self.connection.clone(), stream) else {
             return self.pipeline.handle_eof(Side::Upstream);
         };
         let deadline = self.deadline();
         let refusal = match timeout_at(deadline, self.upstreams.start_tls(&connection, stream)).await {
             Ok(Ok(stream)) => {
-                let version = version(stream.get_ref().1.protocol_version());
+                let facts = facts(stream.get_ref().1);
                 self.upstream = Some(Leg::new(Socket::Opened(Box::new(stream))));
-                return self.pipeline.tls_started(Side::Upstream, version);
+                return self.pipeline.tls_started(Side::Upstream, facts);
             }
             Ok(Err(refusal)) => refusal,
             Err(_) => Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream took too long"),
@@ -229,10 +234,21 @@ impl Driver {
     }
 }
 
-fn version(version: Option<rustls::ProtocolVersion>) -> Arc<str> {
-    match version {
+/// Hands over the first bytes of TLS that were read as plain ones. What is wrong with them, the handshake will find again and say.
+fn begin(tls: &mut ServerConnection, mut begun: &[u8]) {
+    while !begun.is_empty() {
+        if !matches!(tls.read_tls(&mut begun), Ok(1..)) || tls.process_new_packets().is_err() {
+            return;
+        }
+    }
+}
+
+fn facts(tls: &CommonState) -> TlsFacts {
+    let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),
         _ => "TLS".into(),
-    }
+    };
+    let certificates = tls.peer_certificates().unwrap_or_default();
+    TlsFacts { version, certificates: certificates.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect() }
 }

@@ -67,9 +67,14 @@ impl Leg {
     }
 
     /// The plain socket, to be wrapped in TLS. `None` if it is already, or if plain bytes are left over, which TLS would hide.
-    pub(crate) fn into_plain(self) -> Option<TcpStream> {
+    pub(crate) fn into_plain(self) -> Option<(TcpStream, BytesMut)> {
+        self.into_begun().filter(|(_, begun)| begun.is_empty())
+    }
+
+    /// The plain socket with what has been read from it: the beginning of TLS.
+    pub(crate) fn into_begun(self) -> Option<(TcpStream, BytesMut)> {
         match self.socket {
-            Socket::Plain(stream) if self.input.is_empty() && self.output.is_empty() => Some(stream),
+            Socket::Plain(stream) if self.output.is_empty() => Some((stream, self.input)),
             _ => None,
         }
     }

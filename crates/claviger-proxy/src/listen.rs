@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use claviger_protocols::{Limits, ProtocolOptions};
+use claviger_protocols::{Auth, Limits, ProtocolOptions};
 use claviger_session::{Arrival, Gateway, Pipeline, Route};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +29,8 @@ pub struct ListenerSpec {
     pub tls: Option<Arc<ServerConfig>>,
     /// Whether a credential is taken outside TLS, as only a loopback listener may.
     pub plaintext: bool,
+    /// By what clients may prove who they are.
+    pub auth: Auth,
 }
 
 /// A bound listener.
@@ -80,7 +82,12 @@ impl Listener {
             tracing::warn!(%client, "a client was turned away: the gateway is full");
             return;
         };
-        let options = ProtocolOptions { limits: self.limits, tls: self.spec.tls.is_some(), plaintext: self.spec.plaintext };
+        let options = ProtocolOptions {
+            limits: self.limits,
+            tls: self.spec.tls.is_some(),
+            plaintext: self.spec.plaintext,
+            auth: self.spec.auth.clone(),
+        };
         let Some(protocol) = claviger_protocols::open(self.spec.kind, options) else { return };
         let Some(stream) = leg::prepare(&stream).and_then(|()| stream.into_std()).ok() else { return };
         let arrival = Arrival { id: self.gateway.new_session(), route: self.spec.route.clone(), client };

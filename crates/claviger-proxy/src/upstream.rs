@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use claviger_model::{Refusal, RefusalKind};
-use claviger_session::{Connection, UpstreamTlsPolicy};
+use claviger_protocols::PROTOCOLS;
+use claviger_session::{Connection, TlsIdentity};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -14,16 +15,26 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::tls::{Identity, TlsError};
+use crate::{credential, tls};
+
 /// How long opening one upstream socket may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// The way to the upstreams, with the TLS settings that were already built.
 #[derive(Default)]
 pub struct Upstreams {
-    tls: Mutex<HashMap<TlsKey, Arc<ClientConfig>>>,
+    tls: Mutex<HashMap<TlsKey, Built>>,
 }
 
-type TlsKey = (u8, Option<PathBuf>);
+/// What settings depend on.
+type TlsKey = (u8, Option<PathBuf>, Option<TlsIdentity>, &'static str);
+
+/// Settings, and the certificate and key that they were built with.
+struct Built {
+    config: Arc<ClientConfig>,
+    identity: Option<Identity>,
+}
 
 impl Upstreams {
     /// Forgets the TLS settings, so that changed files are read again.
@@ -43,19 +54,23 @@ impl Upstreams {
     }
 
     pub(crate) async fn start_tls(&self, connection: &Connection, stream: TcpStream) -> Result<TlsStream<TcpStream>, Refusal> {
-        let config = self.config(connection.tls, connection.tls_ca.clone()).map_err(|error| unavailable(connection, &error))?;
+        let identity = credential::find_identity(connection).await?;
+        let config = self.config(connection, identity).map_err(|error| unavailable(connection, &error))?;
         let name = ServerName::try_from(connection.host.clone()).map_err(|error| unavailable(connection, &error))?;
         TlsConnector::from(config).connect(name, stream).await.map_err(|error| unavailable(connection, &error))
     }
 
-    fn config(&self, policy: UpstreamTlsPolicy, trusted: Option<PathBuf>) -> Result<Arc<ClientConfig>, crate::tls::TlsError> {
+    /// The settings for a connection. Built once, and again when the certificate or key to prove ourselves with has changed, so that
+    /// a renewed one is used at once.
+    fn config(&self, connection: &Connection, identity: Option<Identity>) -> Result<Arc<ClientConfig>, TlsError> {
+        let alpn = PROTOCOLS.iter().find(|entry| entry.kind == connection.kind).map_or("", |entry| entry.alpn);
+        let key = (connection.tls as u8, connection.tls_ca.clone(), connection.tls_identity.clone(), alpn);
         let mut built = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (policy as u8, trusted);
-        if let Some(config) = built.get(&key) {
-            return Ok(Arc::clone(config));
+        if let Some(built) = built.get(&key).filter(|built| built.identity == identity) {
+            return Ok(Arc::clone(&built.config));
         }
-        let config = crate::tls::client(policy, key.1.as_deref())?;
-        built.insert(key, Arc::clone(&config));
+        let config = tls::client(connection.tls, key.1.as_deref(), identity.as_ref(), alpn)?;
+        built.insert(key, Built { config: Arc::clone(&config), identity });
         Ok(config)
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, UnknownWord};
+use claviger_protocols::ChannelBinding;
 use claviger_protocols::postgres::Version;
 
 /// A registered upstream. Immutable: a changed configuration makes a new one.
@@ -34,14 +35,27 @@ pub struct Connection {
     pub mode: Mode,
     /// Classifications, such as `environment.production`.
     pub labels: Vec<Arc<str>>,
+    /// Whether logins there are bound to the TLS channel.
+    pub channel_binding: ChannelBinding,
+    /// What the gateway proves itself with in TLS there.
+    pub tls_identity: Option<TlsIdentity>,
     /// When its record must be on stable storage.
     pub durability: Durability,
     /// How much of each response is recorded.
     pub recording: ResponseRecording,
 }
 
+/// A certificate chain and where its key is found, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TlsIdentity {
+    /// The file with the chain.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: CredentialRef,
+}
+
 /// Where a secret is found; the reference itself is no secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialRef {
     /// `env:NAME`, an environment variable of the gateway.
     Env(String),

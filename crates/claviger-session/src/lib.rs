@@ -20,11 +20,11 @@ mod registry;
 mod routing;
 
 pub use admission::Admission;
-pub use connection::{Connection, CredentialRef, UpstreamTlsPolicy};
+pub use connection::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
 pub use decide::{Decider, Decision, Pending, PermitConnected};
 pub use desk::Desk;
 pub use gateway::{Connections, Deadlines, Gateway, Providers, Random, Services};
 pub use meters::{ConnectionMeters, ConnectionReading, IssuerKeys, Meters};
-pub use pipeline::{Arrival, CancelTarget, Pipeline, Step};
+pub use pipeline::{Arrival, CancelTarget, Pipeline, Step, TlsFacts};
 pub use registry::{Registry, SessionInfo, SessionObserver};
 pub use routing::Route;

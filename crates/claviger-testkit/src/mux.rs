@@ -20,9 +20,9 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, Secret, TxId};
 use claviger_protocols::{
-    Access, Admitted, BackendKey, Cancel, Closed, Event, Forward, Limits, Login, Operation, Outcome, Probe, ProbeId, Protocol,
-    Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd, TransactionResult, Transmit, UpstreamLogin,
-    UpstreamTls,
+    Access, Admitted, BackendKey, Cancel, Closed, Credential, Event, Forward, Limits, Login, Operation, Outcome, Probe, ProbeId,
+    Protocol, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd, TransactionResult, Transmit,
+    UpstreamLogin, UpstreamTls,
 };
 
 use crate::conformance::{Subject, Upstream};
@@ -137,7 +137,7 @@ impl<A> Mux<A> {
         let mut parts = payload.splitn(4, |byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
         let mut next = || parts.next().filter(|part| !part.is_empty());
         let (user, database, application, credential) = (next(), next(), next(), next());
-        let Some(credential) = credential.map(Secret::new) else {
+        let Some(credential) = credential.map(|token| Credential::Password(Secret::new(token))) else {
             return self.fail(RefusalKind::ProtocolViolation, "the login is incomplete");
         };
         self.stage = Stage::AwaitingVerdict;
@@ -348,7 +348,7 @@ impl<A: Send> Protocol<A> for Mux<A> {
                 self.stage = Stage::AwaitingTls(login);
                 self.events.push_back(Event::StartTls(Side::Upstream));
             }
-            (Reply::TlsStarted(Side::Upstream), Stage::AwaitingTls(_)) => {
+            (Reply::TlsStarted(Side::Upstream, _), Stage::AwaitingTls(_)) => {
                 if let Stage::AwaitingTls(login) = std::mem::replace(&mut self.stage, Stage::AwaitingVerdict) {
                     self.log_in_upstream(&login);
                 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use claviger_model::OpId;
 use claviger_protocols::postgres::Postgres;
-use claviger_protocols::{Limits, Protocol, ProtocolOptions};
+use claviger_protocols::{Auth, Limits, Protocol, ProtocolOptions};
 
 use crate::conformance::{Subject, Upstream};
 
@@ -419,7 +419,7 @@ impl Subject for PostgresSubject {
     }
 
     fn open(&self, limits: Limits) -> Box<dyn Protocol<OpId>> {
-        let options = ProtocolOptions { limits, tls: false, plaintext: true };
+        let options = ProtocolOptions { limits, tls: false, plaintext: true, auth: Auth::PASSWORD };
         Box::new(Postgres::new(options))
     }
 

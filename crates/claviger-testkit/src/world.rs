@@ -27,7 +27,7 @@ use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Operation, Protocol, Request, Side};
 use claviger_session::{
     Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Desk, Gateway, Pending, Pipeline,
-    Providers, Route, Services, Step, UpstreamTlsPolicy,
+    Providers, Route, Services, Step, TlsFacts, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -300,7 +300,8 @@ impl Client {
                 self.pipeline().handle_timeout(now);
             }
             match self.pipeline().poll(&mut cx, now) {
-                Poll::Ready(Step::StartTls(side)) => self.pipeline().tls_started(side, "TLSv1.3".into()),
+                Poll::Ready(Step::StartTls(side)) => self.pipeline().tls_started(side, tls()),
+                Poll::Ready(Step::DirectTls) => self.pipeline().tls_started(Side::Downstream, tls()),
                 Poll::Ready(Step::Connect(connection)) => self.connecting = Some(connection),
                 Poll::Ready(Step::Cancel(target)) => self.cancels.push(target),
                 Poll::Ready(Step::Close) => {
@@ -511,6 +512,8 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         tls: UpstreamTlsPolicy::Disable,
         tls_ca: None,
         max_protocol_version: claviger_protocols::postgres::Version::default(),
+        channel_binding: claviger_protocols::ChannelBinding::default(),
+        tls_identity: None,
         mode: setup.mode,
         labels: vec!["environment.production".into()],
         durability: setup.durability,
@@ -547,4 +550,9 @@ fn signing_key() -> SigningKey {
 /// Bytes that are never the same twice, and the same in every run.
 fn fill(bytes: &mut [u8], count: u64) {
     bytes.iter_mut().zip(count.to_be_bytes().into_iter().rev().cycle()).for_each(|(byte, value)| *byte = value);
+}
+
+/// What comes of starting TLS.
+fn tls() -> TlsFacts {
+    TlsFacts { version: "TLSv1.3".into(), certificates: Vec::new() }
 }

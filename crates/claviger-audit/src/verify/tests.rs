@@ -77,6 +77,7 @@ fn open(n: u8) -> LeafKind {
         chain: vec!["alice@corp".into()],
         sponsor: None,
         token: None,
+        proof: "password",
         connection: "bank".into(),
         protocol: "postgres".into(),
         mode: Mode::Enforce,

@@ -1,16 +1,19 @@
 //! PostgreSQL, frontend/backend protocol 3.0 and 3.2 (PostgreSQL manual, chapter 55), both sides of it.
 //!
 //! The path of a connection is the list of [`Phase`]s: the client arrives and asks for TLS, gives its start-up message and its
-//! token; the gateway logs in upstream with a credential of its own; then the session serves. `login` holds all phases before
-//! the last, `serving` the last.
+//! token; the gateway logs in upstream with a credential of its own; then the session serves. `login` holds what is said with the
+//! client before the last phase, `entry` what is said upstream, `serving` the last.
 //!
 //! Frames are split off before they are read, and pass as the original bytes. Rows are never read at all.
 
 mod access;
+mod binding;
 mod describe;
+mod entry;
 mod frame;
 mod io;
 mod login;
+mod oauth;
 mod scram;
 mod serving;
 mod settings;
@@ -25,13 +28,13 @@ use claviger_model::{Refusal, RefusalKind};
 pub use self::describe::{Described, describe};
 use self::frame::Violation;
 use self::io::Io;
-use self::login::Phase;
+use self::login::{Challenge, Phase};
 pub use self::scram::ScramKeys;
 pub use self::startup::{SSL_REQUEST, Version, cancel_request};
 use crate::{Closed, Event, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit};
 
 /// This protocol's line in the list.
-pub const ENTRY: ProtocolEntry = ProtocolEntry { kind: "postgres", title: "PostgreSQL", default_port: 5432 };
+pub const ENTRY: ProtocolEntry = ProtocolEntry { kind: "postgres", title: "PostgreSQL", default_port: 5432, alpn: "postgresql" };
 
 /// One proxied PostgreSQL connection.
 pub struct Postgres<A> {
@@ -53,7 +56,7 @@ enum Fault {
 impl<A> Postgres<A> {
     /// A connection that a client has just opened.
     pub fn new(options: ProtocolOptions) -> Self {
-        Self { options, io: Io::new(), phase: Phase::Arriving { secured: false } }
+        Self { options, io: Io::new(), phase: Phase::Arriving { tls: None } }
     }
 
     fn settle(&mut self, result: Result<(), Fault>) {
@@ -170,6 +173,12 @@ impl<A: Send> Protocol<A> for Postgres<A> {
                 Ok(())
             }
             (_, Phase::Closed) => Ok(()),
+            (Reply::Terminate(refusal), Phase::Presented(_, Challenge::Bearer))
+                if refusal.kind == RefusalKind::Unauthenticated =>
+            {
+                self.decline(refusal);
+                Ok(())
+            }
             (Reply::Terminate(refusal), _) => {
                 self.fail(refusal);
                 Ok(())

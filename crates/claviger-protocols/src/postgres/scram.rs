@@ -17,8 +17,35 @@ use super::frame::Violation;
 const MAX_ITERATIONS: u32 = 1_000_000;
 /// Keys that are kept; beyond that all are forgotten and derived anew.
 const MAX_CACHED: usize = 1024;
-/// The mechanism's name.
+/// The mechanism's name, and that of its form that is bound to the TLS channel.
 pub(super) const MECHANISM: &str = "SCRAM-SHA-256";
+pub(super) const PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// What an exchange is bound to (RFC 5802, section 6).
+pub(super) enum Binding {
+    /// Nothing: there is nothing to bind to, or it is not wished.
+    None,
+    /// Nothing, because the server does not offer it.
+    NotOffered,
+    /// The server's certificate: `tls-server-end-point`.
+    EndPoint(Vec<u8>),
+}
+
+impl Binding {
+    fn header(&self) -> &'static str {
+        match self {
+            Self::None => "n,,",
+            Self::NotOffered => "y,,",
+            Self::EndPoint(_) => "p=tls-server-end-point,,",
+        }
+    }
+
+    /// `cbind-input`: the header and the channel's data.
+    fn input(&self) -> Vec<u8> {
+        let data = if let Self::EndPoint(data) = self { data.as_slice() } else { &[] };
+        [self.header().as_bytes(), data].concat()
+    }
+}
 
 /// Keys of earlier logins. Deriving them is slow on purpose; one upstream user needs it once, not at every session.
 #[derive(Default)]
@@ -36,6 +63,7 @@ struct Keys {
 pub(super) struct Scram {
     password: Secret,
     nonce: String,
+    binding: Binding,
 }
 
 /// The client's side, waiting for the server's proof.
@@ -45,11 +73,11 @@ pub(super) struct AwaitingProof {
 }
 
 impl Scram {
-    /// Begins an exchange: the client's first message (without channel binding).
-    pub(super) fn begin(password: Secret, nonce: &[u8; 18]) -> (Self, Vec<u8>) {
+    /// Begins an exchange: the client's first message.
+    pub(super) fn begin(password: Secret, nonce: &[u8; 18], binding: Binding) -> (Self, Vec<u8>) {
         let nonce = STANDARD.encode(nonce);
-        let first = format!("n,,n=,r={nonce}").into_bytes();
-        (Self { password, nonce }, first)
+        let first = format!("{}n=,r={nonce}", binding.header()).into_bytes();
+        (Self { password, nonce, binding }, first)
     }
 
     /// Answers the server's challenge with the proof that we know the password.
@@ -65,7 +93,7 @@ impl Scram {
         let iterations = iterations.parse::<u32>().ok().filter(|count| *count <= MAX_ITERATIONS).and_then(NonZeroU32::new);
         let keys = cache.derive(&self.password, &salt, iterations.ok_or(MALFORMED)?);
 
-        let unproved = format!("c=biws,r={nonce}");
+        let unproved = format!("c={},r={nonce}", STANDARD.encode(self.binding.input()));
         let signed = format!("n=,r={},{challenge},{unproved}", self.nonce);
         let stored = digest::digest(&digest::SHA256, keys.client.as_ref());
         let signature = sign(stored.as_ref(), signed.as_bytes());
@@ -163,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_know_the_password_is_found_out() {
-        let (scram, _) = Scram::begin(Secret::new("pencil"), &[7; 18]);
+        let (scram, _) = Scram::begin(Secret::new("pencil"), &[7; 18], Binding::None);
         let nonce = STANDARD.encode([7; 18]);
         let challenge = format!("r={nonce}abc,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
         let (waiting, last) = scram.answer(challenge.as_bytes(), &ScramKeys::default()).unwrap();
@@ -175,7 +203,7 @@ mod tests {
     #[test]
     fn a_challenge_that_is_not_ours_is_refused() {
         for challenge in ["r=other,s=AAAA,i=4096", "r=,s=AAAA,i=1", "i=1", "", "r=\u{0},s=!,i=0"] {
-            let (scram, _) = Scram::begin(Secret::new("pencil"), &[7; 18]);
+            let (scram, _) = Scram::begin(Secret::new("pencil"), &[7; 18], Binding::None);
             assert!(scram.answer(challenge.as_bytes(), &ScramKeys::default()).is_err(), "{challenge}");
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use claviger_audit::{Batch, DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
 use claviger_identity::{Denied, Identity};
 use claviger_model::{Chain, Refusal, RefusalKind, Secret, Timestamp};
-use claviger_protocols::{BackendKey, Cancel, Closed, Login, Reply, UpstreamLogin, UpstreamTls};
+use claviger_protocols::{BackendKey, Cancel, Closed, Credential, Login, Reply, UpstreamLogin, UpstreamTls};
 
 use super::serving::{End, Serving};
 use super::{Pipeline, Stage, Step};
@@ -32,20 +32,26 @@ pub(super) struct Entrant {
     connection: Arc<Connection>,
     application: Option<Arc<str>>,
     decision: DecisionFacts,
+    proof: &'static str,
     cancel_secret: Bytes,
 }
 
 impl Pipeline {
     /// Learns who the client is, at once if all that it takes is at hand.
     pub(super) fn authenticate(&mut self, login: Login, now: Instant) {
-        match self.gateway.services.authenticator.verify(&login.credential, self.gateway.now()) {
-            Ok(identity) => self.admit_client(&login, identity, now),
-            Err(denied) if denied.may_be_helped() => {
-                let (gateway, credential) = (Arc::clone(&self.gateway), login.credential.clone());
-                let identity = Box::pin(async move { gateway.identify(&credential).await });
+        let (authenticator, time) = (&self.gateway.services.authenticator, self.gateway.now());
+        let (verified, token) = match &login.credential {
+            Credential::Password(token) | Credential::Bearer(token) => (authenticator.verify(token, time), Some(token)),
+            Credential::Certificate => (authenticator.verify_certificates(&self.certificates, time), None),
+        };
+        match (verified, token) {
+            (Ok(identity), _) => self.admit_client(&login, identity, now),
+            (Err(denied), Some(token)) if denied.may_be_helped() => {
+                let (gateway, token) = (Arc::clone(&self.gateway), token.clone());
+                let identity = Box::pin(async move { gateway.identify(&token).await });
                 self.stage = Stage::Identifying(Identifying { login, identity });
             }
-            Err(denied) => self.refuse_identity(&denied, now),
+            (Err(denied), _) => self.refuse_identity(&denied, now),
         }
     }
 
@@ -81,9 +87,10 @@ impl Pipeline {
             self.record_refusal(Some(&identity.chain), Some(&connection), "policy.deny", Some(decision));
             return self.end(refusal, "policy.deny", now);
         }
-        let cancel_secret = self.gateway.secret(login.cancel_secret);
+        let (proof, cancel_secret) = (login.credential.method(), self.gateway.secret(login.cancel_secret));
+        self.certificates = Vec::new();
         self.steps.push_back(Step::Connect(Arc::clone(&connection)));
-        self.stage = Stage::Entering(Box::new(Entrant { identity, connection, application, decision, cancel_secret }));
+        self.stage = Stage::Entering(Box::new(Entrant { identity, connection, application, decision, proof, cancel_secret }));
     }
 
     pub(super) fn log_in_upstream(&mut self, password: Option<Secret>) {
@@ -100,6 +107,7 @@ impl Pipeline {
             version: connection.max_protocol_version,
             password,
             application: upstream_name(&entrant.identity, &self.arrival.id.to_string()),
+            channel_binding: connection.channel_binding,
             nonce: self.gateway.random(),
             cancel_secret: entrant.cancel_secret.clone(),
             scram_keys: Arc::clone(&self.gateway.scram_keys),
@@ -109,14 +117,14 @@ impl Pipeline {
     /// The upstream is ready: records the session and lets the client in.
     pub(super) fn open(&mut self, key: BackendKey, now: Instant) {
         let Stage::Entering(entrant) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return };
-        let Entrant { identity, connection, application, decision, cancel_secret } = *entrant;
+        let Entrant { identity, connection, application, decision, proof, cancel_secret } = *entrant;
         let cancel = Cancel { process: key.process, secret: cancel_secret };
         let opened = self.gateway.now();
         let id = self.arrival.id;
         let live = Arc::new(Live::new(id, identity, Arc::clone(&connection), self.arrival.client, application, opened));
         let ledger = &self.gateway.services.ledger;
         let recorder = ledger.record(id);
-        let leaf = self.open_leaf(&live, decision.clone(), &key, recorder.key_id());
+        let leaf = self.open_leaf(&live, decision.clone(), proof, &key, recorder.key_id());
         // Taken in first: what is recorded as open must be closed, and a session that is not taken in never is.
         if let Err(refusal) = self.gateway.registry.insert(Arc::clone(&live), cancel.clone(), key.clone()) {
             return self.end(refusal, "cancel_key.taken", now);
@@ -160,13 +168,21 @@ impl Pipeline {
         Ok(())
     }
 
-    fn open_leaf(&self, live: &Live, decision: DecisionFacts, key: &BackendKey, recording_key: &str) -> SessionOpenLeaf {
+    fn open_leaf(
+        &self,
+        live: &Live,
+        decision: DecisionFacts,
+        proof: &'static str,
+        key: &BackendKey,
+        recording_key: &str,
+    ) -> SessionOpenLeaf {
         let chain = &live.identity.chain;
         SessionOpenLeaf {
             session: live.id,
             chain: chain.links().iter().map(|link| link.key.to_string().into()).collect(),
             sponsor: chain.sponsor().map(|key| key.to_string().into()),
             token: Some(Arc::clone(&live.identity.token)),
+            proof,
             connection: live.connection.name.as_str().into(),
             protocol: live.connection.kind.into(),
             mode: live.connection.mode,

@@ -33,6 +33,8 @@ pub struct Pipeline {
     /// The stable code of why the gateway is ending the session.
     ending: Option<&'static str>,
     tls: Legs,
+    /// Those that the client has shown, until it is known who it is.
+    certificates: Vec<Bytes>,
     traffic: Traffic,
 }
 
@@ -52,12 +54,24 @@ pub struct Arrival {
 pub enum Step {
     /// Write what there is to transmit to this side, then start TLS on it, then call [`Pipeline::tls_started`].
     StartTls(Side),
+    /// As [`StartTls`](Self::StartTls) for the client's side, which has begun by itself: what was read of it and not taken is part of
+    /// TLS. Without the protocol's name in it (ALPN), the connection is to be closed.
+    DirectTls,
     /// Open a socket to the connection's upstream and find its credential, then call [`Pipeline::connected`].
     Connect(Arc<Connection>),
     /// Ask an upstream to cancel what one of its sessions runs, on a socket apart. There is no answer.
     Cancel(CancelTarget),
     /// Write what there is to transmit, as far as it can be done before the deadline, and close both sockets.
     Close,
+}
+
+/// What came of starting TLS.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// Its version, for the record.
+    pub version: Arc<str>,
+    /// The peer's certificates (DER), its own first, whose key it has proved to hold. Nothing else is said of them.
+    pub certificates: Vec<Bytes>,
 }
 
 /// The upstream session in which something is to be cancelled.
@@ -128,6 +142,7 @@ impl Pipeline {
             steps: VecDeque::new(),
             ending: None,
             tls: Legs::default(),
+            certificates: Vec::new(),
             traffic: Traffic::default(),
         }
     }
@@ -150,13 +165,17 @@ impl Pipeline {
         self.protocol.handle_eof(from);
     }
 
-    /// TLS of this version has started on this side.
-    pub fn tls_started(&mut self, side: Side, version: Arc<str>) {
+    /// TLS has started on this side.
+    pub fn tls_started(&mut self, side: Side, facts: TlsFacts) {
+        let certificate = facts.certificates.first().cloned();
         match side {
-            Side::Downstream => self.tls.downstream = Some(version),
-            Side::Upstream => self.tls.upstream = Some(version),
+            Side::Downstream => {
+                self.tls.downstream = Some(facts.version);
+                self.certificates = facts.certificates;
+            }
+            Side::Upstream => self.tls.upstream = Some(facts.version),
         }
-        self.protocol.resume(Reply::TlsStarted(side));
+        self.protocol.resume(Reply::TlsStarted(side, certificate));
     }
 
     /// The upstream's socket is open and its credential found, or not.
@@ -256,6 +275,7 @@ impl Pipeline {
     fn handle_event(&mut self, event: Event<Admission>, now: Instant) {
         match event {
             Event::StartTls(side) => self.steps.push_back(Step::StartTls(side)),
+            Event::DirectTls => self.steps.push_back(Step::DirectTls),
             Event::Login(login) => self.authenticate(login, now),
             Event::Cancel(cancel) => {
                 let target = self.gateway.registry.cancel(&cancel);

@@ -60,6 +60,7 @@ fn session_open(n: u8, key: &str) -> Leaf {
         chain: vec!["alice@corp".into()],
         sponsor: None,
         token: None,
+        proof: "password",
         connection: "bank".into(),
         protocol: "postgres".into(),
         mode: Mode::Enforce,

@@ -273,13 +273,19 @@ impl Bench {
         assert!(self.closed.is_empty(), "an event after the end: {event:?}");
         let text = format!("{event:?}");
         match &event {
-            Event::Login(_) | Event::Cancel(_) | Event::Operation(_) | Event::Continue(_) | Event::StartTls(Side::Downstream) => {
+            Event::DirectTls
+            | Event::Login(_)
+            | Event::Cancel(_)
+            | Event::Operation(_)
+            | Event::Continue(_)
+            | Event::StartTls(Side::Downstream) => {
                 self.client_events.push(text);
             }
             _ => self.upstream_events.push(text),
         }
         match event {
-            Event::StartTls(side) => self.protocol.resume(Reply::TlsStarted(side)),
+            Event::StartTls(side) => self.protocol.resume(Reply::TlsStarted(side, None)),
+            Event::DirectTls => self.protocol.resume(Reply::TlsStarted(Side::Downstream, None)),
             Event::Cancel(_) | Event::TransactionEnd(_) => {}
             Event::Login(_) => self.protocol.resume(Reply::Authenticated(Box::new(upstream_login()))),
             Event::Ready(_) => self.protocol.resume(Reply::Serve),
@@ -332,6 +338,7 @@ fn upstream_login() -> UpstreamLogin {
         version: claviger_protocols::postgres::Version::default(),
         password: None,
         application: "claviger:bench".to_owned(),
+        channel_binding: claviger_protocols::ChannelBinding::default(),
         nonce: [7; 18],
         cancel_secret: vec![1, 2, 3, 4].into(),
         scram_keys: std::sync::Arc::default(),

@@ -116,11 +116,10 @@ impl Admin {
         LocalIssuer::new(LOCAL_ISSUER, issuer.url.as_str(), issuer.audience.as_str(), keys).map_err(|error| internal(&error))
     }
 
-    /// `subject`, or `subject@issuer` with the name of an issuer known here; an `@` before anything else is the subject's own.
+    /// `subject`, or `subject@issuer` with the name of an issuer or authority known here; an `@` before anything else is the subject's own.
     fn key(&self, text: &str) -> PrincipalKey {
-        let known = |name: &str| name == LOCAL_ISSUER || self.config.issuers.iter().any(|issuer| *issuer.trust.name == *name);
         match text.rsplit_once('@') {
-            Some((subject, issuer)) if known(issuer) => PrincipalKey::new(issuer, subject),
+            Some((subject, issuer)) if self.config.names_principals(issuer) => PrincipalKey::new(issuer, subject),
             _ => PrincipalKey::new(LOCAL_ISSUER, text),
         }
     }

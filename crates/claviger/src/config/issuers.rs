@@ -1,9 +1,12 @@
-//! `[[issuers]]`: from the file's words to the trust placed in an identity provider.
+//! `[[issuers]]` and `[[authorities]]`: from the file's words to the trust placed in identity providers and in who signs
+//! certificates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use claviger_identity::{Algorithm, ClaimPath, Reach, Requirement, SubjectTemplate, TrustedIssuer};
+use claviger_identity::{
+    Algorithm, ClaimPath, InvalidAuthority, Reach, Requirement, SubjectTemplate, TrustedAuthority, TrustedIssuer,
+};
 use claviger_model::PrincipalKind;
 
 use super::validate::{At, DAY};
@@ -26,10 +29,7 @@ impl raw::ExternalIssuer {
 impl At<'_> {
     pub(super) fn issuer(&self, raw: &raw::ExternalIssuer) -> Result<IssuerConfig, ConfigError> {
         let kinds = [("user", PrincipalKind::User), ("workload", PrincipalKind::Workload)];
-        let name = self.not_empty("name", raw.shown())?;
-        if name.contains(['@', '/']) || name == LOCAL_ISSUER {
-            return Err(self.error("name", format!("must not contain `@` or `/`, and `{LOCAL_ISSUER}` is the local issuer")));
-        }
+        let name = self.name(raw.shown())?;
         let groups = raw.groups_claim.as_ref().map(raw::OneOrMore::as_slice).unwrap_or_default();
         let trust = TrustedIssuer {
             name: name.into(),
@@ -68,6 +68,30 @@ impl At<'_> {
             tls_ca: raw.tls_ca.as_deref().map(|path| self.file("tls_ca", path)).transpose()?,
             userinfo_url: raw.userinfo_url.as_deref().map(|url| self.safe_address("userinfo_url", url)).transpose()?,
         })
+    }
+
+    pub(super) fn authority(&self, raw: &raw::Authority) -> Result<TrustedAuthority, ConfigError> {
+        let kinds = [("user", PrincipalKind::User), ("workload", PrincipalKind::Workload)];
+        let kind = self.word("kind", raw.kind.as_deref().unwrap_or("workload"), &kinds)?;
+        let lifetime = self.seconds("max_lifetime", raw.max_lifetime.as_deref(), DAY)?;
+        let (name, subject): (_, SubjectTemplate) = (self.name(&raw.name)?, self.parse("subject", &raw.subject)?);
+        let certificates = claviger_proxy::tls::certificates(&self.file("certificates", &raw.certificates)?);
+        let certificates = certificates.map_err(|error| self.error("certificates", error.to_string()))?;
+        TrustedAuthority::new(name, certificates.iter().map(AsRef::as_ref), subject, kind, lifetime).map_err(|error| {
+            let key = if matches!(error, InvalidAuthority::Subject(_)) { "subject" } else { "certificates" };
+            self.error(key, error.to_string())
+        })
+    }
+
+    /// What principals are named after.
+    fn name<'a>(&self, name: &'a str) -> Result<&'a str, ConfigError> {
+        if name.is_empty() {
+            return Err(self.error("name", "must not be empty"));
+        }
+        if name.contains(['@', '/']) || name == LOCAL_ISSUER {
+            return Err(self.error("name", format!("must not contain `@` or `/`, and `{LOCAL_ISSUER}` is the local issuer")));
+        }
+        Ok(name)
     }
 
     fn key_source(&self, raw: &raw::ExternalIssuer) -> Result<KeySource, ConfigError> {

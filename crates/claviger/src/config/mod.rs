@@ -4,6 +4,7 @@
 //! what the gateway uses, so that nothing later has to ask whether a setting makes sense. Every error names the file and the
 //! key. Secrets are not read here: a setting holds a reference to one.
 
+mod entrance;
 mod issuers;
 mod raw;
 pub(crate) mod units;
@@ -19,8 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_audit::checkpoint::Origin;
-use claviger_identity::{Algorithm, TrustedIssuer};
+use claviger_identity::{Algorithm, TrustedAuthority, TrustedIssuer};
 use claviger_model::ConnectionName;
+use claviger_protocols::Auth;
 use claviger_session::Connection;
 
 /// The name of the local issuer wherever issuers are named.
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) issuer: LocalIssuerConfig,
     /// External issuers.
     pub(crate) issuers: Vec<IssuerConfig>,
+    /// Authorities whose certificates are believed.
+    pub(crate) authorities: Vec<TrustedAuthority>,
     /// The registered upstreams.
     pub(crate) connections: Vec<Arc<Connection>>,
     /// Where clients are awaited.
@@ -126,6 +130,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) kind: &'static str,
     /// Whether tokens are taken without TLS; loopback addresses only.
     pub(crate) plaintext: bool,
+    /// By what clients may prove who they are.
+    pub(crate) auth: Auth,
     /// The one connection it leads to; on a shared listener the client selects.
     pub(crate) connection: Option<ConnectionName>,
 }
@@ -176,6 +182,13 @@ impl Config {
         let raw = parse(&file, &text)?;
         let hash = digest(&text, &policies);
         validate::validate(dir, raw, policies, hash)
+    }
+
+    /// Whether principals are named after this: the name of an issuer or an authority.
+    pub(crate) fn names_principals(&self, name: &str) -> bool {
+        name == LOCAL_ISSUER
+            || self.issuers.iter().any(|issuer| *issuer.trust.name == *name)
+            || self.authorities.iter().any(|authority| **authority.name() == *name)
     }
 
     /// All issuers whose tokens are believed, the local one first.

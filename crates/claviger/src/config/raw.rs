@@ -18,6 +18,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) issuers: Vec<ExternalIssuer>,
     #[serde(default)]
+    pub(super) authorities: Vec<Authority>,
+    #[serde(default)]
     pub(super) connections: Vec<Connection>,
     #[serde(default)]
     pub(super) listeners: Vec<Listener>,
@@ -99,6 +101,16 @@ impl OneOrMore {
     }
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Authority {
+    pub(super) name: String,
+    pub(super) certificates: PathBuf,
+    pub(super) subject: String,
+    pub(super) kind: Option<String>,
+    pub(super) max_lifetime: Option<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Connection {
@@ -112,9 +124,15 @@ pub(super) struct Connection {
     pub(super) max_protocol_version: Option<String>,
     pub(super) tls: Option<String>,
     pub(super) tls_ca: Option<PathBuf>,
+    pub(super) tls_cert: Option<PathBuf>,
+    /// Any value, for the same reason.
+    pub(super) tls_key: Option<toml::Value>,
+    pub(super) channel_binding: Option<String>,
     pub(super) listen: Option<String>,
     #[serde(default)]
     pub(super) plaintext: bool,
+    pub(super) auth: Option<Vec<String>>,
+    pub(super) oauth: Option<Oauth>,
     pub(super) mode: Option<String>,
     #[serde(default)]
     pub(super) labels: Vec<String>,
@@ -136,6 +154,15 @@ pub(super) struct Listener {
     pub(super) listen: String,
     #[serde(default)]
     pub(super) plaintext: bool,
+    pub(super) auth: Option<Vec<String>>,
+    pub(super) oauth: Option<Oauth>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Oauth {
+    pub(super) issuer: String,
+    pub(super) scope: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

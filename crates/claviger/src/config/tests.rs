@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use claviger_model::{Durability, Mode, PrincipalKind, ResponseRecording};
-use claviger_session::{CredentialRef, UpstreamTlsPolicy};
+use claviger_protocols::postgres::Version;
+use claviger_protocols::{Ask, Auth, ChannelBinding};
+use claviger_session::{CredentialRef, TlsIdentity, UpstreamTlsPolicy};
 
 use super::{Config, IssuerConfig, KeySource};
 
@@ -33,6 +35,8 @@ fn directory(toml: &str) -> tempfile::TempDir {
     for name in ["cert.pem", "key.pem", "ca.pem", "corp.jwks.json", "password"] {
         std::fs::write(dir.path().join(name), "x").unwrap();
     }
+    let authority = rcgen::generate_simple_self_signed(Vec::new()).unwrap();
+    std::fs::write(dir.path().join("mesh.pem"), authority.cert.pem()).unwrap();
     std::fs::create_dir(dir.path().join("policies")).unwrap();
     std::fs::write(dir.path().join("policies/b.cedar"), "permit (principal, action, resource);").unwrap();
     std::fs::write(dir.path().join("policies/a.cedar"), "// none").unwrap();
@@ -145,11 +149,57 @@ connections = 7
 }
 
 #[test]
+fn clients_and_the_gateway_prove_who_they_are() {
+    let config = load(&format!(
+        r#"{BASE}
+[[issuers]]
+name = "corp"
+issuer = "https://idp.example.com/"
+audience = "claviger"
+jwks_file = "corp.jwks.json"
+algorithms = ["RS256"]
+[[authorities]]
+name = "mesh"
+certificates = "mesh.pem"
+subject = "{{uri}}"
+{BANK}listen = "127.0.0.1:6432"
+auth = ["certificate", "oauth"]
+oauth = {{ issuer = "corp", scope = "openid \"x\"" }}
+max_protocol_version = "3.2"
+channel_binding = "require"
+tls_cert = "cert.pem"
+tls_key = "env:KEY"
+[[listeners]]
+kind = "postgres"
+listen = "127.0.0.1:6433"
+auth = ["certificate"]
+[[listeners]]
+kind = "postgres"
+listen = "127.0.0.1:6434"
+"#
+    ));
+    let bank = &config.connections[0];
+    assert_eq!((bank.max_protocol_version, bank.channel_binding), (Version::V3_2, ChannelBinding::Require));
+    let identity = TlsIdentity { certificate: config.dir.join("cert.pem"), key: CredentialRef::Env("KEY".into()) };
+    assert_eq!(bank.tls_identity, Some(identity));
+    let [own, certificates, plain] = config.listeners.as_slice() else { panic!() };
+    let Auth { certificate: true, ask: Ask::Bearer { discovery } } = &own.auth else { panic!("{:?}", own.auth) };
+    let discovery: serde_json::Value = serde_json::from_slice(discovery).unwrap();
+    assert_eq!(discovery["openid-configuration"], "https://idp.example.com/.well-known/openid-configuration");
+    assert_eq!((&discovery["status"], &discovery["scope"]), (&"invalid_token".into(), &"openid \"x\"".into()));
+    assert_eq!(certificates.auth, Auth { certificate: true, ask: Ask::Nothing });
+    assert_eq!(plain.auth, Auth::PASSWORD);
+    assert!(["mesh", "corp", "local"].iter().all(|name| config.names_principals(name)) && !config.names_principals("other"));
+}
+
+#[test]
 fn what_makes_no_sense_is_named() {
     let issuer = |rest: &str| {
         format!("{BASE}[[issuers]]\nname = 'corp'\nissuer = 'https://idp'\naudience = 'c'\nalgorithms = ['RS256']\n{rest}")
     };
     let bank = |rest: &str| format!("{BASE}{BANK}{rest}");
+    let listening = |rest: &str| format!("{BASE}{BANK}listen = '127.0.0.1:6432'\n{rest}");
+    let authority = |rest: &str| format!("{BASE}[[authorities]]\nname = 'mesh'\ncertificates = 'mesh.pem'\n{rest}");
     for (toml, expected) in [
         (String::new(), "claviger.toml:1: missing field `data`"),
         ("data = [".into(), "claviger.toml:1: unclosed array"),
@@ -165,6 +215,34 @@ fn what_makes_no_sense_is_named() {
         (bank("tls = 'yes'"), "`connections[0] (bank).tls`: `yes` is not one of `disable`, `prefer`"),
         (bank("tls_ca = 'none.pem'"), "`connections[0] (bank).tls_ca`: there is no file `none.pem`"),
         (bank("tls = 'verify-ca'"), "`connections[0] (bank).tls_ca`: `verify-ca` needs the authority"),
+        (bank("max_protocol_version = '4'"), "(bank).max_protocol_version`: `4` is not one of `3.0`, `3.2`"),
+        (bank("channel_binding = 'maybe'"), "(bank).channel_binding`: `maybe` is not one of `disable`, `prefer`, `require`"),
+        (bank("channel_binding = 'require'\ntls = 'disable'"), "(bank).channel_binding`: without TLS there is no channel"),
+        (bank("tls_cert = 'cert.pem'"), "(bank).tls_cert`: goes together with `tls_key`"),
+        (bank("tls_cert = 'cert.pem'\ntls_key = 'key.pem'"), "(bank).tls_key`: must be `env:NAME` or `file:PATH`"),
+        (bank("auth = ['oauth']"), "(bank).auth`: needs `listen`"),
+        (
+            listening("auth = ['password', 'oauth']"),
+            "(bank).auth`: is a list of `certificate` and of either `password` or `oauth`",
+        ),
+        (listening("auth = []"), "(bank).auth`: is a list of"),
+        (listening("auth = ['certificate', 'certificate']"), "(bank).auth`: is a list of"),
+        (listening("auth = ['oauth']"), "(bank).oauth`: must say which issuer"),
+        (
+            listening("auth = ['oauth']\noauth = { issuer = 'corp' }"),
+            "(bank).oauth.issuer`: must be the name of one of `issuers`",
+        ),
+        (listening("oauth = { issuer = 'corp' }"), "(bank).oauth`: needs `auth` to name `oauth`"),
+        (listening("auth = ['certificate']"), "`authorities`: the listener on 127.0.0.1:6432 takes certificates"),
+        (listening("auth = ['certificate']\nplaintext = true"), "(bank).plaintext`: goes with `auth = [\"password\"]` only"),
+        (authority("subject = '{sub}'"), "`authorities[0] (mesh).subject`: `sub` is not one of the names in a certificate"),
+        (authority("subject = 'etl'"), "`authorities[0] (mesh).subject`: `etl` is not a subject template"),
+        (authority("subject = '{cn}'").replace("mesh.pem", "cert.pem"), "`authorities[0] (mesh).certificates`: "),
+        (authority("subject = '{cn}'").replace("'mesh'", "'local'"), "`authorities[0] (local).name`: must not contain"),
+        (
+            issuer("jwks_file = 'corp.jwks.json'\n[[authorities]]\nname = 'corp'\ncertificates = 'mesh.pem'\nsubject = '{cn}'"),
+            "`authorities[0] (corp).name`: `corp` is used twice",
+        ),
         (bank("durability = 'maybe'"), "`connections[0] (bank).durability`: `maybe` is not one of `auto`, `ordered`, `synced`"),
         (bank("recording = 'some'"), "`connections[0] (bank).recording`: `some` is not one of"),
         (bank("labels = ['Prod']"), "`connections[0] (bank).labels`: a label is"),

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording};
-use claviger_protocols::{PROTOCOLS, ProtocolEntry, postgres};
-use claviger_session::{Connection, CredentialRef, UpstreamTlsPolicy};
+use claviger_protocols::{ChannelBinding, PROTOCOLS, ProtocolEntry, postgres};
+use claviger_session::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
 
+use super::entrance::Entrance;
 use super::{
-    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, LOCAL_ISSUER, LimitsConfig, ListenerConfig,
-    LocalIssuerConfig, MetricsConfig, TlsFiles, raw, units,
+    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, LOCAL_ISSUER, LimitsConfig, LocalIssuerConfig,
+    MetricsConfig, TlsFiles, raw, units,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,23 +29,42 @@ pub(super) fn validate(
     let at = At { dir, key: String::new() };
     let tls = raw.tls.map(|tls| at.key("tls").tls(&tls)).transpose()?;
     let recording = at.key("recording").or("response", raw.recording.response.as_deref(), ResponseRecording::default())?;
+    let issuers = raw.issuers.as_slice();
+    let authorities = raw.authorities.iter().enumerate();
+    let authorities =
+        authorities.map(|(i, raw)| at.entry("authorities", i, &raw.name).authority(raw)).collect::<Result<Vec<_>, _>>()?;
     let mut listeners = Vec::new();
     let mut connections = Vec::new();
     for (i, raw) in raw.connections.iter().enumerate() {
         let at = at.entry("connections", i, &raw.name);
         let connection = at.connection(raw, recording)?;
         if let Some(listen) = &raw.listen {
-            let listener = at.listener(connection.kind, listen, raw.plaintext, Some(connection.name.clone()))?;
-            listeners.push((at.clone(), listener));
-        } else if raw.plaintext {
-            return Err(at.error("plaintext", "needs `listen`: a shared listener says for itself whether it takes plain text"));
+            let entrance = Entrance {
+                kind: connection.kind,
+                listen,
+                plaintext: raw.plaintext,
+                auth: raw.auth.as_deref(),
+                oauth: raw.oauth.as_ref(),
+                connection: Some(connection.name.clone()),
+            };
+            listeners.push((at.clone(), at.listener(entrance, issuers)?));
+        } else if let Some(key) = of_a_listener(raw) {
+            return Err(at.error(key, "needs `listen`: a shared listener says this for itself"));
         }
         connections.push((at, connection));
     }
     for (i, listener) in raw.listeners.iter().enumerate() {
         let at = at.entry("listeners", i, &listener.listen);
         let kind = at.kind(&listener.kind)?.kind;
-        let listener = at.listener(kind, &listener.listen, listener.plaintext, None)?;
+        let entrance = Entrance {
+            kind,
+            listen: &listener.listen,
+            plaintext: listener.plaintext,
+            auth: listener.auth.as_deref(),
+            oauth: listener.oauth.as_ref(),
+            connection: None,
+        };
+        let listener = at.listener(entrance, issuers)?;
         listeners.push((at, listener));
     }
     let api = raw.api.map(|api| at.key("api").address("listen", &api.listen).map(|listen| ApiConfig { listen })).transpose()?;
@@ -55,6 +75,7 @@ pub(super) fn validate(
     let config = Config {
         dir: dir.to_owned(),
         data: dir.join(raw.data),
+        authorities,
         issuers: issuers.collect::<Result<_, _>>()?,
         audit: at.key("audit").audit(&raw.audit, &issuer)?,
         issuer,
@@ -80,7 +101,7 @@ pub(super) struct At<'a> {
 }
 
 impl<'a> At<'a> {
-    fn key(&self, key: &str) -> Self {
+    pub(super) fn key(&self, key: &str) -> Self {
         let key = if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) };
         At { dir: self.dir, key }
     }
@@ -128,7 +149,7 @@ impl<'a> At<'a> {
         text.map_or(Ok(default), units::size).map_err(|message| self.error(key, message))
     }
 
-    fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+    pub(super) fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
         text.parse().map_err(|_| self.error(key, format!("`{text}` is not an address and port, such as `127.0.0.1:6432`")))
     }
 
@@ -167,6 +188,7 @@ impl<'a> At<'a> {
             // Any name that any of the system's authorities signed would do: that verifies nothing.
             return Err(self.error("tls_ca", "`verify-ca` needs the authority that is to be trusted"));
         }
+        let channel_binding = self.channel_binding(raw.channel_binding.as_deref(), tls)?;
         let (host, port) = split_address(&raw.address, entry.default_port)
             .ok_or_else(|| self.error("address", format!("`{}` is not a host, or a host and port", raw.address)))?;
         let modes = [Mode::Record, Mode::Observe, Mode::Enforce].map(|mode| (mode.as_str(), mode));
@@ -186,6 +208,8 @@ impl<'a> At<'a> {
             )?,
             tls,
             tls_ca,
+            channel_binding,
+            tls_identity: self.tls_identity(raw)?,
             mode: self.word("mode", raw.mode.as_deref().unwrap_or(Mode::default().as_str()), &modes)?,
             labels: raw.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
             durability: self.word("durability", raw.durability.as_deref().unwrap_or("auto"), &durabilities)?,
@@ -193,9 +217,30 @@ impl<'a> At<'a> {
         })
     }
 
+    fn channel_binding(&self, word: Option<&str>, tls: UpstreamTlsPolicy) -> Result<ChannelBinding, ConfigError> {
+        let words =
+            [("disable", ChannelBinding::Disable), ("prefer", ChannelBinding::Prefer), ("require", ChannelBinding::Require)];
+        let binding = self.word("channel_binding", word.unwrap_or("prefer"), &words)?;
+        if binding == ChannelBinding::Require && tls == UpstreamTlsPolicy::Disable {
+            return Err(self.error("channel_binding", "without TLS there is no channel to bind to"));
+        }
+        Ok(binding)
+    }
+
+    fn tls_identity(&self, raw: &raw::Connection) -> Result<Option<TlsIdentity>, ConfigError> {
+        match (&raw.tls_cert, &raw.tls_key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => {
+                let certificate = self.file("tls_cert", certificate)?;
+                Ok(Some(TlsIdentity { certificate, key: self.credential("tls_key", key)? }))
+            }
+            _ => Err(self.error("tls_cert", "goes together with `tls_key`")),
+        }
+    }
+
     /// A reference to a secret. The text is never echoed: somebody may have put the secret itself there.
     fn credential(&self, key: &str, value: &toml::Value) -> Result<CredentialRef, ConfigError> {
-        let needed = || self.error(key, "must be `env:NAME` or `file:PATH`, a reference to the password and not the password");
+        let needed = || self.error(key, "must be `env:NAME` or `file:PATH`, a reference to the secret and not the secret");
         match value.as_str().and_then(|text| text.parse().ok()).ok_or_else(needed)? {
             CredentialRef::File(path) => self.file(key, &path).map(CredentialRef::File),
             reference @ CredentialRef::Env(_) => Ok(reference),
@@ -209,22 +254,6 @@ impl<'a> At<'a> {
         } else {
             Err(self.error("labels", "a label is 1 to 63 of a-z, 0-9, `.`, `-` and `_`"))
         }
-    }
-
-    fn listener(
-        &self,
-        kind: &'static str,
-        listen: &str,
-        plaintext: bool,
-        connection: Option<ConnectionName>,
-    ) -> Result<ListenerConfig, ConfigError> {
-        let addr = self.address("listen", listen)?;
-        if plaintext && !addr.ip().is_loopback() {
-            return Err(
-                self.error("plaintext", format!("tokens may cross without TLS on loopback addresses only, not on {addr}"))
-            );
-        }
-        Ok(ListenerConfig { addr, kind, plaintext, connection })
     }
 
     /// The log is named after the issuer unless it has a name of its own.
@@ -295,8 +324,27 @@ impl<'a> At<'a> {
             }
             names.push(&trust.name);
         }
+        for (i, authority) in config.authorities.iter().enumerate() {
+            if names.contains(&&**authority.name()) {
+                let at = self.entry("authorities", i, authority.name());
+                return Err(at.error("name", format!("`{}` is used twice", authority.name())));
+            }
+            names.push(authority.name());
+        }
+        if let Some(listener) = config.listeners.iter().find(|listener| listener.auth.certificate)
+            && config.authorities.is_empty()
+        {
+            return Err(self
+                .error("authorities", format!("the listener on {} takes certificates and nobody's is believed", listener.addr)));
+        }
         Ok(())
     }
+}
+
+/// A key that a connection has for its own listener, if there is one.
+fn of_a_listener(raw: &raw::Connection) -> Option<&'static str> {
+    let keys = [(raw.plaintext, "plaintext"), (raw.auth.is_some(), "auth"), (raw.oauth.is_some(), "oauth")];
+    keys.into_iter().find(|(is_there, _)| *is_there).map(|(_, key)| key)
 }
 
 /// Refuses a second entry with the same value of a key.

@@ -18,6 +18,7 @@ use claviger_audit::{Batch, BootLeaf, Leaf, LeafKind, Ledger};
 use claviger_identity::Authenticator;
 use claviger_model::{Refusal, RefusalKind, Timestamp};
 use claviger_policy::PolicySet;
+use claviger_protocols::PROTOCOLS;
 use claviger_proxy::{Listener, ListenerSpec, Upstreams, Workers};
 use claviger_session::{Deadlines, Gateway, Meters, PermitConnected, Providers, Random, Route, Services};
 use claviger_store::Store;
@@ -60,6 +61,7 @@ async fn serve(config: Config) -> Result<()> {
     let changes = store.watch().context("changes in the store cannot be followed")?;
     let directory = (**changes.borrow()).clone();
     let authenticator = Arc::new(Authenticator::new(config.trusted(), directory));
+    authenticator.set_authorities(config.authorities.clone());
     let meters = Arc::new(Meters::default());
     let issuers = Issuers::new(&config.issuers, Arc::clone(&authenticator), &meters);
     let gateway = compose(&config, policy, &authenticator, &issuers, &log, meters);
@@ -133,7 +135,7 @@ fn compose(
 }
 
 async fn serve_api(config: &Config, admin: &Arc<Admin>, tasks: &mut JoinSet<()>) -> Result<()> {
-    let (Some(api), Some(tls)) = (&config.api, server_tls(config)?) else { return Ok(()) };
+    let (Some(api), Some(tls)) = (&config.api, server_tls(config, None, false)?) else { return Ok(()) };
     let socket = TcpListener::bind(api.listen).await.with_context(|| format!("{}: cannot listen", api.listen))?;
     let routes = claviger_api::router(Arc::clone(admin) as Arc<dyn Backend>);
     let certificate: Certificate = Arc::new(move || Arc::clone(&tls));
@@ -144,7 +146,7 @@ async fn serve_api(config: &Config, admin: &Arc<Admin>, tasks: &mut JoinSet<()>)
 /// Metrics and health: in plain text for this machine, inside TLS for others.
 async fn serve_status(config: &Config, condition: &Arc<Condition>, tasks: &mut JoinSet<()>) -> Result<()> {
     let Some(metrics) = &config.metrics else { return Ok(()) };
-    let tls = if metrics.listen.ip().is_loopback() { None } else { server_tls(config)? };
+    let tls = if metrics.listen.ip().is_loopback() { None } else { server_tls(config, None, false)? };
     let certificate = tls.map(|tls| Arc::new(move || Arc::clone(&tls)) as Certificate);
     let socket = TcpListener::bind(metrics.listen).await.with_context(|| format!("{}: cannot listen", metrics.listen))?;
     let routes = claviger_api::status_router(Arc::clone(condition) as Arc<dyn Status>);
@@ -152,9 +154,9 @@ async fn serve_status(config: &Config, condition: &Arc<Condition>, tasks: &mut J
     Ok(())
 }
 
-fn server_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>> {
+fn server_tls(config: &Config, alpn: Option<&str>, asks: bool) -> Result<Option<Arc<ServerConfig>>> {
     let files = config.tls.as_ref();
-    Ok(files.map(|files| claviger_proxy::tls::server(&files.certificate, &files.key)).transpose()?)
+    Ok(files.map(|files| claviger_proxy::tls::server(&files.certificate, &files.key, alpn, asks)).transpose()?)
 }
 
 fn boot(log: &AuditLog, config: &Config, policy: &PolicySet) -> Result<()> {
@@ -180,16 +182,17 @@ async fn bind(
     upstreams: &Arc<Upstreams>,
     workers: &Arc<Workers>,
 ) -> Result<Vec<Listener>> {
-    let tls = server_tls(config)?;
     let places = Arc::new(Semaphore::new(config.limits.connections));
     let mut listeners = Vec::new();
     for listener in &config.listeners {
+        let alpn = PROTOCOLS.iter().find(|entry| entry.kind == listener.kind).map(|entry| entry.alpn);
         let spec = ListenerSpec {
             address: listener.addr,
             kind: listener.kind,
             route: listener.connection.clone().map_or(Route::Shared(listener.kind), Route::Connection),
-            tls: tls.clone(),
+            tls: server_tls(config, alpn, listener.auth.certificate)?,
             plaintext: listener.plaintext,
+            auth: listener.auth.clone(),
         };
         let (gateway, upstreams, places) = (Arc::clone(gateway), Arc::clone(upstreams), Arc::clone(&places));
         let workers = Arc::clone(workers);

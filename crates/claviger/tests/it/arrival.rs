@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Conn, Gateway, Major, PERMIT_ALL, Raw, SSL_REQUEST, cancel_key, cancel_request, driver, error_field, frame, startup_of,
-    startup_packet, terminated, text_value,
+    Conn, Gateway, Major, PERMIT_ALL, Raw, SSL_REQUEST, cancel_key, cancel_request, client_config, client_config_of, driver,
+    error_field, frame, startup_of, startup_packet, terminated, text_value,
 };
 
-on_each_server!(every_lawful_opening, versions_and_their_cancel_keys, settings_at_start_up, libpq_of_3_2);
+on_each_server!(
+    every_lawful_opening,
+    every_way_into_tls,
+    versions_and_their_cancel_keys,
+    settings_at_start_up,
+    libpq_of_3_2,
+    libpq_with_direct_tls
+);
 
 async fn every_lawful_opening(major: Major) {
     let server = server!(major);
@@ -38,6 +45,60 @@ async fn every_lawful_opening(major: Major) {
     // Replication that is not asked for is none.
     let mut raw = gateway.raw("bank");
     raw.enter(&startup_packet(&[("user", "alice"), ("replication", "false")]), &token).unwrap();
+}
+
+/// TLS that is asked for, and TLS that begins with the first byte and must name the protocol (manual, 55.2.10).
+async fn every_way_into_tls(major: Major) {
+    let server = server!(major);
+    let gateway = Gateway::before(&server);
+    let token = gateway.token(&["alice"]);
+    let (port, trusted) = (gateway.port("bank"), gateway.authority());
+    let named = Some(b"postgresql".to_vec());
+    for (direct, alpn, expected) in [
+        (false, &[][..], Some(None)),
+        (false, &["postgresql"], Some(named.clone())),
+        (false, &["h2", "postgresql"], Some(named.clone())),
+        (true, &["postgresql"], Some(named)),
+        // Who speaks something else only is in the wrong place.
+        (false, &["h2"], None),
+        (true, &["h2"], None),
+    ] {
+        let mut raw = Raw::plain(port);
+        if !direct {
+            raw.send(&SSL_REQUEST);
+            assert_eq!(raw.byte(), Some(b'S'));
+        }
+        let agreed = raw.start_tls_of(client_config_of(&trusted, None, alpn));
+        match expected {
+            Some(expected) => {
+                assert_eq!(agreed.unwrap(), expected, "{alpn:?}, direct: {direct}");
+                raw.login("alice", "bank", &token).unwrap();
+                assert_eq!(text_value(&raw.query("select 7")), "7");
+            }
+            None => assert!(agreed.is_err(), "{alpn:?}, direct: {direct}"),
+        }
+    }
+    // Without a name there is no telling what the client takes this for.
+    let mut raw = Raw::plain(port);
+    if raw.start_tls_of(client_config_of(&trusted, None, &[])).is_ok() {
+        raw.send(&startup_packet(&[("user", "alice")]));
+        assert_eq!(raw.byte(), None);
+    }
+    // What comes in plain text behind the request is not taken for something inside TLS, in one write or in two.
+    for pause in [Duration::ZERO, Duration::from_millis(100)] {
+        let mut raw = Raw::plain(port);
+        raw.send(&SSL_REQUEST);
+        tokio::time::sleep(pause).await;
+        raw.send(&startup_packet(&[("user", "mallory")]));
+        if raw.start_tls_of(client_config(&trusted)).is_ok() {
+            assert_eq!(raw.message().map(|(kind, _)| kind), None, "something was taken over into TLS");
+        }
+    }
+    // A handshake that never goes on, and one that is none, end by themselves.
+    let mut raw = Raw::plain(port);
+    raw.send(&[0x16, 3, 1, 0, 5, 1, 2, 3, 4, 5]);
+    raw.finish();
+    gateway.session("bank", "alice").await;
 }
 
 /// Whatever the client speaks, and whatever the upstream: what is running can be cancelled, and each has a key of its own.
@@ -153,6 +214,13 @@ async fn settings_at_start_up(major: Major) {
         assert_eq!(error_field(&error, b'C'), "22023", "{name}={value}");
         assert!(error_field(&error, b'M').contains(said), "{error:?}");
     }
+}
+
+/// A real client that begins with TLS.
+async fn libpq_with_direct_tls(major: Major) {
+    let server = server!(major);
+    let gateway = Gateway::before(&server);
+    driver(&gateway, "psycopg_sync", &[("PGSSLNEGOTIATION", "direct")]);
 }
 
 /// A real client that insists on the newest version there is.

@@ -14,6 +14,7 @@ mod harness;
 mod arrival;
 mod authorization;
 mod command_line;
+mod credentials;
 mod disk;
 mod drivers;
 mod hostile;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Authority, Conn, Gateway, KEEPER_PASSWORD, Major, PERMIT_ALL, Server, error_field, eventually, free_port, run, skip,
-    sqlstate, unique,
+    Authority, Conn, Gateway, KEEPER_PASSWORD, Major, PERMIT_ALL, Server, error_field, eventually, free_port, open_to_all, run,
+    skip, sqlstate, unique,
 };
 
 on_each_server!(every_way_to_log_in);
@@ -110,6 +110,63 @@ fn tls_means_what_it_means_to_libpq() {
         }
         let opened = gateway.leaves_of("SESSION_OPEN");
         assert_eq!((opened[0]["upstream_tls"].as_str(), opened[1]["upstream_tls"].as_str()), (None, Some("TLSv1.3")));
+    });
+}
+
+/// SCRAM bound to the channel, and certificates, as the server itself tells of them.
+#[test]
+fn every_proof_upstream_inside_tls() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        open_to_all(dir.path());
+        let authority = Authority::new();
+        let trusted = authority.write(&dir.path().join("clients.pem"));
+        let hba = dir.path().join("hba.conf");
+        let rules = "host all postgres 127.0.0.1/32 scram-sha-256\nhostssl all keeper_cert 127.0.0.1/32 cert\n\
+                     hostnossl all all 127.0.0.1/32 reject\nhost all keeper_md5 127.0.0.1/32 md5\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(&hba, rules).unwrap();
+        let settings = [format!("hba_file={}", hba.display()), format!("ssl_ca_file={}", trusted.display())];
+        let server = Server::start(Major::V15, &settings.each_ref().map(String::as_str)).unwrap();
+        if server.authority.is_none() {
+            return skip("this PostgreSQL 15 was built without TLS");
+        }
+        server.admin("postgres").await.batch_execute("create role keeper_cert login in role keeper").await.unwrap();
+        let write = |name: &str, (certificate, key): (String, String)| {
+            let (certificate_file, key_file) = (dir.path().join(format!("{name}.crt")), dir.path().join(format!("{name}.key")));
+            std::fs::write(&certificate_file, certificate).unwrap();
+            std::fs::write(&key_file, key).unwrap();
+            format!("tls_cert = \"{}\"\ntls_key = \"file:{}\"", certificate_file.display(), key_file.display())
+        };
+        let good = write("good", authority.certify_client("keeper_cert", "spiffe://x/keeper", 3600));
+        let other_name = write("other", authority.certify_client("somebody", "spiffe://x/keeper", 3600));
+        let stranger = write("stranger", Authority::new().certify_client("keeper_cert", "spiffe://x/keeper", 3600));
+        let to = |name: &str, user: &str, line: &str| Conn::to(name, &server).user(user).set(line);
+        let conns = [
+            ("unbound", to("unbound", "keeper", "channel_binding = \"disable\"")),
+            ("may", to("may", "keeper", "channel_binding = \"prefer\"")),
+            ("must", to("must", "keeper", "channel_binding = \"require\"")),
+            ("must-wrong", to("must-wrong", "keeper", "channel_binding = \"require\"").password(&unique("wrong-"))),
+            ("must-md5", to("must-md5", "keeper_md5", "channel_binding = \"require\"")),
+            ("cert", to("cert", "keeper_cert", &good)),
+            ("cert-must", to("cert-must", "keeper_cert", &format!("{good}\nchannel_binding = \"require\""))),
+            ("cert-other", to("cert-other", "keeper_cert", &other_name)),
+            ("cert-stranger", to("cert-stranger", "keeper_cert", &stranger)),
+            ("cert-none", to("cert-none", "keeper_cert", "")),
+        ];
+        let (gateway, outcomes) = outcomes(&conns).await;
+        for ((name, _), outcome) in conns.iter().zip(&outcomes) {
+            let expected = match *name {
+                "unbound" | "may" | "must" => Ok("keeper,TLSv1.3"),
+                "cert" => Ok("keeper_cert,TLSv1.3"),
+                _ => Err("08"),
+            };
+            assert_eq!(outcome.as_deref().map_err(|state| &state[..2]), expected, "{name}");
+        }
+        // A renewed certificate is used at once: here, one that the upstream does not take.
+        let token = gateway.token(&["alice"]);
+        std::fs::copy(dir.path().join("other.crt"), dir.path().join("good.crt")).unwrap();
+        std::fs::copy(dir.path().join("other.key"), dir.path().join("good.key")).unwrap();
+        gateway.raw("cert").login("alice", "cert", &token).unwrap_err();
     });
 }
 

@@ -191,7 +191,7 @@ impl<A> Serving<A> {
             Reply::Refuse { op, refusal } => self.answer(op, Answer::Refused(refusal)),
             Reply::Release(op) => io.release(op),
             Reply::Probe(id, text) => self.probes.push_back((id, text)),
-            Reply::TlsStarted(_) | Reply::Authenticated(_) | Reply::Serve | Reply::Terminate(_) => {}
+            Reply::TlsStarted(..) | Reply::Authenticated(_) | Reply::Serve | Reply::Terminate(_) => {}
         }
         self.pump(io)
     }

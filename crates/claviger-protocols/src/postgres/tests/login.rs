@@ -14,7 +14,7 @@ fn negotiates_and_logs_in() {
         let mut rig = Rig::new(OPTIONS, chunk);
         rig.client(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30]);
         rig.client(&SSL_REQUEST);
-        rig.postgres.resume(Reply::TlsStarted(Side::Downstream));
+        rig.postgres.resume(Reply::TlsStarted(Side::Downstream, None));
         let parameters = [
             ("user", "alice"),
             ("database", "shop"),
@@ -32,7 +32,7 @@ fn negotiates_and_logs_in() {
         rig.postgres.resume(Reply::Authenticated(upstream_login(UpstreamTls::Require)));
         rig.drain();
         rig.server(b"S");
-        rig.postgres.resume(Reply::TlsStarted(Side::Upstream));
+        rig.postgres.resume(Reply::TlsStarted(Side::Upstream, None));
         rig.server(&auth(5, &[1, 2, 3, 4]));
         let settings = frame(b'S', &[b"server_version\0\x318\0"]);
         rig.server(&cat(&[auth(0, b""), settings.clone(), frame(b'K', &[&[0, 0, 0, 7], b"secret"]), ready(b'I')]));
@@ -67,11 +67,11 @@ fn refuses_what_is_not_a_login() {
         (OPTIONS, startup(&[("user", "a"), ("options", "-e")]).to_vec(), RefusalKind::Unsupported),
         (OPTIONS, startup(&[("user", "a"), ("user", "b")]).to_vec(), RefusalKind::ProtocolViolation),
         (OPTIONS, vec![0, 0, 0, 15, 4, 210, 22, 46, 0, 0, 0, 7, 1, 2, 3], RefusalKind::ProtocolViolation),
-        (OPTIONS, vec![0x16, 3, 1, 2], RefusalKind::ProtocolViolation),
+        (ProtocolOptions { tls: false, ..OPTIONS }, vec![0x16, 3, 1, 2], RefusalKind::ProtocolViolation),
         (OPTIONS, [&startup(&[("user", "a")])[..], &query("select 1")].concat(), RefusalKind::ProtocolViolation),
     ] {
         for chunk in [usize::MAX, 1] {
-            let mut rig = Rig::new(options, chunk);
+            let mut rig = Rig::new(options.clone(), chunk);
             rig.client(&input);
             let closed = format!("Closed(ByGateway(Refusal {{ kind: {kind:?},");
             assert!(rig.told().last().is_some_and(|last| last.starts_with(&closed)), "{:?}", rig.log);

@@ -7,7 +7,8 @@ use claviger_model::{OpId, Refusal, RefusalKind, Secret};
 
 use crate::postgres::{Postgres, Version, write};
 use crate::{
-    Admitted, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Request, Side, TransactionEnd, UpstreamLogin, UpstreamTls,
+    Admitted, Auth, ChannelBinding, Credential, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Request, Side,
+    TransactionEnd, UpstreamLogin, UpstreamTls,
 };
 
 /// A session with a pipeline that admits what is not on its list, and writes down all that it sees.
@@ -29,6 +30,7 @@ pub(super) const OPTIONS: ProtocolOptions = ProtocolOptions {
     limits: Limits { statement: 4096, login: 1024, pending: 4096, control: 4096, response: 4096, statements: 8 },
     tls: true,
     plaintext: true,
+    auth: Auth::PASSWORD,
 };
 
 impl Rig {
@@ -180,7 +182,11 @@ pub(super) fn told(event: &Event<u64>) -> String {
         Event::TransactionEnd(TransactionEnd { tx, result }) => format!("tx{tx} {result:?}"),
         Event::Continue(op) => format!("continue{op}"),
         Event::Login(login) => {
-            format!("login {:?} {:?} {}", login.user, login.database, text(&Bytes::copy_from_slice(login.credential.expose())))
+            let credential = match &login.credential {
+                Credential::Password(token) | Credential::Bearer(token) => text(&Bytes::copy_from_slice(token.expose())),
+                Credential::Certificate => "certificate".to_owned(),
+            };
+            format!("login {:?} {:?} {credential}", login.user, login.database)
         }
         other => format!("{other:?}"),
     }
@@ -242,6 +248,7 @@ pub(super) fn upstream_login(tls: UpstreamTls) -> Box<UpstreamLogin> {
         version: Version::V3_0,
         password: Some(Secret::new(*b"pencil")),
         application: "claviger:alice".into(),
+        channel_binding: ChannelBinding::Prefer,
         nonce: [7; 18],
         cancel_secret: Bytes::from_static(&[9; 4]),
         scram_keys: Arc::default(),

@@ -20,11 +20,11 @@ pub(crate) use certificates::Authority;
 pub(crate) use drivers::driver;
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
 pub(crate) use oidc::Provider;
-pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server};
+pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server, open_to_all};
 pub(crate) use raw::{
     Raw, SSL_REQUEST, cancel_key, cancel_request, error_field, frame, startup_of, startup_packet, terminated, text_value,
 };
-pub(crate) use session::{Session, client_config, sqlstate, text};
+pub(crate) use session::{Session, client_config, client_config_of, sqlstate, text};
 pub(crate) use tokens::{KeySetServer, SigningKey, forge, key_set, now, segments};
 pub(crate) use web::{Asked, Web};
 

@@ -268,7 +268,8 @@ fn give_to_server(path: &Path) {
     }
 }
 
-fn open_to_all(dir: &Path) {
+/// Lets the account that runs a server look into a directory.
+pub(crate) fn open_to_all(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
 }
 

@@ -3,10 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// `SSLRequest`.
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -45,13 +46,20 @@ impl Raw {
     }
 
     pub(crate) fn start_tls(&mut self, trusted: &Path) {
+        self.start_tls_of(super::session::client_config(trusted)).expect("the handshake succeeds");
+    }
+
+    /// Starts TLS with these settings; the protocol that both sides named, if they did.
+    pub(crate) fn start_tls_of(&mut self, config: Arc<ClientConfig>) -> io::Result<Option<Vec<u8>>> {
         let name = ServerName::try_from("localhost").unwrap();
-        let mut tls = ClientConnection::new(super::session::client_config(trusted), name).unwrap();
+        let mut tls = ClientConnection::new(config, name).unwrap();
         let mut socket = self.socket.try_clone().unwrap();
         while tls.is_handshaking() {
-            tls.complete_io(&mut socket).expect("the handshake succeeds");
+            tls.complete_io(&mut socket)?;
         }
+        let named = tls.alpn_protocol().map(<[u8]>::to_vec);
         self.stream = Box::new(StreamOwned::new(tls, socket));
+        Ok(named)
     }
 
     /// Logs in; what the server said from its acceptance to its readiness, or the error.

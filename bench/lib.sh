@@ -57,11 +57,13 @@ start_postgres() {
   "$PSQL" -qX "$(scripts/postgres.sh url "$BENCH/postgres")" -c checkpoint
 }
 
-# One upstream, three ways in.
+# One upstream, several ways in.
 configure() {
   AUTO_PORT=$(scripts/postgres.sh free-port 26432)
   ORDERED_PORT=$(scripts/postgres.sh free-port $((AUTO_PORT + 1)))
-  TLS_PORT=$(scripts/postgres.sh free-port $((ORDERED_PORT + 1)))
+  FULL_PORT=$(scripts/postgres.sh free-port $((ORDERED_PORT + 1)))
+  NONE_PORT=$(scripts/postgres.sh free-port $((FULL_PORT + 1)))
+  TLS_PORT=$(scripts/postgres.sh free-port $((NONE_PORT + 1)))
   {
     echo "data = \"$BENCH/data\""
     printf '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
@@ -69,6 +71,8 @@ configure() {
     printf '[recording]\nresponse = "first 256KiB"\n'
     connection auto "$AUTO_PORT" 'plaintext = true'
     connection ordered "$ORDERED_PORT" 'plaintext = true' 'durability = "ordered"'
+    connection full "$FULL_PORT" 'plaintext = true' 'recording = "full"'
+    connection none "$NONE_PORT" 'plaintext = true' 'recording = "none"'
     connection tls "$TLS_PORT"
   } >"$CONFIG/claviger.toml"
   echo 'permit (principal == User::"bench", action == Action::"connect", resource);' >"$CONFIG/policies/bench.cedar"

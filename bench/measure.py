@@ -28,11 +28,12 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 def rounds(directory, gateway):
     targets = read_targets(directory)
-    results = {test: {target: [] for target in targets} for test in tests() if re.search(TESTS, test)}
+    chosen = {name: test for name, test in tests().items() if re.search(TESTS, name)}
+    results = {name: {target: [] for target in targets if target in on} for name, (_, on) in chosen.items()}
     for number in range(ROUNDS):
         for test, by_target in results.items():
-            for target in random.sample(list(targets), len(targets)):
-                by_target[target].append(one(tests()[test], targets[target], gateway))
+            for target in random.sample(list(by_target), len(by_target)):
+                by_target[target].append(one(chosen[test][0], targets[target], gateway))
             seen = " ".join(f"{target}={values[-1].get('value', float('nan')):.0f}" for target, values in by_target.items())
             print(f"round {number + 1}/{ROUNDS} {test}: {seen}", file=sys.stderr, flush=True)
     idles = read_idles(directory)
@@ -55,16 +56,22 @@ def one(test, environment, gateway):
 # --- The tests -------------------------------------------------------------------------------------------------------
 
 
+USUAL = ("direct", "pgbouncer", "claviger")
+SECURED = (*USUAL, "pgbouncer-tls", "claviger-tls")
+
+
 def tests():
-    """Name to function; each returns a `value` of which more is better."""
+    """Name to function, and the targets that it says something of; each returns a `value` of which more is better."""
     all = {}
     for protocol in ("simple", "extended", "prepared"):
         for clients in (1, 16):
-            all[f"select {protocol}, {clients} client{'s' * (clients > 1)}"] = bench("-S", "-M", protocol, clients=clients)
-    all["update and insert (-N), 16 clients"] = bench("-N", clients=16)
-    all["new connections (-C), 4 clients"] = bench("-S", "-C", clients=4)
-    all["copy 1M rows out"] = psql("copy big to stdout")
-    all["select 1M rows"] = psql("select * from big")
+            name = f"select {protocol}, {clients} client{'s' * (clients > 1)}"
+            all[name] = (bench("-S", "-M", protocol, clients=clients), SECURED if protocol == "simple" else USUAL)
+    all["update and insert (-N), 16 clients"] = (bench("-N", clients=16), (*USUAL, "claviger-ordered"))
+    all["new connections (-C), 4 clients"] = (bench("-S", "-C", clients=4), SECURED)
+    large = (*SECURED, "claviger-full", "claviger-none")
+    all["copy 1M rows out"] = (psql("copy big to stdout"), large)
+    all["select 1M rows"] = (psql("select * from big"), large)
     return all
 
 
@@ -171,15 +178,23 @@ def table(results, idles, targets):
     row("", base, *others)
     row(*["---"] * (len(targets) + 1))
     for test, by_target in results.items():
+        # What a test leaves out stays an empty cell.
+        compared = [other if other in by_target else None for other in others]
+        cells = lambda cell: [cell(other) if other else "" for other in compared]
         unit = "MB/s" if "rows" in test else "/s"
-        row(test, spread(values(by_target[base], "value"), unit), *(spread(paired(by_target, base, other, "value")) for other in others))
+        ratios = cells(lambda other: spread(paired(by_target, base, other, "value")))
+        row(test, spread(values(by_target[base], "value"), unit), *ratios)
         for key in ("p50", "p99"):
             if values(by_target[base], key):
-                added = (spread(paired(by_target, base, other, key, lambda a, b: a - b), "µs", sign="+") for other in others)
+                added = cells(lambda other: spread(paired(by_target, base, other, key, lambda a, b: a - b), "µs", sign="+"))
                 row(f"— {key}, and what is added", spread(values(by_target[base], key), "µs"), *added)
         if values(by_target[base], "cpu"):
-            costs = (spread(values(by_target[other], "cpu"), "µs") if "claviger" in other else "" for other in others)
+            costs = cells(lambda other: spread(values(by_target[other], "cpu"), "µs") if "claviger" in other else "")
             row("— CPU of the gateway, each", "", *costs)
+        peers = {"claviger": "pgbouncer", "claviger-tls": "pgbouncer-tls", "claviger-ordered": "pgbouncer"}
+        compared_with = cells(lambda other: against(by_target, peers.get(other), other) or "")
+        if any(compared_with):
+            row("— to PgBouncer", "", *compared_with)
     if idles:
         row("memory of an idle session", "", *(f"{idles[other][1]:.1f} KiB" if other in idles else "" for other in others))
         row("memory of the process without any", "", *(f"{idles[other][0] / 1024:.1f} MiB" if other in idles else "" for other in others))
@@ -187,6 +202,13 @@ def table(results, idles, targets):
         for target, outcomes in by_target.items():
             for error in {outcome["error"] for outcome in outcomes if "error" in outcome}:
                 print(f"\nFAILED: {test}, {target}: {error}")
+
+
+def against(by_target, peer, ours):
+    """The same rounds compared with a peer instead of with `direct`."""
+    if peer in by_target and ours in by_target:
+        return spread(paired(by_target, peer, ours, "value"))
+    return None
 
 
 def row(*cells):

@@ -207,8 +207,11 @@ impl<'a> Object<'a> {
             match *next {
                 "boot" => write_hex_text(&header.boot.to_bytes(), self.out),
                 "seq" => write_number(header.seq, self.out),
-                // A `Vec` takes every write.
-                "time" => _ = write!(self.out, "\"{}\"", header.time),
+                "time" => {
+                    self.out.push(b'"');
+                    self.out.extend_from_slice(&header.time.to_ascii());
+                    self.out.push(b'"');
+                }
                 "type" => write_text(header.kind, TEXT, self.out),
                 _ => write_number(VERSION, self.out),
             }
@@ -308,17 +311,17 @@ fn write_hex_text(bytes: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn write_number(number: u64, out: &mut Vec<u8>) {
     let mut digits = [0u8; 20];
     let mut rest = number.min(MAX_INTEGER);
-    let mut used = 0;
+    let mut first = digits.len();
     for digit in digits.iter_mut().rev() {
         // A remainder of ten fits a byte.
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
-        used += 1;
+        first -= 1;
         if rest == 0 {
             break;
         }
     }
-    out.extend(digits.iter().skip(digits.len() - used));
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 /// A text of which at most `max` bytes are written between the quotation marks.

@@ -21,7 +21,15 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 pub(crate) fn write(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    // Digits go out in pieces: one by one they would each ask for room.
+    const PIECE: usize = 32;
+    for piece in bytes.chunks(PIECE) {
+        let mut digits = [[0; 2]; PIECE];
+        for (pair, byte) in digits.iter_mut().zip(piece) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        out.extend_from_slice(digits.as_flattened().get(..piece.len() * 2).unwrap_or_default());
+    }
 }
 
 fn digit(nibble: u8) -> u8 {

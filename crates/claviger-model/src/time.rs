@@ -49,9 +49,18 @@ impl From<std::time::SystemTime> for Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with six decimals: `2026-11-21T03:04:05.000006Z`. The civil date is Howard Hinnant's `civil_from_days`.
+/// RFC 3339 in UTC with six decimals: `2026-11-21T03:04:05.000006Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // ASCII is UTF-8.
+        f.write_str(std::str::from_utf8(&self.to_ascii()).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Timestamp {
+    /// What [`Display`](fmt::Display) writes, for those who write many. Years beyond four digits are written as the nearest that
+    /// has no more. The civil date is Howard Hinnant's `civil_from_days`.
+    pub fn to_ascii(self) -> [u8; 27] {
         let (days, micros) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
         let shifted = days + 719_468;
         let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -60,10 +69,21 @@ impl fmt::Display for Timestamp {
         let shifted_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
         let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let year = (year_of_era + era * 400 + i64::from(month <= 2)).clamp(0, 9999);
         let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
+
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let fields =
+            [(0..4, year), (5..7, month), (8..10, day), (11..13, hour), (14..16, minute), (17..19, second), (20..26, fraction)];
+        for (place, mut number) in fields {
+            for digit in text.get_mut(place).into_iter().flatten().rev() {
+                // A remainder of ten fits a byte.
+                *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+                number /= 10;
+            }
+        }
+        text
     }
 }
 
@@ -78,6 +98,7 @@ mod tests {
             (-1, "1969-12-31T23:59:59.999999Z"),
             (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
             (1_795_230_245_000_006, "2026-11-21T03:04:05.000006Z"),
+            (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
         ] {
             assert_eq!(Timestamp::from_micros(micros).to_string(), expected);
         }

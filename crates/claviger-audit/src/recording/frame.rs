@@ -61,8 +61,11 @@ impl FrameHeader {
             &[flags],
             &self.length.to_be_bytes(),
         ];
-        for (to, from) in bytes.iter_mut().zip(fields.into_iter().flatten()) {
-            *to = *from;
+        let mut at = 0;
+        for field in fields {
+            let Some(place) = bytes.get_mut(at..at + field.len()) else { break };
+            place.copy_from_slice(field);
+            at += field.len();
         }
         bytes
     }

@@ -127,7 +127,7 @@ fn every_kind_has_one_form() {
         (
             LeafKind::SessionOpen(open_leaf("app", 2)),
             format!(
-                r#"{{"application":"app",{b},"chain":["x","x"],"client":"c","connection":"bank",{d},"mode":"observe","protocol":"postgres","seq":7,"session":"{s}",{t},"type":"SESSION_OPEN","upstream_process":-5,"v":1}}"#
+                r#"{{"application":"app",{b},"chain":["x","x"],"client":"c","connection":"bank",{d},"mode":"observe","proof":"password","protocol":"postgres","seq":7,"session":"{s}",{t},"type":"SESSION_OPEN","upstream_process":-5,"v":1}}"#
             ),
         ),
         (

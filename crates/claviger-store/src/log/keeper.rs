@@ -131,7 +131,7 @@ impl Shared {
     /// One write for all of them. Where that fails for want of room, one may still fit where all do not, so each has its own.
     pub(super) fn append_all(&self, batches: &[Batch]) -> Vec<Result<Position, LedgerError>> {
         let appended = self.write(|writer| match writer.append(batches) {
-            Err(LedgerError::Full) if batches.len() > 1 => Ok(batches.iter().map(|batch| append_one(writer, batch)).collect()),
+            Err(LedgerError::Full) => Ok(batches.iter().map(|batch| append_one(writer, batch)).collect()),
             // Whoever waits for the last leaf's sake waits long enough.
             result => result.map(|position| vec![Ok(position); batches.len()]),
         });

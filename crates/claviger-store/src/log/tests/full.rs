@@ -65,16 +65,28 @@ fn on_a_full_file_system() {
     let size = log.size();
     assert!(matches!(log.append(Batch::leaves(vec![session_open(3, "k")])), Err(LedgerError::Full)));
     assert_eq!(log.size(), size);
+    // Requests for which there is no room, alone and together with an outcome for which there is.
+    const REFUSED: u64 = 3;
+    let mut ask_in_vain = |op| {
+        recorder.request(OpId(op), &noise(op));
+        let (chunk, rec) = recorder.seal(false).unwrap();
+        Batch { chunks: vec![chunk], leaves: vec![request(1, op, Some(rec)), intent(1, op)] }
+    };
+    let (alone, together) = (ask_in_vain(100_001), [100_002, 100_003].map(&mut ask_in_vain));
+    assert!(matches!(log.append_all(vec![alone])[..], [Err(LedgerError::Full)]));
+    let [first, second] = together;
+    let results = log.append_all(vec![first, Batch::leaves(vec![outcome(1, 1, None)]), second]);
+    assert!(matches!(results[..], [Err(LedgerError::Full), Ok(_), Err(LedgerError::Full)]), "{results:?}");
 
     // Everything in flight still gets its outcome, be its content lost.
-    for op in 1..=admitted {
+    for op in 2..=admitted {
         recorder.response(OpId(op), &noise(op));
         let (chunk, rec) = recorder.seal(false).unwrap();
         log.append(Batch { chunks: vec![chunk], leaves: vec![outcome(1, op, Some(rec))] }).unwrap();
     }
     log.append(Batch::leaves(vec![session_close(1)])).unwrap();
     let report = sound(&dir);
-    assert!(report.lost_chunks > 0 && report.lost_chunks <= admitted, "{report:?}");
+    assert!(report.lost_chunks > 0 && report.lost_chunks <= admitted + REFUSED, "{report:?}");
     assert_eq!((report.operations, report.open_operations), (admitted, 0));
     assert_eq!(report.leaves, 2 + 2 * admitted + admitted + 1 + report.lost_chunks + strangers);
 

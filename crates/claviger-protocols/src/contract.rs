@@ -27,7 +27,8 @@ pub enum Side {
 /// [`poll_transmit`](Self::poll_transmit). Deadlines belong to the pipeline, which ends a session with [`Reply::Terminate`].
 pub trait Protocol<A>: Send {
     /// Takes whole frames from the front of `input`, and streams the bodies of frames that pass untouched; an incomplete
-    /// frame stays for the next call. Takes nothing while [`wants_input`](Self::wants_input) is false.
+    /// frame stays for the next call, and so does what would take long. Takes nothing while
+    /// [`wants_input`](Self::wants_input) is false.
     fn handle_input(&mut self, from: Side, input: &mut BytesMut);
 
     /// The peer sends no more.

@@ -17,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::leg::{Leg, Socket};
 use crate::{Upstreams, cancel, credential};
 
+/// How often a session may take its turn before the others of its thread have theirs.
+const TURNS: usize = 8;
+
 /// Drives one session from its first byte to its last.
 pub(crate) struct Driver {
     pipeline: Pipeline,
@@ -52,7 +55,7 @@ impl Driver {
 
     /// Reads, takes turns and writes until the session needs something of the driver.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        loop {
+        for _ in 0..TURNS {
             // Taken before reading, so that an operation's time here begins with its arrival.
             let now = std::time::Instant::now();
             let mut progress = self.poll_connecting(cx);
@@ -71,30 +74,33 @@ impl Driver {
                 return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Hands over what was read before and can be taken now, then reads once.
+    /// Hands over what was read before, or reads once if nothing of that can be taken.
     fn poll_read(&mut self, cx: &mut Context<'_>, side: Side) -> bool {
         let leg = match side {
             Side::Downstream => self.downstream.as_mut(),
             Side::Upstream => self.upstream.as_mut(),
         };
         let Some(leg) = leg else { return false };
-        let mut progress = false;
         if !leg.input.is_empty() && self.pipeline.wants_input(side) {
             let before = leg.input.len();
             self.pipeline.handle_input(side, &mut leg.input, 0);
-            progress = leg.input.len() != before;
-        }
-        if leg.can_read() && self.pipeline.wants_input(side) {
-            match leg.poll_read(cx) {
-                Poll::Pending => return progress,
-                Poll::Ready(0) => self.pipeline.handle_eof(side),
-                Poll::Ready(count) => self.pipeline.handle_input(side, &mut leg.input, count),
+            if leg.input.len() != before {
+                return true;
             }
-            return true;
         }
-        progress
+        if !leg.can_read() || !self.pipeline.wants_input(side) {
+            return false;
+        }
+        match leg.poll_read(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(0) => self.pipeline.handle_eof(side),
+            Poll::Ready(count) => self.pipeline.handle_input(side, &mut leg.input, count),
+        }
+        true
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, side: Side) -> bool {

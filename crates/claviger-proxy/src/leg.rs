@@ -21,6 +21,8 @@ const LARGE_READ: usize = 128 * 1024;
 const WRITE_BUFFER: usize = 256 * 1024;
 /// Slices in one write.
 const SLICES: usize = 64;
+/// Up to so many bytes are copied together before they are written: that costs less than a list of slices.
+const SMALL_WRITE: usize = 2 * 1024;
 /// How long a peer may say nothing until it is asked whether it is still there, and how long each of its answers may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
@@ -147,19 +149,34 @@ impl Leg {
     }
 
     fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let mut count = 0;
-        for (slice, bytes) in slices.iter_mut().zip(&self.output) {
-            *slice = IoSlice::new(bytes);
-            count += 1;
-        }
-        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?;
+        let written = ready!(if self.queued <= SMALL_WRITE { self.poll_write_small(cx) } else { self.poll_write_slices(cx) })?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.unflushed = !matches!(self.socket, Socket::Plain(_));
         self.advance(written);
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_small(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut small = [0; SMALL_WRITE];
+        let mut filled = 0;
+        for bytes in &self.output {
+            let Some(place) = small.get_mut(filled..filled + bytes.len()) else { break };
+            place.copy_from_slice(bytes);
+            filled += bytes.len();
+        }
+        Pin::new(&mut self.socket).poll_write(cx, small.get(..filled).unwrap_or_default())
+    }
+
+    fn poll_write_slices(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(&self.output) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -115,6 +115,10 @@ impl<A: Send> Protocol<A> for Postgres<A> {
             };
             self.settle(result);
             self.leave_if_done();
+            // An open session takes so much at a time.
+            if matches!(self.phase, Phase::Serving(_)) && before.1 == std::mem::discriminant(&self.phase) {
+                return;
+            }
             if (input.len(), std::mem::discriminant(&self.phase)) == before {
                 return;
             }

@@ -5,7 +5,7 @@ use claviger_model::{OpId, Refusal, RefusalKind};
 
 use super::expect::{Closing, Expect, Group};
 use super::statements::{Meaning, Portal, TooMany};
-use super::{Answer, Asked, Item, Serving};
+use super::{Answer, Asked, FRAMES, Item, Serving};
 use crate::postgres::access::{access, deallocated, renames};
 use crate::postgres::frame::{Header, Reader, Violation};
 use crate::postgres::io::Io;
@@ -21,7 +21,10 @@ const SMALL: usize = 64 * 1024;
 impl<A> Serving<A> {
     pub(in crate::postgres) fn handle_client(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
         self.stalled = false;
-        while self.queued_bytes < self.limits.pending {
+        for _ in 0..FRAMES {
+            if self.queued_bytes >= self.limits.pending {
+                break;
+            }
             if self.leaving {
                 input.clear();
             }

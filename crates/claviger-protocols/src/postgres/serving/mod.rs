@@ -31,6 +31,9 @@ const POISON: &[u8] = b"!claviger: refused";
 /// The name of a prepared statement that is never made: its text is the poison.
 const POISON_NAME: &[u8] = b"claviger:refused";
 
+/// How many frames are taken at a time, those of rows apart: after so many, other sessions have their turn.
+const FRAMES: usize = 256;
+
 /// An open session.
 pub(in crate::postgres) struct Serving<A> {
     limits: Limits,

@@ -3,9 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use claviger_model::OpId;
 
-use super::Serving;
 use super::answers::{columns, error_code, is_fatal, tag};
 use super::expect::{Closing, Expect, Group, Probing};
+use super::{FRAMES, Serving};
 use crate::postgres::frame::{Header, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::{Fault, write};
@@ -15,7 +15,8 @@ impl<A> Serving<A> {
     /// Rows pass in runs, as the bytes that came, in whole or in part. Everything else is taken frame by frame.
     pub(in crate::postgres) fn handle_server(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
         let mut run = 0;
-        loop {
+        let mut frames = 0;
+        while frames < FRAMES {
             let streamed = self.server_streaming.min(input.len() - run);
             run += streamed;
             self.server_streaming -= streamed;
@@ -35,6 +36,7 @@ impl<A> Serving<A> {
                 break;
             }
             self.deliver_run(input, &mut run, io);
+            frames += 1;
             let frame = input.split_to(header.len).freeze();
             self.server_frame(header.tag, frame, io).map_err(Fault::Upstream)?;
         }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, Secret};
 use claviger_protocols::postgres::Version;
 use claviger_protocols::{
-    Admitted, Auth, ChannelBinding, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Side, UpstreamLogin, UpstreamTls, open,
+    Admitted, Ask, Auth, ChannelBinding, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Side, UpstreamLogin,
+    UpstreamTls, open,
 };
 
 /// Small limits, so that they are met.
@@ -27,6 +28,18 @@ impl Rig {
     pub fn new() -> Self {
         let protocol = open("postgres", OPTIONS).expect("postgres is in the list");
         Self { protocol, inputs: Default::default() }
+    }
+
+    /// A client inside TLS that is asked for OAUTHBEARER.
+    pub fn asking_for_a_bearer_token() -> Self {
+        let ask = Ask::Bearer { discovery: Bytes::from_static(b"{}") };
+        let options = ProtocolOptions { auth: Auth { certificate: false, ask }, ..OPTIONS };
+        let protocol = open("postgres", options).expect("postgres is in the list");
+        let mut rig = Self { protocol, inputs: Default::default() };
+        rig.feed(Side::Downstream, b"\0\0\0\x08\x04\xd2\x16\x2f");
+        rig.feed(Side::Downstream, b"\0\0\0\x14\0\x03\0\0user\0alice\0\0");
+        assert!(rig.protocol.wants_input(Side::Downstream), "an answer is awaited");
+        rig
     }
 
     /// A session that is being served.
@@ -80,9 +93,7 @@ impl Rig {
             Event::Operation(operation) if operation.id.0 % 5 == 4 => {
                 Reply::Refuse { op: operation.id, refusal: Refusal::new(RefusalKind::NotPermitted, "no") }
             }
-            Event::Operation(operation) => {
-                Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original }
-            }
+            Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original },
             Event::Continue(op) => Reply::Continue(op),
             Event::Outcome(outcome, Admitted(admission)) => {
                 assert_eq!(outcome.op, admission, "an admission comes back with its own operation");

@@ -15,6 +15,7 @@
 mod contract;
 mod credential;
 pub mod postgres;
+pub mod proxied;
 
 pub use contract::{
     Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Forward, Limits, Operation, Outcome, Probe, ProbeId,

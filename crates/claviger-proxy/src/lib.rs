@@ -9,6 +9,7 @@ mod credential;
 mod drive;
 mod leg;
 mod listen;
+mod proxied;
 pub mod tls;
 mod upstream;
 mod workers;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use claviger_model::Network;
 use claviger_protocols::{Auth, Limits, ProtocolOptions};
 use claviger_session::{Arrival, Gateway, Pipeline, Route};
 use rustls::ServerConfig;
@@ -11,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::drive::Driver;
-use crate::{Upstreams, Workers, leg};
+use crate::{Upstreams, Workers, leg, proxied};
 
 /// How long to wait after the system refused to accept, as when it has no file descriptors left.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -31,6 +32,8 @@ pub struct ListenerSpec {
     pub plaintext: bool,
     /// By what clients may prove who they are.
     pub auth: Auth,
+    /// The load balancers that are believed when they say, by the PROXY protocol, whose connection they pass on.
+    pub balancers: Arc<[Network]>,
 }
 
 /// A bound listener.
@@ -90,11 +93,19 @@ impl Listener {
         };
         let Some(protocol) = claviger_protocols::open(self.spec.kind, options) else { return };
         let Some(stream) = leg::prepare(&stream).and_then(|()| stream.into_std()).ok() else { return };
-        let arrival = Arrival { id: self.gateway.new_session(), route: self.spec.route.clone(), client };
+        let mut arrival = Arrival { id: self.gateway.new_session(), route: self.spec.route.clone(), client };
+        let is_balancer = self.spec.balancers.iter().any(|balancer| balancer.contains(client.ip()));
         let (gateway, tls, upstreams) = (Arc::clone(&self.gateway), self.spec.tls.clone(), Arc::clone(&self.upstreams));
         self.workers.spawn(move |desk| async move {
-            let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let pipeline = Pipeline::new(gateway, desk, protocol, arrival, Instant::now());
+            let Ok(mut stream) = TcpStream::from_std(stream) else { return };
+            let since = Instant::now();
+            if is_balancer {
+                arrival.client = match proxied::source(&mut stream, client).await {
+                    Ok(source) => source,
+                    Err(error) => return tracing::warn!(%client, %error, "a balancer does not say whose connection it passes on"),
+                };
+            }
+            let pipeline = Pipeline::new(gateway, desk, protocol, arrival, since);
             Driver::new(pipeline, stream, tls, upstreams).run().await;
             drop(place);
         });

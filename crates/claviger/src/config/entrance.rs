@@ -1,7 +1,7 @@
 //! How clients get in by one listener: where it listens, and by what they prove who they are.
 
 use claviger_identity::Reach;
-use claviger_model::ConnectionName;
+use claviger_model::{ConnectionName, Network};
 use claviger_protocols::{Ask, Auth};
 use serde_json::json;
 
@@ -18,6 +18,7 @@ pub(super) struct Entrance<'a> {
     pub(super) plaintext: bool,
     pub(super) auth: Option<&'a [String]>,
     pub(super) oauth: Option<&'a raw::Oauth>,
+    pub(super) proxy_protocol: Option<&'a [String]>,
     pub(super) connection: Option<ConnectionName>,
 }
 
@@ -33,7 +34,16 @@ impl At<'_> {
         if raw.plaintext && auth != Auth::PASSWORD {
             return Err(self.error("plaintext", "goes with `auth = [\"password\"]` only: all else is inside TLS"));
         }
-        Ok(ListenerConfig { addr, kind: raw.kind, plaintext: raw.plaintext, auth, connection: raw.connection })
+        let balancers = self.balancers(raw.proxy_protocol)?;
+        Ok(ListenerConfig { addr, kind: raw.kind, plaintext: raw.plaintext, auth, balancers, connection: raw.connection })
+    }
+
+    fn balancers(&self, networks: Option<&[String]>) -> Result<Vec<Network>, ConfigError> {
+        match networks {
+            None => Ok(Vec::new()),
+            Some([]) => Err(self.error("proxy_protocol", "must name the addresses of the balancers")),
+            Some(networks) => networks.iter().map(|network| self.parse("proxy_protocol", network)).collect(),
+        }
     }
 
     /// A server asks for one thing, so of `password` and `oauth` there is one.

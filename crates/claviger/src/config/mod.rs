@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use claviger_audit::checkpoint::Origin;
 use claviger_identity::{Algorithm, TrustedAuthority, TrustedIssuer};
-use claviger_model::ConnectionName;
+use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
 use claviger_session::Connection;
 
@@ -132,6 +132,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) plaintext: bool,
     /// By what clients may prove who they are.
     pub(crate) auth: Auth,
+    /// The load balancers that are believed when they say whose connection they pass on.
+    pub(crate) balancers: Vec<Network>,
     /// The one connection it leads to; on a shared listener the client selects.
     pub(crate) connection: Option<ConnectionName>,
 }

@@ -133,6 +133,7 @@ pub(super) struct Connection {
     pub(super) plaintext: bool,
     pub(super) auth: Option<Vec<String>>,
     pub(super) oauth: Option<Oauth>,
+    pub(super) proxy_protocol: Option<Vec<String>>,
     pub(super) mode: Option<String>,
     #[serde(default)]
     pub(super) labels: Vec<String>,
@@ -156,6 +157,7 @@ pub(super) struct Listener {
     pub(super) plaintext: bool,
     pub(super) auth: Option<Vec<String>>,
     pub(super) oauth: Option<Oauth>,
+    pub(super) proxy_protocol: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -172,6 +172,7 @@ tls_key = "env:KEY"
 [[listeners]]
 kind = "postgres"
 listen = "127.0.0.1:6433"
+proxy_protocol = ["10.0.0.0/8", "::1"]
 auth = ["certificate"]
 [[listeners]]
 kind = "postgres"
@@ -188,7 +189,8 @@ listen = "127.0.0.1:6434"
     assert_eq!(discovery["openid-configuration"], "https://idp.example.com/.well-known/openid-configuration");
     assert_eq!((&discovery["status"], &discovery["scope"]), (&"invalid_token".into(), &"openid \"x\"".into()));
     assert_eq!(certificates.auth, Auth { certificate: true, ask: Ask::Nothing });
-    assert_eq!(plain.auth, Auth::PASSWORD);
+    assert_eq!(certificates.balancers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+    assert_eq!((&plain.auth, plain.balancers.len()), (&Auth::PASSWORD, 0));
     assert!(["mesh", "corp", "local"].iter().all(|name| config.names_principals(name)) && !config.names_principals("other"));
 }
 
@@ -235,6 +237,9 @@ fn what_makes_no_sense_is_named() {
         (listening("oauth = { issuer = 'corp' }"), "(bank).oauth`: needs `auth` to name `oauth`"),
         (listening("auth = ['certificate']"), "`authorities`: the listener on 127.0.0.1:6432 takes certificates"),
         (listening("auth = ['certificate']\nplaintext = true"), "(bank).plaintext`: goes with `auth = [\"password\"]` only"),
+        (listening("proxy_protocol = []"), "(bank).proxy_protocol`: must name the addresses"),
+        (listening("proxy_protocol = ['10.0.0.1/8']"), "(bank).proxy_protocol`: `10.0.0.1/8` is not a network"),
+        (bank("proxy_protocol = ['10.0.0.0/8']"), "(bank).proxy_protocol`: needs `listen`"),
         (authority("subject = '{sub}'"), "`authorities[0] (mesh).subject`: `sub` is not one of the names in a certificate"),
         (authority("subject = 'etl'"), "`authorities[0] (mesh).subject`: `etl` is not a subject template"),
         (authority("subject = '{cn}'").replace("mesh.pem", "cert.pem"), "`authorities[0] (mesh).certificates`: "),

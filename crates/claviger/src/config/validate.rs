@@ -45,6 +45,7 @@ pub(super) fn validate(
                 plaintext: raw.plaintext,
                 auth: raw.auth.as_deref(),
                 oauth: raw.oauth.as_ref(),
+                proxy_protocol: raw.proxy_protocol.as_deref(),
                 connection: Some(connection.name.clone()),
             };
             listeners.push((at.clone(), at.listener(entrance, issuers)?));
@@ -62,6 +63,7 @@ pub(super) fn validate(
             plaintext: listener.plaintext,
             auth: listener.auth.as_deref(),
             oauth: listener.oauth.as_ref(),
+            proxy_protocol: listener.proxy_protocol.as_deref(),
             connection: None,
         };
         let listener = at.listener(entrance, issuers)?;
@@ -343,7 +345,12 @@ impl<'a> At<'a> {
 
 /// A key that a connection has for its own listener, if there is one.
 fn of_a_listener(raw: &raw::Connection) -> Option<&'static str> {
-    let keys = [(raw.plaintext, "plaintext"), (raw.auth.is_some(), "auth"), (raw.oauth.is_some(), "oauth")];
+    let keys = [
+        (raw.plaintext, "plaintext"),
+        (raw.auth.is_some(), "auth"),
+        (raw.oauth.is_some(), "oauth"),
+        (raw.proxy_protocol.is_some(), "proxy_protocol"),
+    ];
     keys.into_iter().find(|(is_there, _)| *is_there).map(|(_, key)| key)
 }
 

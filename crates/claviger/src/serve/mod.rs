@@ -193,6 +193,7 @@ async fn bind(
             tls: server_tls(config, alpn, listener.auth.certificate)?,
             plaintext: listener.plaintext,
             auth: listener.auth.clone(),
+            balancers: listener.balancers.as_slice().into(),
         };
         let (gateway, upstreams, places) = (Arc::clone(gateway), Arc::clone(upstreams), Arc::clone(&places));
         let workers = Arc::clone(workers);

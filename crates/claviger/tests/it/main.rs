@@ -22,6 +22,7 @@ mod identity;
 mod issuers;
 mod operation;
 mod providers;
+mod proxied;
 mod record;
 mod recovery;
 mod routing;

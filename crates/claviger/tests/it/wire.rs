@@ -1,12 +1,13 @@
 //! What clients do with PostgreSQL, they do through the gateway, and see the same.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::AsyncMessage;
 
 use crate::harness::{
-    Gateway, Major, Raw, cancel_key, cancel_request, error_field, frame, skip, sqlstate, startup_packet, terminated, text_value,
+    Gateway, Major, Raw, cancel_key, cancel_request, error_field, eventually, frame, skip, sqlstate, startup_packet, terminated,
+    text_value,
 };
 
 on_each_server!(
@@ -14,6 +15,9 @@ on_each_server!(
     prepared_statements,
     pipelines,
     copies,
+    binary_copies,
+    what_does_not_pass,
+    psql_is_interrupted,
     cursors,
     notices_and_notifications,
     transactions_and_errors,
@@ -90,6 +94,8 @@ async fn pipelines(major: Major) {
         if queries.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
+    // An answer may come while the others are asked.
+    doubled.sort_unstable();
     assert_eq!(doubled, (0..50).map(|n| n * 2).collect::<Vec<_>>());
 
     // An error in a pipeline: what follows it up to the Sync is passed over, what follows the Sync is done.
@@ -147,6 +153,67 @@ async fn copies(major: Major) {
     assert_eq!(error_field(&answer[0], b'C'), "57014");
     assert_eq!(server.value("bank", "select count(*) from customers where id = 9999").await, "0");
     assert_eq!(raw.query("select 1")[1].1, [0, 1, 0, 0, 0, 1, b'1']);
+}
+
+/// Rows out in binary are the rows that go in again, byte for byte.
+async fn binary_copies(major: Major) {
+    let server = server!(major);
+    let gateway = Gateway::before(&server);
+    let mut raw = gateway.raw("bank");
+    raw.login("alice", "bank", &gateway.token(&["alice"])).unwrap();
+    raw.query("create temp table blobs (id int, bytes bytea, none text)");
+    raw.query("insert into blobs select n, decode(repeat(lpad(to_hex(n % 256), 2, '0'), n), 'hex'), null from generate_series(0, 600) n");
+    let digest = "select md5(string_agg(id || ':' || encode(bytes, 'hex'), ',' order by id)) || count(none) from blobs";
+    let before = text_value(&raw.query(digest));
+    let out = raw.query("copy blobs to stdout (format binary)");
+    assert_eq!(out[0], (b'H', vec![1, 0, 3, 0, 1, 0, 1, 0, 1]));
+    let data: Vec<u8> = out.iter().filter(|(kind, _)| *kind == b'd').flat_map(|(_, body)| body.clone()).collect();
+    assert!(data.starts_with(b"PGCOPY\n\xff\r\n\0") && data.ends_with(&[0xff, 0xff]), "{} bytes", data.len());
+    raw.query("truncate blobs");
+    raw.send(&frame(b'Q', &terminated("copy blobs from stdin (format binary)")));
+    assert_eq!(raw.message().unwrap(), (b'G', vec![1, 0, 3, 0, 1, 0, 1, 0, 1]));
+    // Cut where no row ends.
+    let messages: Vec<u8> = data.chunks(777).flat_map(|chunk| frame(b'd', chunk)).collect();
+    raw.send(&[messages, frame(b'c', &[])].concat());
+    assert_eq!(raw.until_ready()[0], (b'C', terminated("COPY 601")));
+    assert_eq!(text_value(&raw.query(digest)), before);
+}
+
+/// A function called by its number is refused as an error of the server's own would be.
+async fn what_does_not_pass(major: Major) {
+    let server = server!(major);
+    let gateway = Gateway::before(&server);
+    let token = gateway.token(&["alice"]);
+    let mut raw = gateway.raw("bank");
+    raw.login("alice", "bank", &token).unwrap();
+    // lo_creat(int) is number 957.
+    let call = frame(b'F', &[0, 0, 3, 189, 0, 1, 0, 1, 0, 1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 1]);
+    let mut refused = |status: u8| {
+        raw.send(&call);
+        let answer = raw.until_ready();
+        assert_eq!((error_field(&answer[0], b'S').as_str(), error_field(&answer[0], b'C').as_str()), ("ERROR", "0A000"));
+        assert_eq!(answer[1..], [(b'Z', vec![status])]);
+    };
+    refused(b'I');
+    assert_eq!(server.value("bank", "select count(*) from pg_largeobject_metadata").await, "0");
+    let mut raw = gateway.raw("bank");
+    raw.login("alice", "bank", &token).unwrap();
+    raw.query("begin");
+    raw.send(&call);
+    assert_eq!(raw.until_ready().last().unwrap(), &(b'Z', vec![b'E']), "the transaction has failed");
+    assert_eq!(error_field(&raw.query("select 1")[0], b'C'), "25P02");
+    raw.query("rollback");
+    assert_eq!(text_value(&raw.query("select 1")), "1");
+
+    // Messages that are nothing here end the session, and nothing of them reaches the server.
+    for kind in [b'z', b'p', b'R', b'W', 0] {
+        let mut raw = gateway.raw("bank");
+        raw.login("alice", "bank", &token).unwrap();
+        raw.send(&frame(kind, &terminated("x")));
+        let error = raw.message().unwrap();
+        assert_eq!((error_field(&error, b'S').as_str(), error_field(&error, b'C').as_str()), ("FATAL", "08P01"), "{kind}");
+        assert_eq!(raw.message(), None);
+    }
 }
 
 async fn cursors(major: Major) {
@@ -348,6 +415,32 @@ async fn psql_works(major: Major) {
     let complained = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{complained}");
     assert!(complained.contains("FATAL"), "{complained}");
+}
+
+/// Ctrl-C, as a person presses it.
+async fn psql_is_interrupted(major: Major) {
+    if Command::new("psql").arg("--version").output().is_err() {
+        return skip("psql is not there");
+    }
+    let server = server!(major);
+    let gateway = Gateway::before(&server);
+    let target = format!("host=localhost port={} dbname=bank user=alice sslmode=require", gateway.port("bank"));
+    let mut command = Command::new("psql");
+    command.args(["-XAtq", &target, "-c", "select pg_sleep(60)"]);
+    command.env("PGPASSWORD", gateway.token(&["alice"])).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let psql = command.spawn().unwrap();
+    eventually("the statement runs", Duration::from_secs(10), async || {
+        server
+            .value("bank", "select count(*) from pg_stat_activity where query like 'select pg_sleep(60)%' and state = 'active'")
+            .await
+            == "1"
+    })
+    .await;
+    Command::new("kill").args(["-INT", &psql.id().to_string()]).status().unwrap();
+    let output = psql.wait_with_output().unwrap();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(complained.contains("canceling statement due to user request"), "{complained}");
+    gateway.verify();
 }
 
 async fn large_values(major: Major) {

@@ -11,6 +11,7 @@ use claviger_protocols::Side;
 use claviger_session::{CancelTarget, Connection, Pipeline, Step, TlsFacts};
 use rustls::{CommonState, ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
@@ -27,6 +28,7 @@ pub(crate) struct Driver {
     upstream: Option<Leg>,
     connection: Option<Arc<Connection>>,
     connecting: Option<Connecting>,
+    cancelling: Option<JoinHandle<()>>,
     timer: Option<Pin<Box<Sleep>>>,
     tls: Option<Arc<ServerConfig>>,
     upstreams: Arc<Upstreams>,
@@ -37,7 +39,17 @@ type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Option<Secret>)
 impl Driver {
     pub(crate) fn new(pipeline: Pipeline, client: TcpStream, tls: Option<Arc<ServerConfig>>, upstreams: Arc<Upstreams>) -> Self {
         let downstream = Some(Leg::new(Socket::Plain(client)));
-        Self { pipeline, downstream, upstream: None, connection: None, connecting: None, timer: None, tls, upstreams }
+        Self {
+            pipeline,
+            downstream,
+            upstream: None,
+            connection: None,
+            connecting: None,
+            cancelling: None,
+            timer: None,
+            tls,
+            upstreams,
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -159,12 +171,12 @@ impl Driver {
     }
 
     /// A client's request to cancel has a connection of its own, whose end tells it that no later statement can be hit. A
-    /// session that ends waits for nothing.
+    /// session that ends has its last words to say meanwhile.
     async fn cancel(&mut self, target: CancelTarget) {
         let sent = cancel::send(target, Arc::clone(&self.upstreams));
         match self.connection {
             None => sent.await,
-            Some(_) => drop(tokio::spawn(sent)),
+            Some(_) => self.cancelling = Some(tokio::spawn(sent)),
         }
     }
 
@@ -206,7 +218,7 @@ impl Driver {
         self.pipeline.connected(Err(refusal), std::time::Instant::now());
     }
 
-    /// Writes what is left on both sides, for as long as the session lingers.
+    /// Writes what is left on both sides, for as long as the session lingers, and stays until what runs upstream is cancelled.
     async fn close(mut self) {
         let deadline = self.deadline();
         let _ = timeout_at(deadline, async {
@@ -216,6 +228,10 @@ impl Driver {
             }
         })
         .await;
+        if let Some(cancelling) = self.cancelling {
+            // It has a deadline of its own.
+            _ = cancelling.await;
+        }
     }
 
     /// Sides are written side by side: one that does not read keeps nothing from the other.

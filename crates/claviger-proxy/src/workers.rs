@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::{io, thread};
 
 use claviger_session::{Desk, Gateway};
@@ -33,6 +34,22 @@ impl Workers {
     pub fn start(count: NonZeroUsize, gateway: &Gateway) -> io::Result<Self> {
         let workers = (0..count.get()).map(|number| Worker::start(number, gateway)).collect::<io::Result<_>>()?;
         Ok(Self { workers })
+    }
+
+    /// Waits until no session is left, for so long at most: a session that has ended may still have last words to say, and
+    /// something to cancel. How many are left.
+    pub async fn finish(&self, patience: Duration) -> usize {
+        const LOOK: Duration = Duration::from_millis(10);
+        let sessions = || self.workers.iter().map(|worker| worker.sessions.load(Ordering::Relaxed)).sum::<usize>();
+        let finished = async {
+            while sessions() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(patience, finished).await {
+            Ok(()) => 0,
+            Err(_) => sessions(),
+        }
     }
 
     /// Gives a session to the thread that has the fewest. It is made there, so that its sockets belong to that thread.

@@ -40,6 +40,9 @@ use crate::config::{Config, LOCAL_ISSUER};
 /// How long sessions get to end when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long sessions that have ended get for their last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(config: Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -98,6 +101,7 @@ async fn serve(config: Config) -> Result<()> {
     condition.drains();
     tasks.shutdown().await;
     drain(&gateway).await;
+    workers.finish(LAST_WORDS).await;
     watching.shutdown().await;
     store.flush_sessions();
     result

@@ -133,3 +133,85 @@ impl Tray {
         Self { waiting: VecDeque::new(), bytes: 0, next: 0, position: Position(0), failed: HashMap::new(), gatherer: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use claviger_audit::{Leaf, LeafKind, TxEndLeaf, TxResult};
+    use claviger_model::{SessionId, Timestamp, TxId};
+    use claviger_testkit::ledger::{MemoryLedger, Storage};
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Owner(AtomicUsize);
+
+    impl Wake for Owner {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn leaf(tx: u64) -> Batch {
+        let session = SessionId::from_bytes([1; 16]);
+        let kind = LeafKind::TxEnd(TxEndLeaf { session, tx: TxId(tx), result: TxResult::Commit });
+        Batch::of(Leaf { time: Timestamp::from_secs(0), kind })
+    }
+
+    fn appended(ledger: &MemoryLedger) -> Vec<u64> {
+        let tx = |leaf: &Leaf| if let LeafKind::TxEnd(end) = &leaf.kind { end.tx.0 } else { 0 };
+        ledger.leaves().iter().map(tx).collect()
+    }
+
+    #[test]
+    fn what_is_handed_in_is_appended_in_order_and_its_owners_hear_of_it() {
+        let ledger = MemoryLedger::default();
+        let desk = Desk::gathering(Arc::new(ledger.clone()));
+        let owner = Arc::new(Owner::default());
+        let waker = Waker::from(Arc::clone(&owner));
+        let gatherer = Arc::new(Owner::default());
+        let gatherer_waker = Waker::from(Arc::clone(&gatherer));
+        assert!(desk.poll_waiting(&mut Context::from_waker(&gatherer_waker)).is_pending());
+
+        let tickets = [7, 8, 9].map(|tx| desk.hand_in(leaf(tx), &waker));
+        assert_eq!(gatherer.0.load(Ordering::Relaxed), 1, "it is told once that there is something");
+        assert!(tickets.iter().all(|ticket| desk.poll(*ticket).is_pending()), "nothing is appended yet");
+        assert!(appended(&ledger).is_empty());
+        assert!(desk.poll_waiting(&mut Context::from_waker(&gatherer_waker)).is_ready());
+
+        desk.flush();
+        assert_eq!(appended(&ledger), [7, 8, 9]);
+        assert_eq!(owner.0.load(Ordering::Relaxed), 3);
+        for ticket in tickets {
+            assert!(matches!(desk.poll(ticket), Poll::Ready(Ok(position)) if position >= Position(1)));
+        }
+    }
+
+    #[test]
+    fn a_failure_is_heard_of_by_whose_it_is() {
+        let ledger = MemoryLedger::default();
+        let desk = Desk::direct(Arc::new(ledger.clone()));
+        let good = desk.hand_in(leaf(1), Waker::noop());
+        ledger.set_storage(Storage::Failed);
+        let bad = desk.hand_in(leaf(2), Waker::noop());
+        assert!(matches!(desk.poll(bad), Poll::Ready(Err(LedgerError::Failed))));
+        assert!(matches!(desk.poll(good), Poll::Ready(Ok(_))));
+        assert_eq!(appended(&ledger), [1]);
+    }
+
+    #[test]
+    fn more_than_is_gathered_is_appended_at_once() {
+        let ledger = MemoryLedger::default();
+        let desk = Desk::gathering(Arc::new(ledger.clone()));
+        let small = desk.hand_in(leaf(1), Waker::noop());
+        let large = Batch { chunks: vec![vec![0; MOST + 1]], ..leaf(2) };
+        let large = desk.hand_in(large, Waker::noop());
+        assert!([small, large].iter().all(|ticket| desk.poll(*ticket).is_ready()));
+        assert_eq!(appended(&ledger), [1, 2], "what came before is before it");
+    }
+}

@@ -26,7 +26,7 @@ use claviger_model::{
 use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Operation, Protocol, Request, Side};
 use claviger_session::{
-    Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Desk, Gateway, Pending, Pipeline,
+    Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending, Pipeline,
     Providers, Route, Services, Step, TlsFacts, UpstreamTlsPolicy,
 };
 
@@ -178,11 +178,12 @@ impl World {
     pub fn client_of(&self, route: Route) -> Client {
         let id = self.gateway.new_session();
         let arrival = Arrival { id, route, client: SocketAddr::from(([127, 0, 0, 1], 50_000)) };
-        let desk = Arc::new(Desk::direct(Arc::new(self.ledger.clone())));
-        let pipeline = Pipeline::new(Arc::clone(&self.gateway), desk, (self.protocol)(), arrival, self.clock.now());
+        let desk = Arc::new(self.gateway.desk());
+        let pipeline = Pipeline::new(Arc::clone(&self.gateway), Arc::clone(&desk), (self.protocol)(), arrival, self.clock.now());
         Client {
             id,
             pipeline: Some(pipeline),
+            gathering: Box::pin(async move { desk.gather().await }),
             connecting: None,
             cancels: Vec::new(),
             closed: false,
@@ -237,6 +238,8 @@ pub struct Client {
     /// Whether both sockets take nothing.
     pub hang: bool,
     pipeline: Option<Pipeline>,
+    /// Appends what the session hands in.
+    gathering: Pin<Box<dyn Future<Output = ()> + Send>>,
     clock: Clock,
     ledger: MemoryLedger,
     woken: Arc<Woken>,
@@ -310,10 +313,19 @@ impl Client {
                 }
                 Poll::Pending => {
                     self.transmit();
-                    return;
+                    if !self.gather() {
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    /// As on a thread of sessions: what was handed in is appended after they have had their turn, and may give them another.
+    fn gather(&mut self) -> bool {
+        let before = self.woken.0.swap(0, Ordering::Relaxed);
+        assert!(self.gathering.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        self.woken.0.swap(before, Ordering::Relaxed) > 0
     }
 
     /// Whether something has asked for another turn since the last one.

@@ -13,11 +13,12 @@ use std::{io, thread};
 
 use claviger_session::{Desk, Gateway};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// The threads that drive sessions. Dropping them drops the sessions that are left.
 pub struct Workers {
     workers: Vec<Worker>,
+    ended: Arc<Notify>,
 }
 
 struct Worker {
@@ -32,8 +33,14 @@ struct Worker {
 impl Workers {
     /// Starts so many threads for the sessions of a gateway.
     pub fn start(count: NonZeroUsize, gateway: &Gateway) -> io::Result<Self> {
-        let workers = (0..count.get()).map(|number| Worker::start(number, gateway)).collect::<io::Result<_>>()?;
-        Ok(Self { workers })
+        let ended = Arc::new(Notify::new());
+        let workers = (0..count.get()).map(|number| Worker::start(number, gateway, &ended)).collect::<io::Result<_>>()?;
+        Ok(Self { workers, ended })
+    }
+
+    /// Resolves when a thread has ended by itself, and all its sessions with it, as nothing but a defect of ours makes it.
+    pub async fn failed(&self) {
+        self.ended.notified().await;
     }
 
     /// Waits until no session is left, for so long at most: a session that has ended may still have last words to say, and
@@ -67,19 +74,20 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(number: usize, gateway: &Gateway) -> io::Result<Self> {
+    fn start(number: usize, gateway: &Gateway, ended: &Arc<Notify>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let desk = Arc::new(gateway.desk());
         let (stop, stopped) = oneshot::channel::<()>();
-        let gatherer = Arc::clone(&desk);
+        let (gatherer, ended) = (Arc::clone(&desk), Arc::clone(ended));
         let thread = thread::Builder::new().name(format!("sessions-{number}")).spawn(move || {
             runtime.block_on(async {
                 // A task like the sessions, so that it has its turn after those that are ready.
                 let gathering = tokio::spawn(async move { gatherer.gather().await });
                 tokio::select! {
                     _ = stopped => {}
-                    _ = gathering => tracing::error!("nothing is recorded any more on a thread that drives sessions"),
+                    // Without it nothing is recorded any more, and so nothing passes.
+                    _ = gathering => ended.notify_one(),
                 }
             });
         })?;

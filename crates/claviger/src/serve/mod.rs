@@ -97,6 +97,7 @@ async fn serve(config: Config) -> Result<()> {
             condition.is_blind();
             Err(anyhow::anyhow!("changes in the store cannot be followed any more"))
         }
+        () = workers.failed() => Err(anyhow::anyhow!("a thread that drives sessions has ended")),
     };
     condition.drains();
     tasks.shutdown().await;

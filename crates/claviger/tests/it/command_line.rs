@@ -161,7 +161,7 @@ fn check_tells_good_from_bad() {
 }
 
 /// A running command, killed when dropped.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

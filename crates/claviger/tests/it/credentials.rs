@@ -1,14 +1,17 @@
 //! What clients prove themselves with besides a password: OAUTHBEARER and certificates.
 
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 
+use crate::command_line::Running;
 use crate::harness::{
-    Authority, Conn, Gateway, Major, PERMIT_ALL, Raw, SSL_REQUEST, Server, SigningKey, client_config_of, driver, error_field,
-    eventually, frame, key_set, now, run, startup_packet, terminated, text_value,
+    Authority, Conn, Gateway, Major, PERMIT_ALL, Raw, SSL_REQUEST, Server, SigningKey, binary, client_config_of, driver,
+    error_field, eventually, frame, free_port, key_set, now, run, startup_packet, terminated, text_value,
 };
 
 const ISSUER: &str = "https://idp.test";
@@ -128,6 +131,38 @@ fn libpq_with_oauth() {
         driver(&gateway, "libpq_oauth", &[("OAUTH_ISSUER", ISSUER), ("OAUTH_TOKEN", &token)]);
         let refused = gateway.leaves_of("SESSION_REFUSED");
         assert_eq!(refused.iter().map(|leaf| &leaf["reason"]).collect::<Vec<_>>(), ["token.malformed"]);
+    });
+}
+
+/// A client of any age, through `claviger connect`.
+#[test]
+fn connect_speaks_oauthbearer() {
+    run(async {
+        let server = server!(Major::V15);
+        let (gateway, token) = asking(&server);
+        for (said, expected) in [(token.as_str(), None), ("not.a.token", Some("28000"))] {
+            std::fs::write(gateway.path("token"), said).unwrap();
+            let port = free_port();
+            let address = format!("localhost:{}", gateway.port("bank"));
+            let connect = Command::new(binary())
+                .args(["connect", "bank", "--address", &address, "--listen", &format!("127.0.0.1:{port}"), "--token-file"])
+                .arg(gateway.path("token"))
+                .arg("--ca")
+                .arg(gateway.authority())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn();
+            let _connect = Running(connect.unwrap());
+            eventually("it listens", Duration::from_secs(10), async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+            let mut raw = Raw::plain(port);
+            raw.send(&startup_packet(&[("user", "whoever")]));
+            let answers = raw.until_ready();
+            match expected {
+                None => assert_eq!(text_value(&raw.query("select count(*) from customers")), "3"),
+                Some(state) => assert_eq!(error_field(answers.last().unwrap(), b'C'), state),
+            }
+        }
+        assert_eq!(gateway.leaves_of("SESSION_OPEN").len(), 1);
     });
 }
 

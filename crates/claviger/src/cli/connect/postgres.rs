@@ -1,4 +1,4 @@
-//! The PostgreSQL login, played from both sides (PostgreSQL manual, 54.2.1 and 54.7).
+//! The PostgreSQL login, played from both sides (PostgreSQL manual, 55.2.1, 55.3 and 55.7).
 
 use anyhow::{Context, bail};
 use claviger_model::Secret;
@@ -18,6 +18,9 @@ const PROTOCOL_3: u32 = 3;
 const MAX_STARTUP: u32 = 10_000;
 /// The longest message of the gateway before the login is over.
 const MAX_MESSAGE: u32 = 64 * 1024;
+
+/// The one SASL mechanism that a gateway offers.
+const OAUTHBEARER: &[u8] = b"OAUTHBEARER\0\0";
 
 /// What a client opens with.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,11 +161,12 @@ async fn log_in(
         let request = body.first_chunk().map(|code| u32::from_be_bytes(*code));
         match (kind, request) {
             (b'R', Some(3)) => {
-                let token = token()?;
-                let message = Secret::new(framed(Some(b'p'), &[token.expose(), b"\0"].concat()));
-                gateway.write_all(message.expose()).await?;
-                gateway.flush().await?;
+                let message = Secret::new(framed(Some(b'p'), &[token()?.expose(), b"\0"].concat()));
+                say(gateway, message.expose()).await?;
             }
+            (b'R', Some(10)) if body.get(4..) == Some(OAUTHBEARER) => say(gateway, bearer(&token()?).expose()).await?,
+            // Where to get a token is of no use here. The gateway says what is wrong with this one when it is understood.
+            (b'R', Some(11)) => say(gateway, &framed(Some(b'p'), b"\x01")).await?,
             (b'R', Some(0)) => {
                 client.write_all(&framed(Some(kind), &body)).await?;
                 return Ok(true);
@@ -177,6 +181,20 @@ async fn log_in(
             _ => bail!("the gateway asks for another kind of login"),
         }
     }
+}
+
+async fn say(gateway: &mut (impl Stream + ?Sized), message: &[u8]) -> std::io::Result<()> {
+    gateway.write_all(message).await?;
+    gateway.flush().await
+}
+
+/// SASLInitialResponse with a token (RFC 7628, section 3.1).
+fn bearer(token: &Secret) -> Secret {
+    let said = Secret::new([b"n,,\x01auth=Bearer ", token.expose(), b"\x01\x01"].concat());
+    // INVARIANT: tokens are far below 4 GiB.
+    let length = u32::try_from(said.expose().len()).unwrap_or(u32::MAX).to_be_bytes();
+    let body = Secret::new([b"OAUTHBEARER\0", &length[..], said.expose()].concat());
+    Secret::new(framed(Some(b'p'), body.expose()))
 }
 
 /// A message: its kind, if it has one, its length, its body.

@@ -11,7 +11,7 @@ use crate::wire::{
     Connection, Delegation, IssuedToken, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Session,
     SessionQuery, Token,
 };
-use crate::{Act, Problem};
+use crate::{Act, ExchangedToken, OauthError, Problem, TokenExchange};
 
 /// Leaves of the log in canonical form, one by one as they are written. Closed by the backend when the reader falls behind.
 pub type Leaves = mpsc::Receiver<Arc<str>>;
@@ -76,6 +76,8 @@ pub trait Backend: Send + Sync + 'static {
     fn issuer(&self) -> String;
     /// Verifies a bearer token.
     fn authenticate(&self, token: &Secret) -> Result<Identity, Problem>;
+    /// Exchanges tokens for one of the local issuer (RFC 8693), for whoever holds them at this address; it is recorded.
+    fn exchange(&self, exchange: &TokenExchange, address: IpAddr) -> Result<ExchangedToken, OauthError>;
     /// Whether a caller is still who it proved to be: nothing expired, revoked or disabled.
     fn stands(&self, caller: &Caller) -> bool;
     /// Asks policy whether the caller may do this, and records the answer if it is a denial or [`Act::recorded`]. Only this

@@ -6,10 +6,13 @@
 //!
 //! Every route under `/v1` takes the same road: a bearer token names the caller, policy is asked whether the caller may do
 //! this [`Act`], the act (or its denial) is recorded, and only then is it done. No handler reaches the backend by another way.
+//!
+//! Beside them stands the local issuer's token endpoint (RFC 6749, RFC 8693), whose callers bring their tokens in the request.
 
 mod act;
 mod backend;
 mod extract;
+mod oauth;
 mod openapi;
 mod problem;
 mod routes;
@@ -23,6 +26,7 @@ mod tests;
 
 pub use act::Act;
 pub use backend::{Backend, Caller, Leaves, Management};
+pub use oauth::{ExchangedToken, OauthError, TokenExchange};
 pub use openapi::openapi;
 pub use problem::Problem;
 pub use routes::router;

@@ -4,7 +4,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Content, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use crate::{Problem, routes, tail};
+use crate::{Problem, oauth, routes, tail};
 
 /// The description of the API, OpenAPI 3.1. `openapi.json` beside this crate is the same.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -18,7 +18,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         routes::healthz,
         routes::description,
         routes::jwks,
-        routes::discovery,
+        oauth::metadata,
+        oauth::token,
         routes::list_sessions,
         routes::show_session,
         routes::kill_session,
@@ -58,7 +59,10 @@ impl Modify for Common {
         for (path, item) in &mut api.paths.paths {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
             for operation in operations.into_iter().flatten() {
-                operation.responses.responses.insert("default".to_owned(), failed.clone().into());
+                // The token endpoint has errors of its own.
+                if !path.starts_with("/oauth/") {
+                    operation.responses.responses.insert("default".to_owned(), failed.clone().into());
+                }
                 if path.starts_with("/v1/") {
                     operation.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
                 }

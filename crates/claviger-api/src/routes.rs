@@ -16,7 +16,7 @@ use crate::wire::{
     Connection, Delegation, IssuedToken, KillQuery, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
     RotatedKey, Session, SessionQuery, Token,
 };
-use crate::{Act, Backend, Caller, Management, Problem, openapi, tail};
+use crate::{Act, Backend, Caller, Management, Problem, oauth, openapi, tail};
 
 /// The longest request body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -28,7 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct App(pub(crate) Arc<dyn Backend>);
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(crate) type Answer<T> = Result<Json<T>, Problem>;
 type Done = Result<StatusCode, Problem>;
 
 /// All routes.
@@ -37,7 +37,9 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/healthz", get(healthz))
         .route("/openapi.json", get(description))
         .route("/.well-known/jwks.json", get(jwks))
-        .route("/.well-known/openid-configuration", get(discovery))
+        .route("/.well-known/openid-configuration", get(oauth::metadata))
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
+        .route("/oauth/token", post(oauth::token))
         .route("/v1/sessions", get(list_sessions))
         .route("/v1/sessions/{id}", get(show_session).delete(kill_session))
         .route("/v1/sessions/{id}/recording", get(read_recording))
@@ -115,22 +117,6 @@ async fn description() -> Json<utoipa::openapi::OpenApi> {
 #[utoipa::path(get, path = "/.well-known/jwks.json", responses((status = 200, body = serde_json::Value)))]
 async fn jwks(State(app): State<App>) -> Answer<serde_json::Value> {
     app.call(|backend| backend.jwks()).await.map(Json)
-}
-
-/// The local issuer's metadata, as far as verifying its tokens needs it (OpenID Connect Discovery 1.0, section 3).
-#[utoipa::path(get, path = "/.well-known/openid-configuration", responses((status = 200, body = serde_json::Value)))]
-async fn discovery(State(app): State<App>) -> Answer<serde_json::Value> {
-    let (issuer, jwks) = app.call(|backend| Ok((backend.issuer(), backend.jwks()?))).await?;
-    let keys = jwks.get("keys").and_then(|keys| keys.as_array()).into_iter().flatten();
-    let mut algorithms: Vec<&str> = keys.filter_map(|key| key.get("alg")?.as_str()).collect();
-    algorithms.dedup();
-    Ok(Json(serde_json::json!({
-        "issuer": issuer,
-        "jwks_uri": format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
-        "response_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": algorithms,
-    })))
 }
 
 /// Lists sessions, newest first.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode, header};
-use claviger_identity::Identity;
+use claviger_identity::{Identity, Origin};
 use claviger_model::{Chain, Principal as Link, PrincipalKey, PrincipalKind, Secret, SessionId, Timestamp};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -18,7 +18,7 @@ use crate::wire::{
     Connection, Delegation, IssuedToken, Kind, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Session,
     SessionQuery, Token,
 };
-use crate::{Act, Backend, Caller, Leaves, Management, Problem, openapi, router};
+use crate::{Act, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange, openapi, router};
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const SESSION: &str = "00000000000000000000000000000001";
@@ -144,6 +144,18 @@ impl Backend for Memory {
     fn issuer(&self) -> String {
         "https://claviger.test/".into()
     }
+    fn exchange(&self, exchange: &TokenExchange, _: IpAddr) -> Result<ExchangedToken, OauthError> {
+        let text = |token: &Secret| token.expose_str().unwrap().to_owned();
+        let actor = exchange.actor_token.as_ref().map(text);
+        self.note(format!("exchange {} {actor:?} {:?} {:?}", text(&exchange.subject_token), exchange.targets, exchange.scope));
+        Ok(ExchangedToken {
+            access_token: "eyJ".into(),
+            issued_token_type: exchange.issued_type().into(),
+            token_type: "Bearer".into(),
+            expires_in: 600,
+            scope: None,
+        })
+    }
     fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
         let subject = match token.expose() {
             b"good" => "admin",
@@ -153,7 +165,7 @@ impl Backend for Memory {
         let key = PrincipalKey::new("local", subject);
         let chain = Chain::of(Link { key, kind: PrincipalKind::User, groups: vec![], sponsor: None });
         let expires = Timestamp::from_secs(i64::MAX);
-        Ok(Identity { chain, token: "t0".into(), issuer: "local".into(), expires, purpose: None })
+        Ok(Identity { chain, token: "t0".into(), issuer: "local".into(), expires, purpose: None, origin: Origin::default() })
     }
     fn stands(&self, _caller: &Caller) -> bool {
         !self.fallen.load(std::sync::atomic::Ordering::Relaxed)
@@ -242,7 +254,8 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
 #[tokio::test]
 async fn nothing_under_v1_is_done_without_a_token_or_against_policy() {
     let api = Api::new();
-    for (method, path) in operations() {
+    // Whoever asks the token endpoint brings his tokens in the form.
+    for (method, path) in operations().into_iter().filter(|(_, path)| path != "/oauth/token") {
         let body = || body_for(&method, &path);
         let (without, _) = api.ask(&method, &path, None, body()).await;
         if !path.starts_with("/v1/") {
@@ -392,4 +405,54 @@ fn the_committed_description_is_up_to_date() {
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(committed == current, "openapi.json is out of date: run the tests once with BLESS=1");
+}
+
+#[tokio::test]
+async fn tokens_are_exchanged_as_the_standard_says() {
+    const GRANT: &str = "grant_type=urn:ietf:params:oauth:grant-type:token-exchange";
+    const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
+    let backend = Arc::new(Memory::default());
+    let subject = format!("{GRANT}&subject_token=s&subject_token_type={ACCESS}");
+    let ask = async |content: &str, body: String| {
+        let mut request = Request::builder().method(Method::POST).uri("/oauth/token").header(header::CONTENT_TYPE, content);
+        request.extensions_mut().unwrap().insert(Peer(PEER));
+        let service = TowerToHyperService::new(router(backend.clone()));
+        let response = service.call(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (status, store) = (response.status().as_u16(), response.headers().get(header::CACHE_CONTROL).cloned());
+        let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap();
+        assert_eq!(store.as_ref().map(|value| value.as_bytes()), Some(b"no-store".as_slice()));
+        (status, body)
+    };
+    let form = "application/x-www-form-urlencoded";
+    let id = "urn:ietf:params:oauth:token-type:id_token";
+    let whole = format!(
+        "{subject}&actor_token=a&actor_token_type={id}&audience=x&resource=y&audience=z&scope=connection%3Abank+connection:b&actor=&\
+         requested_token_type=urn:ietf:params:oauth:token-type:jwt"
+    );
+    for (body, noted) in [
+        (subject.clone(), "exchange s None [] None"),
+        (whole, "exchange s Some(\"a\") [\"x\", \"z\", \"y\"] Some(\"connection:bank connection:b\")"),
+        (format!("{subject}&scope=&unknown=1"), "exchange s None [] None"),
+    ] {
+        let (status, answer) = ask(form, body).await;
+        assert_eq!((status, &answer["token_type"], &answer["expires_in"]), (200, &json!("Bearer"), &json!(600)), "{answer}");
+        assert_eq!(backend.notes(), [noted]);
+    }
+    for (content, body, error) in [
+        ("application/json", "{}".to_owned(), "invalid_request"),
+        (form, String::new(), "invalid_request"),
+        (form, "grant_type=client_credentials".into(), "unsupported_grant_type"),
+        (form, GRANT.into(), "invalid_request"),
+        (form, format!("{GRANT}&subject_token=s"), "invalid_request"),
+        (form, format!("{GRANT}&subject_token_type={ACCESS}"), "invalid_request"),
+        (form, format!("{GRANT}&subject_token=s&subject_token_type=urn:ietf:params:oauth:token-type:saml2"), "invalid_request"),
+        (form, format!("{subject}&subject_token=t"), "invalid_request"),
+        (form, format!("{subject}&actor_token=a"), "invalid_request"),
+        (form, format!("{subject}&actor_token_type={ACCESS}"), "invalid_request"),
+        (form, format!("{subject}&requested_token_type=urn:ietf:params:oauth:token-type:refresh_token"), "invalid_request"),
+    ] {
+        let (status, answer) = ask(content, body.clone()).await;
+        assert_eq!((status, &answer["error"]), (400, &json!(error)), "{body}");
+        assert!(answer["error_description"].is_string() && backend.notes().is_empty());
+    }
 }

@@ -9,14 +9,12 @@ use claviger_model::{Chain, Principal, PrincipalKey, PrincipalKind, Secret, Time
 use ring::digest;
 
 use crate::denied::{Denied, Reason, Wanted};
+use crate::exchange::{self, Exchanged, MAX_LINKS, NotExchanged, Origin};
 use crate::groups::{self, Answers};
 use crate::keys::KeySet;
 use crate::refresh::RefreshLedger;
 use crate::token::{Claims, GroupsSaid, Unverified};
 use crate::{Directory, InvalidUserinfo, Registered, TrustedAuthority, TrustedIssuer};
-
-/// The most links in a chain.
-const MAX_LINKS: usize = 4;
 
 /// Somebody who proved who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +30,8 @@ pub struct Identity {
     pub expires: Timestamp,
     /// What the token says it is for.
     pub purpose: Option<Arc<str>>,
+    /// What the token was made from, if it was exchanged, and how far it goes.
+    pub origin: Origin,
 }
 
 /// What can be fetched so that a token may be believed after all.
@@ -97,13 +97,19 @@ impl Authenticator {
         let expires = claims.check_times(trusted, now)?;
         claims.check_audience(&trusted.audience)?;
         claims.check_requirements(trusted)?;
-        let groups = if directory.is_local(&trusted.name) { Vec::new() } else { self.groups(&claims, trusted, token, now)? };
+        let local = directory.is_local(&trusted.name);
+        let groups = if local { claims.foreign_groups()? } else { self.groups(&claims, trusted, token, now)? };
+        let (chain, vouched) = chain(&claims, trusted, groups, &trust, &directory)?;
+        let mut origin = if local { claims.origin()? } else { Origin::default() };
+        origin.vouched = vouched;
+        origin.may_act = may_act(&claims, trusted, &trust)?;
         let identity = Identity {
-            chain: chain(&claims, trusted, groups, &trust, &directory)?,
+            chain,
             token: claims.id()?.map_or_else(|| digest_id(said), Arc::from),
             issuer: trusted.name.clone(),
             expires,
             purpose: claims.purpose()?.map(Into::into),
+            origin,
         };
         check(&identity, &trust, &directory, now)?;
         Ok(identity)
@@ -113,6 +119,32 @@ impl Authenticator {
     /// the time can have changed.
     pub fn recheck(&self, identity: &Identity, now: Timestamp) -> Result<(), Denied> {
         check(identity, &self.trust.load(), &self.directory.load(), now)
+    }
+
+    /// What a token of the local issuer may say in the place of these that were verified (RFC 8693): the subject's, and that of who
+    /// shall act for it, which must be registered to do so, or whom the subject's issuer names in `may_act`.
+    pub fn exchange(
+        &self,
+        subject: &Identity,
+        actor: Option<&Identity>,
+        scope: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Exchanged, NotExchanged> {
+        let origins: Vec<_> = [Some(subject), actor].into_iter().flatten().map(|identity| &identity.origin).collect();
+        let scope = exchange::narrow(scope, &origins)?;
+        let (trust, directory) = (self.trust.load(), self.directory.load());
+        let ends = |identity: &Identity| -> Result<Timestamp, Denied> {
+            check(identity, &trust, &directory, now)?;
+            let trusted = trust.issuers.iter().find(|trusted| trusted.name == identity.issuer).ok_or(Reason::UnknownIssuer)?;
+            // Of its own `exp`: the skew is a favour to its issuer's clock, and ours is another.
+            Ok(identity.expires.plus_secs(-i64::from(trusted.clock_skew)))
+        };
+        let ended = ends(subject)?;
+        let ended = actor.map(ends).transpose()?.map_or(ended, |actor| actor.min(ended));
+        if ended <= now {
+            return Err(Denied::from(Reason::Expired).into());
+        }
+        Ok(exchange::exchange((subject, actor), scope, ended, &trust.issuers, &directory)?)
     }
 
     /// A number that grows with every change of directory or trust.
@@ -257,41 +289,68 @@ impl Trust {
     }
 }
 
-/// The chain that a token stands for, actor first. Each link acts for the next, so `act` is read from outside in, and the
-/// token's own subject comes last.
+/// The chain that a token stands for, actor first, and which links act because the next one's issuer lets them. Each link acts for
+/// the next, so `act` is read from outside in, and the token's own subject comes last.
 fn chain(
     claims: &Claims,
     trusted: &TrustedIssuer,
     groups: Vec<Arc<str>>,
     trust: &Trust,
     directory: &Directory,
-) -> Result<Chain, Denied> {
+) -> Result<(Chain, Vec<usize>), Denied> {
     let actors = claims.actors(MAX_LINKS - 1)?;
     if !actors.is_empty() && !trusted.act_believed {
         return Err(Reason::DelegationUntrusted.into());
     }
-    let mut links = Vec::with_capacity(actors.len() + 1);
-    for (iss, subject) in actors {
-        let issuer = iss.map_or(Ok(trusted), |iss| trust.issuer(iss))?;
-        // Of an actor a token says nothing but its name, so what it is and whom it answers to must be registered.
-        let key = PrincipalKey::new(issuer.name.clone(), subject);
-        let registered = directory.principal(&key).ok_or(Reason::PrincipalUnknown)?;
-        let kind = if directory.is_local(&issuer.name) { registered.kind } else { issuer.kind };
-        links.push(principal(key, kind, Some(registered), Vec::new()));
+    let local = directory.is_local(&trusted.name);
+    let (mut links, mut vouched) = (Vec::with_capacity(actors.len() + 1), Vec::new());
+    for (n, actor) in actors.into_iter().enumerate() {
+        let issuer = actor.issuer.map_or(Ok(trusted), |iss| trust.issuer(iss))?;
+        let key = PrincipalKey::new(issuer.name.clone(), actor.subject);
+        let (registered, of_ours) = (directory.principal(&key), directory.is_local(&issuer.name));
+        // An actor who proved itself when the local issuer exchanged its token is what its own issuer said. Of any other a token says
+        // nothing but its name, so what it is and whom it answers to must be registered.
+        let proven = actor.groups.filter(|_| local && !of_ours);
+        if proven.is_none() && registered.is_none() {
+            return Err(Reason::PrincipalUnknown.into());
+        }
+        let kind = registered.filter(|_| of_ours).map_or(issuer.kind, |registered| registered.kind);
+        links.push(principal(key, kind, registered, proven.unwrap_or_default()));
+        vouched.extend((local && actor.vouched).then_some(n));
     }
-    links.push(subject(claims, trusted, groups, directory)?);
-    Chain::from_links(links).map_err(|_| Reason::Malformed.into())
+    links.push(subject(claims, trusted, groups, trust, directory)?);
+    Ok((Chain::from_links(links).map_err(|_| Reason::Malformed)?, vouched))
 }
 
-/// The principal that a token is about: registered if the issuer is local, else as the token describes it.
-fn subject(claims: &Claims, trusted: &TrustedIssuer, groups: Vec<Arc<str>>, directory: &Directory) -> Result<Principal, Reason> {
-    let key = PrincipalKey::new(trusted.name.clone(), claims.subject(trusted)?);
-    let registered = directory.principal(&key);
-    if directory.is_local(&trusted.name) {
-        let registered = registered.ok_or(Reason::PrincipalUnknown)?;
-        return Ok(principal(key, registered.kind, Some(registered), Vec::new()));
+/// The principal that a token is about: registered if the issuer is local, else as the token describes it. An exchanged token
+/// describes somebody of another issuer.
+fn subject(
+    claims: &Claims,
+    trusted: &TrustedIssuer,
+    groups: Vec<Arc<str>>,
+    trust: &Trust,
+    directory: &Directory,
+) -> Result<Principal, Reason> {
+    if !directory.is_local(&trusted.name) {
+        let key = PrincipalKey::new(trusted.name.clone(), claims.subject(trusted)?);
+        return Ok(principal(key.clone(), trusted.kind, directory.principal(&key), groups));
     }
-    Ok(principal(key, trusted.kind, registered, groups))
+    if let Some((iss, subject)) = claims.foreign_subject()? {
+        let issuer = trust.issuer(iss)?;
+        let key = PrincipalKey::new(issuer.name.clone(), subject);
+        return Ok(principal(key.clone(), issuer.kind, directory.principal(&key), groups));
+    }
+    let key = PrincipalKey::new(trusted.name.clone(), claims.subject(trusted)?);
+    let registered = directory.principal(&key).ok_or(Reason::PrincipalUnknown)?;
+    Ok(principal(key, registered.kind, Some(registered), Vec::new()))
+}
+
+/// Whom the subject's issuer lets act for it, if its word counts and names somebody whom we could know.
+fn may_act(claims: &Claims, trusted: &TrustedIssuer, trust: &Trust) -> Result<Option<PrincipalKey>, Reason> {
+    let said = if trusted.act_believed { claims.may_act()? } else { None };
+    let Some((iss, subject)) = said else { return Ok(None) };
+    let issuer = iss.map_or(Ok(trusted), |iss| trust.issuer(iss)).ok();
+    Ok(issuer.map(|issuer| PrincipalKey::new(issuer.name.clone(), subject)))
 }
 
 /// A principal with the groups that its token lists and those registered for it.
@@ -313,10 +372,13 @@ pub(crate) fn check(identity: &Identity, trust: &Trust, directory: &Directory, n
     if now >= identity.expires {
         return denied(Reason::Expired);
     }
-    if !trust.knows(&identity.issuer) {
+    let inputs = &identity.origin.inputs;
+    if !trust.knows(&identity.issuer) || !inputs.iter().all(|(issuer, _)| trust.knows(issuer)) {
         return denied(Reason::UnknownIssuer);
     }
-    if directory.is_revoked(&identity.issuer, &identity.token) {
+    if directory.is_revoked(&identity.issuer, &identity.token)
+        || inputs.iter().any(|(issuer, id)| directory.is_revoked(issuer, id))
+    {
         return denied(Reason::Revoked);
     }
     for link in identity.chain.links() {
@@ -332,11 +394,11 @@ pub(crate) fn check(identity: &Identity, trust: &Trust, directory: &Directory, n
             return denied(Reason::SponsorDisabled);
         }
     }
-    let unregistered = |pair: &[Principal]| match pair {
-        [actor, subject] => !directory.may_act(&actor.key, &subject.key),
+    let unregistered = |(n, pair): (usize, &[Principal])| match pair {
+        [actor, subject] => !identity.origin.vouched.contains(&n) && !directory.may_act(&actor.key, &subject.key),
         _ => false,
     };
-    if identity.chain.links().windows(2).any(unregistered) {
+    if identity.chain.links().windows(2).enumerate().any(unregistered) {
         return denied(Reason::DelegationUnregistered);
     }
     Ok(())

@@ -100,6 +100,7 @@ pub(crate) enum Reason {
     CertificateNotYetValid,
     CertificateLifetime,
     CertificateSubject,
+    ExchangeDepth,
 }
 
 impl Reason {
@@ -129,6 +130,7 @@ impl Reason {
             Self::SponsorDisabled => ("sponsor.disabled", "the principal's sponsor is disabled"),
             Self::DelegationUntrusted => ("delegation.untrusted", "the token's issuer is not trusted to delegate"),
             Self::DelegationUnregistered => ("delegation.unregistered", "the actor is not registered to act for this subject"),
+            Self::ExchangeDepth => ("exchange.depth", "the token was exchanged too many times"),
             Self::DelegationDepth => ("delegation.depth", "the token delegates through too many principals"),
             Self::CertificateMalformed => ("certificate.malformed", "the client certificate is malformed"),
             Self::CertificateUntrusted => {

@@ -8,9 +8,9 @@ use claviger_model::{Secret, Timestamp};
 use ring::digest;
 use ring::rand::SecureRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::{InvalidKeySet, KeySet};
+use crate::{Exchanged, InvalidKeySet, KeySet};
 
 /// Issues tokens that say who a registered principal is.
 pub struct LocalIssuer {
@@ -69,17 +69,43 @@ impl LocalIssuer {
 
     /// Issues a token. Its id is made from the random bytes.
     pub fn issue(&self, request: &TokenRequest<'_>, random: [u8; 16], now: Timestamp) -> Result<IssuedToken, NoSigningKey> {
+        let mut claims = Map::new();
+        claims.insert("sub".to_owned(), request.subject.into());
+        claims.extend(act(request.actors).map(|act| ("act".to_owned(), act)));
+        claims.extend(request.purpose.map(|purpose| ("purpose".to_owned(), purpose.into())));
+        let expires = Timestamp::from_secs(now.as_secs().saturating_add(i64::from(request.lifetime)));
+        self.sign(claims, expires, random, now)
+    }
+
+    /// Issues the token that came of an exchange. It ends after this many seconds, or before, with the tokens that it is made from.
+    pub fn issue_exchanged(
+        &self,
+        exchanged: &Exchanged,
+        lifetime: u32,
+        random: [u8; 16],
+        now: Timestamp,
+    ) -> Result<IssuedToken, NoSigningKey> {
+        let longest = Timestamp::from_secs(now.as_secs().saturating_add(i64::from(lifetime)));
+        self.sign(exchanged.claims.clone(), longest.min(exchanged.expires), random, now)
+    }
+
+    /// Signs these claims, with those that every token has.
+    fn sign(
+        &self,
+        mut claims: Map<String, Value>,
+        expires: Timestamp,
+        random: [u8; 16],
+        now: Timestamp,
+    ) -> Result<IssuedToken, NoSigningKey> {
         let key = self.keys.first().ok_or(NoSigningKey)?;
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (issued, expires) = (now.as_secs(), now.as_secs().saturating_add(i64::from(request.lifetime)));
-        let mut claims = json!({
-            "iss": *self.issuer, "sub": request.subject, "aud": *self.audience,
-            "iat": issued, "nbf": issued, "exp": expires, "jti": id,
-        });
-        if let Some(object) = claims.as_object_mut() {
-            object.extend(act(request.actors).map(|act| ("act".to_owned(), act)));
-            object.extend(request.purpose.map(|purpose| ("purpose".to_owned(), purpose.into())));
+        let (issued, expires) = (now.as_secs(), expires.as_secs());
+        let always =
+            json!({ "iss": *self.issuer, "aud": *self.audience, "iat": issued, "nbf": issued, "exp": expires, "jti": id });
+        if let Value::Object(always) = always {
+            claims.extend(always);
         }
+        let claims = Value::Object(claims);
         // RFC 9068 section 2.1 for the type.
         let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": *key.kid });
         let message = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
@@ -107,7 +133,7 @@ impl LocalIssuer {
 }
 
 /// `act`, the current actor outermost.
-fn act(actors: &[&str]) -> Option<serde_json::Value> {
+fn act(actors: &[&str]) -> Option<Value> {
     actors.iter().rev().fold(None, |inner, actor| match inner {
         None => Some(json!({ "sub": actor })),
         Some(inner) => Some(json!({ "sub": actor, "act": inner })),
@@ -173,7 +199,7 @@ impl SigningKey {
         Ok(Self { kid: kid.into(), pair })
     }
 
-    fn jwk(&self) -> serde_json::Value {
+    fn jwk(&self) -> Value {
         let x = encode(self.pair.public_key());
         json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": *self.kid, "x": x })
     }

@@ -9,12 +9,13 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 
 use crate::denied::Reason;
+use crate::exchange::{Origin, read_origin};
 use crate::issuer::SPIFFE;
 use crate::keys::Key;
 use crate::{Algorithm, ClaimPath, TrustedIssuer};
 
-/// The longest token that is read.
-const MAX_TOKEN: usize = 16 * 1024;
+/// The longest token that is read, in bytes.
+pub const MAX_TOKEN: usize = 16 * 1024;
 /// The longest subject, group, purpose, token id or key id, in bytes.
 pub(crate) const MAX_TEXT: usize = 255;
 /// The most groups that a token may list.
@@ -157,8 +158,8 @@ impl Claims {
         groups(&self.0, &trusted.groups)
     }
 
-    /// The actors of `act` (RFC 8693 section 4.1) as (`iss`, `sub`), the current one first, at most so many.
-    pub(crate) fn actors(&self, most: usize) -> Result<Vec<(Option<&str>, &str)>, Reason> {
+    /// The actors of `act` (RFC 8693 section 4.1), the current one first, at most so many.
+    pub(crate) fn actors(&self, most: usize) -> Result<Vec<Actor<'_>>, Reason> {
         let mut actors = Vec::new();
         let mut level = self.0.get("act");
         while let Some(act) = level {
@@ -166,10 +167,39 @@ impl Claims {
             if actors.len() == most {
                 return Err(Reason::DelegationDepth);
             }
-            actors.push((text(act, "iss")?, text(act, "sub")?.ok_or(Reason::ClaimMissing)?));
+            let subject = text(act, "sub")?.ok_or(Reason::ClaimMissing)?;
+            let vouched = act.get("vouched").is_some_and(|vouched| vouched.as_bool() == Some(true));
+            actors.push(Actor { issuer: text(act, "iss")?, subject, groups: group_list(act).unwrap_or_default(), vouched });
             level = act.get("act");
         }
         Ok(actors)
+    }
+
+    /// Whom an exchanged token is about, where that is nobody of the local issuer: `iss` and `sub` (RFC 9493 section 3.2.3).
+    pub(crate) fn foreign_subject(&self) -> Result<Option<(&str, &str)>, Reason> {
+        let Some(id) = self.0.get("sub_id") else { return Ok(None) };
+        let id =
+            id.as_object().filter(|id| id.get("format").is_some_and(|format| format == "iss_sub")).ok_or(Reason::Malformed)?;
+        let (issuer, subject) = (text(id, "iss")?, text(id, "sub")?);
+        Ok(Some(issuer.zip(subject).ok_or(Reason::ClaimMissing)?))
+    }
+
+    /// The groups of that subject.
+    pub(crate) fn foreign_groups(&self) -> Result<Vec<Arc<str>>, Reason> {
+        Ok(group_list(&self.0)?.unwrap_or_default())
+    }
+
+    /// Who may act for the subject (RFC 8693 section 4.4): `iss`, if it is said, and `sub`.
+    pub(crate) fn may_act(&self) -> Result<Option<(Option<&str>, &str)>, Reason> {
+        let Some(may_act) = self.0.get("may_act") else { return Ok(None) };
+        let may_act = may_act.as_object().ok_or(Reason::Malformed)?;
+        let subject = text(may_act, "sub")?;
+        subject.map(|subject| Ok((text(may_act, "iss")?, subject))).transpose()
+    }
+
+    /// What an exchanged token was made from.
+    pub(crate) fn origin(&self) -> Result<Origin, Reason> {
+        read_origin(&self.0)
     }
 
     /// `jti`.
@@ -192,6 +222,25 @@ impl Claims {
         #[allow(clippy::cast_possible_truncation)]
         Ok(Some(Timestamp::from_secs(seconds as i64)))
     }
+}
+
+/// Somebody who acts, as `act` says it.
+pub(crate) struct Actor<'a> {
+    /// The `iss` of its issuer; the token's own if it is not said.
+    pub(crate) issuer: Option<&'a str>,
+    pub(crate) subject: &'a str,
+    /// Its groups, if it proved them when the token was exchanged.
+    pub(crate) groups: Option<Vec<Arc<str>>>,
+    /// Whether the issuer of whom it acts for lets it.
+    pub(crate) vouched: bool,
+}
+
+/// `groups` as the local issuer writes them.
+fn group_list(object: &Map<String, Value>) -> Result<Option<Vec<Arc<str>>>, Reason> {
+    let Some(list) = object.get("groups") else { return Ok(None) };
+    let list = list.as_array().filter(|list| list.len() <= 2 * MAX_GROUPS).ok_or(Reason::Malformed)?;
+    let group = |group: &Value| group.as_str().filter(|group| is_plain(group)).map(Arc::from).ok_or(Reason::Malformed);
+    list.iter().map(group).collect::<Result<_, _>>().map(Some)
 }
 
 /// What a token, or an answer of the userinfo endpoint, says of groups.

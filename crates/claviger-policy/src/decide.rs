@@ -38,6 +38,7 @@ pub enum Action {
     RevokeToken,
     RotateKey,
     ManagePrincipals,
+    ExchangeToken,
 }
 
 impl Action {
@@ -56,6 +57,7 @@ impl Action {
             Self::RevokeToken => "revokeToken",
             Self::RotateKey => "rotateKey",
             Self::ManagePrincipals => "managePrincipals",
+            Self::ExchangeToken => "exchangeToken",
         }
     }
 }

@@ -141,7 +141,10 @@ impl Gateway {
     /// The connections that a chain may open from this address, inside TLS, by the policy of this moment.
     pub fn open_to(&self, identity: &Identity, address: IpAddr) -> Vec<Arc<Connection>> {
         let policy = self.policy.load();
-        let may = |connection: &&Arc<Connection>| decide::connect(&policy, identity, connection, address, true, None).1.is_ok();
+        let may = |connection: &&Arc<Connection>| {
+            identity.origin.reaches(connection.name.as_str())
+                && decide::connect(&policy, identity, connection, address, true, None).1.is_ok()
+        };
         self.connections.load().iter().filter(may).cloned().collect()
     }
 

@@ -47,7 +47,7 @@ fn token(id: &str, subject: &str, actor: Option<&str>, expires_in: i64) -> Store
         id: id.into(),
         sha256: [7; 32],
         principal: key(subject),
-        actor: actor.map(Into::into),
+        actor: actor.map(key),
         purpose: Some("nightly".into()),
         issued: NOW,
         expires: NOW.plus_secs(expires_in),
@@ -181,6 +181,28 @@ fn tokens_are_recorded_and_revoked() {
     assert_eq!(ids(None), ["t1", "t2", "t3", "t4"]);
     assert_eq!(ids(Some(&key("bot"))), ["t2", "t3", "t4"]);
     assert_eq!(ids(Some(&key("bot@okta"))), [] as [&str; 0]);
+}
+
+#[test]
+fn tokens_of_other_issuers_principals_are_ours_all_the_same() {
+    let (_directory, store) = with_alice_and_bot();
+    let exchanged =
+        |id: &str, subject: &str, actor: &str| StoredToken { principal: key(subject), ..token(id, "", Some(actor), 600) };
+    store.record_token(&exchanged("t1", "erin@okta", "bot")).unwrap();
+    store.record_token(&exchanged("t2", "alice", "erin@okta")).unwrap();
+    assert_eq!(store.token("t1").unwrap().unwrap(), exchanged("t1", "erin@okta", "bot"));
+    let ids = |of: &str| store.tokens(Some(&key(of))).unwrap().into_iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids("erin@okta"), ids("bot"), ids("erin"), ids("bot@okta").len()),
+        (vec!["t1".into(), "t2".into()], vec!["t1".into()], vec![], 0)
+    );
+    assert!(store.revoke_token("local", "t1", "cli", NOW).unwrap());
+    assert_eq!(store.revoke_tokens_of(&key("erin@okta"), "cli", NOW).unwrap(), [Arc::from("t2")]);
+    assert_eq!(["t1", "t2"].map(|id| store.token(id).unwrap().unwrap().revoked), [Some(NOW); 2]);
+    let directory = store.directory().unwrap();
+    assert!(directory.is_revoked(&"local".into(), &"t1".into()) && !directory.is_revoked(&"okta".into(), &"t1".into()));
+    store.prune_tokens(NOW.plus_secs(601)).unwrap();
+    assert!(store.tokens(None).unwrap().is_empty());
 }
 
 #[test]

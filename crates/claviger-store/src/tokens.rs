@@ -17,7 +17,7 @@ pub struct StoredToken {
     /// Whom it is about.
     pub principal: PrincipalKey,
     /// Who acts for that principal.
-    pub actor: Option<Arc<str>>,
+    pub actor: Option<PrincipalKey>,
     /// What it is for.
     pub purpose: Option<Arc<str>>,
     /// When it was issued.
@@ -34,18 +34,19 @@ impl Store {
     /// Keeps what must be known of a token that is about to be given out.
     pub fn record_token(&self, token: &StoredToken) -> Result<(), StoreError> {
         self.db().execute(
-            "INSERT INTO tokens (id, sha256, issuer, subject, actor, purpose, issued, expires, issued_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO tokens (id, sha256, issuer, subject, actor, purpose, issued, expires, issued_by, actor_issuer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 token.id,
                 token.sha256,
                 token.principal.issuer,
                 token.principal.subject,
-                token.actor,
+                token.actor.as_ref().map(|actor| &actor.subject),
                 token.purpose,
                 token.issued.as_micros(),
                 token.expires.as_micros(),
                 token.issued_by,
+                token.actor.as_ref().map(|actor| &actor.issuer),
             ],
         )?;
         Ok(())
@@ -53,8 +54,8 @@ impl Store {
 
     /// One token of the local issuer.
     pub fn token(&self, id: &str) -> Result<Option<StoredToken>, StoreError> {
-        let sql = format!("{SELECT} WHERE id = ?1");
-        Ok(self.db().query_row(&sql, [id], read_token).optional()?)
+        let sql = format!("{SELECT} WHERE id = ?2");
+        Ok(self.db().query_row(&sql, params![self.shared.local_issuer, id], read_token).optional()?)
     }
 
     /// The tokens of one principal, as subject or as actor, or of all; the newest first.
@@ -62,14 +63,15 @@ impl Store {
         let db = self.db();
         let mut statement = db.prepare_cached(&format!("{SELECT} WHERE {OF} ORDER BY issued DESC, id"))?;
         let (issuer, subject) = of.map(|key| (&key.issuer, &key.subject)).unzip();
-        Ok(statement.query_map(params![issuer, subject], read_token)?.collect::<Result<_, _>>()?)
+        Ok(statement.query_map(params![self.shared.local_issuer, issuer, subject], read_token)?.collect::<Result<_, _>>()?)
     }
 
     /// Revokes a token, given by the name of its issuer and its id; false if it is revoked already. One of the local issuer
     /// must have been issued.
     pub fn revoke_token(&self, issuer: &str, id: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let token = self.token(id)?.filter(|token| *token.principal.issuer == *issuer);
-        if token.is_none() && *issuer == *self.shared.local_issuer {
+        let local = *issuer == *self.shared.local_issuer;
+        let token = if local { self.token(id)? } else { None };
+        if token.is_none() && local {
             return Err(StoreError::UnknownToken(id.chars().take(80).collect()));
         }
         let revoked = revoke(&self.db(), issuer, id, by, now, token.map(|token| token.expires))?;
@@ -83,12 +85,13 @@ impl Store {
         let mut db = self.db();
         let transaction = db.transaction()?;
         let live = {
-            let mut statement = transaction.prepare(&format!("{SELECT} WHERE {OF} AND tokens.expires > ?3 ORDER BY id"))?;
-            let rows = statement.query_map(params![key.issuer, key.subject, now.as_micros()], read_token)?;
+            let mut statement = transaction.prepare(&format!("{SELECT} WHERE {OF} AND tokens.expires > ?4 ORDER BY id"))?;
+            let local = &self.shared.local_issuer;
+            let rows = statement.query_map(params![local, key.issuer, key.subject, now.as_micros()], read_token)?;
             rows.collect::<Result<Vec<_>, _>>()?
         };
         for token in live {
-            if revoke(&transaction, &token.principal.issuer, &token.id, by, now, Some(token.expires))? {
+            if revoke(&transaction, &self.shared.local_issuer, &token.id, by, now, Some(token.expires))? {
                 revoked.push(token.id);
             }
         }
@@ -96,6 +99,12 @@ impl Store {
         drop(db);
         self.changed();
         Ok(revoked)
+    }
+
+    /// Forgets tokens that expired before a time. Those of exchanges are many.
+    pub fn prune_tokens(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.db().execute("DELETE FROM tokens WHERE expires < ?1", [before.as_micros()])?;
+        Ok(())
     }
 
     /// Forgets tokens that expired, revocations of such, and sessions that were closed before a time.
@@ -118,10 +127,12 @@ pub(crate) fn read_revocations(db: &Connection) -> Result<Vec<TokenName>, StoreE
     Ok(statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
 }
 
+/// Every token is the local issuer's (the first parameter), whatever issuer its principals have.
 const SELECT: &str = "SELECT tokens.*, revoked FROM tokens
-     LEFT JOIN revocations ON revocations.issuer = tokens.issuer AND revocations.token = tokens.id";
+     LEFT JOIN revocations ON revocations.issuer = ?1 AND revocations.token = tokens.id";
 
-const OF: &str = "(?1 IS NULL OR tokens.issuer = ?1 AND ?2 IN (subject, actor))";
+const OF: &str = "(?2 IS NULL OR (tokens.issuer = ?2 AND subject = ?3)
+     OR (coalesce(actor_issuer, tokens.issuer) = ?2 AND actor = ?3))";
 
 fn revoke(
     db: &Connection,
@@ -139,11 +150,14 @@ fn revoke(
 }
 
 fn read_token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
+    let principal = PrincipalKey { issuer: row.get("issuer")?, subject: row.get("subject")? };
+    let actor = row.get::<_, Option<Arc<str>>>("actor")?;
+    let actor_issuer = row.get::<_, Option<Arc<str>>>("actor_issuer")?.unwrap_or_else(|| principal.issuer.clone());
     Ok(StoredToken {
         id: row.get("id")?,
         sha256: row.get("sha256")?,
-        principal: PrincipalKey { issuer: row.get("issuer")?, subject: row.get("subject")? },
-        actor: row.get("actor")?,
+        actor: actor.map(|actor| PrincipalKey::new(actor_issuer, actor)),
+        principal,
         purpose: row.get("purpose")?,
         issued: Timestamp::from_micros(row.get("issued")?),
         expires: Timestamp::from_micros(row.get("expires")?),

@@ -15,6 +15,7 @@ use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted
 use self::der::Names;
 use crate::authenticator::{Authenticator, Identity, check, digest_id, principal};
 use crate::denied::{Denied, Reason};
+use crate::exchange::Origin;
 use crate::token::is_plain;
 use crate::{Directory, SubjectTemplate};
 use std::sync::Arc;
@@ -96,6 +97,7 @@ impl Authenticator {
             issuer: Arc::clone(&authority.name),
             expires: said.not_after,
             purpose: None,
+            origin: Origin::default(),
         };
         check(&identity, &trust, &directory, now)?;
         Ok(identity)

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod chains;
+mod exchange;
 mod groups;
 mod keys;
 mod local;

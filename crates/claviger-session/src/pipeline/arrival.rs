@@ -78,6 +78,11 @@ impl Pipeline {
                 return self.end(refusal, "connection.unknown", now);
             }
         };
+        if !identity.origin.reaches(connection.name.as_str()) {
+            self.record_refusal(Some(&identity.chain), Some(&connection), "token.scope", None);
+            let refusal = Refusal::new(RefusalKind::NotPermitted, "the token is for other connections");
+            return self.end(refusal, "token.scope", now);
+        }
         let policy = self.gateway.policy.load();
         let tls = self.tls.downstream.is_some();
         let (decision, verdict) =

@@ -161,7 +161,7 @@ impl Management for Acting<'_> {
             id: issued.id.clone(),
             sha256: issued.sha256,
             principal: subject,
-            actor: actor.map(|actor| actor.subject),
+            actor,
             purpose: purpose.map(Arc::from),
             issued: issued.issued,
             expires: issued.expires,
@@ -180,12 +180,15 @@ impl Management for Acting<'_> {
 
     fn revoke_tokens(&self, subject: &str) -> Result<(), Problem> {
         let key = self.admin.key(subject);
-        if *key.issuer != *LOCAL_ISSUER {
+        if *key.issuer == *LOCAL_ISSUER {
+            self.stored(&key)?;
+        }
+        let revoked = self.admin.change(|store| store.revoke_tokens_of(&key, &self.who, now()))?;
+        if revoked.is_empty() && *key.issuer != *LOCAL_ISSUER {
             let instead = format!("the tokens of `{key}` are another issuer's, and not known here: disable the principal");
             return Err(Problem::conflict(instead));
         }
-        self.stored(&key)?;
-        self.admin.change(|store| store.revoke_tokens_of(&key, &self.who, now())).map(drop)
+        Ok(())
     }
 
     fn rotate_key(&self) -> Result<String, Problem> {
@@ -328,7 +331,7 @@ fn token(stored: StoredToken) -> Token {
     Token {
         id: stored.id.to_string(),
         subject: stored.principal.to_string(),
-        actor: stored.actor.map(|actor| PrincipalKey::new(stored.principal.issuer.clone(), actor).to_string()),
+        actor: stored.actor.map(|actor| actor.to_string()),
         purpose: stored.purpose.map(|purpose| purpose.to_string()),
         issued: stored.issued.to_string(),
         expires: stored.expires.to_string(),

@@ -7,19 +7,21 @@
 
 mod acting;
 mod described;
+mod exchange;
 
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use claviger_api::{Act, Backend, Caller, Leaves, Management, Problem};
+use claviger_api::{Act, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange};
 use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, Ledger, Position, Verdict};
-use claviger_identity::{Authenticator, Identity, LocalIssuer};
-use claviger_model::{PrincipalKey, Secret, SessionId};
-use claviger_policy::{Action, Context, Question, Resource};
+use claviger_identity::{Authenticator, Denied, Identity, LocalIssuer};
+use claviger_model::{Chain, PrincipalKey, Secret, SessionId};
+use claviger_policy::{Action, Answer, Context, Question, Resource};
 use claviger_session::Gateway;
 use claviger_store::log::AuditLog;
 use claviger_store::{Store, StoreError};
@@ -126,10 +128,32 @@ impl Admin {
 }
 
 impl Running {
+    /// Who holds a token. Called on a thread that may block.
+    fn identify(&self, token: &Secret) -> Result<Result<Identity, Denied>, Problem> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
+        let mut verified = runtime.block_on(self.gateway.identify(token));
+        // The token is good, and who it names is not: the command line may have registered them a moment ago.
+        if verified.as_ref().is_err_and(|denied| denied.chain().is_some()) {
+            std::thread::sleep(TAKEN_UP);
+            verified = self.authenticator.verify(token, now());
+        }
+        Ok(verified)
+    }
+
+    /// Asks the policy of this moment whether a chain may do something to the gateway.
+    fn decide(&self, chain: &Chain, action: Action, address: IpAddr, purpose: Option<&str>) -> Answer {
+        self.gateway.policy.load().decide(&Question {
+            chain,
+            action,
+            resource: Resource::Gateway,
+            context: Context { client_address: address, application: None, tls: true, purpose },
+        })
+    }
+
     /// Puts an act, or its denial, into the log; on return it is on stable storage. Called on a thread that may block.
-    fn record(&self, who: &str, act: Act, target: &str, verdict: Verdict) -> Result<(), Problem> {
+    fn record(&self, who: &str, act: &str, target: &str, verdict: Verdict) -> Result<(), Problem> {
         let target: String = target.chars().take(MAX_TARGET).collect();
-        let leaf = admin_leaf(who, act.verb(), &target, verdict);
+        let leaf = admin_leaf(who, act, &target, verdict);
         let appended = self.log.append(Batch::of(leaf)).map_err(|_| Problem::audit_unavailable())?;
         self.wait(appended)
     }
@@ -172,14 +196,12 @@ impl Backend for Admin {
 
     fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
         let running = self.running()?;
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
-        let mut verified = runtime.block_on(running.gateway.identify(token));
-        // The token is good, and who it names is not: the command line may have registered them a moment ago.
-        if verified.as_ref().is_err_and(|denied| denied.chain().is_some()) {
-            std::thread::sleep(TAKEN_UP);
-            verified = running.authenticator.verify(token, now());
-        }
-        verified.map_err(|denied| Problem::unauthenticated(denied.code(), denied.to_string()))
+        running.identify(token)?.map_err(|denied| Problem::unauthenticated(denied.code(), denied.to_string()))
+    }
+
+    fn exchange(&self, exchange: &TokenExchange, address: IpAddr) -> Result<ExchangedToken, OauthError> {
+        let running = self.running().map_err(|problem| OauthError::unavailable(problem.detail))?;
+        exchange::exchange(self, running, exchange, address)
     }
 
     fn stands(&self, caller: &Caller) -> bool {
@@ -189,17 +211,9 @@ impl Backend for Admin {
     fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<Box<dyn Management + '_>, Problem> {
         let running = self.running()?;
         let chain = running.authenticator.current_chain(&caller.identity);
-        let answer = running.gateway.policy.load().decide(&Question {
-            chain: &chain,
-            action: action(act),
-            resource: Resource::Gateway,
-            context: Context {
-                client_address: caller.address,
-                application: None,
-                tls: true,
-                purpose: caller.identity.purpose.as_deref(),
-            },
-        });
+        let mut answer = running.decide(&chain, action(act), caller.address, caller.identity.purpose.as_deref());
+        // A token for some connections is for nothing else.
+        answer.permit &= caller.identity.origin.scope.is_none();
         let who: Arc<str> = chain.to_string().into();
         // Whoever may connect may know where to.
         if !answer.permit && act == Act::ListConnections {
@@ -207,11 +221,11 @@ impl Backend for Admin {
             return Ok(Box::new(Acting { admin: self, who, sees: Some(sees) }));
         }
         if !answer.permit {
-            running.record(&who, act, target, Verdict::Deny)?;
+            running.record(&who, act.verb(), target, Verdict::Deny)?;
             return Err(Problem::denied(answer.reason.as_deref().unwrap_or("policy does not permit it")));
         }
         if act.recorded() {
-            running.record(&who, act, target, Verdict::Permit)?;
+            running.record(&who, act.verb(), target, Verdict::Permit)?;
         }
         Ok(Box::new(Acting { admin: self, who, sees: None }))
     }

@@ -94,6 +94,8 @@ pub(crate) struct LocalIssuerConfig {
     pub(crate) audience: String,
     /// The longest that a token of it may last, in seconds.
     pub(crate) max_lifetime: u32,
+    /// How long a token lasts that was exchanged for others, in seconds, if they last as long.
+    pub(crate) exchange_lifetime: u32,
 }
 
 /// An external issuer, and where to ask it.

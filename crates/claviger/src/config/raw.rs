@@ -56,6 +56,7 @@ pub(super) struct Issuer {
     pub(super) url: String,
     pub(super) audience: String,
     pub(super) max_lifetime: Option<String>,
+    pub(super) exchange_lifetime: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -207,7 +207,7 @@ fn what_makes_no_sense_is_named() {
         ("data = [".into(), "claviger.toml:1: unclosed array"),
         (
             format!("{BASE}colour = 'blue'"),
-            "claviger.toml:9: unknown field `colour`, expected one of `url`, `audience`, `max_lifetime`",
+            "claviger.toml:9: unknown field `colour`, expected one of `url`, `audience`, `max_lifetime`, `exchange_lifetime`",
         ),
         (bank("colour = 'blue'"), "claviger.toml:16: unknown field `colour`"),
         (
@@ -275,6 +275,7 @@ fn what_makes_no_sense_is_named() {
         (BASE.replace("key.pem", "gone.pem"), "`tls.key`: there is no file `gone.pem`"),
         (BASE.replace("\"claviger\"", "\"\""), "`issuer.audience`: must not be empty"),
         (format!("{BASE}max_lifetime = 'long'"), "`issuer.max_lifetime`: `long` is not a duration"),
+        (format!("{BASE}exchange_lifetime = '16m'"), "`issuer.exchange_lifetime`: must be at most `15m`"),
         (format!("{BASE}max_lifetime = '0s'"), "`issuer.max_lifetime`: must be more than nothing"),
         (
             issuer("jwks_url = 'https://idp/keys'\njwks_file = 'corp.jwks.json'"),

@@ -19,6 +19,9 @@ use super::{
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// How long an exchanged token lasts if nothing is said, and at most.
+const EXCHANGE_LIFETIME: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(900));
+
 /// Makes sense of all of it, or says what makes none.
 pub(super) fn validate(
     dir: &Path,
@@ -175,10 +178,16 @@ impl<'a> At<'a> {
     }
 
     fn local_issuer(&self, raw: &raw::Issuer) -> Result<LocalIssuerConfig, ConfigError> {
+        let max_lifetime = self.seconds("max_lifetime", raw.max_lifetime.as_deref(), DAY)?;
+        let exchange_lifetime = self.seconds("exchange_lifetime", raw.exchange_lifetime.as_deref(), EXCHANGE_LIFETIME.0)?;
+        if u64::from(exchange_lifetime) > EXCHANGE_LIFETIME.1.as_secs() {
+            return Err(self.error("exchange_lifetime", "must be at most `15m`: such a token stands for others"));
+        }
         Ok(LocalIssuerConfig {
             url: self.not_empty("url", &raw.url)?,
             audience: self.not_empty("audience", &raw.audience)?,
-            max_lifetime: self.seconds("max_lifetime", raw.max_lifetime.as_deref(), DAY)?,
+            max_lifetime,
+            exchange_lifetime: exchange_lifetime.min(max_lifetime),
         })
     }
 

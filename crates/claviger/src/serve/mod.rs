@@ -84,6 +84,7 @@ async fn serve(config: Config) -> Result<()> {
     let mut watched = JoinSet::new();
     serve_status(&config, &condition, &mut watched).await?;
     tasks.spawn(issuers.run());
+    tasks.spawn(forget_tokens(Arc::clone(&store)));
     let watch = Watch { changes, store: Arc::clone(&store), log: Arc::clone(&log), gateway: Arc::clone(&gateway), admin };
     let mut watching = JoinSet::new();
     watching.spawn(watch.run());
@@ -112,6 +113,18 @@ async fn serve(config: Config) -> Result<()> {
 fn threads(config: &Config) -> Result<NonZeroUsize> {
     let cores = std::thread::available_parallelism()?;
     Ok(config.threads.unwrap_or(NonZeroUsize::new(cores.get().div_ceil(2)).unwrap_or(NonZeroUsize::MIN)))
+}
+
+/// Forgets, once an hour, tokens that ended more than a day ago: those of exchanges are many.
+async fn forget_tokens(store: Arc<Store>) {
+    loop {
+        let store = Arc::clone(&store);
+        let pruned = tokio::task::spawn_blocking(move || store.prune_tokens(now().plus_secs(-24 * 3600))).await;
+        if let Ok(Err(error)) = pruned {
+            tracing::warn!(%error, "tokens that ended cannot be forgotten");
+        }
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
 }
 
 fn compose(

@@ -17,6 +17,7 @@ mod command_line;
 mod credentials;
 mod disk;
 mod drivers;
+mod exchange;
 mod hostile;
 mod identity;
 mod issuers;

@@ -363,6 +363,21 @@ impl Gateway {
 
     /// Asks the API without a token.
     pub(crate) fn get(&self, path: &str) -> Result<String, ureq::Error> {
+        self.agent().get(self.api_url(path)).call()?.into_body().read_to_string()
+    }
+
+    /// Posts a form to the API: the status, and the answer, which is JSON.
+    pub(crate) fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, serde_json::Value) {
+        let request = self.agent().post(self.api_url(path)).config().http_status_as_error(false).build();
+        let response = request.send_form(form.iter().copied()).unwrap();
+        (response.status().as_u16(), serde_json::from_str(&response.into_body().read_to_string().unwrap()).unwrap())
+    }
+
+    fn api_url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.api)
+    }
+
+    fn agent(&self) -> ureq::Agent {
         let pem = fs::read(self.authority()).unwrap();
         let roots: Vec<_> = parse_pem(&pem)
             .filter_map(|item| match item {
@@ -371,8 +386,7 @@ impl Gateway {
             })
             .collect();
         let tls = TlsConfig::builder().root_certs(RootCerts::from(roots)).build();
-        let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
-        agent.get(format!("https://localhost:{}{path}", self.api)).call()?.into_body().read_to_string()
+        ureq::Agent::config_builder().tls_config(tls).build().into()
     }
 
     /// Asks the listener for metrics and health: the status and the body.

@@ -19,6 +19,9 @@ const load = (name) => import(path.join(modules, 'node_modules', name));
 const { default: Provider } = await load('oidc-provider/lib/index.js');
 const jose = await load('jose/dist/webapi/index.js');
 
+// Who started it reads one line.
+console.log = console.info = console.warn = console.error;
+
 const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 const issuer = `http://127.0.0.1:${settings.port}`;
 
@@ -99,4 +102,4 @@ provider.use(async (ctx, next) => {
   }
 });
 
-provider.listen(settings.port, '127.0.0.1', () => console.log(`listening at ${issuer}`));
+provider.listen(settings.port, '127.0.0.1', () => process.stdout.write(`listening at ${issuer}\n`));

@@ -8,8 +8,8 @@ use claviger_model::{Secret, SessionId};
 use tokio::sync::mpsc;
 
 use crate::wire::{
-    Connection, Delegation, IssuedToken, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Session,
-    SessionQuery, Token,
+    Connection, Delegation, IssuedToken, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
+    Session, SessionQuery, Token,
 };
 use crate::{Act, ExchangedToken, OauthError, Problem, TokenExchange};
 
@@ -74,6 +74,8 @@ pub trait Backend: Send + Sync + 'static {
     fn jwks(&self) -> Result<serde_json::Value, Problem>;
     /// The local issuer's URL.
     fn issuer(&self) -> String;
+    /// Where people log in.
+    fn logins(&self) -> Vec<LoginProvider>;
     /// Verifies a bearer token.
     fn authenticate(&self, token: &Secret) -> Result<Identity, Problem>;
     /// Exchanges tokens for one of the local issuer (RFC 8693), for whoever holds them at this address; it is recorded.

@@ -18,6 +18,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         routes::healthz,
         routes::description,
         routes::jwks,
+        routes::logins,
         oauth::metadata,
         oauth::token,
         routes::list_sessions,

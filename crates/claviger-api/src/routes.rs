@@ -13,8 +13,8 @@ use claviger_model::SessionId;
 
 use crate::extract::{Body, Params, Segments};
 use crate::wire::{
-    Connection, Delegation, IssuedToken, KillQuery, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
-    RotatedKey, Session, SessionQuery, Token,
+    Connection, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch,
+    RecordingEntry, RotatedKey, Session, SessionQuery, Token,
 };
 use crate::{Act, Backend, Caller, Management, Problem, oauth, openapi, tail};
 
@@ -38,6 +38,7 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/openapi.json", get(description))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/.well-known/openid-configuration", get(oauth::metadata))
+        .route("/.well-known/claviger-login", get(logins))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
         .route("/oauth/token", post(oauth::token))
         .route("/v1/sessions", get(list_sessions))
@@ -117,6 +118,12 @@ async fn description() -> Json<utoipa::openapi::OpenApi> {
 #[utoipa::path(get, path = "/.well-known/jwks.json", responses((status = 200, body = serde_json::Value)))]
 async fn jwks(State(app): State<App>) -> Answer<serde_json::Value> {
     app.call(|backend| backend.jwks()).await.map(Json)
+}
+
+/// Where people log in, for `claviger login`.
+#[utoipa::path(get, path = "/.well-known/claviger-login", responses((status = 200, body = [LoginProvider])))]
+async fn logins(State(app): State<App>) -> Json<Vec<LoginProvider>> {
+    Json(app.0.logins())
 }
 
 /// Lists sessions, newest first.

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use crate::extract::Peer;
 use crate::wire::{
-    Connection, Delegation, IssuedToken, Kind, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Session,
-    SessionQuery, Token,
+    Connection, Delegation, IssuedToken, Kind, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
+    Session, SessionQuery, Token,
 };
 use crate::{Act, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange, openapi, router};
 
@@ -143,6 +143,9 @@ impl Backend for Memory {
     }
     fn issuer(&self) -> String {
         "https://claviger.test/".into()
+    }
+    fn logins(&self) -> Vec<LoginProvider> {
+        Vec::new()
     }
     fn exchange(&self, exchange: &TokenExchange, _: IpAddr) -> Result<ExchangedToken, OauthError> {
         let text = |token: &Secret| token.expose_str().unwrap().to_owned();

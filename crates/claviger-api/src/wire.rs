@@ -295,3 +295,35 @@ pub struct RotatedKey {
     /// The key's id (`kid`).
     pub key: String,
 }
+
+/// Where and how people log in, for `claviger login`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LoginProvider {
+    /// The name of the issuer's trust record.
+    pub name: String,
+    /// Its address.
+    pub issuer: String,
+    /// As which client of it (RFC 6749 section 2.2).
+    pub client_id: String,
+    /// With which scopes.
+    pub scopes: Vec<String>,
+    /// For which resource (RFC 8707), if the issuer wants one named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// For which audience, if the issuer wants one named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// Which of its tokens the gateway takes.
+    pub token: TokenKind,
+}
+
+/// A token that a login yields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// Says who logged in (OpenID Connect).
+    #[default]
+    IdToken,
+    /// Opens what it was given for (OAuth), and is a JWT.
+    AccessToken,
+}

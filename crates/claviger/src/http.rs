@@ -15,6 +15,9 @@ use ureq::{Agent, Body};
 /// How long one request may take, from looking up the name to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The longest answer to a form, in bytes.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
 /// Asks identity providers.
 pub(crate) struct Http(Agent);
 
@@ -45,11 +48,10 @@ impl Http {
         if let Some(token) = bearer {
             request = request.header("authorization", format!("Bearer {}", token.expose_str().unwrap_or_default()));
         }
-        let response = match Reach::of(address) {
-            None => bail!("{address} is not a safe address"),
-            Some(Reach::Tls) => request.call(),
-            // No proxy leads to this machine.
-            Some(Reach::ThisMachine) => request.config().proxy(None).build().call(),
+        // No proxy leads to this machine.
+        let response = match reach(address)? {
+            Reach::Tls => request.call(),
+            Reach::ThisMachine => request.config().proxy(None).build().call(),
         };
         let response = response.with_context(|| address.to_owned())?;
         if response.status() != 200 {
@@ -57,6 +59,23 @@ impl Http {
         }
         body(response, longest).with_context(|| address.to_owned())
     }
+
+    /// The status and the body of the answer to a form (RFC 6749, 7009, 8628 and 8693 speak so).
+    pub(crate) fn post(&self, address: &str, form: &[(&str, &str)]) -> anyhow::Result<(u16, Vec<u8>)> {
+        let request = self.0.post(address).header("accept", "application/json");
+        let form = form.iter().copied();
+        let response = match reach(address)? {
+            Reach::Tls => request.send_form(form),
+            Reach::ThisMachine => request.config().proxy(None).build().send_form(form),
+        };
+        let response = response.with_context(|| address.to_owned())?;
+        let status = response.status().as_u16();
+        Ok((status, body(response, LONGEST_ANSWER).with_context(|| address.to_owned())?))
+    }
+}
+
+fn reach(address: &str) -> anyhow::Result<Reach> {
+    Reach::of(address).with_context(|| format!("{address} is neither https:// nor on this machine"))
 }
 
 fn body(response: Response<Body>, longest: usize) -> anyhow::Result<Vec<u8>> {

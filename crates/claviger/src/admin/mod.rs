@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use claviger_api::wire::LoginProvider;
 use claviger_api::{Act, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange};
 use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, Ledger, Position, Verdict};
 use claviger_identity::{Authenticator, Denied, Identity, LocalIssuer};
@@ -197,6 +198,10 @@ impl Backend for Admin {
     fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
         let running = self.running()?;
         running.identify(token)?.map_err(|denied| Problem::unauthenticated(denied.code(), denied.to_string()))
+    }
+
+    fn logins(&self) -> Vec<LoginProvider> {
+        self.config.issuers.iter().filter_map(|issuer| issuer.login.clone()).collect()
     }
 
     fn exchange(&self, exchange: &TokenExchange, address: IpAddr) -> Result<ExchangedToken, OauthError> {

@@ -9,6 +9,7 @@ use claviger_model::Secret;
 
 use super::Failure;
 use super::client::Client;
+use super::login;
 use crate::admin::{Acting, Admin};
 use crate::config::Config;
 
@@ -22,16 +23,23 @@ pub(super) struct GatewayArgs {
     pub(super) api: ApiArgs,
 }
 
-/// How to reach a gateway's API.
+/// How to reach a gateway's API, and with which token.
 #[derive(Debug, clap::Args)]
 pub(super) struct ApiArgs {
+    #[command(flatten)]
+    pub(super) reach: ReachArgs,
+    /// A file with the token to present; else the variable CLAVIGER_TOKEN, or what `claviger login` was given
+    #[arg(long, value_name = "FILE", env = "CLAVIGER_TOKEN_FILE", help_heading = "Gateway")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+/// How to reach a gateway's API.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReachArgs {
     /// The address of the gateway's API, such as https://gateway.internal:8443; that in CLAVIGER_API_URL if absent
     // Not clap's `env`: a variable left over in a shell is no reason to refuse `--config`.
     #[arg(long, value_name = "URL", help_heading = "Gateway")]
     api_url: Option<String>,
-    /// A file with the token to present; the environment variable CLAVIGER_TOKEN if absent
-    #[arg(long, value_name = "FILE", env = "CLAVIGER_TOKEN_FILE", help_heading = "Gateway")]
-    pub(super) token_file: Option<PathBuf>,
     /// Certificates (PEM) to trust for the gateway, instead of the usual authorities
     #[arg(long, value_name = "FILE", env = "CLAVIGER_CA", help_heading = "Gateway")]
     pub(super) ca: Option<PathBuf>,
@@ -52,36 +60,50 @@ impl GatewayArgs {
     }
 }
 
+impl ReachArgs {
+    /// The API's address, if one is given.
+    pub(super) fn given(&self) -> Option<String> {
+        let url = self.api_url.clone().or_else(|| std::env::var("CLAVIGER_API_URL").ok());
+        url.map(|url| url.trim_end_matches('/').to_owned())
+    }
+}
+
 impl ApiArgs {
     pub(super) fn url(&self) -> Result<String, Failure> {
-        self.api_url.clone().or_else(|| std::env::var("CLAVIGER_API_URL").ok()).ok_or_else(|| {
+        self.reach.given().ok_or_else(|| {
             Failure::Usage("which gateway? give --config DIR on its own machine, or --api-url (CLAVIGER_API_URL)".to_owned())
         })
     }
 
     pub(super) fn client(&self) -> Result<Client, Failure> {
         let url = self.url()?;
-        let ca = self.ca.as_deref().map(|file| std::fs::read(file).with_context(|| file.display().to_string())).transpose()?;
+        let ca = self.reach.ca.as_deref();
+        let ca = ca.map(|file| std::fs::read(file).with_context(|| file.display().to_string())).transpose()?;
         Client::new(&url, ca.as_deref(), self.token()?)
     }
 
-    /// The token to present, read anew at each call: it may have been refreshed.
+    /// The token to present, read anew at each call: it may have been refreshed. That of a login is refreshed here, which may take
+    /// requests to the provider and the gateway.
     pub(super) fn token(&self) -> Result<Secret, Failure> {
-        read_token(self.token_file.as_deref(), || std::env::var("CLAVIGER_TOKEN").ok())
+        match read_token(self.token_file.as_deref(), || std::env::var("CLAVIGER_TOKEN").ok())? {
+            Some(token) => Ok(token),
+            None => login::token(&self.reach),
+        }
     }
 }
 
 /// A token is taken from a file or the environment, never from arguments, which every process on the machine can read.
-fn read_token(file: Option<&Path>, environment: impl FnOnce() -> Option<String>) -> Result<Secret, Failure> {
+fn read_token(file: Option<&Path>, environment: impl FnOnce() -> Option<String>) -> Result<Option<Secret>, Failure> {
     let text = match file {
         Some(file) => Some(std::fs::read_to_string(file).with_context(|| file.display().to_string())?),
-        None => environment(),
+        None => environment().filter(|text| !text.is_empty()),
     };
-    let token = text.as_deref().map(str::trim).unwrap_or_default();
+    let Some(text) = text else { return Ok(None) };
+    let token = text.trim();
     if token.is_empty() || token.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(Failure::Usage("a token is needed: --token-file FILE, or CLAVIGER_TOKEN in the environment".to_owned()));
+        return Err(Failure::Usage("what is given as a token is none".to_owned()));
     }
-    Ok(Secret::new(token))
+    Ok(Some(Secret::new(token)))
 }
 
 /// Somebody admitted to one act, here or afar.
@@ -129,7 +151,7 @@ mod tests {
         for (text, expected) in
             [(Some(" abc\n"), Some("abc")), (Some("a b"), None), (Some("a\nb"), None), (Some(""), None), (None, None)]
         {
-            let token = read_token(None, || text.map(str::to_owned)).ok();
+            let token = read_token(None, || text.map(str::to_owned)).ok().flatten();
             assert_eq!(token.as_ref().and_then(Secret::expose_str), expected, "{text:?}");
         }
     }

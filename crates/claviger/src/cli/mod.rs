@@ -15,6 +15,7 @@ mod audit;
 mod client;
 mod connect;
 mod gateway;
+mod login;
 mod output;
 mod principals;
 mod sessions;
@@ -54,6 +55,7 @@ Examples:
   claviger token issue alice --ttl 8h --config /etc/claviger > alice.token
   psql 'host=gateway.internal port=6400 dbname=bank sslmode=verify-full' # with the token as password
   claviger connect bank --token-file alice.token --address gateway.internal:6400
+  claviger login --api-url https://gateway.internal:8443
   claviger sessions list
 
 Exit codes: 0 done, 1 failed, 2 wrong command or configuration, 3 verification found problems, 4 refused by the gateway.";
@@ -73,6 +75,10 @@ enum Command {
     /// List, show, follow and end sessions
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// Log in at an identity provider, with a browser on any device
+    Login(login::Args),
+    /// Forget a login, and take back what it was given
+    Logout(login::LogoutArgs),
     /// Open a local port that needs no token, for clients that cannot refresh one
     Connect(connect::Args),
     /// Verify the audit log
@@ -177,6 +183,8 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Token(command) => tokens::run(command, output),
         Command::Principals(command) => principals::run(command, output),
         Command::Sessions(command) => sessions::run(command, output),
+        Command::Login(args) => login::run(&args),
+        Command::Logout(args) => login::log_out(&args),
         Command::Connect(args) => connect::run(args, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Tls(command) => tls::run(command, output),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use claviger_api::wire::{LoginProvider, TokenKind};
 use claviger_identity::{
     Algorithm, ClaimPath, InvalidAuthority, Reach, Requirement, SubjectTemplate, TrustedAuthority, TrustedIssuer,
 };
@@ -14,6 +15,9 @@ use super::{ConfigError, IssuerConfig, KeySource, LOCAL_ISSUER, raw};
 
 /// How often keys are fetched if nothing else is said.
 const KEYS_REFRESH: Duration = Duration::from_secs(300);
+
+/// The scopes with which people log in if nothing else is said: who they are, and for how long they want to stay.
+pub(crate) const LOGIN_SCOPES: [&str; 2] = ["openid", "offline_access"];
 
 impl raw::ExternalIssuer {
     /// The issuer's name: if none is given, the host in its address.
@@ -67,6 +71,23 @@ impl At<'_> {
             keys_max_age,
             tls_ca: raw.tls_ca.as_deref().map(|path| self.file("tls_ca", path)).transpose()?,
             userinfo_url: raw.userinfo_url.as_deref().map(|url| self.safe_address("userinfo_url", url)).transpose()?,
+            login: raw.login.as_ref().map(|login| self.key("login").login(raw, login)).transpose()?,
+        })
+    }
+
+    fn login(&self, issuer: &raw::ExternalIssuer, raw: &raw::Login) -> Result<LoginProvider, ConfigError> {
+        if Reach::of(&issuer.issuer).is_none() {
+            return Err(self.error("client_id", "nobody can log in at an `issuer` that is not an address"));
+        }
+        let kinds = [("id_token", TokenKind::IdToken), ("access_token", TokenKind::AccessToken)];
+        Ok(LoginProvider {
+            name: issuer.shown().to_owned(),
+            issuer: issuer.issuer.clone(),
+            client_id: self.not_empty("client_id", &raw.client_id)?,
+            scopes: raw.scopes.clone().unwrap_or_else(|| LOGIN_SCOPES.map(str::to_owned).to_vec()),
+            resource: raw.resource.clone(),
+            audience: raw.audience.clone(),
+            token: self.word("token", raw.token.as_deref().unwrap_or("id_token"), &kinds)?,
         })
     }
 

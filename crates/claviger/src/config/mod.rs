@@ -19,11 +19,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use claviger_api::wire::LoginProvider;
 use claviger_audit::checkpoint::Origin;
 use claviger_identity::{Algorithm, TrustedAuthority, TrustedIssuer};
 use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
 use claviger_session::Connection;
+
+pub(crate) use issuers::LOGIN_SCOPES;
 
 /// The name of the local issuer wherever issuers are named.
 pub(crate) const LOCAL_ISSUER: &str = "local";
@@ -111,6 +114,8 @@ pub(crate) struct IssuerConfig {
     pub(crate) tls_ca: Option<PathBuf>,
     /// Its userinfo endpoint, where its metadata does not say.
     pub(crate) userinfo_url: Option<String>,
+    /// How people log in there.
+    pub(crate) login: Option<LoginProvider>,
 }
 
 /// Where an issuer's public keys (RFC 7517) are found.

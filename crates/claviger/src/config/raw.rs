@@ -83,6 +83,17 @@ pub(super) struct ExternalIssuer {
     pub(super) act: bool,
     pub(super) max_lifetime: Option<String>,
     pub(super) clock_skew: Option<String>,
+    pub(super) login: Option<Login>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    pub(super) client_id: String,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) resource: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) token: Option<String>,
 }
 
 /// A text or a list of them.

@@ -293,6 +293,8 @@ fn what_makes_no_sense_is_named() {
         (issuer("require = { a = 1.5 }"), "(corp).require`: `a` must be a text"),
         (issuer("require = { a = [] }"), "(corp).require`: `a` must be a text"),
         (issuer("require = { 'a.' = 'x' }"), "(corp).require`: `a.` is not a claim"),
+        (issuer("[issuers.login]\nclient_id = ''"), "(corp).login.client_id`: must not be empty"),
+        (issuer("login = { client_id = 'c', token = 'opaque' }"), "(corp).login.token`: `opaque` is not one of `id_token`"),
         (issuer("subject = 'x'"), "(corp).subject`: `x` is not a subject template"),
         (issuer("jwks_url = 'http://idp/keys'"), "`issuers[0] (corp).jwks_url`: must begin with `https://`"),
         (issuer("jwks_url = 'http://localhost:80@evil/keys'"), "`issuers[0] (corp).jwks_url`: must begin with `https://`"),
@@ -316,7 +318,8 @@ fn what_makes_no_sense_is_named() {
 #[test]
 fn an_address_and_an_audience_are_enough_for_an_issuer() {
     let config = load(&format!("{BASE}[[issuers]]\nissuer = 'https://idp.example.com:8443/t'\naudience = 'c'"));
-    let [IssuerConfig { trust, keys, keys_refresh, keys_max_age, tls_ca, userinfo_url }] = config.issuers.as_slice() else {
+    let [IssuerConfig { trust, keys, keys_refresh, keys_max_age, tls_ca, userinfo_url, login }] = config.issuers.as_slice()
+    else {
         panic!()
     };
     assert_eq!(
@@ -324,7 +327,7 @@ fn an_address_and_an_audience_are_enough_for_an_issuer() {
         ("idp.example.com", "https://idp.example.com:8443/t", &KeySource::Discovery)
     );
     assert_eq!((keys_refresh.as_secs(), keys_max_age.as_secs(), trust.algorithms.len()), (300, 86_400, 9));
-    assert_eq!((tls_ca, userinfo_url, trust.userinfo, trust.groups.len()), (&None, &None, false, 0));
+    assert_eq!((tls_ca, userinfo_url, trust.userinfo, trust.groups.len(), login), (&None, &None, false, 0, &None));
 }
 
 /// What the documentation shows can be copied.

@@ -21,6 +21,7 @@ mod exchange;
 mod hostile;
 mod identity;
 mod issuers;
+mod login;
 mod operation;
 mod providers;
 mod proxied;

@@ -31,6 +31,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  claviger connect bank --token-file /run/claviger/token --address gateway.internal:6400\n  \
+    claviger login && claviger connect bank         # with the login, for as long as it can be refreshed\n  \
     claviger connect bank --listen 127.0.0.1:5432   # asks the API (CLAVIGER_API_URL) where the connection is\n\n\
     The local address goes to standard output when the port is open. Everybody on this machine can use it.")]
 pub(super) struct Args {
@@ -120,7 +121,8 @@ impl Target {
 
     /// The token of this moment.
     pub(super) fn token(&self) -> anyhow::Result<claviger_model::Secret> {
-        Ok(self.api.token()?)
+        // It may have to be refreshed first.
+        Ok(tokio::task::block_in_place(|| self.api.token())?)
     }
 }
 
@@ -154,7 +156,7 @@ fn split(address: &str) -> Option<(String, u16)> {
 /// Trusts the given certificates, or the system's.
 fn tls_config(api: &ApiArgs) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    match &api.ca {
+    match &api.reach.ca {
         Some(file) => {
             for certificate in CertificateDer::pem_file_iter(file).with_context(|| file.display().to_string())? {
                 roots.add(certificate.with_context(|| file.display().to_string())?)?;

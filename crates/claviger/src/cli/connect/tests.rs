@@ -92,7 +92,7 @@ fn token_file(dir: &tempfile::TempDir) -> String {
     path.display().to_string()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_on_this_machine_may_do_without_tls() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -100,7 +100,7 @@ async fn a_gateway_on_this_machine_may_do_without_tls() {
     whole_session(client, async || answered(&listener, b'N').await).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_token_goes_through_tls() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join("tls").join(name).display().to_string();
@@ -125,7 +125,7 @@ async fn the_token_goes_through_tls() {
     assert_eq!(client.read_u8().await.unwrap(), b'E');
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_reaches_the_client_in_the_gateways_words() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -140,7 +140,7 @@ async fn a_refusal_reaches_the_client_in_the_gateways_words() {
     assert_eq!(said, refusal);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_request_is_handed_on() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +153,7 @@ async fn a_cancel_request_is_handed_on() {
     assert_eq!(said, cancel);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_postgresql_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
     for opening in [

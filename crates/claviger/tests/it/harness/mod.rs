@@ -1,5 +1,6 @@
 //! What the tests stand on: a real server, a real gateway, and clients of three kinds.
 
+mod browser;
 mod certificates;
 mod drivers;
 mod gateway;
@@ -16,6 +17,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub(crate) use browser::Browser;
 pub(crate) use certificates::Authority;
 pub(crate) use drivers::driver;
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};

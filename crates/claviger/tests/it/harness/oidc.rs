@@ -64,6 +64,12 @@ impl Provider {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Whether it still takes this refresh token of a client.
+    pub(crate) fn takes_refresh_token(&self, token: &str, client: &str) -> bool {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", client)];
+        agent().post(format!("{}/token", self.issuer())).send_form(form).unwrap().status() == 200
+    }
+
     /// A program's own access token for the gateway (RFC 6749 section 4.4, RFC 8707), signed by this algorithm.
     pub(crate) fn token(&self, algorithm: &str) -> String {
         let resource = format!("urn:claviger:{algorithm}");
@@ -86,6 +92,6 @@ impl Drop for Provider {
     }
 }
 
-fn agent() -> Agent {
-    Agent::config_builder().max_redirects(0).http_status_as_error(false).proxy(None).build().into()
+pub(super) fn agent() -> Agent {
+    Agent::config_builder().max_redirects(0).max_idle_connections(0).http_status_as_error(false).proxy(None).build().into()
 }

@@ -5,6 +5,7 @@
 //! record is always ahead of both parties.
 
 mod arrival;
+mod open;
 mod serving;
 
 use std::collections::VecDeque;

@@ -15,6 +15,7 @@ use claviger_protocols::{
     TransactionResult,
 };
 
+use super::open::OpenOperations;
 use super::{CancelTarget, Traffic};
 use crate::decide::{Decision, Pending};
 use crate::desk::Ticket;
@@ -34,8 +35,7 @@ pub(super) struct Serving {
     /// The authenticator's epoch at which the identity was last found good.
     epoch: u64,
     expired: bool,
-    /// Operations that are decided and not ended, in the order of their arrival.
-    open: VecDeque<Open>,
+    open: OpenOperations,
     held: Vec<Held>,
     /// Transactions that have begun and not ended: at most one, unless the protocol runs operations side by side.
     transactions: Vec<Transaction>,
@@ -117,7 +117,7 @@ impl Serving {
             since: now,
             epoch,
             expired: false,
-            open: VecDeque::new(),
+            open: OpenOperations::default(),
             held: Vec::new(),
             transactions: Vec::new(),
             after_asking: Vec::new(),
@@ -157,7 +157,7 @@ impl Serving {
     }
 
     pub(super) fn record(&mut self, recorded: &Recorded) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.op == recorded.op) {
+        if let Some(open) = self.open.get_mut(recorded.op) {
             self.record.carried(open, recorded);
         }
     }
@@ -284,7 +284,7 @@ impl Serving {
                 let synced = must_sync(self.live.connection.durability, operation);
                 self.record.request(time, operation, facts);
                 self.record.intent(time, operation.id, forward != Forward::Original);
-                self.open.push_back(Open::new(operation, now, synced));
+                self.open.insert(Open::new(operation, now, synced));
                 self.after_asking.push(After::Admit { op: operation.id, forward, synced });
             }
             Decision::Refuse { facts, refusal } => {
@@ -304,8 +304,7 @@ impl Serving {
     }
 
     fn end_operation(&mut self, gateway: &Gateway, outcome: Outcome, now: Instant) {
-        let Some(index) = self.open.iter().position(|open| open.op == outcome.op) else { return };
-        let Some(open) = self.open.remove(index) else { return };
+        let Some(open) = self.open.remove(outcome.op) else { return };
         self.after_settling.push(After::Release { op: open.op, synced: open.synced, since: now });
         self.record.outcome(gateway.now(), &open, outcome, now);
     }
@@ -417,8 +416,11 @@ impl Serving {
     }
 
     fn note_asked(&mut self, afters: &[After]) {
-        let admitted = |open: &Open| afters.iter().any(|after| matches!(after, After::Admit { op, .. } if *op == open.op));
-        self.open.iter_mut().filter(|open| !open.asked && admitted(open)).for_each(|open| open.asked = true);
+        for op in admitted(afters) {
+            if let Some(open) = self.open.get_mut(op) {
+                open.asked = true;
+            }
+        }
     }
 
     /// Appends at once what has ended, and lets the client hear of it if there still is one. Nothing more leaves.
@@ -441,8 +443,9 @@ impl Serving {
 
     /// What could not be recorded as asked was never asked.
     fn forget(&mut self, afters: &[After]) {
-        let admitted = |open: &Open| afters.iter().any(|after| matches!(after, After::Admit { op, .. } if *op == open.op));
-        self.open.retain(|open| !admitted(open));
+        for op in admitted(afters) {
+            self.open.remove(op);
+        }
     }
 
     fn refuse_unrecorded(&mut self, protocol: &mut dyn Protocol<Admission>, afters: &[After]) {
@@ -456,7 +459,7 @@ impl Serving {
                 After::Release { .. } | After::Transmit => continue,
             };
             self.meter.unrecorded();
-            self.open.retain(|open| open.op != *op);
+            self.open.remove(*op);
             let refusal = Refusal::new(RefusalKind::AuditUnavailable, LedgerError::Full.to_string());
             protocol.resume(Reply::Refuse { op: *op, refusal });
         }
@@ -482,7 +485,7 @@ impl Serving {
     fn act(&mut self, protocol: &mut dyn Protocol<Admission>, after: After) {
         match after {
             After::Admit { op, forward, .. } => {
-                let Some(open) = self.open.iter_mut().find(|open| open.op == op) else { return };
+                let Some(open) = self.open.get_mut(op) else { return };
                 open.sent = true;
                 self.meter.leaves(Way::Upstream, open.since);
                 match self.transactions.iter_mut().find(|transaction| transaction.tx == open.tx) {
@@ -503,6 +506,13 @@ impl Serving {
 
 pub(super) fn unrecorded(error: &LedgerError) -> End {
     (Refusal::new(RefusalKind::AuditUnavailable, error.to_string()), "audit.unavailable")
+}
+
+fn admitted(afters: &[After]) -> impl Iterator<Item = OpId> {
+    afters.iter().filter_map(|after| match after {
+        After::Admit { op, .. } => Some(*op),
+        _ => None,
+    })
 }
 
 fn refuse(protocol: &mut dyn Protocol<Admission>, refusals: Vec<(OpId, Refusal)>) {

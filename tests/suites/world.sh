@@ -1,6 +1,7 @@
 # A fresh server of the version $MAJOR, and Claviger before it in mode `record`. Source it after scripts/lib.sh, from the root.
 
-readonly WORLD=$PWD/target/suites
+WORLD=${WORLD:-$PWD/target/suites}
+readonly WORLD
 # Suites and what they need are kept from run to run, where the account that runs a server can read them.
 CACHE=$(scripts/postgres.sh cache)/suites
 readonly CACHE
@@ -131,4 +132,37 @@ source_of_pypi() {
   local status=$?
   rm -rf "$dir"
   return $status
+}
+
+# postgres_source MAJOR PART: unpacks a part of src/test of Debian's source package into $CACHE/postgresql-MAJOR.
+postgres_source() {
+  local dir=$CACHE/postgresql-$1 apt=$CACHE/apt suite
+  [[ -d $dir/src/test/$2 ]] && return
+  # A new release of Debian has the newest server's source, an old one the oldest's; neither needs to be the machine's own.
+  mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$dir"
+  for suite in bookworm trixie forky sid; do
+    echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main"
+  done >"$apt/sources.list"
+  local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$apt/lists"
+    -o "Dir::Cache=$apt" -o APT::Sandbox::User=root)
+  apt-get "${options[@]}" -qq update || true
+  (cd "$apt" && apt-get "${options[@]}" -qq --download-only source "postgresql-$1") >&2 || return 1
+  tar -xf "$apt/postgresql-$1"_*.orig.tar.* -C "$dir" --strip-components 1 --wildcards "*/src/test/$2" || return 1
+}
+
+# build_against_server BIN ARGUMENT...: the C compiler, with the server's headers.
+build_against_server() {
+  local config=$1/pg_config; shift
+  [[ -f $("$config" --includedir-server)/postgres.h ]] || packages postgresql-server-dev-15 libpq-dev
+  cc -O1 -w -I"$("$config" --includedir-server)" -I"$("$config" --includedir)" -I"$("$config" --pkgincludedir)/internal" "$@"
+}
+
+# regression_database BIN NAME: the database that pg_regress makes, and its settings.
+regression_database() {
+  export PGTZ=America/Los_Angeles PGDATESTYLE="Postgres, MDY" PGOPTIONS="-c intervalstyle=postgres_verbose" LC_MESSAGES=C LANG=C
+  [[ $MAJOR != 15 ]] || PGTZ=PST8PDT
+  unset LC_ALL LANGUAGE
+  "$1/psql" -qX -c "create database $2 template template0" -c "alter database $2 set lc_messages to 'C'" \
+    -c "alter database $2 set lc_monetary to 'C'" -c "alter database $2 set lc_numeric to 'C'" -c "alter database $2 set lc_time to 'C'" \
+    -c "alter database $2 set bytea_output to 'hex'" -c "alter database $2 set timezone_abbreviations to 'Default'"
 }

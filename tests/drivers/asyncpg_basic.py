@@ -170,4 +170,5 @@ async def program():
     await pools()
 
 
-run(lambda: asyncio.run(program()))
+if __name__ == "__main__":
+    run(lambda: asyncio.run(program()))

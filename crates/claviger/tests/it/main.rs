@@ -3,8 +3,8 @@
 //! Every test starts its own server and its own gateway, the very binary that people run, and asserts on bytes at the client
 //! and rows at the server, and never on the gateway's word alone. Tests share nothing, so they run side by side.
 //!
-//! `CLAVIGER_TEST_PG15_BIN` and `CLAVIGER_TEST_PG18_BIN` name the directories of the servers' programs, and
-//! `CLAVIGER_TEST_PYTHON` a Python with the drivers, `CLAVIGER_TEST_OIDC` the modules of an OpenID provider; `scripts/setup-tests.sh` finds or installs them. What is not there is
+//! `CLAVIGER_TEST_PG15_BIN` and `CLAVIGER_TEST_PG18_BIN` name the directories of the servers' programs, and other variables of that
+//! kind the drivers and an OpenID provider; `scripts/setup-tests.sh` finds or installs them all and says what is what. What is not there is
 //! skipped, with a line that begins with `SKIPPED`. The long loops are ignored tests: `cargo nextest run --run-ignored only`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use browser::Browser;
 pub(crate) use certificates::Authority;
-pub(crate) use drivers::driver;
+pub(crate) use drivers::{driver, script};
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
 pub(crate) use oidc::Provider;
 pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server, open_to_all};

@@ -62,7 +62,7 @@ impl Major {
     }
 
     /// The directory of the server's programs.
-    fn programs(self) -> Option<PathBuf> {
+    pub(crate) fn programs(self) -> Option<PathBuf> {
         let variable = format!("CLAVIGER_TEST_PG{}_BIN", self.number());
         match std::env::var_os(&variable) {
             Some(dir) => {
@@ -124,6 +124,18 @@ impl Server {
         let mut config = tokio_postgres::Config::new();
         config.user("postgres").password(ADMIN_PASSWORD).dbname(database);
         Session::open_plain(self.port, config).await.expect("the server takes its administrator")
+    }
+
+    /// What a client of libpq reads to come straight to the server as the role that the gateway logs in with.
+    pub(crate) fn as_keeper(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("PGHOST", "localhost".to_owned()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", "keeper".to_owned()),
+            ("PGPASSWORD", KEEPER_PASSWORD.to_owned()),
+            ("PGDATABASE", "bank".to_owned()),
+            ("PGSSLMODE", if self.authority.is_some() { "require" } else { "disable" }.to_owned()),
+        ]
     }
 
     /// What a query finds in a database, asked straight of the server: rows of columns, as text.

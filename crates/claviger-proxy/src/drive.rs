@@ -19,7 +19,7 @@ use crate::leg::{Leg, Socket};
 use crate::{Upstreams, cancel, credential};
 
 /// How often a session may take its turn before the others of its thread have theirs.
-const TURNS: usize = 8;
+const TURNS: usize = 2;
 
 /// Drives one session from its first byte to its last.
 pub(crate) struct Driver {

@@ -121,15 +121,21 @@ impl Driver {
             Side::Upstream => self.upstream.as_mut(),
         };
         let Some(leg) = leg else { return false };
+        // What is taken for a peer that has gone moves too: it may be what the other side waits for.
+        let mut moved = false;
         while leg.has_room()
             && let Some(bytes) = self.pipeline.poll_transmit(side)
         {
+            moved = true;
             leg.queue(bytes);
         }
-        leg.poll_write(cx).unwrap_or_else(|_| {
-            self.pipeline.handle_eof(side);
-            true
-        })
+        match leg.poll_write(cx) {
+            Ok(wrote) => wrote || moved,
+            Err(_) => {
+                self.pipeline.handle_eof(side);
+                true
+            }
+        }
     }
 
     fn poll_connecting(&mut self, cx: &mut Context<'_>) -> bool {
@@ -183,13 +189,16 @@ impl Driver {
     /// The client is silent until TLS has started, so nothing else needs watching meanwhile. One that began by itself must name
     /// the protocol: who speaks another one could be led here by a third.
     async fn accept_tls(&mut self, direct: bool) {
-        self.flush(&[Side::Downstream]).await;
+        let deadline = self.deadline();
+        if timeout_at(deadline, self.flush(&[Side::Downstream])).await.is_err() {
+            return self.pipeline.handle_eof(Side::Downstream);
+        }
         let plain = self.downstream.take().and_then(|leg| if direct { leg.into_begun() } else { leg.into_plain() });
         let (Some(config), Some((stream, begun))) = (self.tls.clone(), plain) else {
             return self.pipeline.handle_eof(Side::Downstream);
         };
         let accepting = TlsAcceptor::from(config).accept_with(stream, |tls| begin(tls, &begun));
-        match timeout_at(self.deadline(), accepting).await {
+        match timeout_at(deadline, accepting).await {
             Ok(Ok(stream)) if !direct || stream.get_ref().1.alpn_protocol().is_some() => {
                 let facts = facts(stream.get_ref().1);
                 self.downstream = Some(Leg::new(Socket::Accepted(Box::new(stream))));
@@ -200,12 +209,14 @@ impl Driver {
     }
 
     async fn start_upstream_tls(&mut self) {
-        self.flush(&[Side::Upstream]).await;
+        let deadline = self.deadline();
+        if timeout_at(deadline, self.flush(&[Side::Upstream])).await.is_err() {
+            return self.pipeline.handle_eof(Side::Upstream);
+        }
         let stream = self.upstream.take().and_then(Leg::into_plain);
         let (Some(connection), Some((stream, _))) = (self.connection.clone(), stream) else {
             return self.pipeline.handle_eof(Side::Upstream);
         };
-        let deadline = self.deadline();
         let refusal = match timeout_at(deadline, self.upstreams.start_tls(&connection, stream)).await {
             Ok(Ok(stream)) => {
                 let facts = facts(stream.get_ref().1);

@@ -81,8 +81,11 @@ impl Desk {
         ticket
     }
 
-    /// Whether a batch has been appended: then a place in the log after it.
+    /// Whether a batch has been appended, which after a panic of the ledger none has: then a place in the log after it.
     pub(crate) fn poll(&self, ticket: Ticket) -> Poll<Result<Position, LedgerError>> {
+        if self.tray.is_poisoned() {
+            return Poll::Ready(Err(LedgerError::Failed));
+        }
         let mut tray = self.tray();
         if ticket.0 >= tray.next {
             return Poll::Pending;
@@ -122,7 +125,7 @@ impl Desk {
         Poll::Pending
     }
 
-    /// A poisoned tray may have lost what was in it; whoever waits for that waits until his session ends.
+    /// A poisoned tray may have lost what was in it, so nothing passes any more: every ticket has failed.
     fn tray(&self) -> MutexGuard<'_, Tray> {
         self.tray.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,10 +141,12 @@ impl Tray {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::panic::AssertUnwindSafe;
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
-    use claviger_audit::{Leaf, LeafKind, TxEndLeaf, TxResult};
+    use claviger_audit::{Leaf, LeafKind, SessionRecorder, TxEndLeaf, TxResult};
     use claviger_model::{SessionId, Timestamp, TxId};
     use claviger_testkit::ledger::{MemoryLedger, Storage};
 
@@ -202,6 +207,29 @@ mod tests {
         assert!(matches!(desk.poll(bad), Poll::Ready(Err(LedgerError::Failed))));
         assert!(matches!(desk.poll(good), Poll::Ready(Ok(_))));
         assert_eq!(appended(&ledger), [1]);
+    }
+
+    #[test]
+    fn after_a_panic_of_the_ledger_nothing_counts_as_appended() {
+        struct Broken;
+        impl Ledger for Broken {
+            fn append(&self, _: Batch) -> Result<Position, LedgerError> {
+                std::panic::resume_unwind(Box::new("broken"))
+            }
+            fn synced(&self, _: Position) -> Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>> {
+                Box::pin(std::future::pending())
+            }
+            fn record(&self, _: SessionId) -> Box<dyn SessionRecorder> {
+                std::panic::resume_unwind(Box::new("broken"))
+            }
+        }
+        let desk = Desk::gathering(Arc::new(Broken));
+        let lost = desk.hand_in(leaf(1), Waker::noop());
+        assert!(std::panic::catch_unwind(AssertUnwindSafe(|| desk.flush())).is_err());
+        let next = desk.hand_in(leaf(2), Waker::noop());
+        for ticket in [lost, next] {
+            assert!(matches!(desk.poll(ticket), Poll::Ready(Err(LedgerError::Failed))));
+        }
     }
 
     #[test]

@@ -427,6 +427,20 @@ mod record {
     }
 
     #[test]
+    fn a_flush_that_fails_leaves_the_client_without_the_end_and_what_is_behind_it() {
+        let world = synced();
+        let mut client = world.serving();
+        client.send(&[request(1, "read 0"), request(2, "read 1")].concat());
+        world.ledger.gate();
+        client.answer(&[answer(1, "read 0"), frame(2, b'D', b"row 1").to_vec()].concat());
+        assert!(client.heard().is_empty());
+        world.ledger.set_storage(Storage::Failed);
+        client.turn();
+        assert!(client.closed);
+        assert!(client.heard().is_empty(), "what is not on stable storage is not told");
+    }
+
+    #[test]
     fn the_recording_holds_requests_and_as_much_of_responses_as_it_shall() {
         for (recording, expected) in [
             (ResponseRecording::Full, "1>\0\0\0\x0b\0\0\0\x01Qread 11<\0\0\0\x0a\0\0\0\x01Drow 11<\0\0\0\x09\0\0\0\x01CREAD"),

@@ -25,6 +25,8 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
 /// What is read of a certificate.
 pub(super) struct Certificate<'a> {
+    /// What its authority has signed, without the signature, of which there can be several.
+    pub(super) signed: &'a [u8],
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
     pub(super) names: Names<'a>,
@@ -41,7 +43,8 @@ pub(super) struct Names<'a> {
 
 /// Reads a certificate; `None` if it is none.
 pub(super) fn read(certificate: &[u8]) -> Option<Certificate<'_>> {
-    let mut signed = Der(Der(Der(certificate).take(SEQUENCE)?).take(SEQUENCE)?);
+    let content = Der(Der(certificate).take(SEQUENCE)?).take(SEQUENCE)?;
+    let mut signed = Der(content);
     if signed.peek() == Some(VERSION) {
         signed.next()?;
     }
@@ -58,7 +61,7 @@ pub(super) fn read(certificate: &[u8]) -> Option<Certificate<'_>> {
             read_extensions(Der(content).take(SEQUENCE)?, &mut names)?;
         }
     }
-    Some(Certificate { not_before, not_after, names })
+    Some(Certificate { signed: content, not_before, not_after, names })
 }
 
 /// A Name: a sequence of sets of a type and a value each.

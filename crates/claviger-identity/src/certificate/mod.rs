@@ -93,7 +93,7 @@ impl Authenticator {
         }
         let identity = Identity {
             chain: holder(authority, &said.names, &directory)?,
-            token: digest_id(own),
+            token: digest_id(said.signed),
             issuer: Arc::clone(&authority.name),
             expires: said.not_after,
             purpose: None,

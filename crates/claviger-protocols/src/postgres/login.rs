@@ -13,6 +13,8 @@ use crate::{Ask, BackendKey, Closed, Credential, Event, Login, Reply, Side, Upst
 
 /// The first byte of TLS (RFC 8446, section 5.1: a handshake's content type). No start-up packet may be so long that it begins so.
 const HANDSHAKE: u8 = 0x16;
+/// The longest packet before a login, as with a server (`MAX_STARTUP_PACKET_LENGTH`).
+const LONGEST_PACKET: usize = 10_000;
 
 /// How far a connection has come.
 pub(super) enum Phase<A> {
@@ -93,13 +95,16 @@ impl<A> Postgres<A> {
     pub(super) fn handle_arrival(&mut self, input: &mut BytesMut) -> Result<(), Fault> {
         match &self.phase {
             Phase::Arriving { tls: None } if self.options.tls && input.first() == Some(&HANDSHAKE) => {
+                self.asked_for.tls = true;
                 self.io.events.push_back(Event::DirectTls);
                 self.phase = Phase::Securing;
                 Ok(())
             }
             Phase::Arriving { tls } => {
                 let tls = *tls;
-                let Some(len) = packet_len(input, self.options.limits.login).map_err(by_client)? else { return Ok(()) };
+                let Some(len) = packet_len(input, self.options.limits.login.min(LONGEST_PACKET)).map_err(by_client)? else {
+                    return Ok(());
+                };
                 if input.len() < len {
                     return Ok(());
                 }
@@ -118,6 +123,14 @@ impl<A> Postgres<A> {
             Err(NotTaken::Violation(violation)) => return Err(by_client(violation)),
             Err(NotTaken::Refused(refusal)) => return Err(Fault::Client(refusal)),
         };
+        let repeated = match packet {
+            Packet::Ssl => std::mem::replace(&mut self.asked_for.tls, true),
+            Packet::Gss => std::mem::replace(&mut self.asked_for.gss, true),
+            Packet::Cancel(_) | Packet::Startup(_) => false,
+        };
+        if repeated {
+            return Err(by_client(Violation("encryption is asked for twice")));
+        }
         match packet {
             Packet::Ssl if self.options.tls && tls.is_none() => {
                 // Bytes sent in plain text after the request must not pass for bytes sent inside TLS (CVE-2021-23222).

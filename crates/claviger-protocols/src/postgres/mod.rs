@@ -41,6 +41,15 @@ pub struct Postgres<A> {
     options: ProtocolOptions,
     io: Io<A>,
     phase: Phase<A>,
+    /// What the client has asked for before its start-up message: each at most once, as with a server.
+    asked_for: Encryption,
+}
+
+/// Kinds of encryption.
+#[derive(Default)]
+struct Encryption {
+    tls: bool,
+    gss: bool,
 }
 
 /// Why the session must end, and so what both sides are told.
@@ -56,7 +65,7 @@ enum Fault {
 impl<A> Postgres<A> {
     /// A connection that a client has just opened.
     pub fn new(options: ProtocolOptions) -> Self {
-        Self { options, io: Io::new(), phase: Phase::Arriving { tls: None } }
+        Self { options, io: Io::new(), phase: Phase::Arriving { tls: None }, asked_for: Encryption::default() }
     }
 
     fn settle(&mut self, result: Result<(), Fault>) {

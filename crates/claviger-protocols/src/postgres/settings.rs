@@ -122,6 +122,12 @@ pub(super) fn check(name: &str, value: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::new(RefusalKind::Unsupported, format!("the start-up setting `{name}` does not pass this gateway")))
 }
 
+/// Whether a setting says what is so anyway. Older clients (Npgsql before 5) switch TLS renegotiation off, which no server knows
+/// any more, and not every one takes it.
+pub(super) fn is_obsolete(name: &str, value: &[u8]) -> bool {
+    name.eq_ignore_ascii_case("ssl_renegotiation_limit") && value == b"0"
+}
+
 /// The settings inside `options`: words apart by white space, in which a backslash takes the next byte as it is.
 pub(super) fn in_options(options: &[u8]) -> Result<Vec<(String, Bytes)>, Refusal> {
     let mut settings = Vec::new();

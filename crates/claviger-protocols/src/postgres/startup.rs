@@ -165,6 +165,7 @@ impl Startup {
             }
             _ if name.starts_with("_pq_.") => self.negotiate.get_or_insert_default().push(name.to_owned()),
             _ if is_application(name) => self.application = Some(printable(&value)),
+            _ if settings::is_obsolete(name, &value) => {}
             _ => {
                 settings::check(name, &value)?;
                 self.settings.push((name.to_owned(), value));
@@ -177,6 +178,9 @@ impl Startup {
     fn take_options(&mut self, options: &[u8]) -> Result<(), NotTaken> {
         let mut inside: Vec<(String, Bytes)> = Vec::new();
         for (name, value) in settings::in_options(options)? {
+            if settings::is_obsolete(&name, &value) {
+                continue;
+            }
             if is_application(&name) {
                 self.application.get_or_insert_with(|| printable(&value));
                 continue;

@@ -220,7 +220,12 @@ impl Pipeline {
 
     /// A session that ended on its way in, by the upstream's doing or the client's.
     pub(super) fn record_no_entry(&self, entrant: &Entrant, closed: &Closed) {
-        let code = if *closed == Closed::ByClient { "client.left" } else { "upstream.refused" };
+        let code = match closed {
+            Closed::ByClient => "client.left",
+            // Not the upstream's failure.
+            Closed::ByGateway(refusal) if refusal.kind == RefusalKind::InvalidSetting => "client.setting",
+            Closed::ByGateway(_) | Closed::ByUpstream => "upstream.refused",
+        };
         let decision = entrant.decision.clone();
         self.record_refusal(Some(&entrant.identity.chain), Some(&entrant.connection), code, Some(decision));
     }

@@ -33,6 +33,8 @@ pub struct Pipeline {
     steps: VecDeque<Step>,
     /// The stable code of why the gateway is ending the session.
     ending: Option<&'static str>,
+    /// Whether what is left for the client says what is not on record: then it hears nothing more.
+    withholds: bool,
     tls: Legs,
     /// Those that the client has shown, until it is known who it is.
     certificates: Vec<Bytes>,
@@ -142,6 +144,7 @@ impl Pipeline {
             deadline,
             steps: VecDeque::new(),
             ending: None,
+            withholds: false,
             tls: Legs::default(),
             certificates: Vec::new(),
             traffic: Traffic::default(),
@@ -231,10 +234,11 @@ impl Pipeline {
 
     /// The next bytes to write to a side, once [`poll`](Self::poll) is pending or asks for TLS or the end.
     pub fn poll_transmit(&mut self, to: Side) -> Option<Bytes> {
-        if to == Side::Downstream
-            && let Stage::Serving(serving) = &self.stage
-            && serving.holds_transmits()
-        {
+        let withholds = match &self.stage {
+            Stage::Serving(serving) => serving.holds_transmits(),
+            _ => self.withholds,
+        };
+        if to == Side::Downstream && withholds {
             return None;
         }
         let transmit = self.protocol.poll_transmit(to)?;
@@ -339,8 +343,11 @@ impl Pipeline {
     fn close(&mut self, closed: &Closed, now: Instant) {
         match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Serving(mut serving) => {
-                // What ended before the session did is recorded, so the client may still hear of it.
-                if let Err(error) = serving.settle(Some(self.protocol.as_mut())) {
+                // What ended before the session did is recorded, so the client may still hear of it; but not of the end of a
+                // transaction that is not on record as it must be, nor of anything after that.
+                let settled = serving.settle(Some(self.protocol.as_mut()));
+                self.withholds = settled.is_err() || serving.holds_transmits();
+                if let Err(error) = settled {
                     tracing::error!(session = %self.arrival.id, %error, "the outcomes of a session could not be recorded");
                 }
                 serving.close(&self.gateway, closed, self.ending, &mut self.traffic, now);

@@ -8,11 +8,14 @@ use crate::postgres::scram::md5_password;
 use crate::postgres::{SSL_REQUEST, Version, cancel_request, write};
 use crate::{BackendKey, Cancel, Protocol, ProtocolOptions, Reply, Side, UpstreamTls};
 
+/// GSSENCRequest.
+const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
+
 #[test]
 fn negotiates_and_logs_in() {
     for chunk in [usize::MAX, 1] {
         let mut rig = Rig::new(OPTIONS, chunk);
-        rig.client(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30]);
+        rig.client(&GSS_REQUEST);
         rig.client(&SSL_REQUEST);
         rig.postgres.resume(Reply::TlsStarted(Side::Downstream, None));
         let parameters = [
@@ -20,6 +23,7 @@ fn negotiates_and_logs_in() {
             ("database", "shop"),
             ("options", "-c search_path=a --timezone=CET"),
             ("TimeZone", "UTC"),
+            ("ssl_renegotiation_limit", "0"),
             ("_pq_.x", "1"),
         ];
         rig.client(&startup_of(0, &parameters));
@@ -66,6 +70,9 @@ fn refuses_what_is_not_a_login() {
         (OPTIONS, startup(&[("user", "a"), ("options", "-c role=postgres")]).to_vec(), RefusalKind::Unsupported),
         (OPTIONS, startup(&[("user", "a"), ("options", "-e")]).to_vec(), RefusalKind::Unsupported),
         (OPTIONS, startup(&[("user", "a"), ("user", "b")]).to_vec(), RefusalKind::ProtocolViolation),
+        (OPTIONS, startup(&[("user", &"a".repeat(10_000))]).to_vec(), RefusalKind::ProtocolViolation),
+        (OPTIONS, [GSS_REQUEST; 2].concat(), RefusalKind::ProtocolViolation),
+        (ProtocolOptions { tls: false, ..OPTIONS }, [SSL_REQUEST; 2].concat(), RefusalKind::ProtocolViolation),
         (OPTIONS, vec![0, 0, 0, 15, 4, 210, 22, 46, 0, 0, 0, 7, 1, 2, 3], RefusalKind::ProtocolViolation),
         (ProtocolOptions { tls: false, ..OPTIONS }, vec![0x16, 3, 1, 2], RefusalKind::ProtocolViolation),
         (OPTIONS, [&startup(&[("user", "a")])[..], &query("select 1")].concat(), RefusalKind::ProtocolViolation),

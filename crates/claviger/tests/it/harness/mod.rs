@@ -12,9 +12,12 @@ mod tokens;
 mod web;
 
 use std::fs;
+use std::fs::File;
 use std::future::Future;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 pub(crate) use browser::Browser;
@@ -66,11 +69,25 @@ pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
-/// A free port below the range of outgoing connections, which could take one away.
+/// A free port below the range of outgoing connections, which could take one away. Nobody else is given it for as long as this
+/// test runs, though nothing listens on it yet: a lock stands for it, which ends with the process.
 pub(crate) fn free_port() -> u16 {
+    static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let locks = std::env::temp_dir().join(format!("claviger-test-ports-{}", fs::metadata("/proc/self").unwrap().uid()));
+    fs::create_dir_all(&locks).unwrap();
+    let take = |port: &u16| {
+        let lock = File::create(locks.join(port.to_string())).ok().filter(|lock| lock.try_lock().is_ok());
+        match lock {
+            Some(lock) if TcpListener::bind(("127.0.0.1", *port)).is_ok() => {
+                TAKEN.lock().unwrap().push(lock);
+                true
+            }
+            _ => false,
+        }
+    };
     (0..200)
         .map(|_| 20_000 + random::<2>().iter().fold(0, |n: u16, byte| n << 8 | u16::from(*byte)) % 12_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .find(take)
         .expect("no free port")
 }
 

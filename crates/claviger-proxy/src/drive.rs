@@ -190,7 +190,7 @@ impl Driver {
     /// the protocol: who speaks another one could be led here by a third.
     async fn accept_tls(&mut self, direct: bool) {
         let deadline = self.deadline();
-        if timeout_at(deadline, self.flush(&[Side::Downstream])).await.is_err() {
+        if timeout_at(deadline, self.flush(Side::Downstream)).await.is_err() {
             return self.pipeline.handle_eof(Side::Downstream);
         }
         let plain = self.downstream.take().and_then(|leg| if direct { leg.into_begun() } else { leg.into_plain() });
@@ -210,7 +210,7 @@ impl Driver {
 
     async fn start_upstream_tls(&mut self) {
         let deadline = self.deadline();
-        if timeout_at(deadline, self.flush(&[Side::Upstream])).await.is_err() {
+        if timeout_at(deadline, self.flush(Side::Upstream)).await.is_err() {
             return self.pipeline.handle_eof(Side::Upstream);
         }
         let stream = self.upstream.take().and_then(Leg::into_plain);
@@ -229,11 +229,14 @@ impl Driver {
         self.pipeline.connected(Err(refusal), std::time::Instant::now());
     }
 
-    /// Writes what is left on both sides, for as long as the session lingers, and stays until what runs upstream is cancelled.
+    /// Writes what is left on both sides, for as long as the session lingers, and stays until what runs upstream is cancelled. What
+    /// the session holds upstream is given up at once: it does not wait for a client that reads slowly, or not at all.
     async fn close(mut self) {
         let deadline = self.deadline();
+        let _ = timeout_at(deadline, self.flush(Side::Upstream)).await;
+        self.upstream = None;
         let _ = timeout_at(deadline, async {
-            self.flush(&[Side::Upstream, Side::Downstream]).await;
+            self.flush(Side::Downstream).await;
             if let Some(leg) = &mut self.downstream {
                 poll_fn(|cx| leg.poll_shutdown(cx)).await;
             }
@@ -245,19 +248,17 @@ impl Driver {
         }
     }
 
-    /// Sides are written side by side: one that does not read keeps nothing from the other.
-    async fn flush(&mut self, sides: &[Side]) {
+    /// Writes until everything for one side is written. Both are written side by side: one that does not read keeps nothing from
+    /// the other.
+    async fn flush(&mut self, side: Side) {
         poll_fn(|cx| {
-            let mut flushed = true;
-            for side in sides {
-                self.poll_write(cx, *side);
-                let leg = match side {
-                    Side::Downstream => self.downstream.as_ref(),
-                    Side::Upstream => self.upstream.as_ref(),
-                };
-                flushed &= leg.is_none_or(Leg::is_flushed);
-            }
-            if flushed { Poll::Ready(()) } else { Poll::Pending }
+            self.poll_write(cx, Side::Upstream);
+            self.poll_write(cx, Side::Downstream);
+            let leg = match side {
+                Side::Downstream => self.downstream.as_ref(),
+                Side::Upstream => self.upstream.as_ref(),
+            };
+            if leg.is_none_or(Leg::is_flushed) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

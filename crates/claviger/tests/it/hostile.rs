@@ -57,13 +57,18 @@ impl Siege {
 
 /// Memory that the gateway has, in KiB.
 pub(crate) fn resident(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process_id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    resident_of(gateway.process_id()).expect("the gateway runs")
 }
 
-fn client_hello(siege: &Siege) -> Vec<u8> {
-    let config = crate::harness::client_config(&siege.gateway.authority());
+/// Memory that a process has, in KiB; `None` if it has ended.
+pub(crate) fn resident_of(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+pub(crate) fn client_hello(gateway: &Gateway) -> Vec<u8> {
+    let config = crate::harness::client_config(&gateway.authority());
     let mut tls = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
     let mut hello = Vec::new();
     tls.write_tls(&mut hello).unwrap();
@@ -78,7 +83,7 @@ fn every_message_before_the_login_can_be_cut_anywhere() {
         let startup = startup_packet(&[("user", "alice"), ("database", "open"), ("application_name", "cut")]);
         let password = frame(b'p', &terminated(&siege.token));
         let cancel = [&[0, 0, 0, 16, 4, 210, 22, 46], &[1; 8][..]].concat();
-        let hello = client_hello(&siege);
+        let hello = client_hello(&siege.gateway);
         // What was sent before, whole, and the message that is cut.
         for (before, message) in [
             (Vec::new(), SSL_REQUEST.to_vec()),

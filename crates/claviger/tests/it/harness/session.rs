@@ -110,7 +110,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Opens a stream; with certificates to trust, asks for TLS and insists on it.
-async fn stream(port: u16, trusted: Option<&Path>) -> Box<dyn Stream> {
+pub(crate) async fn stream(port: u16, trusted: Option<&Path>) -> Box<dyn Stream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the port is open");
     let Some(trusted) = trusted else { return Box::new(stream) };
     stream.write_all(&super::raw::SSL_REQUEST).await.unwrap();

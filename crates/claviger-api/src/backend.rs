@@ -1,6 +1,8 @@
 //! The port: what the API needs of the gateway.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use claviger_identity::Identity;
@@ -15,6 +17,9 @@ use crate::{Act, ExchangedToken, OauthError, Problem, TokenExchange};
 
 /// Leaves of the log in canonical form, one by one as they are written. Closed by the backend when the reader falls behind.
 pub type Leaves = mpsc::Receiver<Arc<str>>;
+
+/// What may have to wait for an identity provider. It blocks no thread meanwhile: strangers can make it wait.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Who calls, and from where.
 #[derive(Clone, Debug)]
@@ -66,7 +71,7 @@ pub trait Management {
     fn audit_key(&self) -> Result<String, Problem>;
 }
 
-/// A running gateway. Methods may block; the API calls them where that is allowed.
+/// A running gateway. Methods may block, and the API calls them where that is allowed, except where they return [`Asked`].
 pub trait Backend: Send + Sync + 'static {
     /// Whether the gateway can do its work: it can record, so it can admit.
     fn healthy(&self) -> bool;
@@ -77,9 +82,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Where people log in.
     fn logins(&self) -> Vec<LoginProvider>;
     /// Verifies a bearer token.
-    fn authenticate(&self, token: &Secret) -> Result<Identity, Problem>;
+    fn authenticate<'a>(&'a self, token: &'a Secret) -> Asked<'a, Result<Identity, Problem>>;
     /// Exchanges tokens for one of the local issuer (RFC 8693), for whoever holds them at this address; it is recorded.
-    fn exchange(&self, exchange: &TokenExchange, address: IpAddr) -> Result<ExchangedToken, OauthError>;
+    fn exchange(self: Arc<Self>, exchange: TokenExchange, address: IpAddr) -> Asked<'static, Result<ExchangedToken, OauthError>>;
     /// Whether a caller is still who it proved to be: nothing expired, revoked or disabled.
     fn stands(&self, caller: &Caller) -> bool;
     /// Asks policy whether the caller may do this, and records the answer if it is a denial or [`Act::recorded`]. Only this

@@ -37,7 +37,7 @@ impl FromRequestParts<App> for Caller {
         })?;
         // A request that came by no socket is nobody's.
         let Peer(address) = *parts.extensions.get::<Peer>().ok_or_else(Problem::internal)?;
-        app.call(move |backend| Ok(Self { identity: backend.authenticate(&token)?, address })).await
+        Ok(Self { identity: app.0.authenticate(&token).await?, address })
     }
 }
 

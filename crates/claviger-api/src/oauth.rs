@@ -124,9 +124,7 @@ pub(crate) async fn token(
 ) -> Result<Response, OauthError> {
     let Form(form) = form.map_err(|_| OauthError::invalid("the body must be `application/x-www-form-urlencoded`"))?;
     let exchange = TokenExchange::from_form(form)?;
-    // The backend speaks this endpoint's errors; a failure of the machinery around it is the gateway's.
-    let exchanged = app.call(move |backend| Ok(backend.exchange(&exchange, address))).await;
-    let exchanged = exchanged.map_err(|problem| OauthError::unavailable(problem.detail))??;
+    let exchanged = app.0.exchange(exchange, address).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(exchanged)).into_response())
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 //! The router over a backend in memory.
 
+use std::future::ready;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +19,9 @@ use crate::wire::{
     Connection, Delegation, IssuedToken, Kind, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
     Session, SessionQuery, Token,
 };
-use crate::{Act, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange, openapi, router};
+use crate::{
+    Act, Asked, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange, openapi, router,
+};
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const SESSION: &str = "00000000000000000000000000000001";
@@ -134,6 +137,19 @@ impl Management for &Memory {
     }
 }
 
+/// Whose token it is.
+fn identity(token: &Secret) -> Result<Identity, Problem> {
+    let subject = match token.expose() {
+        b"good" => "admin",
+        b"denied" => "mallory",
+        _ => return Err(Problem::unauthenticated("token.invalid", "the token is not valid")),
+    };
+    let key = PrincipalKey::new("local", subject);
+    let chain = Chain::of(Link { key, kind: PrincipalKind::User, groups: vec![], sponsor: None });
+    let expires = Timestamp::from_secs(i64::MAX);
+    Ok(Identity { chain, token: "t0".into(), issuer: "local".into(), expires, purpose: None, origin: Origin::default() })
+}
+
 impl Backend for Memory {
     fn healthy(&self) -> bool {
         true
@@ -147,28 +163,20 @@ impl Backend for Memory {
     fn logins(&self) -> Vec<LoginProvider> {
         Vec::new()
     }
-    fn exchange(&self, exchange: &TokenExchange, _: IpAddr) -> Result<ExchangedToken, OauthError> {
+    fn exchange(self: Arc<Self>, exchange: TokenExchange, _: IpAddr) -> Asked<'static, Result<ExchangedToken, OauthError>> {
         let text = |token: &Secret| token.expose_str().unwrap().to_owned();
         let actor = exchange.actor_token.as_ref().map(text);
         self.note(format!("exchange {} {actor:?} {:?} {:?}", text(&exchange.subject_token), exchange.targets, exchange.scope));
-        Ok(ExchangedToken {
+        Box::pin(ready(Ok(ExchangedToken {
             access_token: "eyJ".into(),
             issued_token_type: exchange.issued_type().into(),
             token_type: "Bearer".into(),
             expires_in: 600,
             scope: None,
-        })
+        })))
     }
-    fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
-        let subject = match token.expose() {
-            b"good" => "admin",
-            b"denied" => "mallory",
-            _ => return Err(Problem::unauthenticated("token.invalid", "the token is not valid")),
-        };
-        let key = PrincipalKey::new("local", subject);
-        let chain = Chain::of(Link { key, kind: PrincipalKind::User, groups: vec![], sponsor: None });
-        let expires = Timestamp::from_secs(i64::MAX);
-        Ok(Identity { chain, token: "t0".into(), issuer: "local".into(), expires, purpose: None, origin: Origin::default() })
+    fn authenticate<'a>(&'a self, token: &'a Secret) -> Asked<'a, Result<Identity, Problem>> {
+        Box::pin(ready(identity(token)))
     }
     fn stands(&self, _caller: &Caller) -> bool {
         !self.fallen.load(std::sync::atomic::Ordering::Relaxed)

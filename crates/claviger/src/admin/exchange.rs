@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger_api::{ExchangedToken, OauthError, TokenExchange};
 use claviger_audit::Verdict;
 use claviger_identity::{Denied, Exchanged, Identity, IssuedToken, NotExchanged};
-use claviger_model::{Chain, Secret};
+use claviger_model::Chain;
 use claviger_policy::Action;
 use claviger_store::StoredToken;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -17,19 +17,36 @@ use crate::serve::now;
 /// What the log calls it.
 const VERB: &str = "token.exchange";
 
+/// Whose a token is, or why nobody's.
+type Identified = Result<Identity, Denied>;
+
 /// Exchanges tokens. What is given out is on record before, and so is what is refused to somebody who is known.
-pub(super) fn exchange(
-    admin: &Admin,
-    running: &Running,
-    exchange: &TokenExchange,
-    address: IpAddr,
-) -> Result<ExchangedToken, OauthError> {
+pub(super) async fn exchange(admin: Arc<Admin>, exchange: TokenExchange, address: IpAddr) -> Result<ExchangedToken, OauthError> {
+    let running = admin.running().map_err(|problem| OauthError::unavailable(problem.detail))?;
     let issuer = &admin.config.issuer;
     if exchange.targets.iter().any(|target| *target != issuer.audience && *target != issuer.url) {
         return Err(OauthError::target());
     }
-    let subject = identify(running, &exchange.subject_token, "subject_token")?;
-    let actor = exchange.actor_token.as_ref().map(|token| identify(running, token, "actor_token")).transpose()?;
+    let subject = running.identify(&exchange.subject_token).await;
+    let actor = match exchange.actor_token.as_ref().filter(|_| subject.is_ok()) {
+        Some(token) => Some(running.identify(token).await),
+        None => None,
+    };
+    let done = tokio::task::spawn_blocking(move || exchange_of(&admin, &exchange, subject, actor, address)).await;
+    done.unwrap_or_else(|_panicked| Err(OauthError::unavailable("the gateway failed")))
+}
+
+/// Called on a thread that may block.
+fn exchange_of(
+    admin: &Admin,
+    exchange: &TokenExchange,
+    subject: Identified,
+    actor: Option<Identified>,
+    address: IpAddr,
+) -> Result<ExchangedToken, OauthError> {
+    let running = admin.running().map_err(|problem| OauthError::unavailable(problem.detail))?;
+    let subject = identity(running, subject, "subject_token")?;
+    let actor = actor.map(|actor| identity(running, actor, "actor_token")).transpose()?;
     let exchanged = match running.authenticator.exchange(&subject, actor.as_ref(), exchange.scope.as_deref(), now()) {
         Ok(exchanged) => exchanged,
         Err(NotExchanged::Scope) => return Err(OauthError::scope(NotExchanged::Scope.to_string())),
@@ -54,14 +71,13 @@ pub(super) fn exchange(
     })
 }
 
-fn identify(running: &Running, token: &Secret, name: &str) -> Result<Identity, OauthError> {
-    match running.identify(token) {
-        Ok(Ok(identity)) => Ok(identity),
-        Ok(Err(denied)) if denied.may_be_helped() && denied.code().ends_with(".unavailable") => {
+fn identity(running: &Running, identified: Identified, name: &str) -> Result<Identity, OauthError> {
+    match identified {
+        Ok(identity) => Ok(identity),
+        Err(denied) if denied.may_be_helped() && denied.code().ends_with(".unavailable") => {
             Err(OauthError::unavailable(format!("{name}: {denied}")))
         }
-        Ok(Err(denied)) => Err(refuse(running, &denied, &format!("{name}: {denied}"))),
-        Err(problem) => Err(OauthError::unavailable(problem.detail)),
+        Err(denied) => Err(refuse(running, &denied, &format!("{name}: {denied}"))),
     }
 }
 

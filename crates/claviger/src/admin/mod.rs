@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use claviger_api::wire::LoginProvider;
-use claviger_api::{Act, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange};
+use claviger_api::{Act, Asked, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange};
 use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, Ledger, Position, Verdict};
 use claviger_identity::{Authenticator, Denied, Identity, LocalIssuer};
 use claviger_model::{Chain, PrincipalKey, Secret, SessionId};
@@ -27,6 +27,7 @@ use claviger_session::Gateway;
 use claviger_store::log::AuditLog;
 use claviger_store::{Store, StoreError};
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::timeout;
 
 use crate::config::{Config, LOCAL_ISSUER};
 use crate::serve::now;
@@ -40,6 +41,9 @@ const MAX_TARGET: usize = 1024;
 
 /// Within this time a running gateway has taken up what another process changed in the store.
 const TAKEN_UP: Duration = Duration::from_millis(300);
+
+/// How long a request may wait for the issuer of a token that it brings.
+const ISSUER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Leaves that may wait for somebody who follows the log.
 const BACKLOG: usize = 256;
@@ -129,16 +133,16 @@ impl Admin {
 }
 
 impl Running {
-    /// Who holds a token. Called on a thread that may block.
-    fn identify(&self, token: &Secret) -> Result<Result<Identity, Denied>, Problem> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
-        let mut verified = runtime.block_on(self.gateway.identify(token));
+    /// Who holds a token. Waits for its issuer if that must be asked, and holds no thread meanwhile.
+    async fn identify(&self, token: &Secret) -> Result<Identity, Denied> {
+        let asked = timeout(ISSUER_PATIENCE, self.gateway.identify(token)).await;
+        let mut verified = asked.unwrap_or_else(|_elapsed| self.authenticator.verify(token, now()));
         // The token is good, and who it names is not: the command line may have registered them a moment ago.
         if verified.as_ref().is_err_and(|denied| denied.chain().is_some()) {
-            std::thread::sleep(TAKEN_UP);
+            tokio::time::sleep(TAKEN_UP).await;
             verified = self.authenticator.verify(token, now());
         }
-        Ok(verified)
+        verified
     }
 
     /// Asks the policy of this moment whether a chain may do something to the gateway.
@@ -195,18 +199,19 @@ impl Backend for Admin {
         self.config.issuer.url.clone()
     }
 
-    fn authenticate(&self, token: &Secret) -> Result<Identity, Problem> {
-        let running = self.running()?;
-        running.identify(token)?.map_err(|denied| Problem::unauthenticated(denied.code(), denied.to_string()))
+    fn authenticate<'a>(&'a self, token: &'a Secret) -> Asked<'a, Result<Identity, Problem>> {
+        Box::pin(async move {
+            let identified = self.running()?.identify(token).await;
+            identified.map_err(|denied| Problem::unauthenticated(denied.code(), denied.to_string()))
+        })
     }
 
     fn logins(&self) -> Vec<LoginProvider> {
         self.config.issuers.iter().filter_map(|issuer| issuer.login.clone()).collect()
     }
 
-    fn exchange(&self, exchange: &TokenExchange, address: IpAddr) -> Result<ExchangedToken, OauthError> {
-        let running = self.running().map_err(|problem| OauthError::unavailable(problem.detail))?;
-        exchange::exchange(self, running, exchange, address)
+    fn exchange(self: Arc<Self>, exchange: TokenExchange, address: IpAddr) -> Asked<'static, Result<ExchangedToken, OauthError>> {
+        Box::pin(exchange::exchange(self, exchange, address))
     }
 
     fn stands(&self, caller: &Caller) -> bool {

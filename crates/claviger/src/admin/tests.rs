@@ -4,8 +4,11 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claviger_api::wire::{Delegation, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
 use claviger_api::{Act, Backend, Caller, Management};
 use claviger_identity::{Authenticator, Directory, Errand};
@@ -14,7 +17,7 @@ use claviger_policy::PolicySet;
 use claviger_session::{Connections, Deadlines, Gateway, PermitConnected, Providers, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -192,8 +195,23 @@ impl Providers for Nobody {
     }
 }
 
+/// Never answers; counts who waits.
+#[derive(Default)]
+struct Silent(Arc<AtomicUsize>);
+
+impl Providers for Silent {
+    fn run(&self, _: Errand, _: Secret) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    }
+}
+
 /// A running gateway, but for its sockets.
 fn running(dir: &TempDir) -> Admin {
+    running_with(dir, Arc::new(Nobody))
+}
+
+fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
     let config = Config::load(dir.path()).unwrap();
     let store = Arc::new(Store::open(&config.data, LOCAL_ISSUER).unwrap());
     let log = Arc::new(AuditLog::open(&config.data, config.log_options()).unwrap());
@@ -202,7 +220,7 @@ fn running(dir: &TempDir) -> Admin {
     tokio::spawn(follow(follower, changes));
     let services = Services {
         authenticator: Arc::clone(&authenticator),
-        providers: Arc::new(Nobody),
+        providers,
         decider: Arc::new(PermitConnected),
         ledger: log.clone(),
         clock: Arc::new(now),
@@ -227,9 +245,9 @@ async fn follow(authenticator: Arc<Authenticator>, mut changes: tokio::sync::wat
 }
 
 /// Somebody with a token, as the API sees them.
-fn caller(admin: &Admin, subject: &str) -> Caller {
+async fn caller(admin: &Admin, subject: &str) -> Caller {
     let token = admin.admit_local(Act::ListTokens, "*").unwrap().issue_token(&token_for(subject, None)).unwrap().token;
-    let identity = admin.authenticate(&Secret::new(token)).unwrap();
+    let identity = admin.authenticate(&Secret::new(token)).await.unwrap();
     Caller { identity, address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
 }
 
@@ -243,8 +261,9 @@ async fn over_the_api_policy_is_asked_and_the_answer_recorded_first() {
     let admin = Arc::new(running(&dir));
     let mut tail = admin.tail(None).unwrap();
     let gateway = Arc::clone(&admin);
+    let (dana, audra, alice) = (caller(&admin, "dana").await, caller(&admin, "audra").await, caller(&admin, "alice").await);
+    assert_eq!(status(admin.authenticate(&Secret::new("nonsense")).await), 401);
     let asked = tokio::task::spawn_blocking(move || {
-        let [dana, audra, alice] = ["dana", "audra", "alice"].map(|subject| caller(&gateway, subject));
         for (who, act, target, expected) in [
             (&dana, Act::IssueToken, "alice", None),
             (&dana, Act::ListSessions, "*", None),
@@ -262,7 +281,6 @@ async fn over_the_api_policy_is_asked_and_the_answer_recorded_first() {
         acting.update_principal("alice", &PrincipalPatch { disabled: Some(true), ..Default::default() }).unwrap();
         assert!(!gateway.stands(&alice) && gateway.stands(&dana), "in force when done");
         assert_eq!(acting.sessions(&SessionQuery::default()).unwrap(), []);
-        assert_eq!(gateway.authenticate(&Secret::new("nonsense")).unwrap_err().status, 401);
         assert!(gateway.healthy());
     });
     asked.await.unwrap();
@@ -338,6 +356,39 @@ async fn the_command_line_and_the_api_understand_each_other() {
     asked.await.unwrap();
     stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(2), serving).await.expect("the API stops when told").unwrap();
+}
+
+/// Nobody needs a good signature to have an issuer asked for its keys.
+#[test]
+fn who_waits_for_an_issuer_holds_up_nobody() {
+    let dir = directory();
+    here(&dir).admit_local(Act::ListPrincipals, "*").unwrap().add_principal(&user("dana", "dbas")).unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(2).enable_all().build().unwrap();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let entered = runtime.enter();
+    let admin = Arc::new(running_with(&dir, Arc::new(Silent(Arc::clone(&waiting)))));
+    let dana = admin.admit_local(Act::ListTokens, "*").unwrap().issue_token(&token_for("dana", None)).unwrap().token;
+    let (ca, tls) = certificate();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let router = claviger_api::router(admin);
+    runtime.spawn(claviger_api::serve(listener, Some(Arc::new(move || tls.clone())), router, std::future::pending()));
+    drop(entered);
+    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let claims = json!({ "iss": "https://idp.example.com", "aud": "claviger", "sub": "x", "exp": now().as_secs() + 60 });
+    let forged = format!("{}.{}.AAAA", part(json!({ "alg": "RS256", "kid": "k" })), part(claims));
+    for _ in 0..4 {
+        let stranger = Client::new(&url, Some(ca.as_bytes()), Secret::new(forged.as_str())).unwrap();
+        std::thread::spawn(move || stranger.principals());
+    }
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while waiting.load(Ordering::SeqCst) < 4 {
+        assert!(std::time::Instant::now() < until, "some who wait keep others from being heard");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(Client::new(&url, Some(ca.as_bytes()), Secret::new(dana)).unwrap().principals().unwrap().len(), 1);
+    runtime.shutdown_background();
 }
 
 /// An authority's certificate, and a server's configuration for `localhost`.

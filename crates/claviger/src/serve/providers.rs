@@ -26,8 +26,8 @@ const METADATA_AGE: Duration = Duration::from_secs(3600);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How many lookups of groups one issuer gets at a time.
 const LOOKUPS: usize = 8;
-/// How long a lookup of groups may wait for its turn.
-const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long whoever wants keys or groups waits for his turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks issuers, and hands what they answer to the authenticator.
 pub(super) struct Issuers {
@@ -39,14 +39,14 @@ struct Issuer {
     config: IssuerConfig,
     meters: Arc<Meters>,
     /// One fetch at a time: many clients may wait for the same one.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
     /// What it said of itself when it was last asked.
     known: std::sync::Mutex<Option<Known>>,
     /// How many fetches there have been.
     fetches: AtomicU64,
     /// A fetch failed outside the regular ones: they shall not wait their whole interval.
     failed: Notify,
-    lookups: Semaphore,
+    lookups: Arc<Semaphore>,
 }
 
 /// An issuer's metadata, and since when it is known.
@@ -61,11 +61,11 @@ impl Issuers {
         let issuer = |config: &IssuerConfig| Issuer {
             config: config.clone(),
             meters: Arc::clone(meters),
-            turn: Mutex::default(),
+            turn: Arc::default(),
             known: std::sync::Mutex::default(),
             fetches: AtomicU64::new(0),
             failed: Notify::new(),
-            lookups: Semaphore::new(LOOKUPS),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
         };
         let issuers = issuers.iter().map(|config| (Arc::clone(&config.trust.name), Arc::new(issuer(config)))).collect();
         Arc::new(Self { issuers, authenticator })
@@ -119,12 +119,21 @@ impl Issuer {
 
     /// Fetches keys for somebody who waits, unless that was done while he waited for his turn. Without leave to fetch he waits
     /// for a fetch that is under way and no other.
-    async fn keys_wanted(self: &Arc<Self>, authenticator: &Authenticator, leave: bool) {
+    async fn keys_wanted(self: &Arc<Self>, authenticator: &Arc<Authenticator>, leave: bool) {
         let before = self.fetches.load(Ordering::Acquire);
-        let _turn = self.turn.lock().await;
-        if leave && self.fetches.load(Ordering::Acquire) == before && !self.fetch(authenticator).await {
-            self.failed.notify_one();
+        let Ok(turn) = timeout(TURN_PATIENCE, Arc::clone(&self.turn).lock_owned()).await else { return };
+        if !leave || self.fetches.load(Ordering::Acquire) != before {
+            return;
         }
+        let (issuer, authenticator) = (Arc::clone(self), Arc::clone(authenticator));
+        // To its end, whether or not somebody still waits: else who goes away lets the next one begin beside it.
+        let fetching = tokio::spawn(async move {
+            let _turn = turn;
+            if !issuer.fetch(&authenticator).await {
+                issuer.failed.notify_one();
+            }
+        });
+        let _ = fetching.await;
     }
 
     /// Fetches keys and hands them over; whether there were any. For whoever's turn it is.
@@ -150,13 +159,17 @@ impl Issuer {
 
     async fn groups_wanted(self: &Arc<Self>, authenticator: &Authenticator, token: Secret) {
         let name = &self.config.trust.name;
-        let Ok(Ok(_place)) = timeout(LOOKUP_PATIENCE, self.lookups.acquire()).await else { return };
+        let Ok(Ok(place)) = timeout(TURN_PATIENCE, Arc::clone(&self.lookups).acquire_owned()).await else { return };
         // Somebody with the same token may have asked meanwhile.
         if authenticator.has_groups(&token, now()) {
             return;
         }
         let (issuer, bearer) = (Arc::clone(self), token.clone());
-        let asked = tokio::task::spawn_blocking(move || issuer.read_userinfo(&bearer)).await;
+        let asked = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            issuer.read_userinfo(&bearer)
+        });
+        let asked = asked.await;
         let asked = asked.map_err(anyhow::Error::from).and_then(|asked| asked);
         let taken = authenticator.set_groups(name, &token, asked.as_deref().ok(), now());
         if let Some(error) = asked.err().or(taken.err().map(Into::into)) {

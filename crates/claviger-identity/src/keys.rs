@@ -13,7 +13,7 @@ use crate::Algorithm;
 #[derive(Clone, Debug, Default)]
 pub struct KeySet(Vec<Key>);
 
-/// A document that is not a usable JWK set.
+/// A document that is not a JWK set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeySet {
     /// It is longer than any honest one.
@@ -25,9 +25,6 @@ pub enum InvalidKeySet {
     /// It is not a JWK set.
     #[error("the key set is not a JSON object with an array `keys`")]
     Malformed,
-    /// It is one, and nothing in it can verify a signature.
-    #[error("the key set holds no key that can verify a signature")]
-    Empty,
 }
 
 impl KeySet {
@@ -47,7 +44,12 @@ impl KeySet {
             return Err(InvalidKeySet::TooMany);
         }
         let keys: Vec<Key> = document.keys.into_iter().filter_map(Key::from_json).collect();
-        if keys.is_empty() { Err(InvalidKeySet::Empty) } else { Ok(Self(keys)) }
+        Ok(Self(keys))
+    }
+
+    /// Whether no key in it can verify a signature. Its issuer may have withdrawn them all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The keys that a token could mean: those of the id it names; without one, the only key of the set.

@@ -145,6 +145,9 @@ impl Issuer {
         self.meters.keys_fetched(name, now(), fetched.is_ok());
         match fetched {
             Ok(keys) => {
+                if keys.is_empty() {
+                    tracing::warn!(issuer = %name, "an issuer publishes no key that can verify a signature");
+                }
                 let age = i64::try_from(self.config.keys_max_age.as_secs()).unwrap_or(i64::MAX);
                 authenticator.set_keys_until(name, keys, now().plus_secs(age));
                 true

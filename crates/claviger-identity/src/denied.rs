@@ -101,6 +101,7 @@ pub(crate) enum Reason {
     CertificateLifetime,
     CertificateSubject,
     ExchangeDepth,
+    ExchangePurpose,
 }
 
 impl Reason {
@@ -131,6 +132,7 @@ impl Reason {
             Self::DelegationUntrusted => ("delegation.untrusted", "the token's issuer is not trusted to delegate"),
             Self::DelegationUnregistered => ("delegation.unregistered", "the actor is not registered to act for this subject"),
             Self::ExchangeDepth => ("exchange.depth", "the token was exchanged too many times"),
+            Self::ExchangePurpose => ("exchange.purpose", "the tokens are for different purposes"),
             Self::DelegationDepth => ("delegation.depth", "the token delegates through too many principals"),
             Self::CertificateMalformed => ("certificate.malformed", "the client certificate is malformed"),
             Self::CertificateUntrusted => {

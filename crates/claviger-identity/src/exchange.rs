@@ -107,11 +107,13 @@ pub(crate) fn exchange(
     if inputs.len() > MAX_INPUTS {
         return Err(Reason::ExchangeDepth.into());
     }
-    // Two purposes are nobody's.
-    let purpose = match (&subject.purpose, actor.and_then(|actor| actor.purpose.as_ref())) {
-        (Some(one), Some(other)) if one != other => None,
-        (one, other) => one.as_ref().or(other).cloned(),
-    };
+    // The purpose is the subject's: who acts cannot lend it one, nor take one away.
+    let purpose = subject.purpose.clone();
+    if let (Some(one), Some(other)) = (&purpose, actor.and_then(|actor| actor.purpose.as_ref()))
+        && one != other
+    {
+        return Err(Reason::ExchangePurpose.into());
+    }
     let chain = Chain::from_links(links).map_err(|_| Reason::Malformed)?;
     let scope = scope.map(|scope| scope.iter().map(|name| format!("{CONNECTION}{name}")).collect::<Vec<_>>().join(" "));
     let mut claims = says(&chain, &vouched, issuers, directory)?;

@@ -265,3 +265,30 @@ fn other_issuers_cannot_say_what_exchanged_tokens_say() {
     let identity = exchange.of_okta(alone);
     assert_eq!((identity.chain.to_string().as_str(), &identity.origin), ("mallory@okta", &crate::Origin::default()));
 }
+
+#[test]
+fn the_purpose_is_the_subjects() {
+    let exchange = Exchange::new();
+    let of = |sub: &str, id: &str, purpose: Option<&str>| {
+        let mut changes = json!({ "sub": sub, "jti": id });
+        if let Some(purpose) = purpose {
+            changes["purpose"] = json!(purpose);
+        }
+        exchange.of_okta(changes)
+    };
+    for (subject, actor, expected) in [
+        (Some("one"), Some("one"), Ok(Some("one"))),
+        (Some("one"), None, Ok(Some("one"))),
+        (None, Some("one"), Ok(None)),
+        (Some("one"), Some("other"), Err("exchange.purpose")),
+    ] {
+        let (alice, bot) = (of("alice", "t1", subject), of("bot", "t2", actor));
+        let outcome = match exchange.authenticator.exchange(&alice, Some(&bot), None, NOW) {
+            Ok(exchanged) => Ok(exchanged.purpose.map(|purpose| purpose.to_string())),
+            Err(NotExchanged::Denied(denied)) => Err(denied.code().to_owned()),
+            Err(NotExchanged::Scope) => panic!("no scope was asked for"),
+        };
+        let expected = expected.map(|purpose| purpose.map(str::to_owned)).map_err(str::to_owned);
+        assert_eq!(outcome, expected, "{subject:?} {actor:?}");
+    }
+}

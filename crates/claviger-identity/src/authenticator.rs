@@ -13,7 +13,7 @@ use crate::exchange::{self, Exchanged, MAX_LINKS, NotExchanged, Origin};
 use crate::groups::{self, Answers};
 use crate::keys::KeySet;
 use crate::refresh::RefreshLedger;
-use crate::token::{Claims, GroupsSaid, Unverified};
+use crate::token::{Claims, GroupsSaid, MAX_GROUPS, Unverified};
 use crate::{Directory, InvalidUserinfo, Registered, TrustedAuthority, TrustedIssuer};
 
 /// Somebody who proved who they are.
@@ -232,18 +232,23 @@ impl Authenticator {
         read.map(drop)
     }
 
-    /// The groups that a token of an external issuer lists, or that its issuer told when it was asked.
+    /// The groups that a token of an external issuer lists, and those that its issuer told when it was asked, if the token may not
+    /// have named them all.
     fn groups(&self, claims: &Claims, trusted: &TrustedIssuer, token: &Secret, now: Timestamp) -> Result<Vec<Arc<str>>, Denied> {
-        match claims.groups(trusted)? {
-            GroupsSaid::Listed(groups) => return Ok(groups),
-            GroupsSaid::Nothing if !trusted.userinfo || trusted.groups.is_empty() => return Ok(Vec::new()),
-            GroupsSaid::LeftOut if !trusted.userinfo => return Err(Reason::Groups.into()),
-            GroupsSaid::Nothing | GroupsSaid::LeftOut => {}
+        let GroupsSaid { mut listed, silent, left_out } = claims.groups(trusted)?;
+        if left_out && !trusted.userinfo {
+            return Err(Reason::Groups.into());
+        }
+        if !trusted.userinfo || !(silent || left_out) {
+            return Ok(listed);
         }
         let told = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(token, now);
         let wanted = || Wanted::Groups { issuer: trusted.name.clone() };
         let told = told.ok_or_else(|| Denied::for_want_of(Reason::GroupsUnavailable, wanted()))?;
-        Ok(told?.to_vec())
+        listed.extend(told?.iter().cloned());
+        listed.sort();
+        listed.dedup();
+        if listed.len() > MAX_GROUPS { Err(Reason::Groups.into()) } else { Ok(listed) }
     }
 
     /// The chain of an identity with the local groups, kinds and sponsors of this moment. Groups that came with a token stay.

@@ -45,10 +45,9 @@ pub(crate) fn read(json: &[u8], token: &Secret, trusted: &TrustedIssuer) -> Resu
         return Err(InvalidUserinfo::OtherSubject);
     }
     match groups(&answer, &trusted.groups) {
-        Ok(GroupsSaid::Listed(groups)) => Ok(groups.into()),
-        // Providers leave the claim out for who is in no group.
-        Ok(GroupsSaid::Nothing) => Ok(Arc::new([])),
-        Ok(GroupsSaid::LeftOut) | Err(_) => Err(InvalidUserinfo::Groups),
+        // Providers leave a claim out for who is in no group.
+        Ok(GroupsSaid { listed, left_out: false, .. }) => Ok(listed.into()),
+        Ok(_) | Err(_) => Err(InvalidUserinfo::Groups),
     }
 }
 

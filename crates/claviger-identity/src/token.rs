@@ -19,7 +19,7 @@ pub const MAX_TOKEN: usize = 16 * 1024;
 /// The longest subject, group, purpose, token id or key id, in bytes.
 pub(crate) const MAX_TEXT: usize = 255;
 /// The most groups that a token may list.
-const MAX_GROUPS: usize = 512;
+pub(crate) const MAX_GROUPS: usize = 512;
 
 /// A token whose signature has not been checked. All it can say is whose it claims to be.
 pub(crate) struct Unverified<'a> {
@@ -244,13 +244,13 @@ fn group_list(object: &Map<String, Value>) -> Result<Option<Vec<Arc<str>>>, Reas
 }
 
 /// What a token, or an answer of the userinfo endpoint, says of groups.
-pub(crate) enum GroupsSaid {
-    /// These.
-    Listed(Vec<Arc<str>>),
-    /// Nothing.
-    Nothing,
-    /// That it left them out. The group that goes unseen may be one that is forbidden something.
-    LeftOut,
+pub(crate) struct GroupsSaid {
+    /// Those that it lists.
+    pub(crate) listed: Vec<Arc<str>>,
+    /// Whether a claim that could list some is not there.
+    pub(crate) silent: bool,
+    /// Whether it says that it left some out. The group that goes unseen may be one that is forbidden something.
+    pub(crate) left_out: bool,
 }
 
 /// Reads groups from these claims: in each one text or a list of texts.
@@ -260,17 +260,17 @@ pub(crate) fn groups(object: &Map<String, Value>, claims: &[ClaimPath]) -> Resul
     let elsewhere = elsewhere.into_iter().flat_map(Map::keys).map(String::as_str);
     let has_groups = object.get("hasgroups").is_some_and(|says| says.as_bool() == Some(true) || says.as_str() == Some("true"));
     let mut left_out = elsewhere.chain(has_groups.then_some("groups"));
-    if left_out.any(|name| claims.iter().any(|claim| claim.begins_with(name))) {
-        return Ok(GroupsSaid::LeftOut);
-    }
-    let (mut listed, mut said) = (Vec::new(), false);
+    let left_out = left_out.any(|name| claims.iter().any(|claim| claim.begins_with(name)));
+    let (mut listed, mut silent) = (Vec::new(), false);
     for claim in claims {
         let list = match claim.find(object)? {
-            None | Some(Value::Null) => continue,
+            None | Some(Value::Null) => {
+                silent = true;
+                continue;
+            }
             Some(Value::Array(list)) => list.as_slice(),
             Some(one) => std::slice::from_ref(one),
         };
-        said = true;
         if listed.len() + list.len() > MAX_GROUPS {
             return Err(Reason::Groups);
         }
@@ -279,7 +279,7 @@ pub(crate) fn groups(object: &Map<String, Value>, claims: &[ClaimPath]) -> Resul
             listed.push(group.into());
         }
     }
-    Ok(if said { GroupsSaid::Listed(listed) } else { GroupsSaid::Nothing })
+    Ok(GroupsSaid { listed, silent, left_out })
 }
 
 /// Whether a text can name something: not empty, not long, and without control characters.

@@ -100,6 +100,28 @@ fn what_a_token_leaves_out_its_issuer_is_asked_for() {
 }
 
 #[test]
+fn what_a_token_lists_and_what_its_issuer_tells_are_joined() {
+    let pair = Pair::ed();
+    for (said, told, expected) in [
+        (json!({ "roles": ["suspended"] }), json!({ "groups": ["dba"] }), "dba suspended"),
+        (json!({ "roles": ["suspended"], "_claim_names": { "groups": "src1" } }), json!({ "groups": ["dba"] }), "dba suspended"),
+        (json!({ "groups": ["a"], "hasgroups": true, "roles": [] }), json!({ "groups": ["b"] }), "a b"),
+        (json!({ "groups": ["a"] }), json!({ "groups": ["a"], "roles": "r" }), "a r"),
+    ] {
+        let authenticator = trusting(&pair, &["groups", "roles"], true);
+        let token = pair.token(&claims(said.clone()));
+        assert_eq!(outcome(&authenticator, &token, NOW), "groups.unavailable", "{said}");
+        let mut answer = told;
+        answer["sub"] = json!("alice");
+        authenticator.set_groups("okta", &token, Some(answer.to_string().as_bytes()), NOW).unwrap();
+        assert_eq!(outcome(&authenticator, &token, NOW), expected, "{said}");
+    }
+    let authenticator = trusting(&pair, &["groups", "roles"], true);
+    let whole = pair.token(&claims(json!({ "groups": ["a"], "roles": [] })));
+    assert_eq!(outcome(&authenticator, &whole, NOW), "a", "nobody need be asked");
+}
+
+#[test]
 fn answers_are_bounded() {
     let pair = Pair::ed();
     let authenticator = trusting(&pair, &["groups"], true);

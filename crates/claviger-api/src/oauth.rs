@@ -52,7 +52,8 @@ pub struct ExchangedToken {
 pub struct OauthError {
     /// The code.
     pub error: String,
-    /// One plain sentence.
+    /// One plain sentence. Other servers may say none (RFC 6749 section 5.2).
+    #[serde(default)]
     pub error_description: String,
     #[serde(skip)]
     status: u16,

@@ -16,8 +16,10 @@ use crate::http::Http;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-/// How often the provider is asked if it does not say (section 3.2), and at the least.
-const INTERVAL: (u64, u64) = (5, 60);
+/// How often the provider is asked if it does not say (section 3.2), in seconds.
+const INTERVAL: u64 = 5;
+/// The longest wait for a provider that does not answer, unless it asked for a longer one, in seconds.
+const PRESSING: u64 = 60;
 /// By how much longer it is waited when the provider asks for it (section 3.5).
 const SLOWER: u64 = 5;
 /// The longest that somebody gets to log in, whatever the provider says, in seconds.
@@ -67,26 +69,46 @@ pub(super) fn log_in(http: &Http, metadata: &Metadata, provider: &LoginProvider)
 /// Asks until there is an answer (sections 3.4 and 3.5).
 fn wait(http: &Http, endpoint: &str, provider: &LoginProvider, begun: &Begun) -> Result<Granted, Failure> {
     let form = [("grant_type", GRANT), ("device_code", &begun.device_code), ("client_id", &provider.client_id)];
-    let mut interval = begun.interval.unwrap_or(INTERVAL.0).clamp(1, INTERVAL.1);
+    let mut interval = begun.interval.unwrap_or(INTERVAL).clamp(1, PATIENCE);
     let until = Instant::now() + Duration::from_secs(begun.expires_in.min(PATIENCE));
     while Instant::now() < until {
         sleep(Duration::from_secs(interval));
-        let Ok((status, body)) = http.post(endpoint, &form) else {
+        let answer = http.post(endpoint, &form);
+        if let Ok((200, body)) = &answer {
+            return Ok(parse(body).context(provider.issuer.clone())?);
+        }
+        let Some(error) = answer.ok().and_then(|(status, body)| error(status, &body)) else {
             // Nobody answers: that may pass, if nobody presses.
-            interval = (interval * 2).min(INTERVAL.1);
+            interval = interval.max((interval * 2).min(PRESSING));
             continue;
         };
-        if status == 200 {
-            return Ok(parse(&body).context(provider.issuer.clone())?);
-        }
-        let error: OauthError = parse(&body).context(provider.issuer.clone())?;
         match error.error.as_str() {
             "authorization_pending" => {}
-            "slow_down" => interval = (interval + SLOWER).min(INTERVAL.1),
+            "slow_down" => interval += SLOWER,
             "access_denied" => return Err(Failure::Refused("the login was refused".to_owned())),
             "expired_token" => break,
             _ => return Err(refused(&provider.issuer, &error)),
         }
     }
     Err(Failure::Failed(anyhow::anyhow!("nobody logged in in time")))
+}
+
+/// What the provider objects; nothing where it is overloaded or something in between answers for it.
+fn error(status: u16, body: &[u8]) -> Option<OauthError> {
+    if status == 429 || status >= 500 { None } else { parse(body).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_of_the_provider_ends_a_login() {
+        let said = |status, body: &str| error(status, body.as_bytes()).map(|error| error.error);
+        let pending = r#"{"error":"authorization_pending"}"#;
+        assert_eq!(said(400, pending).as_deref(), Some("authorization_pending"), "a description is optional");
+        for (status, body) in [(502, "<html>"), (503, pending), (429, r#"{"error":"invalid_client"}"#), (404, "not here")] {
+            assert_eq!(said(status, body), None, "{status} {body}");
+        }
+    }
 }

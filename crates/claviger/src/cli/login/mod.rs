@@ -122,9 +122,10 @@ pub(super) fn token(reach: &ReachArgs) -> Result<Secret, Failure> {
     let soon = now().as_secs() + SOON;
     if login.expires <= soon {
         if login.provider_expires <= soon || !login.exchanges {
-            refresh(&mut login)?;
-            // At once: the old refresh token may be spent.
+            let refreshed = refresh(&mut login);
+            // At once, and whatever else came of it: the old refresh token may be spent.
             place.save(&login)?;
+            refreshed?;
         }
         if login.exchanges {
             exchange(&mut login)?;
@@ -219,7 +220,9 @@ fn revoke(login: &Login, token: &str) -> anyhow::Result<()> {
 }
 
 fn refused(who: &str, error: &OauthError) -> Failure {
-    Failure::Refused(format!("{who}: {}: {}", shown(&error.error), shown(&error.error_description)))
+    let described =
+        if error.error_description.is_empty() { String::new() } else { format!(": {}", shown(&error.error_description)) };
+    Failure::Refused(format!("{who}: {}{described}", shown(&error.error)))
 }
 
 /// What another says, without what could play tricks on a terminal.

@@ -37,6 +37,8 @@ pub(super) struct Login {
 impl Login {
     /// Takes what the provider gave. A refresh token that it does not replace stays good (RFC 6749 section 6).
     pub(super) fn take(&mut self, granted: Granted) -> Result<(), Failure> {
+        // First: the one before may be spent, whatever else is missing here.
+        self.refresh_token = granted.refresh_token.or_else(|| self.refresh_token.take());
         let token = match self.provider.token {
             TokenKind::AccessToken => Some(granted.access_token),
             TokenKind::IdToken => granted.id_token,
@@ -45,7 +47,6 @@ impl Login {
         let by_answer = granted.expires_in.unwrap_or(0).max(0);
         self.provider_expires = expiry(&token).unwrap_or_else(|| now().as_secs().saturating_add(by_answer));
         self.provider_token.clone_from(&token);
-        self.refresh_token = granted.refresh_token.or_else(|| self.refresh_token.take());
         if !self.exchanges {
             (self.token, self.expires) = (token, self.provider_expires);
         } else {
@@ -145,4 +146,44 @@ fn directory() -> Result<PathBuf, Failure> {
     let state =
         state.ok_or_else(|| Failure::Usage("logins are kept below XDG_STATE_HOME or HOME, and neither is set".to_owned()))?;
     Ok(state.join("claviger/logins"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_refresh_token_is_kept_whatever_else_is_missing() {
+        let provider = LoginProvider {
+            name: "sso".to_owned(),
+            issuer: "https://sso.example.com".to_owned(),
+            client_id: "cli".to_owned(),
+            scopes: Vec::new(),
+            resource: None,
+            audience: None,
+            token: TokenKind::IdToken,
+        };
+        let mut login = Login {
+            gateway: None,
+            gateway_ca: None,
+            provider,
+            provider_ca: None,
+            exchanges: false,
+            refresh_token: Some("first".to_owned()),
+            provider_token: String::new(),
+            provider_expires: 0,
+            token: String::new(),
+            expires: 0,
+        };
+        let granted = |refresh_token: Option<&str>| Granted {
+            access_token: "a".to_owned(),
+            id_token: None,
+            refresh_token: refresh_token.map(str::to_owned),
+            expires_in: None,
+        };
+        assert!(login.take(granted(Some("second"))).is_err(), "there is no ID token");
+        assert_eq!(login.refresh_token.as_deref(), Some("second"));
+        assert!(login.take(granted(None)).is_err());
+        assert_eq!(login.refresh_token.as_deref(), Some("second"), "one that is not replaced stays good");
+    }
 }

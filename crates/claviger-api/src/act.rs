@@ -37,6 +37,8 @@ pub enum Act {
     RotateKey,
     /// Lists connections.
     ListConnections,
+    /// Looks who is on an upstream and did not come through the gateway.
+    CheckCoverage,
     /// Reads the log's checkpoint and verification key.
     ReadAudit,
 }
@@ -62,6 +64,7 @@ impl Act {
             Self::RevokeTokens => "token.revoke_all",
             Self::RotateKey => "key.rotate",
             Self::ListConnections => "connection.list",
+            Self::CheckCoverage => "connection.coverage",
             Self::ReadAudit => "audit.read",
         }
     }

@@ -10,8 +10,8 @@ use claviger_model::{Secret, SessionId};
 use tokio::sync::mpsc;
 
 use crate::wire::{
-    Connection, Delegation, IssuedToken, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
-    Session, SessionQuery, Token,
+    Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch,
+    RecordingEntry, Session, SessionQuery, Token,
 };
 use crate::{Act, ExchangedToken, OauthError, Problem, TokenExchange};
 
@@ -42,7 +42,7 @@ pub trait Management {
     /// What was said in a session.
     fn recording(&self, id: SessionId) -> Result<Vec<RecordingEntry>, Problem>;
     /// Ends a running session.
-    fn kill_session(&self, id: SessionId, reason: Option<&str>) -> Result<(), Problem>;
+    fn kill_session(&self, id: SessionId, how: &KillQuery) -> Result<(), Problem>;
     /// The registered principals.
     fn principals(&self) -> Result<Vec<Principal>, Problem>;
     /// Registers a principal.
@@ -65,6 +65,8 @@ pub trait Management {
     fn rotate_key(&self) -> Result<String, Problem>;
     /// The registered connections.
     fn connections(&self) -> Result<Vec<Connection>, Problem>;
+    /// Who is on a connection's upstream and did not come through the gateway.
+    fn coverage(&self, connection: &str) -> Result<Coverage, Problem>;
     /// The log's last checkpoint, a signed note (C2SP).
     fn checkpoint(&self) -> Result<String, Problem>;
     /// The key that verifies checkpoints (C2SP `vkey`).

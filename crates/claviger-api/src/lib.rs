@@ -29,6 +29,6 @@ pub use backend::{Asked, Backend, Caller, Leaves, Management};
 pub use oauth::{ExchangedToken, OauthError, TokenExchange};
 pub use openapi::openapi;
 pub use problem::Problem;
-pub use routes::router;
+pub use routes::{Routes, router};
 pub use server::{Certificate, serve};
 pub use status::{Check, Health, Status, status_router};

@@ -38,6 +38,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         routes::revoke_token,
         routes::rotate_key,
         routes::list_connections,
+        routes::coverage,
         routes::checkpoint,
         routes::audit_key,
     ),

@@ -59,6 +59,11 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
+    /// 502: an upstream does not answer as it should.
+    pub fn bad_gateway(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, code, detail)
+    }
+
     /// 503: it could not be recorded, so it was not done.
     pub fn audit_unavailable() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit.unavailable", "the act could not be recorded, so it was not done")

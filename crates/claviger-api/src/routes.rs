@@ -13,7 +13,7 @@ use claviger_model::SessionId;
 
 use crate::extract::{Body, Params, Segments};
 use crate::wire::{
-    Connection, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch,
+    Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch,
     RecordingEntry, RotatedKey, Session, SessionQuery, Token,
 };
 use crate::{Act, Backend, Caller, Management, Problem, oauth, openapi, tail};
@@ -30,6 +30,9 @@ pub(crate) struct App(pub(crate) Arc<dyn Backend>);
 
 pub(crate) type Answer<T> = Result<Json<T>, Problem>;
 type Done = Result<StatusCode, Problem>;
+
+/// What a listener serves.
+pub type Routes = Router;
 
 /// All routes.
 pub fn router(backend: Arc<dyn Backend>) -> Router {
@@ -54,6 +57,7 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/v1/tokens/{id}", delete(revoke_token))
         .route("/v1/keys/rotate", post(rotate_key))
         .route("/v1/connections", get(list_connections))
+        .route("/v1/connections/{name}/coverage", get(coverage))
         .route("/v1/audit/checkpoint", get(checkpoint))
         .route("/v1/audit/key", get(audit_key))
         .fallback(async || Problem::not_found("there is nothing here"))
@@ -149,8 +153,7 @@ async fn kill_session(
     Params(query): Params<KillQuery>,
 ) -> Done {
     let target = id.clone();
-    app.act(caller, Act::KillSession, target, move |gateway| gateway.kill_session(session_id(&id)?, query.reason.as_deref()))
-        .await?;
+    app.act(caller, Act::KillSession, target, move |gateway| gateway.kill_session(session_id(&id)?, &query)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -257,6 +260,13 @@ async fn rotate_key(State(app): State<App>, caller: Caller) -> Answer<RotatedKey
 #[utoipa::path(get, path = "/v1/connections", tag = "connections", responses((status = 200, body = [Connection])))]
 async fn list_connections(State(app): State<App>, caller: Caller) -> Answer<Vec<Connection>> {
     app.act(caller, Act::ListConnections, "*", |gateway| gateway.connections()).await.map(Json)
+}
+
+/// Looks who is on a connection's upstream and did not come through the gateway. The looking is itself recorded.
+#[utoipa::path(get, path = "/v1/connections/{name}/coverage", tag = "connections",
+    params(("name" = String, Path, description = "the connection's name")), responses((status = 200, body = Coverage)))]
+async fn coverage(State(app): State<App>, caller: Caller, Segments(name): Segments<String>) -> Answer<Coverage> {
+    app.act(caller, Act::CheckCoverage, name.clone(), move |gateway| gateway.coverage(&name)).await.map(Json)
 }
 
 /// The log's last checkpoint, a signed note (C2SP).

@@ -32,8 +32,8 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How long requests under way may go on after the gateway begins to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Gives the TLS settings of this moment, so that a renewed certificate is used at once.
-pub type Certificate = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+/// Gives the TLS settings of this moment, so that a renewed certificate is used at once. Without any, nobody is served.
+pub type Certificate = Arc<dyn Fn() -> Option<Arc<rustls::ServerConfig>> + Send + Sync>;
 
 /// Serves these routes on a listener until `shutdown` resolves; without a certificate, in plain text.
 pub async fn serve(
@@ -54,12 +54,13 @@ pub async fn serve(
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((socket, peer, place)) = accepted else { continue };
-        let acceptor = certificate.as_ref().map(|certificate| TlsAcceptor::from(certificate()));
+        let acceptor = certificate.as_ref().map(|certificate| certificate().map(TlsAcceptor::from));
         let (service, stop) = (service.clone(), stop.clone());
         connections.spawn(async move {
             match acceptor {
                 None => connection(socket, peer, service, stop).await,
-                Some(acceptor) => {
+                Some(None) => {}
+                Some(Some(acceptor)) => {
                     if let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(socket)).await {
                         connection(stream, peer, service, stop).await;
                     }

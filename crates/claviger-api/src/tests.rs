@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 use crate::extract::Peer;
 use crate::wire::{
-    Connection, Delegation, IssuedToken, Kind, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
-    Session, SessionQuery, Token,
+    Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, LoginProvider, NewPrincipal, NewToken, Principal,
+    PrincipalPatch, RecordingEntry, Session, SessionQuery, Token,
 };
 use crate::{
     Act, Asked, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange, openapi, router,
@@ -85,7 +85,7 @@ impl Management for &Memory {
     fn recording(&self, id: SessionId) -> Result<Vec<RecordingEntry>, Problem> {
         known(id).map(|()| vec![])
     }
-    fn kill_session(&self, id: SessionId, reason: Option<&str>) -> Result<(), Problem> {
+    fn kill_session(&self, id: SessionId, KillQuery { reason, .. }: &KillQuery) -> Result<(), Problem> {
         self.note(format!("kill {reason:?}"));
         known(id)
     }
@@ -128,6 +128,10 @@ impl Management for &Memory {
     }
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
         panic!("a backend that fails")
+    }
+    fn coverage(&self, connection: &str) -> Result<Coverage, Problem> {
+        self.note(format!("coverage {connection}"));
+        Ok(Coverage::default())
     }
     fn checkpoint(&self) -> Result<String, Problem> {
         Ok("claviger\n0\n".into())

@@ -81,6 +81,66 @@ pub struct RecordingEntry {
     pub response_bytes: u64,
 }
 
+/// Who is on a connection's upstream, and by which road.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Coverage {
+    /// The connection.
+    pub connection: String,
+    /// Its upstream's host and port.
+    pub upstream: String,
+    /// The gateway's addresses, as the upstream sees them.
+    pub gateway: Vec<String>,
+    /// Sessions that came through this gateway, by whichever connection.
+    pub through: u64,
+    /// Sessions that did not.
+    pub around: Vec<UpstreamSession>,
+    /// Sessions of which the connection's role may not see whence they came.
+    pub hidden: Vec<HiddenSession>,
+    /// What would leave the gateway's road as the only one.
+    pub rules: CoverageRules,
+}
+
+/// A session upstream that did not come through the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UpstreamSession {
+    /// Its process.
+    pub process: i32,
+    /// Its user.
+    pub user: Option<String>,
+    /// Its database.
+    pub database: Option<String>,
+    /// The client's address; none on the server's own machine, by a Unix socket.
+    pub address: Option<String>,
+    /// The client's port.
+    pub port: Option<i32>,
+    /// What the client calls itself.
+    pub application: Option<String>,
+    /// Since when.
+    pub since: Option<String>,
+}
+
+/// A session upstream that the connection's role may not see in full.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HiddenSession {
+    /// Its process.
+    pub process: i32,
+    /// Its user.
+    pub user: Option<String>,
+    /// Its database.
+    pub database: Option<String>,
+}
+
+/// Rules that close every other road to an upstream, with its own addresses and names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CoverageRules {
+    /// For nftables on the upstream's machine.
+    pub nftables: String,
+    /// For the upstream's `pg_hba.conf`.
+    pub pg_hba: String,
+    /// For a cloud's security group, in words.
+    pub security_group: String,
+}
+
 /// Why a session is to end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +149,9 @@ pub struct KillQuery {
     /// A sentence that the client will see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether an open transaction may end first, for which it has the time that draining gives.
+    #[serde(default)]
+    pub drain: bool,
 }
 
 /// Human or machine.

@@ -11,8 +11,8 @@ use claviger_model::{BootId, SessionId, Timestamp};
 
 use crate::hex;
 use crate::leaf::{
-    AdminLeaf, BootLeaf, ChunkRef, DecisionFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, RecoveryLeaf, RequestLeaf,
-    SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf,
+    AdminLeaf, BootLeaf, ChunkRef, DecisionFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, RecoveryLeaf, RefusalsLeaf,
+    RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf,
 };
 
 /// No leaf is longer than this, in bytes.
@@ -44,6 +44,7 @@ impl Leaf {
             LeafKind::Admin(leaf) => write_admin(leaf, &mut object),
             LeafKind::SessionOpen(leaf) => write_session_open(leaf, &mut object),
             LeafKind::SessionRefused(leaf) => write_session_refused(leaf, &mut object),
+            LeafKind::Refusals(leaf) => write_refusals(leaf, &mut object),
             LeafKind::SessionClose(leaf) => write_session_close(leaf, &mut object),
             LeafKind::Request(leaf) => write_request(leaf, &mut object),
             LeafKind::Intent(leaf) => write_intent(leaf, &mut object),
@@ -107,6 +108,16 @@ fn write_session_refused(leaf: &SessionRefusedLeaf, o: &mut Object<'_>) {
     }
     o.text("reason", &leaf.reason, TEXT);
     o.session(leaf.session);
+}
+
+fn write_refusals(leaf: &RefusalsLeaf, o: &mut Object<'_>) {
+    o.counts("addresses", &leaf.addresses);
+    o.optional_text("connection", leaf.connection.as_deref(), TEXT);
+    o.number("count", leaf.count);
+    o.text("reason", &leaf.reason, TEXT);
+    o.text("since", &leaf.since.to_string(), TEXT);
+    o.text("until", &leaf.until.to_string(), TEXT);
+    o.optional_text("who", leaf.who.as_deref(), WHO);
 }
 
 fn write_session_close(leaf: &SessionCloseLeaf, o: &mut Object<'_>) {
@@ -270,6 +281,22 @@ impl<'a> Object<'a> {
         }
         if let Some(more @ 1..) = items.len().checked_sub(max_items) {
             _ = write!(self.out, ",\"… {more} more\"");
+        }
+        self.out.push(b']');
+    }
+
+    /// How many of each, as a list of `{"count":…,"of":…}`.
+    fn counts(&mut self, key: &'static str, counts: &[(String, u64)]) {
+        self.key(key);
+        self.out.push(b'[');
+        for (i, (of, count)) in counts.iter().take(LINKS).enumerate() {
+            if i > 0 {
+                self.out.push(b',');
+            }
+            let mut o = Object::begin(self.out, None);
+            o.number("count", *count);
+            o.text("of", of, TEXT);
+            o.end();
         }
         self.out.push(b']');
     }

@@ -143,6 +143,20 @@ fn every_kind_has_one_form() {
                 r#"{{{b},"chain":[],"client":"c","reason":"token.expired","seq":7,"session":"{s}",{t},"type":"SESSION_REFUSED","v":1}}"#
             ),
         ),
+        (
+            LeafKind::Refusals(RefusalsLeaf {
+                since: Timestamp::from_micros(0),
+                until: Timestamp::from_micros(1),
+                who: None,
+                connection: Some("bank".into()),
+                reason: "token.malformed".into(),
+                count: 12,
+                addresses: vec![("192.0.2.1".into(), 7), ("::1".into(), 2)],
+            }),
+            format!(
+                r#"{{"addresses":[{{"count":7,"of":"192.0.2.1"}},{{"count":2,"of":"::1"}}],{b},"connection":"bank","count":12,"reason":"token.malformed","seq":7,"since":"1970-01-01T00:00:00.000000Z",{t},"type":"REFUSALS","until":"1970-01-01T00:00:00.000001Z","v":1}}"#
+            ),
+        ),
     ] {
         assert_eq!(line(kind), expected);
     }

@@ -26,6 +26,8 @@ pub enum LeafKind {
     SessionOpen(SessionOpenLeaf),
     /// A session was refused.
     SessionRefused(SessionRefusedLeaf),
+    /// Sessions were refused, too many for a leaf each.
+    Refusals(RefusalsLeaf),
     /// A session ended.
     SessionClose(SessionCloseLeaf),
     /// An operation was asked for and decided.
@@ -49,6 +51,7 @@ impl LeafKind {
             Self::Admin(_) => LeafType::Admin,
             Self::SessionOpen(_) => LeafType::SessionOpen,
             Self::SessionRefused(_) => LeafType::SessionRefused,
+            Self::Refusals(_) => LeafType::Refusals,
             Self::SessionClose(_) => LeafType::SessionClose,
             Self::Request(_) => LeafType::Request,
             Self::Intent(_) => LeafType::Intent,
@@ -68,6 +71,7 @@ pub enum LeafType {
     Admin,
     SessionOpen,
     SessionRefused,
+    Refusals,
     SessionClose,
     Request,
     Intent,
@@ -77,12 +81,13 @@ pub enum LeafType {
 }
 
 impl LeafType {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Boot,
         Self::Recovery,
         Self::Admin,
         Self::SessionOpen,
         Self::SessionRefused,
+        Self::Refusals,
         Self::SessionClose,
         Self::Request,
         Self::Intent,
@@ -99,6 +104,7 @@ impl LeafType {
             Self::Admin => "ADMIN",
             Self::SessionOpen => "SESSION_OPEN",
             Self::SessionRefused => "SESSION_REFUSED",
+            Self::Refusals => "REFUSALS",
             Self::SessionClose => "SESSION_CLOSE",
             Self::Request => "REQUEST",
             Self::Intent => "INTENT",
@@ -203,6 +209,25 @@ pub struct SessionRefusedLeaf {
     pub reason: Arc<str>,
     /// How `connect` was decided, if it came to that.
     pub decision: Option<DecisionFacts>,
+}
+
+/// `REFUSALS`: sessions of one sort were refused, so many that not each has a leaf.
+#[derive(Clone, Debug)]
+pub struct RefusalsLeaf {
+    /// When the first of these was.
+    pub since: Timestamp,
+    /// When the last of these was.
+    pub until: Timestamp,
+    /// The actor, if the clients proved who they are.
+    pub who: Option<Arc<str>>,
+    /// The connection, if one was selected.
+    pub connection: Option<Arc<str>>,
+    /// The stable code of the reason.
+    pub reason: Arc<str>,
+    /// How many there were.
+    pub count: u64,
+    /// The first addresses that they came from, with how many from each.
+    pub addresses: Vec<(String, u64)>,
 }
 
 /// `SESSION_CLOSE`: a session ended.

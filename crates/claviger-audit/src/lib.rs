@@ -20,8 +20,8 @@ pub mod verify;
 pub use canonical::{MAX_CLOSING_LEAF, MAX_LEAF, MAX_OUTCOME_LEAF};
 pub use leaf::{
     AdminLeaf, BootLeaf, ChunkRef, CloseReason, DecisionFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, LeafType, OutcomeLeaf,
-    OutcomeStatus, RecoveryLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf, TxResult,
-    Verdict,
+    OutcomeStatus, RecoveryLeaf, RefusalsLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf,
+    TxResult, Verdict,
 };
 pub use ledger::{Batch, Ledger, LedgerError, Position, SessionRecorder};
 pub use line::{Line, LineError};

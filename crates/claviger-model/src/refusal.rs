@@ -51,6 +51,12 @@ pub enum RefusalKind {
     AuditUnavailable,
     /// An administrator ended the session, or the gateway is stopping.
     Terminated,
+    /// There are as many clients as there may be.
+    TooMany,
+    /// The client did nothing for too long.
+    Idle,
+    /// The client kept a transaction open and did nothing in it for too long.
+    IdleInTransaction,
     /// The gateway itself failed.
     Internal,
 }

@@ -36,3 +36,12 @@ pub fn open<A: Send + 'static>(kind: &str, options: ProtocolOptions) -> Option<B
         _ => None,
     }
 }
+
+/// A session of this kind that has no client, on which the gateway asks with [`Reply::Probe`]. It waits for
+/// [`Reply::Authenticated`].
+pub fn open_own<A: Send + 'static>(kind: &str, limits: Limits) -> Option<Box<dyn Protocol<A>>> {
+    match kind {
+        "postgres" => Some(Box::new(postgres::Postgres::without_client(limits))),
+        _ => None,
+    }
+}

@@ -23,7 +23,7 @@ pub(crate) async fn send(target: CancelTarget, upstreams: Arc<Upstreams>) {
 async fn try_send(target: &CancelTarget, upstreams: &Upstreams) -> std::io::Result<()> {
     let unavailable = |_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let request = postgres::cancel_request(&target.key);
-    let mut stream = upstreams.open(&target.connection).await.map_err(unavailable)?;
+    let (mut stream, _registered) = upstreams.open(&target.connection).await.map_err(unavailable)?;
     if target.connection.tls != UpstreamTlsPolicy::Disable {
         stream.write_all(&postgres::SSL_REQUEST).await?;
         let tls = stream.read_u8().await? == b'S';

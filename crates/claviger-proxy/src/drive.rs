@@ -1,9 +1,10 @@
 //! The loop that drives one session.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use claviger_model::{Refusal, RefusalKind, Secret};
@@ -12,14 +13,19 @@ use claviger_session::{CancelTarget, Connection, Pipeline, Step, TlsFacts};
 use rustls::{CommonState, ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::leg::{Leg, Socket};
+use crate::places::Place;
+use crate::upstream::Registered;
 use crate::{Upstreams, cancel, credential};
 
 /// How often a session may take its turn before the others of its thread have theirs.
 const TURNS: usize = 2;
+
+/// How long an upstream may take to see the end of a session for which others wait.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Drives one session from its first byte to its last.
 pub(crate) struct Driver {
@@ -32,16 +38,25 @@ pub(crate) struct Driver {
     timer: Option<Pin<Box<Sleep>>>,
     tls: Option<Arc<ServerConfig>>,
     upstreams: Arc<Upstreams>,
+    /// Until the client is known.
+    place: Option<Place>,
+    /// For as long as the upstream's socket is open.
+    registered: Option<Registered>,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Option<Secret>), Refusal>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Registered, Option<Secret>), Refusal>> + Send>>;
 
 impl Driver {
-    pub(crate) fn new(pipeline: Pipeline, client: TcpStream, tls: Option<Arc<ServerConfig>>, upstreams: Arc<Upstreams>) -> Self {
-        let downstream = Some(Leg::new(Socket::Plain(client)));
+    pub(crate) fn new(
+        pipeline: Pipeline,
+        client: TcpStream,
+        place: Place,
+        tls: Option<Arc<ServerConfig>>,
+        upstreams: Arc<Upstreams>,
+    ) -> Self {
         Self {
             pipeline,
-            downstream,
+            downstream: Some(Leg::new(Socket::Plain(client))),
             upstream: None,
             connection: None,
             connecting: None,
@@ -49,6 +64,8 @@ impl Driver {
             timer: None,
             tls,
             upstreams,
+            place: Some(place),
+            registered: None,
         }
     }
 
@@ -81,6 +98,7 @@ impl Driver {
             if self.pipeline.measures() {
                 self.pipeline.written(std::time::Instant::now());
             }
+            progress |= self.poll_place(cx);
             progress |= self.poll_timer(cx);
             if !progress {
                 return Poll::Pending;
@@ -142,7 +160,8 @@ impl Driver {
         let Some(connecting) = &mut self.connecting else { return false };
         let Poll::Ready(result) = connecting.as_mut().poll(cx) else { return false };
         self.connecting = None;
-        let password = result.map(|(stream, password)| {
+        let password = result.map(|(stream, registered, password)| {
+            self.registered = Some(registered);
             self.upstream = Some(Leg::new(Socket::Plain(stream)));
             password
         });
@@ -167,12 +186,26 @@ impl Driver {
         true
     }
 
+    /// A client that is known needs no place among strangers; one that is not may lose it.
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(place) = &self.place else { return false };
+        if self.pipeline.is_known() {
+            self.place = None;
+            return false;
+        }
+        let Poll::Ready(code) = place.poll_evicted(cx) else { return false };
+        self.place = None;
+        self.pipeline.evict(code, std::time::Instant::now());
+        true
+    }
+
     fn connect(&mut self, connection: Arc<Connection>) {
         self.connection = Some(Arc::clone(&connection));
         let upstreams = Arc::clone(&self.upstreams);
         self.connecting = Some(Box::pin(async move {
             let password = credential::find(&connection).await?;
-            Ok((upstreams.open(&connection).await?, password))
+            let (stream, registered) = upstreams.open(&connection).await?;
+            Ok((stream, registered, password))
         }));
     }
 
@@ -197,14 +230,27 @@ impl Driver {
         let (Some(config), Some((stream, begun))) = (self.tls.clone(), plain) else {
             return self.pipeline.handle_eof(Side::Downstream);
         };
+        let evicted = async {
+            match &self.place {
+                Some(place) => place.evicted().await,
+                None => pending().await,
+            }
+        };
         let accepting = TlsAcceptor::from(config).accept_with(stream, |tls| begin(tls, &begun));
-        match timeout_at(deadline, accepting).await {
-            Ok(Ok(stream)) if !direct || stream.get_ref().1.alpn_protocol().is_some() => {
+        let accepted = tokio::select! {
+            accepted = timeout_at(deadline, accepting) => accepted.ok(),
+            code = evicted => {
+                self.pipeline.evict(code, std::time::Instant::now());
+                None
+            }
+        };
+        match accepted {
+            Some(Ok(stream)) if !direct || stream.get_ref().1.alpn_protocol().is_some() => {
                 let facts = facts(stream.get_ref().1);
                 self.downstream = Some(Leg::new(Socket::Accepted(Box::new(stream))));
                 self.pipeline.tls_started(Side::Downstream, facts);
             }
-            Ok(_) | Err(_) => self.pipeline.handle_eof(Side::Downstream),
+            Some(_) | None => self.pipeline.handle_eof(Side::Downstream),
         }
     }
 
@@ -234,17 +280,32 @@ impl Driver {
     async fn close(mut self) {
         let deadline = self.deadline();
         let _ = timeout_at(deadline, self.flush(Side::Upstream)).await;
-        self.upstream = None;
+        self.leave_upstream().await;
         let _ = timeout_at(deadline, async {
             self.flush(Side::Downstream).await;
             if let Some(leg) = &mut self.downstream {
                 poll_fn(|cx| leg.poll_shutdown(cx)).await;
+                // A socket that is closed with bytes unread is reset, and its last words may be lost with it.
+                let _ = timeout(FAREWELL, drain(leg)).await;
             }
         })
         .await;
-        if let Some(cancelling) = self.cancelling {
+        self.downstream = None;
+        if let Some(cancelling) = self.cancelling.take() {
             // It has a deadline of its own.
             _ = cancelling.await;
+        }
+    }
+
+    /// Where others wait for the upstream, waits until it has seen the end too: only then does it bear another session.
+    async fn leave_upstream(&mut self) {
+        let Some(mut leg) = self.upstream.take() else { return };
+        if self.pipeline.is_awaited() {
+            let _ = timeout(FAREWELL, async {
+                poll_fn(|cx| leg.poll_shutdown(cx)).await;
+                drain(&mut leg).await;
+            })
+            .await;
         }
     }
 

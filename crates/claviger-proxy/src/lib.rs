@@ -4,16 +4,20 @@
 //! turn, and writes both sockets; it never waits for one of them alone, so that a client that leaves, a cancel or an order to
 //! end is noticed while anything else is pending. Nothing here knows a protocol, an identity or a policy.
 
+mod ask;
 mod cancel;
 mod credential;
 mod drive;
 mod leg;
 mod listen;
+mod places;
 mod proxied;
 pub mod tls;
 mod upstream;
 mod workers;
 
-pub use listen::{Listener, ListenerSpec};
+pub use ask::Answer;
+pub use listen::{Listener, ListenerSpec, SharedSpec};
+pub use places::{ArrivalLimits, Places};
 pub use upstream::Upstreams;
 pub use workers::Workers;

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use claviger_model::Network;
 use claviger_protocols::{Auth, Limits, ProtocolOptions};
 use claviger_session::{Arrival, Gateway, Pipeline, Route};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 use crate::drive::Driver;
+use crate::places::Places;
 use crate::{Upstreams, Workers, leg, proxied};
 
 /// How long to wait after the system refused to accept, as when it has no file descriptors left.
@@ -34,18 +35,21 @@ pub struct ListenerSpec {
     pub auth: Auth,
     /// The load balancers that are believed when they say, by the PROXY protocol, whose connection they pass on.
     pub balancers: Arc<[Network]>,
+    /// The buffers of each session.
+    pub limits: Limits,
 }
+
+/// What a listener is, for as long as it is not changed. A change is for the clients that come after it.
+pub type SharedSpec = Arc<ArcSwap<ListenerSpec>>;
 
 /// A bound listener.
 pub struct Listener {
-    spec: ListenerSpec,
+    spec: SharedSpec,
     socket: TcpListener,
     gateway: Arc<Gateway>,
     upstreams: Arc<Upstreams>,
     workers: Arc<Workers>,
-    limits: Limits,
-    /// One permit for each client of the gateway, on whichever listener.
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 impl Listener {
@@ -55,11 +59,15 @@ impl Listener {
         gateway: Arc<Gateway>,
         upstreams: Arc<Upstreams>,
         workers: Arc<Workers>,
-        limits: Limits,
-        places: Arc<Semaphore>,
+        places: Arc<Places>,
     ) -> std::io::Result<Self> {
         let socket = TcpListener::bind(spec.address).await?;
-        Ok(Self { spec, socket, gateway, upstreams, workers, limits, places })
+        Ok(Self { spec: Arc::new(ArcSwap::from_pointee(spec)), socket, gateway, upstreams, workers, places })
+    }
+
+    /// What it is, to be changed while it runs.
+    pub fn spec(&self) -> SharedSpec {
+        Arc::clone(&self.spec)
     }
 
     /// The address that was bound.
@@ -81,33 +89,28 @@ impl Listener {
     }
 
     fn welcome(&self, stream: TcpStream, client: SocketAddr) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            tracing::warn!(%client, "a client was turned away: the gateway is full");
-            return;
-        };
-        let options = ProtocolOptions {
-            limits: self.limits,
-            tls: self.spec.tls.is_some(),
-            plaintext: self.spec.plaintext,
-            auth: self.spec.auth.clone(),
-        };
-        let Some(protocol) = claviger_protocols::open(self.spec.kind, options) else { return };
+        let place = self.places.take(client.ip());
+        let spec = self.spec.load();
+        let (tls, plaintext, auth) = (spec.tls.is_some(), spec.plaintext, spec.auth.clone());
+        let options = ProtocolOptions { limits: spec.limits, tls, plaintext, auth };
+        let Some(protocol) = claviger_protocols::open(spec.kind, options) else { return };
         let Some(stream) = leg::prepare(&stream).and_then(|()| stream.into_std()).ok() else { return };
-        let mut arrival = Arrival { id: self.gateway.new_session(), route: self.spec.route.clone(), client };
-        let is_balancer = self.spec.balancers.iter().any(|balancer| balancer.contains(client.ip()));
-        let (gateway, tls, upstreams) = (Arc::clone(&self.gateway), self.spec.tls.clone(), Arc::clone(&self.upstreams));
+        let mut arrival = Arrival { id: self.gateway.new_session(), route: spec.route.clone(), client };
+        let is_balancer = spec.balancers.iter().any(|balancer| balancer.contains(client.ip()));
+        let (gateway, tls, upstreams) = (Arc::clone(&self.gateway), spec.tls.clone(), Arc::clone(&self.upstreams));
+        let places = Arc::clone(&self.places);
         self.workers.spawn(move |desk| async move {
             let Ok(mut stream) = TcpStream::from_std(stream) else { return };
-            let since = Instant::now();
+            let (since, mut place) = (Instant::now(), place);
             if is_balancer {
                 arrival.client = match proxied::source(&mut stream, client).await {
                     Ok(source) => source,
                     Err(error) => return tracing::warn!(%client, %error, "a balancer does not say whose connection it passes on"),
                 };
+                place = places.take(arrival.client.ip());
             }
             let pipeline = Pipeline::new(gateway, desk, protocol, arrival, since);
-            Driver::new(pipeline, stream, tls, upstreams).run().await;
-            drop(place);
+            Driver::new(pipeline, stream, place, tls, upstreams).run().await;
         });
     }
 }

@@ -1,9 +1,10 @@
 //! Opening the upstream's leg.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claviger_model::{Refusal, RefusalKind};
 use claviger_protocols::PROTOCOLS;
@@ -21,10 +22,48 @@ use crate::{credential, tls};
 /// How long opening one upstream socket may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// How long a socket is remembered after it has closed.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// How many are.
+const MOST_REMEMBERED: usize = 4096;
+
 /// The way to the upstreams, with the TLS settings that were already built.
 #[derive(Default)]
 pub struct Upstreams {
     tls: Mutex<HashMap<TlsKey, Built>>,
+    sockets: Arc<Mutex<Sockets>>,
+}
+
+/// The gateway's ends of its sockets to upstreams.
+#[derive(Default)]
+struct Sockets {
+    open: HashSet<SocketAddr>,
+    /// Those that closed lately, and when.
+    closed: VecDeque<(Instant, SocketAddr)>,
+}
+
+/// Keeps a socket among those that are open.
+pub(crate) struct Registered {
+    sockets: Arc<Mutex<Sockets>>,
+    local: SocketAddr,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.open.remove(&self.local);
+        sockets.forget();
+        sockets.closed.push_back((Instant::now(), self.local));
+    }
+}
+
+impl Sockets {
+    /// Forgets what closed long ago, or what is too much to remember.
+    fn forget(&mut self) {
+        while self.closed.front().is_some_and(|(when, _)| when.elapsed() > REMEMBERED || self.closed.len() >= MOST_REMEMBERED) {
+            self.closed.pop_front();
+        }
+    }
 }
 
 /// What settings depend on.
@@ -42,7 +81,15 @@ impl Upstreams {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    pub(crate) async fn open(&self, connection: &Connection) -> Result<TcpStream, Refusal> {
+    /// The gateway's ends of sockets to upstreams: those that are open, and those that closed a moment ago, whose end an
+    /// upstream may not have seen.
+    pub fn sockets(&self) -> HashSet<SocketAddr> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.forget();
+        sockets.open.iter().copied().chain(sockets.closed.iter().map(|(_, local)| *local)).collect()
+    }
+
+    pub(crate) async fn open(&self, connection: &Connection) -> Result<(TcpStream, Registered), Refusal> {
         let opening = TcpStream::connect((connection.host.as_str(), connection.port));
         let stream = match timeout(CONNECT, opening).await {
             Ok(Ok(stream)) => stream,
@@ -50,7 +97,10 @@ impl Upstreams {
             Err(elapsed) => return Err(unavailable(connection, &elapsed)),
         };
         crate::leg::prepare(&stream).map_err(|error| unavailable(connection, &error))?;
-        Ok(stream)
+        let local = stream.local_addr().map_err(|error| unavailable(connection, &error))?;
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).open.insert(local);
+        Ok((stream, Registered { sockets: Arc::clone(&self.sockets), local }))
     }
 
     pub(crate) async fn start_tls(&self, connection: &Connection, stream: TcpStream) -> Result<TlsStream<TcpStream>, Refusal> {

@@ -43,6 +43,8 @@ pub struct Connection {
     pub durability: Durability,
     /// How much of each response is recorded.
     pub recording: ResponseRecording,
+    /// The most sessions that the upstream is to bear; more wait for one to end.
+    pub upstream_connections: Option<usize>,
 }
 
 /// A certificate chain and where its key is found, both PEM.

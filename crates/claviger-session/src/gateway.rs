@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
-use claviger_audit::Ledger;
+use claviger_audit::{Batch, Leaf, LeafKind, Ledger, SessionRefusedLeaf};
 use claviger_identity::{Authenticator, Denied, Errand, Identity};
-use claviger_model::{ConnectionName, Secret, SessionId, Timestamp};
+use claviger_model::{ConnectionName, Refusal, RefusalKind, Secret, SessionId, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_protocols::postgres::ScramKeys;
+use claviger_protocols::{UpstreamLogin, UpstreamTls};
 
-use crate::{Connection, Decider, Desk, Meters, Registry, decide};
+use crate::budget::{BudgetReading, Budgets};
+use crate::refusals::Refusals;
+use crate::seats::Seats;
+use crate::{Connection, Decider, Desk, Meters, Registry, UpstreamTlsPolicy, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -54,17 +59,55 @@ const MAX_ERRANDS: usize = 3;
 /// How long the gateway waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From accepting a client to serving it.
+    /// From accepting a client to serving it; the wait for the upstream's budget is not counted.
     pub login: Duration,
+    /// What a login may wait for the upstream's budget.
+    pub upstream_wait: Duration,
     /// What an open transaction gets when its token expires.
     pub expiry_grace: Duration,
+    /// What an open transaction gets when its session is to end for another reason that can wait.
+    pub drain: Duration,
     /// What a client gets to read its last words.
     pub linger: Duration,
+    /// How long a session may do nothing.
+    pub idle: Option<Duration>,
+    /// How long a session may do nothing in an open transaction.
+    pub idle_in_transaction: Option<Duration>,
+    /// How long a session may last.
+    pub max_age: Option<Duration>,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { login: Duration::from_secs(10), expiry_grace: Duration::from_secs(60), linger: Duration::from_secs(5) }
+        Self {
+            login: Duration::from_secs(10),
+            upstream_wait: Duration::from_secs(10),
+            expiry_grace: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+            linger: Duration::from_secs(5),
+            idle: None,
+            idle_in_transaction: None,
+            max_age: None,
+        }
+    }
+}
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Clients that have proved who they are, at the same time.
+    pub sessions: usize,
+    /// Those of one principal, which is the actor of their chains.
+    pub sessions_each: usize,
+    /// Logins that wait for one upstream's budget.
+    pub upstream_queue: usize,
+    /// Refusals a second, of one principal or of all strangers, that get a leaf each.
+    pub refusals: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { sessions: 10_000, sessions_each: 5000, upstream_queue: 1000, refusals: 10 }
     }
 }
 
@@ -82,36 +125,84 @@ pub struct Services {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Randomness.
     pub random: Random,
-    /// How long to wait.
-    pub deadlines: Deadlines,
     /// What counts sessions, operations and keys.
     pub meters: Arc<Meters>,
 }
 
-/// What all sessions share: the services, and the state that a reload replaces.
+/// What a reload replaces, all of it at once.
+#[derive(Clone)]
+pub struct Rules {
+    /// The policies.
+    pub policy: Arc<PolicySet>,
+    /// The connections.
+    pub connections: Connections,
+    /// How long to wait.
+    pub deadlines: Deadlines,
+    /// How many there may be.
+    pub bounds: Bounds,
+}
+
+/// What all sessions share: the services, and the rules that a reload replaces.
 pub struct Gateway {
     pub(crate) services: Services,
-    /// The policy in force.
-    pub policy: ArcSwap<PolicySet>,
-    /// The connections in force.
-    pub connections: ArcSwap<Connections>,
+    rules: ArcSwap<Rules>,
+    /// Grows with every change of the rules.
+    epoch: AtomicU64,
+    draining: AtomicBool,
     /// The live sessions.
     pub registry: Registry,
     /// What is counted.
     pub meters: Arc<Meters>,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) budgets: Budgets,
+    refusals: Refusals,
     pub(crate) scram_keys: Arc<ScramKeys>,
 }
 
 impl Gateway {
-    /// A gateway of these parts.
-    pub fn new(services: Services, policy: PolicySet, connections: Connections) -> Self {
-        Self {
+    /// A gateway of these parts, under these rules.
+    pub fn new(services: Services, rules: Rules) -> Self {
+        let gateway = Self {
             meters: Arc::clone(&services.meters),
             services,
-            policy: ArcSwap::from_pointee(policy),
-            connections: ArcSwap::from_pointee(connections),
+            rules: ArcSwap::from_pointee(rules),
+            epoch: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
             registry: Registry::default(),
+            seats: Arc::default(),
+            budgets: Budgets::default(),
+            refusals: Refusals::default(),
             scram_keys: Arc::default(),
+        };
+        gateway.set_budgets();
+        gateway
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Puts other rules in force. Each running session obeys them from its next operation on, whose `connect` is then decided
+    /// again; sessions of connections that are gone end at once.
+    pub fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.set_budgets();
+        let rules = self.rules.load();
+        for session in self.registry.list() {
+            if rules.connections.get(&session.connection).is_none() {
+                let refusal = Refusal::new(RefusalKind::Terminated, "the connection was removed");
+                self.registry.kill(session.id, refusal, "connection.removed");
+            }
+        }
+        // Their deadlines may have changed.
+        self.registry.rearm_all();
+    }
+
+    fn set_budgets(&self) {
+        for connection in self.rules.load().connections.iter() {
+            self.budgets.of(&connection.name).set_limit(connection.upstream_connections);
         }
     }
 
@@ -140,17 +231,92 @@ impl Gateway {
 
     /// The connections that a chain may open from this address, inside TLS, by the policy of this moment.
     pub fn open_to(&self, identity: &Identity, address: IpAddr) -> Vec<Arc<Connection>> {
-        let policy = self.policy.load();
+        let rules = self.rules.load();
         let may = |connection: &&Arc<Connection>| {
             identity.origin.reaches(connection.name.as_str())
-                && decide::connect(&policy, identity, connection, address, true, None).1.is_ok()
+                && decide::connect(&rules.policy, identity, connection, address, true, None).1.is_ok()
         };
-        self.connections.load().iter().filter(may).cloned().collect()
+        rules.connections.iter().filter(may).cloned().collect()
     }
 
     /// A fresh id for the session that a new client may become.
     pub fn new_session(&self) -> SessionId {
         SessionId::new(self.now(), self.random())
+    }
+
+    /// How to log in to a connection's upstream with this password; the client gets this secret in place of the upstream's.
+    pub fn upstream_login(
+        &self,
+        connection: &Connection,
+        password: Option<Secret>,
+        application: String,
+        cancel_secret: Bytes,
+    ) -> UpstreamLogin {
+        UpstreamLogin {
+            tls: match connection.tls {
+                UpstreamTlsPolicy::Disable => UpstreamTls::Disable,
+                UpstreamTlsPolicy::Prefer => UpstreamTls::Prefer,
+                UpstreamTlsPolicy::Require | UpstreamTlsPolicy::VerifyCa | UpstreamTlsPolicy::VerifyFull => UpstreamTls::Require,
+            },
+            user: connection.user.clone(),
+            database: connection.database.clone(),
+            version: connection.max_protocol_version,
+            password,
+            application,
+            channel_binding: connection.channel_binding,
+            nonce: self.random(),
+            cancel_secret,
+            scram_keys: Arc::clone(&self.scram_keys),
+        }
+    }
+
+    /// Lets nobody in any more, and ends every session: at once where nothing is under way, else when that has ended, at the
+    /// latest after the rules' time for it.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        let refusal = Refusal::new(RefusalKind::Terminated, "the gateway is stopping");
+        self.registry.wind_up_all(&refusal, "gateway.stop");
+    }
+
+    /// Whether it lets nobody in any more.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Clients that have proved who they are, until their last byte.
+    pub fn clients(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// How the upstreams' budgets stand.
+    pub fn budgets(&self) -> Vec<(ConnectionName, BudgetReading)> {
+        self.budgets.readings()
+    }
+
+    /// Records a refusal, or counts it if there are too many. It is refused whether or not it can be recorded.
+    pub(crate) fn note_refusal(
+        &self,
+        who: Option<&Arc<str>>,
+        connection: Option<&Arc<str>>,
+        code: &'static str,
+        client: SocketAddr,
+        leaf: impl FnOnce() -> SessionRefusedLeaf,
+    ) {
+        let (time, per_second) = (self.now(), self.rules.load().bounds.refusals);
+        if self.refusals.note(who, connection, code, client.ip(), per_second, time) {
+            let leaf = Leaf { time, kind: LeafKind::SessionRefused(leaf()) };
+            if let Err(error) = self.services.ledger.append(Batch::of(leaf)) {
+                tracing::error!(%client, code, %error, "a refusal could not be recorded");
+            }
+        }
+    }
+
+    /// Records what was counted of refusals: what is old enough, or all of it.
+    pub fn record_refusals(&self, all: bool) {
+        let append = |leaves| self.services.ledger.append(Batch::leaves(leaves)).map(drop);
+        if let Err(error) = self.refusals.record(all, self.now(), append) {
+            tracing::error!(%error, "refusals could not be recorded; they stay counted");
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -170,6 +336,11 @@ impl Gateway {
         bytes.into()
     }
 
+    /// A pair of numbers that stays the same while neither the rules nor what the authenticator knows has changed.
+    pub(crate) fn epochs(&self) -> Epochs {
+        (self.services.authenticator.epoch(), self.epoch.load(Ordering::Acquire))
+    }
+
     /// Ends every session whose chain is no longer what it was: a revoked token, a disabled principal or sponsor.
     /// Returns how many it ended.
     pub fn end_revoked(&self) -> usize {
@@ -179,3 +350,6 @@ impl Gateway {
         self.registry.end_where(|identity| self.services.authenticator.recheck(identity, unexpired(identity)).err())
     }
 }
+
+/// As of which changes something was found good.
+pub(crate) type Epochs = (u64, u64);

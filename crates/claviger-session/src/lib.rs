@@ -9,6 +9,7 @@
 //! operation's bytes can leave. It owns no socket and never blocks: what must be waited for is polled.
 
 mod admission;
+mod budget;
 mod connection;
 mod decide;
 mod desk;
@@ -16,14 +17,17 @@ mod gateway;
 mod meters;
 mod pipeline;
 mod record;
+mod refusals;
 mod registry;
 mod routing;
+mod seats;
 
 pub use admission::Admission;
+pub use budget::BudgetReading;
 pub use connection::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
 pub use decide::{Decider, Decision, Pending, PermitConnected};
 pub use desk::Desk;
-pub use gateway::{Connections, Deadlines, Gateway, Providers, Random, Services};
+pub use gateway::{Bounds, Connections, Deadlines, Gateway, Providers, Random, Rules, Services};
 pub use meters::{ConnectionMeters, ConnectionReading, IssuerKeys, Meters};
 pub use pipeline::{Arrival, CancelTarget, Pipeline, Step, TlsFacts};
 pub use registry::{Registry, SessionInfo, SessionObserver};

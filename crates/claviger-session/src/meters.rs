@@ -29,6 +29,7 @@ pub struct ConnectionMeters {
     opened: AtomicU64,
     held: AtomicI64,
     upstream_failures: AtomicU64,
+    upstream_wait: Histogram,
     closed: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -73,6 +74,8 @@ pub struct ConnectionReading {
     pub closed: BTreeMap<&'static str, u64>,
     /// Logins that failed because the upstream could not be reached or refused the gateway.
     pub upstream_failures: u64,
+    /// How long logins waited for the upstream's budget.
+    pub upstream_wait: Tally,
 }
 
 /// What is known of one issuer's keys.
@@ -122,6 +125,11 @@ impl Meters {
         }
     }
 
+    /// Forgets the keys of issuers that are gone.
+    pub fn keep_issuers(&self, kept: impl Fn(&str) -> bool) {
+        lock(&self.issuers).retain(|name, _| kept(name));
+    }
+
     pub(crate) fn refuse(&self, connection: Option<&ConnectionName>, code: &'static str) {
         *lock(&self.refused).entry((connection.cloned(), code)).or_default() += 1;
     }
@@ -132,6 +140,10 @@ impl ConnectionMeters {
         self.upstream_failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn waited(&self, wait: std::time::Duration) {
+        self.upstream_wait.observe(wait);
+    }
+
     fn read(&self) -> ConnectionReading {
         let mut reading = ConnectionReading {
             held: u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(0),
@@ -139,6 +151,7 @@ impl ConnectionMeters {
             closed: lock(&self.closed).clone(),
             opened: self.opened.load(Ordering::Relaxed),
             upstream_failures: self.upstream_failures.load(Ordering::Relaxed),
+            upstream_wait: self.upstream_wait.tally(),
             ..ConnectionReading::default()
         };
         for shard in &self.shards {

@@ -73,6 +73,11 @@ impl SessionRecord {
         Self { desk, recorder, session, who, connection, purpose, keep, asking: Vec::new(), settling: Vec::new(), place: None }
     }
 
+    /// Keeps so much of each response from now on.
+    pub(crate) fn keep(&mut self, keep: ResponseRecording) {
+        self.keep = keep;
+    }
+
     pub(crate) fn request(&mut self, time: Timestamp, operation: &Operation, decision: DecisionFacts) {
         self.recorder.request(operation.id, &operation.bytes);
         self.asking.push(Leaf {

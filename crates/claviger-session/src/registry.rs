@@ -1,6 +1,6 @@
 //! The live sessions: to list them, to end them, and to find the one that a cancel request means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -47,6 +47,8 @@ pub struct SessionInfo {
     pub operations: u64,
     /// When its token expires.
     pub expires: Timestamp,
+    /// The process that serves it upstream.
+    pub process: i32,
 }
 
 /// A live session, as the registry and its own pipeline share it.
@@ -58,13 +60,25 @@ pub(crate) struct Live {
     pub(crate) application: Option<Arc<str>>,
     pub(crate) opened: Timestamp,
     pub(crate) operations: AtomicU64,
-    order: Mutex<Order>,
+    /// The process that serves the session upstream.
+    pub(crate) process: i32,
+    orders: Mutex<Orders>,
 }
 
-/// An order to end, and who must hear of it.
+/// What somebody outside wants of a session.
+pub(crate) enum Order {
+    /// It is to end at once.
+    End(Refusal, &'static str),
+    /// It is to end when nothing is under way.
+    WindUp(Refusal, &'static str),
+    /// It is to look at its deadlines again.
+    Rearm,
+}
+
+/// The order in place, and who must hear of it.
 #[derive(Default)]
-struct Order {
-    end: Option<(Refusal, &'static str)>,
+struct Orders {
+    order: Option<Order>,
     waker: Option<Waker>,
 }
 
@@ -96,11 +110,27 @@ impl Registry {
         self.len() == 0
     }
 
+    /// The processes that serve live sessions on an upstream.
+    pub fn processes(&self, host: &str, port: u16) -> HashSet<i32> {
+        let here = |live: &&Arc<Live>| live.connection.host == host && live.connection.port == port;
+        lock(&self.sessions).values().filter(here).map(|live| live.process).collect()
+    }
+
     /// Ends a session: its client gets the refusal, its record the code. False if there is no such session.
     pub fn kill(&self, id: SessionId, refusal: Refusal, code: &'static str) -> bool {
+        self.order(id, Order::End(refusal, code))
+    }
+
+    /// Ends a session in the same way, but not before what is under way has ended, for which it has the time that draining
+    /// gives. False if there is no such session.
+    pub fn wind_up(&self, id: SessionId, refusal: Refusal, code: &'static str) -> bool {
+        self.order(id, Order::WindUp(refusal, code))
+    }
+
+    fn order(&self, id: SessionId, order: Order) -> bool {
         let live = lock(&self.sessions).get(&id).cloned();
         live.is_some_and(|live| {
-            live.end(refusal, code);
+            live.order(order);
             true
         })
     }
@@ -108,7 +138,26 @@ impl Registry {
     /// Ends every session with this refusal, as when the gateway stops.
     pub fn kill_all(&self, refusal: &Refusal, code: &'static str) {
         for live in self.snapshot() {
-            live.end(refusal.clone(), code);
+            live.order(Order::End(refusal.clone(), code));
+        }
+    }
+
+    pub(crate) fn wind_up_all(&self, refusal: &Refusal, code: &'static str) {
+        for live in self.snapshot() {
+            live.order(Order::WindUp(refusal.clone(), code));
+        }
+    }
+
+    pub(crate) fn rearm_all(&self) {
+        for live in self.snapshot() {
+            live.order(Order::Rearm);
+        }
+    }
+
+    /// Ends every session whose token is of this issuer.
+    pub fn end_of_issuer(&self, issuer: &str, refusal: &Refusal, code: &'static str) {
+        for live in self.snapshot().into_iter().filter(|live| *live.identity.issuer == *issuer) {
+            live.order(Order::End(refusal.clone(), code));
         }
     }
 
@@ -117,7 +166,7 @@ impl Registry {
         let mut ended = 0;
         for live in self.snapshot() {
             if let Some(denied) = reason(&live.identity) {
-                live.end(Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code());
+                live.order(Order::End(Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code()));
                 ended += 1;
             }
         }
@@ -165,24 +214,30 @@ impl Live {
         client: SocketAddr,
         application: Option<Arc<str>>,
         opened: Timestamp,
+        process: i32,
     ) -> Self {
-        Self { id, identity, connection, client, application, opened, operations: AtomicU64::new(0), order: Mutex::default() }
+        let (operations, orders) = (AtomicU64::new(0), Mutex::default());
+        Self { id, identity, connection, client, application, opened, operations, process, orders }
     }
 
-    /// The order to end, once; until then the waker is kept.
-    pub(crate) fn poll_end(&self, waker: &Waker) -> Option<(Refusal, &'static str)> {
-        let mut order = lock(&self.order);
-        let end = order.end.take();
-        if end.is_none() && !order.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            order.waker = Some(waker.clone());
+    /// The order, once; until then the waker is kept.
+    pub(crate) fn poll_order(&self, waker: &Waker) -> Option<Order> {
+        let mut orders = lock(&self.orders);
+        let order = orders.order.take();
+        if order.is_none() && !orders.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            orders.waker = Some(waker.clone());
         }
-        end
+        order
     }
 
-    fn end(&self, refusal: Refusal, code: &'static str) {
-        let mut order = lock(&self.order);
-        order.end = Some((refusal, code));
-        if let Some(waker) = order.waker.take() {
+    /// Gives an order, unless a stronger one is in place.
+    fn order(&self, order: Order) {
+        let mut orders = lock(&self.orders);
+        match (&orders.order, &order) {
+            (Some(Order::End(..)), Order::WindUp(..) | Order::Rearm) | (Some(Order::WindUp(..)), Order::Rearm) => {}
+            _ => orders.order = Some(order),
+        }
+        if let Some(waker) = orders.waker.take() {
             waker.wake();
         }
     }
@@ -197,6 +252,7 @@ impl Live {
             opened: self.opened,
             operations: self.operations.load(Ordering::Relaxed),
             expires: self.identity.expires,
+            process: self.process,
         }
     }
 }

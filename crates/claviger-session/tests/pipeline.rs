@@ -10,7 +10,7 @@ use std::sync::Arc;
 use claviger_audit::LeafKind;
 use claviger_model::{Durability, Mode, Refusal, RefusalKind, ResponseRecording};
 use claviger_protocols::Side;
-use claviger_session::Route;
+use claviger_session::{Connections, Route};
 use claviger_testkit::ledger::Storage;
 use claviger_testkit::mux::{self, answer, frame, request};
 use claviger_testkit::world::{Client, Referee, Setup, World, admit, permitted, refuse};
@@ -218,7 +218,7 @@ mod arrival {
         let changes: [(&str, Change); 3] = [
             ("principal.disabled", |world| world.disable("ana")),
             ("token.expired", |world| world.advance(9)),
-            ("connection.removed", |world| world.gateway.connections.store(Arc::default())),
+            ("connection.removed", |world| world.change(|rules| rules.connections = Connections::default())),
         ];
         for (code, change) in changes {
             let world = world();
@@ -720,6 +720,11 @@ mod end {
         client.turn();
         referee.next().decide(admit(&permitted()));
         client.turn();
+        assert!(client.asked().is_empty());
+        assert_eq!(client.heard(), ["2 E unauthenticated the token has expired"]);
+        client.answer(&answer(1, "write 0"));
+        assert!(!client.closed);
+        client.send(&request(3, "read 0"));
         assert!(client.closed && client.asked().is_empty());
     }
 

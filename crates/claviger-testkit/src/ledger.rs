@@ -93,7 +93,8 @@ impl Inner {
 
 impl Ledger for MemoryLedger {
     fn append(&self, Batch { chunks, leaves }: Batch) -> Result<Position, LedgerError> {
-        let asks = |leaf: &Leaf| matches!(leaf.kind.leaf_type(), LeafType::Intent | LeafType::Request | LeafType::SessionOpen);
+        use LeafType as T;
+        let asks = |leaf: &Leaf| matches!(leaf.kind.leaf_type(), T::Intent | T::Request | T::SessionOpen | T::Refusals);
         let mut inner = self.lock();
         match inner.storage {
             Storage::Failed => return Err(LedgerError::Failed),
@@ -137,6 +138,7 @@ pub fn brief(leaf: &Leaf) -> String {
             write!(line, " {} for {} {}", open.chain.join(" for "), open.connection, decision(&open.decision))
         }
         LeafKind::SessionRefused(refused) => write!(line, " {}", refused.reason),
+        LeafKind::Refusals(refusals) => write!(line, " {} {}", refusals.count, refusals.reason),
         LeafKind::SessionClose(close) => match &close.detail {
             Some(detail) => write!(line, " {} {detail}", close.reason.as_str()),
             None => write!(line, " {}", close.reason.as_str()),

@@ -436,6 +436,9 @@ fn error(stream: u32, refusal: &Refusal) -> Bytes {
         RefusalKind::UpstreamUnavailable => "upstream-unavailable",
         RefusalKind::AuditUnavailable => "audit-unavailable",
         RefusalKind::Terminated => "terminated",
+        RefusalKind::TooMany => "too-many",
+        RefusalKind::Idle => "idle",
+        RefusalKind::IdleInTransaction => "idle-in-transaction",
         RefusalKind::Internal => "internal",
     };
     frame(stream, b'E', format!("{code} {}", refusal.message).as_bytes())

@@ -26,8 +26,8 @@ use claviger_model::{
 use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Operation, Protocol, Request, Side};
 use claviger_session::{
-    Admission, Arrival, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending, Pipeline,
-    Providers, Route, Services, Step, TlsFacts, UpstreamTlsPolicy,
+    Admission, Arrival, Bounds, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending, Pipeline,
+    Providers, Route, Rules, Services, Step, TlsFacts, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -52,6 +52,12 @@ pub struct Setup {
     pub recording: ResponseRecording,
     /// Who decides operations.
     pub decider: Arc<dyn Decider>,
+    /// How long the gateway waits.
+    pub deadlines: Deadlines,
+    /// How many there may be.
+    pub bounds: Bounds,
+    /// The most sessions that each upstream bears.
+    pub upstream_connections: Option<usize>,
     /// Whether the issuer's keys must be fetched first.
     pub keys_late: bool,
     /// The sessions' protocol.
@@ -66,6 +72,9 @@ impl Default for Setup {
             durability: Durability::Ordered,
             recording: ResponseRecording::Full,
             decider: Arc::new(Referee::default()),
+            deadlines: Deadlines::default(),
+            bounds: Bounds::default(),
+            upstream_connections: None,
             keys_late: false,
             protocol: || Box::new(Mux::new(Limits::default())),
         }
@@ -83,6 +92,7 @@ pub struct World {
     clock: Clock,
     issuer: LocalIssuer,
     disabled: Mutex<HashSet<String>>,
+    groupless: Mutex<HashSet<String>>,
     revoked: Mutex<Vec<Arc<str>>>,
     tokens: AtomicU64,
     protocol: fn() -> Box<dyn Protocol<Admission>>,
@@ -113,7 +123,7 @@ impl World {
         let ledger = MemoryLedger::default();
         let clock = Clock { start: Instant::now(), micros: Arc::default() };
         let issuer = LocalIssuer::new("local", ISSUER, AUDIENCE, vec![signing_key()]).unwrap();
-        let authenticator = Arc::new(Authenticator::new(vec![trusted()], directory(&HashSet::new(), &[])));
+        let authenticator = Arc::new(Authenticator::new(vec![trusted()], directory(&HashSet::new(), &HashSet::new(), &[])));
         if !setup.keys_late {
             authenticator.set_keys("local", issuer.key_set().unwrap());
         }
@@ -125,14 +135,14 @@ impl World {
             ledger: Arc::new(ledger.clone()),
             clock: Arc::new(move || time.time()),
             random: Arc::new(move |bytes| fill(bytes, counter.fetch_add(1, Ordering::Relaxed))),
-            deadlines: Deadlines::default(),
             meters: Arc::default(),
         };
-        let policy = policy(setup.policy);
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();
-        let gateway = Arc::new(Gateway::new(services, policy, connections));
-        let (disabled, revoked, tokens) = Default::default();
-        Self { gateway, ledger, authenticator, clock, issuer, disabled, revoked, tokens, protocol: setup.protocol }
+        let rules =
+            Rules { policy: Arc::new(policy(setup.policy)), connections, deadlines: setup.deadlines, bounds: setup.bounds };
+        let gateway = Arc::new(Gateway::new(services, rules));
+        let (disabled, groupless, revoked, tokens) = Default::default();
+        Self { gateway, ledger, authenticator, clock, issuer, disabled, groupless, revoked, tokens, protocol: setup.protocol }
     }
 
     /// A token for this principal, valid for an hour.
@@ -153,6 +163,12 @@ impl World {
         self.renew_directory();
     }
 
+    /// Takes a principal out of all its groups.
+    pub fn leave_groups(&self, subject: &str) {
+        self.groupless.lock().unwrap().insert(subject.to_owned());
+        self.renew_directory();
+    }
+
     /// Revokes a token.
     pub fn revoke(&self, token: &IssuedToken) {
         self.revoked.lock().unwrap().push(Arc::clone(&token.id));
@@ -161,7 +177,14 @@ impl World {
 
     /// Puts other policies in force.
     pub fn set_policy(&self, text: &str) {
-        self.gateway.policy.store(Arc::new(policy(text)));
+        self.change(|rules| rules.policy = Arc::new(policy(text)));
+    }
+
+    /// Puts changed rules in force.
+    pub fn change(&self, change: impl FnOnce(&mut Rules)) {
+        let mut rules = Rules::clone(&self.gateway.rules());
+        change(&mut rules);
+        self.gateway.replace(rules);
     }
 
     /// Lets time pass.
@@ -217,7 +240,8 @@ impl World {
     }
 
     fn renew_directory(&self) {
-        self.authenticator.set_directory(directory(&self.disabled.lock().unwrap(), &self.revoked.lock().unwrap()));
+        let (disabled, groupless) = (self.disabled.lock().unwrap(), self.groupless.lock().unwrap());
+        self.authenticator.set_directory(directory(&disabled, &groupless, &self.revoked.lock().unwrap()));
     }
 }
 
@@ -530,14 +554,15 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         labels: vec!["environment.production".into()],
         durability: setup.durability,
         recording: setup.recording,
+        upstream_connections: setup.upstream_connections,
     }
 }
 
-fn directory(disabled: &HashSet<String>, revoked: &[Arc<str>]) -> Directory {
+fn directory(disabled: &HashSet<String>, groupless: &HashSet<String>, revoked: &[Arc<str>]) -> Directory {
     let local = |subject: &str| PrincipalKey::new("local", subject);
     let known = |subject: &str, kind, groups: &[&str], sponsor: Option<&str>| Registered {
         kind,
-        groups: groups.iter().map(|group| Arc::from(*group)).collect(),
+        groups: groups.iter().filter(|_| !groupless.contains(subject)).map(|group| Arc::from(*group)).collect(),
         sponsor: sponsor.map(local),
         disabled: disabled.contains(subject),
     };

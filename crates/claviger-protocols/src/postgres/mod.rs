@@ -7,6 +7,7 @@
 //! Frames are split off before they are read, and pass as the original bytes. Rows are never read at all.
 
 mod access;
+pub mod activity;
 mod binding;
 mod describe;
 mod entry;
@@ -30,8 +31,9 @@ use self::frame::Violation;
 use self::io::Io;
 use self::login::{Challenge, Phase};
 pub use self::scram::ScramKeys;
+use self::startup::Startup;
 pub use self::startup::{SSL_REQUEST, Version, cancel_request};
-use crate::{Closed, Event, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit};
+use crate::{Auth, Closed, Event, Limits, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit};
 
 /// This protocol's line in the list.
 pub const ENTRY: ProtocolEntry = ProtocolEntry { kind: "postgres", title: "PostgreSQL", default_port: 5432, alpn: "postgresql" };
@@ -66,6 +68,17 @@ impl<A> Postgres<A> {
     /// A connection that a client has just opened.
     pub fn new(options: ProtocolOptions) -> Self {
         Self { options, io: Io::new(), phase: Phase::Arriving { tls: None }, asked_for: Encryption::default() }
+    }
+
+    /// A connection that no client has opened.
+    pub fn without_client(limits: Limits) -> Self {
+        let options = ProtocolOptions { limits, tls: false, plaintext: false, auth: Auth::PASSWORD };
+        Self {
+            options,
+            io: Io::new(),
+            phase: Phase::Presented(Startup::default(), Challenge::Password),
+            asked_for: Encryption::default(),
+        }
     }
 
     fn settle(&mut self, result: Result<(), Fault>) {

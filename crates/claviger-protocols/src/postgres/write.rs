@@ -77,6 +77,9 @@ pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
         RefusalKind::UpstreamUnavailable => "08006",
         RefusalKind::AuditUnavailable => "53100",
         RefusalKind::Terminated => "57P01",
+        RefusalKind::TooMany => "53300",
+        RefusalKind::Idle => "57P05",
+        RefusalKind::IdleInTransaction => "25P03",
         RefusalKind::Internal => "XX000",
     }
 }

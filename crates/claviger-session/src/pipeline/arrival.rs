@@ -10,15 +10,18 @@ use bytes::Bytes;
 use claviger_audit::{Batch, DecisionFacts, Leaf, LeafKind, SessionOpenLeaf, SessionRefusedLeaf};
 use claviger_identity::{Denied, Identity};
 use claviger_model::{Chain, Refusal, RefusalKind, Secret, Timestamp};
-use claviger_protocols::{BackendKey, Cancel, Closed, Credential, Login, Reply, UpstreamLogin, UpstreamTls};
+use claviger_protocols::{BackendKey, Cancel, Closed, Credential, Login, Reply};
 
-use super::serving::{End, Serving};
+use super::serving::{End, Opening, Serving};
 use super::{Pipeline, Stage, Step};
+use crate::budget::Ticket;
 use crate::decide;
+use crate::gateway::Epochs;
 use crate::meters::Meter;
 use crate::record::SessionRecord;
 use crate::registry::Live;
-use crate::{Connection, UpstreamTlsPolicy};
+use crate::seats::NoSeat;
+use crate::{Bounds, Connection};
 
 /// A client whose token needs something of its issuer that is being fetched.
 pub(super) struct Identifying {
@@ -34,6 +37,15 @@ pub(super) struct Entrant {
     decision: DecisionFacts,
     proof: &'static str,
     cancel_secret: Bytes,
+    /// As of which changes it was decided.
+    epochs: Epochs,
+}
+
+/// A client that may connect, in the queue for an upstream.
+pub(super) struct Waiting {
+    pub(super) entrant: Entrant,
+    ticket: Ticket,
+    since: Instant,
 }
 
 impl Pipeline {
@@ -71,7 +83,10 @@ impl Pipeline {
     /// Decides whether this chain may connect to what it means.
     fn admit_client(&mut self, login: &Login, identity: Identity, now: Instant) {
         let application = login.application.as_deref().map(Arc::from);
-        let connection = match self.arrival.route.select(login, &self.gateway.connections.load()) {
+        // Read first: what changes from here on is noticed at the first operation.
+        let epochs = self.gateway.epochs();
+        let rules = Arc::clone(&self.gateway.rules());
+        let connection = match self.arrival.route.select(login, &rules.connections) {
             Ok(connection) => connection,
             Err(refusal) => {
                 self.record_refusal(Some(&identity.chain), None, "connection.unknown", None);
@@ -83,50 +98,77 @@ impl Pipeline {
             let refusal = Refusal::new(RefusalKind::NotPermitted, "the token is for other connections");
             return self.end(refusal, "token.scope", now);
         }
-        let policy = self.gateway.policy.load();
         let tls = self.tls.downstream.is_some();
         let (decision, verdict) =
-            decide::connect(&policy, &identity, &connection, self.arrival.client.ip(), tls, login.application.as_deref());
-        drop(policy);
+            decide::connect(&rules.policy, &identity, &connection, self.arrival.client.ip(), tls, login.application.as_deref());
         if let Err(refusal) = verdict {
             self.record_refusal(Some(&identity.chain), Some(&connection), "policy.deny", Some(decision));
             return self.end(refusal, "policy.deny", now);
         }
         let (proof, cancel_secret) = (login.credential.method(), self.gateway.secret(login.cancel_secret));
         self.certificates = Vec::new();
-        self.steps.push_back(Step::Connect(Arc::clone(&connection)));
-        self.stage = Stage::Entering(Box::new(Entrant { identity, connection, application, decision, proof, cancel_secret }));
+        let entrant = Entrant { identity, connection, application, decision, proof, cancel_secret, epochs };
+        if let Err((refusal, code)) = self.queue(entrant, &rules.bounds, now) {
+            self.end(refusal, code, now);
+        }
+    }
+
+    /// Gives the client its seat and its place in the queue for the upstream.
+    fn queue(&mut self, entrant: Entrant, bounds: &Bounds, now: Instant) -> Result<(), End> {
+        let gateway = Arc::clone(&self.gateway);
+        let actor = &entrant.identity.chain.actor().key;
+        let budget = gateway.budgets.of(&entrant.connection.name);
+        let placed = if gateway.is_draining() {
+            Err(stopping())
+        } else {
+            let seat = gateway.seats.take(actor, bounds.sessions, bounds.sessions_each).map_err(no_seat);
+            seat.and_then(|seat| budget.ask(actor, bounds.upstream_queue).map(|ticket| (seat, ticket)).map_err(|_| queue_full()))
+        };
+        match placed {
+            Ok((seat, ticket)) => {
+                self.seat = Some(seat);
+                self.deadline = now.checked_add(gateway.rules().deadlines.upstream_wait);
+                self.stage = Stage::Waiting(Box::new(Waiting { entrant, ticket, since: now }));
+                Ok(())
+            }
+            Err((refusal, code)) => {
+                let chain = &entrant.identity.chain;
+                self.record_refusal(Some(chain), Some(&entrant.connection), code, Some(entrant.decision.clone()));
+                Err((refusal, code))
+            }
+        }
+    }
+
+    /// When it is the client's turn, the upstream is opened.
+    pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Stage::Waiting(waiting) = &mut self.stage else { return false };
+        let Poll::Ready(slot) = Pin::new(&mut waiting.ticket).poll(cx) else { return false };
+        let Stage::Waiting(waiting) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return false };
+        let Waiting { entrant, since, .. } = *waiting;
+        self.slot = Some(slot);
+        self.gateway.meters.connection(&entrant.connection.name).waited(now.saturating_duration_since(since));
+        self.deadline = now.checked_add(self.gateway.rules().deadlines.login);
+        self.steps.push_back(Step::Connect(Arc::clone(&entrant.connection)));
+        self.stage = Stage::Entering(Box::new(entrant));
+        true
     }
 
     pub(super) fn log_in_upstream(&mut self, password: Option<Secret>) {
         let Stage::Entering(entrant) = &self.stage else { return };
-        let connection = &entrant.connection;
-        self.protocol.resume(Reply::Authenticated(Box::new(UpstreamLogin {
-            tls: match connection.tls {
-                UpstreamTlsPolicy::Disable => UpstreamTls::Disable,
-                UpstreamTlsPolicy::Prefer => UpstreamTls::Prefer,
-                UpstreamTlsPolicy::Require | UpstreamTlsPolicy::VerifyCa | UpstreamTlsPolicy::VerifyFull => UpstreamTls::Require,
-            },
-            user: connection.user.clone(),
-            database: connection.database.clone(),
-            version: connection.max_protocol_version,
-            password,
-            application: upstream_name(&entrant.identity, &self.arrival.id.to_string()),
-            channel_binding: connection.channel_binding,
-            nonce: self.gateway.random(),
-            cancel_secret: entrant.cancel_secret.clone(),
-            scram_keys: Arc::clone(&self.gateway.scram_keys),
-        })));
+        let application = upstream_name(&entrant.identity, &self.arrival.id.to_string());
+        let login = self.gateway.upstream_login(&entrant.connection, password, application, entrant.cancel_secret.clone());
+        self.protocol.resume(Reply::Authenticated(Box::new(login)));
     }
 
     /// The upstream is ready: records the session and lets the client in.
     pub(super) fn open(&mut self, key: BackendKey, now: Instant) {
         let Stage::Entering(entrant) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return };
-        let Entrant { identity, connection, application, decision, proof, cancel_secret } = *entrant;
+        let Entrant { identity, connection, application, decision, proof, cancel_secret, epochs } = *entrant;
         let cancel = Cancel { process: key.process, secret: cancel_secret };
         let opened = self.gateway.now();
         let id = self.arrival.id;
-        let live = Arc::new(Live::new(id, identity, Arc::clone(&connection), self.arrival.client, application, opened));
+        let (client, process) = (self.arrival.client, key.process);
+        let live = Arc::new(Live::new(id, identity, Arc::clone(&connection), client, application, opened, process));
         let ledger = &self.gateway.services.ledger;
         let recorder = ledger.record(id);
         let leaf = self.open_leaf(&live, decision.clone(), proof, &key, recorder.key_id());
@@ -135,7 +177,6 @@ impl Pipeline {
             return self.end(refusal, "cancel_key.taken", now);
         }
         // From here on a revocation or a reload finds the session; what either did while it was on its way in must not pass.
-        let epoch = self.gateway.services.authenticator.epoch();
         if let Err((refusal, code)) = self.still_stands(&live, opened) {
             self.gateway.registry.remove(id, &cancel, opened, code);
             self.record_refusal(Some(&live.identity.chain), Some(&connection), code, Some(decision));
@@ -156,18 +197,24 @@ impl Pipeline {
         );
         let meter = Meter::begin(self.gateway.meters.connection(&connection.name), id);
         let expires_in = live.identity.expires.as_micros().saturating_sub(opened.as_micros());
-        self.deadline = now.checked_add(Duration::from_micros(u64::try_from(expires_in).unwrap_or(0)));
-        let serving = Serving::new(live, decision, record, (cancel, key), epoch, meter, now);
-        self.stage = Stage::Serving(Box::new(serving));
+        let expires_in = Duration::from_micros(u64::try_from(expires_in).unwrap_or(0));
+        let tls = self.tls.downstream.is_some();
+        let opening = Opening { live, connect: decision, record, cancel, key, epochs, meter, tls, expires_in };
+        self.stage = Stage::Serving(Box::new(Serving::new(opening, now)));
         self.protocol.resume(Reply::Serve);
+        self.look(now);
     }
 
-    /// Whether nothing has changed, since the client was let in, that would have kept it out. Policy is not asked again.
+    /// Whether nothing has changed, since the client was let in, that would have kept it out. Policy is asked again, if it has
+    /// changed, at the first operation.
     fn still_stands(&self, live: &Live, time: Timestamp) -> Result<(), End> {
         if let Err(denied) = self.gateway.services.authenticator.recheck(&live.identity, time) {
             return Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code()));
         }
-        if self.gateway.connections.load().get(&live.connection.name).is_none() {
+        if self.gateway.is_draining() {
+            return Err(stopping());
+        }
+        if self.gateway.rules().connections.get(&live.connection.name).is_none() {
             return Err((Refusal::new(RefusalKind::Terminated, "the connection was removed"), "connection.removed"));
         }
         Ok(())
@@ -209,10 +256,8 @@ impl Pipeline {
     /// Ends a session that has not begun.
     pub(super) fn refuse_entry(&mut self, refusal: Refusal, code: &'static str, now: Instant) {
         match &self.stage {
-            Stage::Entering(entrant) => {
-                let (identity, connection) = (entrant.identity.clone(), Arc::clone(&entrant.connection));
-                self.record_refusal(Some(&identity.chain), Some(&connection), code, Some(entrant.decision.clone()));
-            }
+            Stage::Entering(entrant) => self.record_no_entrance(entrant, code),
+            Stage::Waiting(waiting) => self.record_no_entrance(&waiting.entrant, code),
             _ => self.record_refusal(None, None, code, None),
         }
         self.end(refusal, code, now);
@@ -226,11 +271,14 @@ impl Pipeline {
             Closed::ByGateway(refusal) if refusal.kind == RefusalKind::InvalidSetting => "client.setting",
             Closed::ByGateway(_) | Closed::ByUpstream => "upstream.refused",
         };
+        self.record_no_entrance(entrant, code);
+    }
+
+    fn record_no_entrance(&self, entrant: &Entrant, code: &'static str) {
         let decision = entrant.decision.clone();
         self.record_refusal(Some(&entrant.identity.chain), Some(&entrant.connection), code, Some(decision));
     }
 
-    /// A refusal is refused whether or not it can be recorded.
     fn record_refusal(
         &self,
         chain: Option<&Chain>,
@@ -244,20 +292,34 @@ impl Pipeline {
         {
             self.gateway.meters.connection(&connection.name).upstream_failed();
         }
-        let chain = chain.map(Chain::links).unwrap_or_default();
-        let leaf = SessionRefusedLeaf {
+        let chain: Vec<Arc<str>> =
+            chain.map(Chain::links).unwrap_or_default().iter().map(|link| link.key.to_string().into()).collect();
+        let connection: Option<Arc<str>> = connection.map(|connection| connection.name.as_str().into());
+        self.gateway.note_refusal(chain.first(), connection.as_ref(), code, self.arrival.client, || SessionRefusedLeaf {
             session: self.arrival.id,
-            chain: chain.iter().map(|link| link.key.to_string().into()).collect(),
-            connection: connection.map(|connection| connection.name.as_str().into()),
+            chain: chain.clone(),
+            connection: connection.clone(),
             client: self.arrival.client.to_string().into(),
             reason: code.into(),
             decision,
-        };
-        let leaf = Leaf { time: self.gateway.now(), kind: LeafKind::SessionRefused(leaf) };
-        if let Err(error) = self.gateway.services.ledger.append(Batch::of(leaf)) {
-            tracing::error!(session = %self.arrival.id, %error, "a refusal could not be recorded");
-        }
+        });
     }
+}
+
+fn stopping() -> End {
+    (Refusal::new(RefusalKind::Terminated, "the gateway is stopping"), "gateway.stop")
+}
+
+fn no_seat(why: NoSeat) -> End {
+    match why {
+        NoSeat::Full => (Refusal::new(RefusalKind::TooMany, "too many connections"), "limit.connections"),
+        NoSeat::OfPrincipal => (Refusal::new(RefusalKind::TooMany, "too many connections of this principal"), "limit.principal"),
+    }
+}
+
+fn queue_full() -> End {
+    let refusal = Refusal::new(RefusalKind::TooMany, "too many wait for the upstream already; try again later");
+    (refusal, "limit.upstream_queue")
 }
 
 /// What the upstream's administrator sees: `claviger:<principal>:<session>`, within PostgreSQL's 63 bytes for a name.

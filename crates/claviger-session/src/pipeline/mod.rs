@@ -5,6 +5,7 @@
 //! record is always ahead of both parties.
 
 mod arrival;
+mod lifetime;
 mod open;
 mod serving;
 
@@ -12,15 +13,21 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use claviger_model::{Refusal, RefusalKind, Secret, SessionId};
 use claviger_protocols::{BackendKey, Closed, Event, Protocol, Reply, Side};
 
-use self::arrival::{Entrant, Identifying};
+use self::arrival::{Entrant, Identifying, Waiting};
 use self::serving::{Serving, unrecorded};
+use crate::budget::Slot;
+use crate::registry::Order;
+use crate::seats::Seat;
 use crate::{Admission, Connection, Desk, Gateway, Route};
+
+/// A session that is to end does not wait for a client that takes nothing for so long.
+const STALL: Duration = Duration::from_secs(3);
 
 /// One session, from the first byte to the last.
 pub struct Pipeline {
@@ -39,6 +46,11 @@ pub struct Pipeline {
     /// Those that the client has shown, until it is known who it is.
     certificates: Vec<Bytes>,
     traffic: Traffic,
+    /// Held until both sockets are closed, as is the slot.
+    seat: Option<Seat>,
+    slot: Option<Slot>,
+    /// Bytes to the client when it was last seen not to read, in a session that is to end.
+    stalled: Option<u64>,
 }
 
 /// What is known of a client when it arrives.
@@ -92,6 +104,8 @@ enum Stage {
     Arriving,
     /// The client's token needs something of its issuer that is being fetched.
     Identifying(Identifying),
+    /// The client may connect; the upstream bears no more sessions for the moment.
+    Waiting(Box<Waiting>),
     /// The client may connect; the upstream is not ready.
     Entering(Box<Entrant>),
     /// Operations come and go.
@@ -134,7 +148,8 @@ impl Pipeline {
         arrival: Arrival,
         now: Instant,
     ) -> Self {
-        let deadline = now.checked_add(gateway.services.deadlines.login);
+        let login = gateway.rules().deadlines.login;
+        let deadline = now.checked_add(login);
         Self {
             gateway,
             desk,
@@ -148,7 +163,20 @@ impl Pipeline {
             tls: Legs::default(),
             certificates: Vec::new(),
             traffic: Traffic::default(),
+            seat: None,
+            slot: None,
+            stalled: None,
         }
+    }
+
+    /// Whether the client has proved who it is and has been let in as far as the upstream.
+    pub fn is_known(&self) -> bool {
+        self.seat.is_some()
+    }
+
+    /// Whether others may wait for this session's upstream socket to close.
+    pub fn is_awaited(&self) -> bool {
+        self.slot.as_ref().is_some_and(Slot::is_limited)
     }
 
     /// Whether the driver should read from this side.
@@ -204,15 +232,24 @@ impl Pipeline {
             return;
         }
         match &mut self.stage {
-            Stage::Serving(serving) => match serving.expire(now, self.gateway.services.deadlines.expiry_grace) {
-                Some(grace_ends) => self.deadline = Some(grace_ends),
-                None => self.end(Refusal::new(RefusalKind::Unauthenticated, "the token has expired"), "token.expired", now),
-            },
+            Stage::Serving(_) => self.look(now),
             Stage::Closed => self.deadline = None,
+            Stage::Waiting(_) => {
+                let refusal =
+                    Refusal::new(RefusalKind::TooMany, "the upstream has all the sessions that it bears; try again later");
+                self.refuse_entry(refusal, "limit.upstream_wait", now);
+            }
             Stage::Arriving | Stage::Identifying(_) | Stage::Entering(_) => {
                 let refusal = Refusal::new(RefusalKind::TimedOut, "the login took too long");
                 self.refuse_entry(refusal, "login.timeout", now);
             }
+        }
+    }
+
+    /// The client, of whom nothing is known yet, must make way for another.
+    pub fn evict(&mut self, code: &'static str, now: Instant) {
+        if !self.is_known() {
+            self.refuse_entry(Refusal::new(RefusalKind::TooMany, "too many connections that have not logged in"), code, now);
         }
     }
 
@@ -223,6 +260,7 @@ impl Pipeline {
                 return Poll::Ready(step);
             }
             let mut progress = self.poll_identity(cx, now);
+            progress |= self.poll_wait(cx, now);
             progress |= self.poll_orders(cx, now);
             progress |= self.hear(now);
             progress |= self.poll_serving(cx, now);
@@ -301,7 +339,8 @@ impl Pipeline {
 
     fn poll_serving(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Stage::Serving(serving) = &mut self.stage else { return false };
-        match serving.poll(cx, &self.gateway, self.protocol.as_mut(), now) {
+        let polled = serving.poll(cx, &self.gateway, self.protocol.as_mut(), now);
+        match polled.and_then(|progress| serving.close_if_done().map(|()| progress)) {
             Ok(progress) => progress,
             Err((refusal, code)) => {
                 self.end(refusal, code, now);
@@ -310,12 +349,42 @@ impl Pipeline {
         }
     }
 
-    /// Obeys an order from outside to end.
+    /// Obeys an order from outside.
     fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Stage::Serving(serving) = &self.stage else { return false };
-        let Some((refusal, code)) = serving.live.poll_end(cx.waker()) else { return false };
-        self.end(refusal, code, now);
+        let Stage::Serving(serving) = &mut self.stage else { return false };
+        let Some(order) = serving.live.poll_order(cx.waker()) else { return false };
+        match order {
+            Order::End(refusal, code) => self.end(refusal, code, now),
+            Order::WindUp(refusal, code) => {
+                serving.wind_up((refusal, code), now, self.gateway.rules().deadlines.drain);
+                self.look(now);
+            }
+            Order::Rearm => self.look(now),
+        }
         true
+    }
+
+    /// Looks at what an open session has until when.
+    fn look(&mut self, now: Instant) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        if self.ending.is_some() {
+            return;
+        }
+        let looked = serving.look(&self.gateway.rules().deadlines, now);
+        let winding_up = serving.winding_up().cloned();
+        match (looked, winding_up) {
+            (Ok(again), None) => self.deadline = Some(again),
+            (Ok(again), Some((refusal, code))) => {
+                // A client that does not read finishes nothing.
+                let stalled = (!self.protocol.wants_input(Side::Upstream)).then_some(self.traffic.bytes_out);
+                if stalled.is_some() && stalled == self.stalled {
+                    return self.end(refusal, code, now);
+                }
+                self.stalled = stalled;
+                self.deadline = now.checked_add(STALL).map(|soon| soon.min(again));
+            }
+            (Err((refusal, code)), _) => self.end(refusal, code, now),
+        }
     }
 
     fn end_unrecorded(&mut self, error: &claviger_audit::LedgerError, now: Instant) {
@@ -330,7 +399,7 @@ impl Pipeline {
             return;
         }
         self.ending = Some(code);
-        self.deadline = now.checked_add(self.gateway.services.deadlines.linger);
+        self.deadline = now.checked_add(self.gateway.rules().deadlines.linger);
         if let Stage::Serving(serving) = &self.stage
             && serving.has_sent()
         {
@@ -353,9 +422,10 @@ impl Pipeline {
                 serving.close(&self.gateway, closed, self.ending, &mut self.traffic, now);
             }
             Stage::Entering(entrant) if self.ending.is_none() => self.record_no_entry(&entrant, closed),
+            Stage::Waiting(waiting) if self.ending.is_none() => self.record_no_entry(&waiting.entrant, closed),
             _ => {}
         }
-        self.deadline = now.checked_add(self.gateway.services.deadlines.linger);
+        self.deadline = now.checked_add(self.gateway.rules().deadlines.linger);
         self.steps.push_back(Step::Close);
     }
 }

@@ -9,20 +9,23 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
+use claviger_identity::Identity;
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{
     Access, BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Recorded, Reply, TransactionEnd,
     TransactionResult,
 };
 
+use super::lifetime::{Activity, Lifetime};
 use super::open::OpenOperations;
 use super::{CancelTarget, Traffic};
-use crate::decide::{Decision, Pending};
+use crate::decide::{self, Decision, Pending};
 use crate::desk::Ticket;
+use crate::gateway::Epochs;
 use crate::meters::{Meter, Way};
 use crate::record::{Open, SessionRecord, close_reason};
 use crate::registry::Live;
-use crate::{Admission, Gateway};
+use crate::{Admission, Connection, Deadlines, Gateway};
 
 /// An open session.
 pub(super) struct Serving {
@@ -31,10 +34,12 @@ pub(super) struct Serving {
     record: SessionRecord,
     cancel: Cancel,
     key: BackendKey,
-    since: Instant,
-    /// The authenticator's epoch at which the identity was last found good.
-    epoch: u64,
-    expired: bool,
+    /// The connection as the rules in force have it; what is open stays as it was opened.
+    connection: Arc<Connection>,
+    tls: bool,
+    /// As of which changes the session was last found good.
+    epochs: Epochs,
+    lifetime: Lifetime,
     open: OpenOperations,
     held: Vec<Held>,
     /// Transactions that have begun and not ended: at most one, unless the protocol runs operations side by side.
@@ -98,25 +103,33 @@ enum After {
 /// Why a session must end: what the client is told, and the stable code.
 pub(super) type End = (Refusal, &'static str);
 
+/// What a session begins with.
+pub(super) struct Opening {
+    pub(super) live: Arc<Live>,
+    /// How `connect` was decided.
+    pub(super) connect: DecisionFacts,
+    pub(super) record: SessionRecord,
+    pub(super) cancel: Cancel,
+    pub(super) key: BackendKey,
+    pub(super) epochs: Epochs,
+    pub(super) meter: Meter,
+    pub(super) tls: bool,
+    pub(super) expires_in: Duration,
+}
+
 impl Serving {
-    pub(super) fn new(
-        live: Arc<Live>,
-        connect: DecisionFacts,
-        record: SessionRecord,
-        (cancel, key): (Cancel, BackendKey),
-        epoch: u64,
-        meter: Meter,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(opening: Opening, now: Instant) -> Self {
+        let Opening { live, connect, record, cancel, key, epochs, meter, tls, expires_in } = opening;
         Self {
+            connection: Arc::clone(&live.connection),
             live,
             connect,
             record,
             cancel,
             key,
-            since: now,
-            epoch,
-            expired: false,
+            tls,
+            epochs,
+            lifetime: Lifetime::new(now, expires_in),
             open: OpenOperations::default(),
             held: Vec::new(),
             transactions: Vec::new(),
@@ -132,12 +145,16 @@ impl Serving {
     }
 
     pub(super) fn handle_event(&mut self, gateway: &Gateway, event: Event<Admission>, now: Instant) -> Result<(), End> {
+        self.lifetime.stir(now);
         match event {
             Event::Operation(operation) => {
-                self.recheck(gateway, operation.in_transaction)?;
+                self.recheck(gateway, Some(&operation))?;
                 self.live.operations.fetch_add(1, Ordering::Relaxed);
+                if self.is_too_late(&operation) {
+                    return self.refuse_late(gateway, &operation);
+                }
                 let decider = &gateway.services.decider;
-                match decider.decide(&self.live.identity, &self.live.connection, &self.connect, &operation) {
+                match decider.decide(&self.live.identity, &self.connection, &self.connect, &operation) {
                     Decision::Hold(decision) => {
                         self.meter.held(1);
                         self.held.push(Held { operation, decision });
@@ -146,7 +163,7 @@ impl Serving {
                 }
             }
             Event::Continue(op) => {
-                self.recheck(gateway, true)?;
+                self.recheck(gateway, None)?;
                 self.after_asking.push(After::Continue(op));
             }
             Event::Outcome(outcome, _spent) => self.end_operation(gateway, outcome, now),
@@ -174,11 +191,36 @@ impl Serving {
         self.append(cx, protocol).map_err(|error| unrecorded(&error))
     }
 
-    /// The token has expired: until when an open transaction may go on, or `None` if the session must end.
-    pub(super) fn expire(&mut self, now: Instant, grace: Duration) -> Option<Instant> {
-        let first = !std::mem::replace(&mut self.expired, true);
-        let busy = !self.transactions.is_empty() || !self.open.is_empty();
-        if first && busy { now.checked_add(grace) } else { None }
+    /// Why the session must end now, or when to look again.
+    pub(super) fn look(&mut self, deadlines: &Deadlines, now: Instant) -> Result<Instant, End> {
+        self.lifetime.look(deadlines, self.activity(), now)
+    }
+
+    /// The session is to end when nothing is under way, at the latest after so long.
+    pub(super) fn wind_up(&mut self, end: End, now: Instant, within: Duration) {
+        self.lifetime.wind_up(end, now, within);
+    }
+
+    /// Why the session is to end as soon as nothing is under way, if it is.
+    pub(super) fn winding_up(&self) -> Option<&End> {
+        self.lifetime.closing().filter(|_| self.lifetime.is_eager())
+    }
+
+    /// Ends a session that was to end when nothing is under way, if nothing is.
+    pub(super) fn close_if_done(&self) -> Result<(), End> {
+        match self.winding_up() {
+            Some(end) if self.activity() == Activity::Quiet => Err(end.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn activity(&self) -> Activity {
+        let nothing_waits = self.waiting.is_empty() && self.handed_in.is_empty() && self.after_settling.is_empty();
+        match (self.open.is_empty() && self.held.is_empty() && nothing_waits, self.transactions.is_empty()) {
+            (false, _) => Activity::Busy,
+            (true, false) => Activity::InTransaction,
+            (true, true) => Activity::Quiet,
+        }
     }
 
     /// Whether the client must wait because something has ended that is not yet on record, or a transaction that is not yet on
@@ -197,7 +239,7 @@ impl Serving {
     }
 
     pub(super) fn since(&self) -> Instant {
-        self.since
+        self.lifetime.since()
     }
 
     /// Records how everything that was under way ended, as far as it is known, and the session's own end.
@@ -237,7 +279,7 @@ impl Serving {
             operations: self.live.operations.load(Ordering::Relaxed),
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,
-            duration_us: u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX),
+            duration_us: u64::try_from(now.saturating_duration_since(self.since()).as_micros()).unwrap_or(u64::MAX),
         };
         self.count(traffic);
         self.meter.end(code.unwrap_or(reason.as_str()));
@@ -254,25 +296,56 @@ impl Serving {
         traffic.counted = (traffic.bytes_in, traffic.bytes_out);
     }
 
-    /// Every operation asks again whether the chain still stands: one comparison while nothing has changed.
-    fn recheck(&mut self, gateway: &Gateway, in_transaction: bool) -> Result<(), End> {
-        let authenticator = &gateway.services.authenticator;
-        if self.expired && !in_transaction {
-            return Err((Refusal::new(RefusalKind::Unauthenticated, "the token has expired"), "token.expired"));
-        }
-        let epoch = authenticator.epoch();
-        if epoch == self.epoch {
+    /// Every operation asks again whether the chain still stands and may connect: one comparison while nothing has changed.
+    fn recheck(&mut self, gateway: &Gateway, operation: Option<&Operation>) -> Result<(), End> {
+        let epochs = gateway.epochs();
+        if epochs == self.epochs {
             return Ok(());
         }
-        // Expiry is judged above: an operation in an open transaction has its grace.
+        let authenticator = &gateway.services.authenticator;
+        // Expiry is judged by the session's lifetime: an operation in an open transaction has its grace.
         let now = gateway.now().min(self.live.identity.expires.plus_secs(-1));
-        match authenticator.recheck(&self.live.identity, now) {
-            Ok(()) => {
-                self.epoch = epoch;
-                Ok(())
-            }
-            Err(denied) => Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code())),
+        if let Err(denied) = authenticator.recheck(&self.live.identity, now) {
+            return Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code()));
         }
+        let rules = gateway.rules();
+        let Some(connection) = rules.connections.get(&self.live.connection.name) else {
+            return Err((Refusal::new(RefusalKind::Terminated, "the connection was removed"), "connection.removed"));
+        };
+        let live = &self.live;
+        let identity = Identity { chain: authenticator.current_chain(&live.identity), ..live.identity.clone() };
+        let (facts, verdict) =
+            decide::connect(&rules.policy, &identity, &connection, live.client.ip(), self.tls, live.application.as_deref());
+        if let Err(refusal) = verdict {
+            if let Some(operation) = operation {
+                self.record.request(gateway.now(), operation, facts);
+            }
+            return Err((refusal, "policy.deny"));
+        }
+        self.record.keep(connection.recording);
+        (self.epochs, self.connect, self.connection) = (epochs, facts, connection);
+        Ok(())
+    }
+
+    /// Whether the session is about to end and this belongs to nothing that has begun.
+    fn is_too_late(&self, operation: &Operation) -> bool {
+        let tx = operation.tx;
+        self.lifetime.closing().is_some()
+            && !self.transactions.iter().any(|begun| begun.tx == tx)
+            && !self.open.iter().any(|open| open.tx == tx)
+    }
+
+    /// Refuses an operation that came too late. If something is under way, that goes on; if not, this is the end.
+    fn refuse_late(&mut self, gateway: &Gateway, operation: &Operation) -> Result<(), End> {
+        let Some((refusal, code)) = self.lifetime.closing().cloned() else { return Ok(()) };
+        self.meter.decided(false);
+        let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..self.connect.clone() };
+        self.record.request(gateway.now(), operation, facts);
+        if self.activity() == Activity::Quiet {
+            return Err((refusal, code));
+        }
+        self.refusals.push((operation.id, refusal));
+        Ok(())
     }
 
     /// Notes a decision for the record, and what is to follow it.
@@ -281,7 +354,7 @@ impl Serving {
         self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
         match decision {
             Decision::Admit { facts, forward } if facts.verdict == Verdict::Permit => {
-                let synced = must_sync(self.live.connection.durability, operation);
+                let synced = must_sync(self.connection.durability, operation);
                 self.record.request(time, operation, facts);
                 self.record.intent(time, operation.id, forward != Forward::Original);
                 self.open.insert(Open::new(operation, now, synced));
@@ -314,7 +387,7 @@ impl Serving {
         let begun = self.transactions.iter().position(|transaction| transaction.tx == end.tx);
         let lasting = begun.is_some_and(|index| self.transactions.remove(index).lasting);
         let committed = end.result != TransactionResult::Rollback;
-        match self.live.connection.durability {
+        match self.connection.durability {
             Durability::Synced => self.after_settling.push(After::Transmit),
             Durability::Auto if lasting && committed => self.after_settling.push(After::Transmit),
             Durability::Auto | Durability::Ordered => {}
@@ -328,11 +401,14 @@ impl Serving {
             match held.decision.as_mut().poll(cx) {
                 Poll::Pending => index += 1,
                 Poll::Ready(decision) => {
-                    let in_transaction = held.operation.in_transaction;
-                    self.recheck(gateway, in_transaction)?;
+                    self.recheck(gateway, None)?;
                     self.meter.held(-1);
                     let Held { operation, .. } = self.held.remove(index);
-                    self.apply(gateway, &operation, decision, now);
+                    if self.is_too_late(&operation) {
+                        self.refuse_late(gateway, &operation)?;
+                    } else {
+                        self.apply(gateway, &operation, decision, now);
+                    }
                 }
             }
         }

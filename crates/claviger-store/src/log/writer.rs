@@ -227,7 +227,8 @@ impl Lines {
 /// Whether a leaf is written only where there is room beside the reserve. Refusals are among them: whoever has no token can cause
 /// any number.
 fn is_admitting(leaf: &Leaf) -> bool {
-    matches!(leaf.kind, LeafKind::Intent(_) | LeafKind::Request(_) | LeafKind::SessionOpen(_) | LeafKind::SessionRefused(_))
+    use LeafKind as K;
+    matches!(leaf.kind, K::Intent(_) | K::Request(_) | K::SessionOpen(_) | K::SessionRefused(_) | K::Refusals(_))
 }
 
 /// Goes on in a new file, once that has the room which the old one had reserved. If there is no room, goes on in the old one.

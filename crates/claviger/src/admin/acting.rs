@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use claviger_api::wire::{
-    Connection, Delegation, IssuedToken, Kind, Listener, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
-    Session, SessionQuery, Token,
+    Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, Listener, NewPrincipal, NewToken, Principal, PrincipalPatch,
+    RecordingEntry, Session, SessionQuery, Token,
 };
 use claviger_api::{Management, Problem};
 use claviger_identity::TokenRequest;
@@ -63,7 +63,7 @@ impl Management for Acting<'_> {
     fn recording(&self, id: SessionId) -> Result<Vec<RecordingEntry>, Problem> {
         let record = match &self.admin.running {
             Some(running) => running.log.read_session(id),
-            None => read_session(&self.admin.config.data, id),
+            None => read_session(&self.admin.config().data, id),
         };
         let record = record.map_err(|error| internal(&error))?;
         if record.leaves.is_empty() {
@@ -72,11 +72,16 @@ impl Management for Acting<'_> {
         Ok(described::describe(&record))
     }
 
-    fn kill_session(&self, id: SessionId, reason: Option<&str>) -> Result<(), Problem> {
-        let reason = sentence(reason, "reason")?.unwrap_or("an administrator ended the session");
+    fn kill_session(&self, id: SessionId, how: &KillQuery) -> Result<(), Problem> {
+        let reason = sentence(how.reason.as_deref(), "reason")?.unwrap_or("an administrator ended the session");
         let refusal = Refusal::new(RefusalKind::Terminated, reason);
-        let killed = self.admin.running()?.gateway.registry.kill(id, refusal, "session.killed");
-        if killed { Ok(()) } else { Err(Problem::not_found("there is no such session")) }
+        let registry = &self.admin.running()?.gateway.registry;
+        let end = if how.drain {
+            registry.wind_up(id, refusal, "session.killed")
+        } else {
+            registry.kill(id, refusal, "session.killed")
+        };
+        if end { Ok(()) } else { Err(Problem::not_found("there is no such session")) }
     }
 
     fn principals(&self) -> Result<Vec<Principal>, Problem> {
@@ -198,10 +203,19 @@ impl Management for Acting<'_> {
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
         let connections = match (&self.sees, &self.admin.running) {
             (Some(seen), _) => seen.clone(),
-            (None, Some(running)) => running.gateway.connections.load().iter().cloned().collect(),
-            (None, None) => self.admin.config.connections.clone(),
+            (None, Some(running)) => running.gateway.rules().connections.iter().cloned().collect(),
+            (None, None) => self.admin.config().connections.clone(),
         };
         Ok(connections.iter().map(|connection| self.connection(connection)).collect())
+    }
+
+    fn coverage(&self, connection: &str) -> Result<Coverage, Problem> {
+        let running = self.admin.running()?;
+        let name = connection.parse().ok();
+        let found = name.and_then(|name| running.gateway.rules().connections.get(&name));
+        let found = found.ok_or_else(|| Problem::not_found("there is no such connection"))?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
+        runtime.block_on(super::coverage::look(&running.gateway, &running.upstreams, &found))
     }
 
     fn checkpoint(&self) -> Result<String, Problem> {
@@ -236,7 +250,7 @@ impl Acting<'_> {
     }
 
     fn lifetime(&self, new: &NewToken) -> Result<u32, Problem> {
-        let most = self.admin.config.issuer.max_lifetime;
+        let most = self.admin.config().issuer.max_lifetime;
         let wanted = new.ttl_seconds.unwrap_or(DEFAULT_LIFETIME.min(most.into()));
         match u32::try_from(wanted) {
             Ok(lifetime) if (1..=most).contains(&lifetime) => Ok(lifetime),
@@ -260,13 +274,13 @@ impl Acting<'_> {
             database: connection.database.clone(),
             mode: connection.mode.as_str().to_owned(),
             labels: connection.labels.iter().map(ToString::to_string).collect(),
-            listeners: self.admin.config.listeners.iter().filter(leads_here).map(listener).collect(),
+            listeners: self.admin.config().listeners.iter().filter(leads_here).map(listener).collect(),
         }
     }
 
     /// A file that the log publishes.
     fn published(&self, name: &str) -> Result<String, Problem> {
-        let path = self.admin.config.data.join("audit").join(name);
+        let path = self.admin.config().data.join("audit").join(name);
         std::fs::read_to_string(path).map_err(|_| Problem::not_found("the log has not published it yet"))
     }
 }

@@ -23,7 +23,8 @@ type Identified = Result<Identity, Denied>;
 /// Exchanges tokens. What is given out is on record before, and so is what is refused to somebody who is known.
 pub(super) async fn exchange(admin: Arc<Admin>, exchange: TokenExchange, address: IpAddr) -> Result<ExchangedToken, OauthError> {
     let running = admin.running().map_err(|problem| OauthError::unavailable(problem.detail))?;
-    let issuer = &admin.config.issuer;
+    let config = admin.config();
+    let issuer = &config.issuer;
     if exchange.targets.iter().any(|target| *target != issuer.audience && *target != issuer.url) {
         return Err(OauthError::target());
     }
@@ -96,7 +97,7 @@ fn issue(admin: &Admin, exchanged: &Exchanged) -> Result<IssuedToken, OauthError
     let mut random = [0; 16];
     SystemRandom::new().fill(&mut random).map_err(|_| failed(()))?;
     let issuer = admin.local_issuer().map_err(|_| failed(()))?;
-    let issued = issuer.issue_exchanged(exchanged, admin.config.issuer.exchange_lifetime, random, now());
+    let issued = issuer.issue_exchanged(exchanged, admin.config().issuer.exchange_lifetime, random, now());
     let issued = issued.map_err(|_| failed(()))?;
     // Whoever is in very many groups would get a token that nobody reads.
     if issued.token.expose().len() > claviger_identity::MAX_TOKEN {

@@ -6,6 +6,7 @@
 //! or the next one, takes it into the log.
 
 mod acting;
+mod coverage;
 mod described;
 mod exchange;
 
@@ -17,12 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use arc_swap::{ArcSwap, Guard};
 use claviger_api::wire::LoginProvider;
 use claviger_api::{Act, Asked, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange};
 use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, Ledger, Position, Verdict};
 use claviger_identity::{Authenticator, Denied, Identity, LocalIssuer};
 use claviger_model::{Chain, PrincipalKey, Secret, SessionId};
 use claviger_policy::{Action, Answer, Context, Question, Resource};
+use claviger_proxy::Upstreams;
 use claviger_session::Gateway;
 use claviger_store::log::AuditLog;
 use claviger_store::{Store, StoreError};
@@ -50,7 +53,7 @@ const BACKLOG: usize = 256;
 
 /// The parts that administration works on.
 pub(crate) struct Admin {
-    config: Config,
+    config: ArcSwap<Config>,
     store: Arc<Store>,
     running: Option<Running>,
 }
@@ -60,24 +63,37 @@ struct Running {
     log: Arc<AuditLog>,
     gateway: Arc<Gateway>,
     authenticator: Arc<Authenticator>,
+    upstreams: Arc<Upstreams>,
 }
 
 impl Admin {
     /// Administration of the gateway that runs in this process.
     pub(crate) fn of_gateway(
-        config: &Config,
+        config: &Arc<Config>,
         store: Arc<Store>,
         log: Arc<AuditLog>,
         gateway: Arc<Gateway>,
         authenticator: Arc<Authenticator>,
+        upstreams: Arc<Upstreams>,
     ) -> Self {
-        Self { config: config.clone(), store, running: Some(Running { log, gateway, authenticator }) }
+        let config = ArcSwap::new(Arc::clone(config));
+        Self { config, store, running: Some(Running { log, gateway, authenticator, upstreams }) }
     }
 
     /// Administration of this machine's gateway, whether it runs or not.
     pub(crate) fn on_this_machine(config: Config) -> anyhow::Result<Self> {
         let store = Store::open(&config.data, LOCAL_ISSUER).with_context(|| config.data.display().to_string())?;
-        Ok(Self { config, store: Arc::new(store), running: None })
+        Ok(Self { config: ArcSwap::from_pointee(config), store: Arc::new(store), running: None })
+    }
+
+    /// Goes by another configuration from now on.
+    pub(crate) fn set_config(&self, config: Arc<Config>) {
+        self.config.store(config);
+    }
+
+    /// The configuration in force.
+    fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
     }
 
     /// Admits the command line on this machine: the act is noted for the log, then it may be done.
@@ -119,14 +135,16 @@ impl Admin {
             self.store.rotate_issuer_key(now()).map_err(problem)?;
             keys = self.store.signing_keys().map_err(problem)?;
         }
-        let issuer = &self.config.issuer;
+        let config = self.config();
+        let issuer = &config.issuer;
         LocalIssuer::new(LOCAL_ISSUER, issuer.url.as_str(), issuer.audience.as_str(), keys).map_err(|error| internal(&error))
     }
 
     /// `subject`, or `subject@issuer` with the name of an issuer or authority known here; an `@` before anything else is the subject's own.
     fn key(&self, text: &str) -> PrincipalKey {
+        let config = self.config();
         match text.rsplit_once('@') {
-            Some((subject, issuer)) if self.config.names_principals(issuer) => PrincipalKey::new(issuer, subject),
+            Some((subject, issuer)) if config.names_principals(issuer) => PrincipalKey::new(issuer, subject),
             _ => PrincipalKey::new(LOCAL_ISSUER, text),
         }
     }
@@ -147,7 +165,7 @@ impl Running {
 
     /// Asks the policy of this moment whether a chain may do something to the gateway.
     fn decide(&self, chain: &Chain, action: Action, address: IpAddr, purpose: Option<&str>) -> Answer {
-        self.gateway.policy.load().decide(&Question {
+        self.gateway.rules().policy.decide(&Question {
             chain,
             action,
             resource: Resource::Gateway,
@@ -196,7 +214,7 @@ impl Backend for Admin {
     }
 
     fn issuer(&self) -> String {
-        self.config.issuer.url.clone()
+        self.config().issuer.url.clone()
     }
 
     fn authenticate<'a>(&'a self, token: &'a Secret) -> Asked<'a, Result<Identity, Problem>> {
@@ -207,7 +225,7 @@ impl Backend for Admin {
     }
 
     fn logins(&self) -> Vec<LoginProvider> {
-        self.config.issuers.iter().filter_map(|issuer| issuer.login.clone()).collect()
+        self.config().issuers.iter().filter_map(|issuer| issuer.login.clone()).collect()
     }
 
     fn exchange(self: Arc<Self>, exchange: TokenExchange, address: IpAddr) -> Asked<'static, Result<ExchangedToken, OauthError>> {
@@ -287,6 +305,7 @@ fn action(act: Act) -> Action {
         Act::RevokeToken | Act::RevokeTokens => Action::RevokeToken,
         Act::RotateKey => Action::RotateKey,
         Act::ListConnections => Action::ListConnections,
+        Act::CheckCoverage => Action::CheckCoverage,
         Act::ReadAudit => Action::ReadAudit,
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claviger_api::wire::{Delegation, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
+use claviger_api::wire::{Delegation, KillQuery, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
 use claviger_api::{Act, Backend, Caller, Management};
 use claviger_identity::{Authenticator, Directory, Errand};
 use claviger_model::{Secret, SessionId};
 use claviger_policy::PolicySet;
-use claviger_session::{Connections, Deadlines, Gateway, PermitConnected, Providers, Services};
+use claviger_session::{Gateway, PermitConnected, Providers, Rules, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use serde_json::{Value, json};
@@ -132,7 +132,11 @@ fn principals_and_tokens_on_this_machine() {
     assert_eq!(acting.principals().unwrap()[1].acts_for, ["alice@local"]);
     acting.remove_delegation(&delegation("bot", "alice")).unwrap();
     assert_eq!(status(acting.remove_delegation(&delegation("bot", "alice"))), 404);
-    assert_eq!(status(acting.kill_session(SessionId::from_bytes([0; 16]), None)), 409, "needs the running gateway");
+    assert_eq!(
+        status(acting.kill_session(SessionId::from_bytes([0; 16]), &KillQuery::default())),
+        409,
+        "needs the running gateway"
+    );
     // A principal of another issuer need not be registered to be shut out.
     assert!(
         acting.update_principal("erin@corp", &PrincipalPatch { disabled: Some(true), ..Default::default() }).unwrap().disabled
@@ -166,7 +170,7 @@ fn local_acts_reach_the_log_once_and_in_order() {
     admin.admit_local(Act::AddPrincipal, "alice").unwrap();
     admin.admit_local(Act::ListPrincipals, "*").unwrap();
     admin.admit_local(Act::IssueToken, "alice").unwrap();
-    let log = AuditLog::open(&admin.config.data, admin.config.log_options()).unwrap();
+    let log = AuditLog::open(&admin.config().data, admin.config().log_options()).unwrap();
     record_local_acts(&admin.store, &log).unwrap();
     record_local_acts(&admin.store, &log).unwrap();
     let expected = [["local", "principal.add", "alice", "permit"], ["local", "token.issue", "alice", "permit"]];
@@ -212,7 +216,7 @@ fn running(dir: &TempDir) -> Admin {
 }
 
 fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
-    let config = Config::load(dir.path()).unwrap();
+    let config = Arc::new(Config::load(dir.path()).unwrap());
     let store = Arc::new(Store::open(&config.data, LOCAL_ISSUER).unwrap());
     let log = Arc::new(AuditLog::open(&config.data, config.log_options()).unwrap());
     let authenticator = Arc::new(Authenticator::new(config.trusted(), store.directory().unwrap()));
@@ -225,13 +229,16 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         ledger: log.clone(),
         clock: Arc::new(now),
         random: Arc::new(|bytes| bytes.fill(7)),
-        deadlines: Deadlines::default(),
         meters: Arc::default(),
     };
-    let connections: Connections = config.connections.iter().cloned().collect();
-    let policy = PolicySet::load(&config.policies, LOCAL_ISSUER).unwrap();
-    let gateway = Arc::new(Gateway::new(services, policy, connections));
-    let admin = Admin::of_gateway(&config, store, log, gateway, authenticator);
+    let rules = Rules {
+        policy: Arc::new(PolicySet::load(&config.policies, LOCAL_ISSUER).unwrap()),
+        connections: config.connections.iter().cloned().collect(),
+        deadlines: config.limits.deadlines,
+        bounds: config.limits.bounds,
+    };
+    let gateway = Arc::new(Gateway::new(services, rules));
+    let admin = Admin::of_gateway(&config, store, log, gateway, authenticator, Arc::default());
     let keys = admin.local_issuer().unwrap().key_set().unwrap();
     admin.running().unwrap().authenticator.set_keys(LOCAL_ISSUER, keys);
     admin
@@ -318,7 +325,7 @@ async fn the_command_line_and_the_api_understand_each_other() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(claviger_api::serve(
         listener,
-        Some(Arc::new(move || tls.clone())),
+        Some(Arc::new(move || Some(tls.clone()))),
         claviger_api::router(admin.clone()),
         async {
             let _ = stopped.await;
@@ -345,7 +352,7 @@ async fn the_command_line_and_the_api_understand_each_other() {
         let none = SessionId::from_bytes([9; 16]);
         assert_eq!(status(dana.session(none)), 404);
         assert_eq!(status(dana.recording(none)), 404);
-        assert_eq!(status(dana.kill_session(none, Some("it is late"))), 404);
+        assert_eq!(status(dana.kill_session(none, &KillQuery { reason: Some("it is late".into()), drain: true })), 404);
         assert_eq!(dana.connections().unwrap()[0].name, "bank");
         assert!(!dana.rotate_key().unwrap().is_empty());
         assert!(dana.checkpoint().unwrap().starts_with("claviger.internal\n"));

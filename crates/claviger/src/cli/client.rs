@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_api::wire::{
-    Connection, Delegation, IssuedToken, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, RotatedKey, Session,
-    SessionQuery, Token,
+    Connection, Coverage, Delegation, IssuedToken, KillQuery, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
+    RotatedKey, Session, SessionQuery, Token,
 };
 use claviger_api::{Management, Problem};
 use claviger_model::{Secret, SessionId};
@@ -147,9 +147,9 @@ impl Management for Client {
         self.get(&format!("/v1/sessions/{id}/recording"))
     }
 
-    fn kill_session(&self, id: SessionId, reason: Option<&str>) -> Result<(), Problem> {
-        let reason = reason.map(|reason| format!("?reason={}", segment(reason))).unwrap_or_default();
-        self.done(Method::DELETE, &format!("/v1/sessions/{id}{reason}"))
+    fn kill_session(&self, id: SessionId, how: &KillQuery) -> Result<(), Problem> {
+        let reason = how.reason.as_deref().map(|reason| format!("&reason={}", segment(reason))).unwrap_or_default();
+        self.done(Method::DELETE, &format!("/v1/sessions/{id}?drain={}{reason}", how.drain))
     }
 
     fn principals(&self) -> Result<Vec<Principal>, Problem> {
@@ -194,6 +194,10 @@ impl Management for Client {
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
         self.get("/v1/connections")
+    }
+
+    fn coverage(&self, connection: &str) -> Result<Coverage, Problem> {
+        self.get(&format!("/v1/connections/{}/coverage", segment(connection)))
     }
 
     fn checkpoint(&self) -> Result<String, Problem> {

@@ -6,7 +6,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | it failed |
+//! | 1 | it failed, or `coverage` found somebody who came by another road |
 //! | 2 | the command or the configuration is wrong |
 //! | 3 | a verification found problems |
 //! | 4 | the gateway refused the caller |
@@ -14,6 +14,7 @@
 mod audit;
 mod client;
 mod connect;
+mod coverage;
 mod gateway;
 mod login;
 mod output;
@@ -81,6 +82,8 @@ enum Command {
     Logout(login::LogoutArgs),
     /// Open a local port that needs no token, for clients that cannot refresh one
     Connect(connect::Args),
+    /// Look who is on an upstream and did not come through the gateway, and say how to close that road
+    Coverage(coverage::Args),
     /// Verify the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -186,6 +189,7 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Login(args) => login::run(&args),
         Command::Logout(args) => login::log_out(&args),
         Command::Connect(args) => connect::run(args, output),
+        Command::Coverage(args) => coverage::run(&args, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Tls(command) => tls::run(command, output),
         Command::Completions { shell } => {
@@ -200,8 +204,12 @@ fn serve(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let filter = tracing_subscriber::EnvFilter::try_from_env("CLAVIGER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.log.json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
+    }
     Ok(crate::serve::run(config)?)
 }
 

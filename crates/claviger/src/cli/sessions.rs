@@ -1,7 +1,7 @@
 //! `claviger sessions`
 
 use clap::Subcommand;
-use claviger_api::wire::SessionQuery;
+use claviger_api::wire::{KillQuery, SessionQuery};
 use claviger_api::{Act, Management};
 use claviger_model::SessionId;
 
@@ -55,6 +55,9 @@ pub(super) enum Command {
         /// A sentence that the client will see
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Let an open transaction end first, within `limits.drain`
+        #[arg(long)]
+        drain: bool,
         #[command(flatten)]
         gateway: GatewayArgs,
     },
@@ -90,8 +93,8 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
         Command::Tail { id, gateway } => {
             gateway.open()?.afar("following the log")?.tail(id, |leaf| output.line(format_args!("{leaf}")))
         }
-        Command::Kill { id, reason, gateway } => {
-            Ok(gateway.open()?.afar("ending a session")?.kill_session(id, reason.as_deref())?)
+        Command::Kill { id, reason, drain, gateway } => {
+            Ok(gateway.open()?.afar("ending a session")?.kill_session(id, &KillQuery { reason, drain })?)
         }
     }
 }

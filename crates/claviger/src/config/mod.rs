@@ -24,7 +24,8 @@ use claviger_audit::checkpoint::Origin;
 use claviger_identity::{Algorithm, TrustedAuthority, TrustedIssuer};
 use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
-use claviger_session::Connection;
+use claviger_proxy::ArrivalLimits;
+use claviger_session::{Bounds, Connection, Deadlines};
 
 pub(crate) use issuers::LOGIN_SCOPES;
 
@@ -61,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<ListenerConfig>,
     /// The log.
     pub(crate) audit: AuditConfig,
+    /// What the gateway writes for its operator.
+    pub(crate) log: LogConfig,
     /// Limits.
     pub(crate) limits: LimitsConfig,
     /// The policies: file name and text, by name.
@@ -157,14 +160,21 @@ pub(crate) struct AuditConfig {
 /// Limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LimitsConfig {
-    /// Downstream connections at the same time.
-    pub(crate) connections: usize,
-    /// From accepting a client to serving it.
-    pub(crate) login_timeout: Duration,
-    /// What an open transaction gets when its token expires.
-    pub(crate) expiry_grace: Duration,
+    /// Clients that have proved who they are, and what they may do at the same time.
+    pub(crate) bounds: Bounds,
+    /// Clients that have not.
+    pub(crate) arrivals: ArrivalLimits,
+    /// How long to wait.
+    pub(crate) deadlines: Deadlines,
     /// The buffers of one session.
     pub(crate) session: claviger_protocols::Limits,
+}
+
+/// What the gateway writes for its operator, on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// Whether each line is a JSON object.
+    pub(crate) json: bool,
 }
 
 /// What is wrong with the configuration.

@@ -28,6 +28,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) audit: Audit,
     #[serde(default)]
+    pub(super) log: Log,
+    #[serde(default)]
     pub(super) limits: Limits,
 }
 
@@ -151,6 +153,7 @@ pub(super) struct Connection {
     pub(super) labels: Vec<String>,
     pub(super) durability: Option<String>,
     pub(super) recording: Option<String>,
+    pub(super) upstream_connections: Option<usize>,
 }
 
 /// Without the password, whatever somebody put there.
@@ -194,10 +197,26 @@ pub(super) struct Audit {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     pub(super) connections: Option<usize>,
+    pub(super) connections_per_principal: Option<usize>,
+    pub(super) unauthenticated: Option<usize>,
+    pub(super) unauthenticated_per_address: Option<usize>,
+    pub(super) upstream_queue: Option<usize>,
+    pub(super) upstream_wait: Option<String>,
+    pub(super) refusals: Option<usize>,
     pub(super) login_timeout: Option<String>,
     pub(super) expiry_grace: Option<String>,
+    pub(super) drain: Option<String>,
+    pub(super) idle: Option<String>,
+    pub(super) idle_in_transaction: Option<String>,
+    pub(super) session_age: Option<String>,
     pub(super) statement: Option<String>,
     pub(super) login: Option<String>,
     pub(super) pending: Option<String>,

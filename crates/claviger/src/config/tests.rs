@@ -6,7 +6,7 @@ use std::time::Duration;
 use claviger_model::{Durability, Mode, PrincipalKind, ResponseRecording};
 use claviger_protocols::postgres::Version;
 use claviger_protocols::{Ask, Auth, ChannelBinding};
-use claviger_session::{CredentialRef, TlsIdentity, UpstreamTlsPolicy};
+use claviger_session::{CredentialRef, Deadlines, TlsIdentity, UpstreamTlsPolicy};
 
 use super::{Config, IssuerConfig, KeySource};
 
@@ -121,6 +121,7 @@ origin = "log.example.com/bank"
 login_timeout = "3s"
 statement = "1MiB"
 connections = 7
+idle = "5m"
 "#
     ));
     let [bank, ledger] = config.connections.as_slice() else { panic!() };
@@ -143,8 +144,11 @@ connections = 7
     assert_eq!((corp.kind, corp.act_believed, corp.max_lifetime, corp.clock_skew), (PrincipalKind::Workload, true, 3600, 30));
     assert_eq!((ci.kind, ci.subject.to_string().as_str()), (PrincipalKind::User, "repository:{repository_id}"));
     assert_eq!(config.issuers[0].keys, KeySource::File(config.dir.join("corp.jwks.json")));
-    assert_eq!((config.limits.connections, config.limits.session.statement), (7, 1 << 20));
-    assert_eq!(config.limits.login_timeout, Duration::from_secs(3));
+    assert_eq!((config.limits.bounds.sessions, config.limits.bounds.sessions_each), (7, 4));
+    assert_eq!(config.limits.session.statement, 1 << 20);
+    let Deadlines { login, drain, idle, max_age, .. } = config.limits.deadlines;
+    let seconds = Duration::from_secs;
+    assert_eq!((login, drain, idle, max_age), (seconds(3), seconds(30), Some(seconds(300)), None));
     assert_eq!(config.audit.origin.as_str(), "log.example.com/bank");
 }
 
@@ -308,6 +312,8 @@ fn what_makes_no_sense_is_named() {
         ),
         (format!("{BASE}[audit]\norigin = 'a b'"), "`audit.origin`: a log's origin is"),
         (format!("{BASE}[limits]\nstatement = '1GB'"), "`limits.statement`: `1GB` is not a size"),
+        (format!("{BASE}[limits]\nidle = '0s'"), "`limits.idle`: must be more than nothing"),
+        (format!("{BASE}[log]\nformat = 'xml'"), "`log.format`: `xml` is not one of `text`, `json`"),
         (format!("{BASE}[limits]\nconnections = 0"), "`limits.connections`: must be more than nothing"),
     ] {
         let found = wrong(&toml);

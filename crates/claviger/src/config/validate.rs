@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording};
 use claviger_protocols::{ChannelBinding, PROTOCOLS, ProtocolEntry, postgres};
-use claviger_session::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
+use claviger_proxy::ArrivalLimits;
+use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, TlsIdentity, UpstreamTlsPolicy};
 
 use super::entrance::Entrance;
 use super::{
-    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, LOCAL_ISSUER, LimitsConfig, LocalIssuerConfig,
+    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, LOCAL_ISSUER, LimitsConfig, LocalIssuerConfig, LogConfig,
     MetricsConfig, TlsFiles, raw, units,
 };
 
@@ -85,6 +86,7 @@ pub(super) fn validate(
         audit: at.key("audit").audit(&raw.audit, &issuer)?,
         issuer,
         threads: raw.threads,
+        log: at.key("log").log(&raw.log)?,
         limits: at.key("limits").limits(&raw.limits)?,
         connections: unique(connections, "name", |connection| connection.name.to_string())?.into_iter().map(Arc::new).collect(),
         listeners: unique(listeners, "listen", |listener| listener.addr.to_string())?,
@@ -148,6 +150,10 @@ impl<'a> At<'a> {
     pub(super) fn seconds(&self, key: &str, text: Option<&str>, default: Duration) -> Result<u32, ConfigError> {
         let duration = self.duration(key, text, default)?;
         u32::try_from(duration.as_secs()).map_err(|_| self.error(key, "is too long"))
+    }
+
+    fn some(&self, key: &str, number: usize) -> Result<usize, ConfigError> {
+        if number == 0 { Err(self.error(key, "must be more than nothing")) } else { Ok(number) }
     }
 
     fn size(&self, key: &str, text: Option<&str>, default: usize) -> Result<usize, ConfigError> {
@@ -225,6 +231,7 @@ impl<'a> At<'a> {
             labels: raw.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
             durability: self.word("durability", raw.durability.as_deref().unwrap_or("auto"), &durabilities)?,
             recording: self.or("recording", raw.recording.as_deref(), recording)?,
+            upstream_connections: raw.upstream_connections.map(|most| self.some("upstream_connections", most)).transpose()?,
         })
     }
 
@@ -277,16 +284,41 @@ impl<'a> At<'a> {
         })
     }
 
+    fn log(&self, raw: &raw::Log) -> Result<LogConfig, ConfigError> {
+        let json = self.word("format", raw.format.as_deref().unwrap_or("text"), &[("text", false), ("json", true)])?;
+        Ok(LogConfig { json })
+    }
+
     fn limits(&self, raw: &raw::Limits) -> Result<LimitsConfig, ConfigError> {
         let session = claviger_protocols::Limits::default();
-        let connections = raw.connections.unwrap_or(10_000);
-        if connections == 0 {
-            return Err(self.error("connections", "must be more than nothing"));
-        }
+        let (bounds, wait) = (Bounds::default(), Deadlines::default());
+        let sessions = self.some("connections", raw.connections.unwrap_or(bounds.sessions))?;
+        // Nobody takes all the places, unless the operator says so.
+        let each = raw.connections_per_principal.unwrap_or(sessions.div_ceil(2));
+        let number = |key, given: Option<usize>, default| self.some(key, given.unwrap_or(default));
+        let time = |key, given: &Option<String>, default| self.duration(key, given.as_deref(), default);
+        let off = |key, given: &Option<String>| given.as_deref().map(|text| self.duration(key, Some(text), DAY)).transpose();
         Ok(LimitsConfig {
-            connections,
-            login_timeout: self.duration("login_timeout", raw.login_timeout.as_deref(), Duration::from_secs(10))?,
-            expiry_grace: self.duration("expiry_grace", raw.expiry_grace.as_deref(), Duration::from_secs(60))?,
+            bounds: Bounds {
+                sessions,
+                sessions_each: self.some("connections_per_principal", each)?,
+                upstream_queue: number("upstream_queue", raw.upstream_queue, bounds.upstream_queue)?,
+                refusals: u32::try_from(number("refusals", raw.refusals, 10)?).unwrap_or(u32::MAX),
+            },
+            arrivals: ArrivalLimits {
+                all: number("unauthenticated", raw.unauthenticated, 2000)?,
+                each: number("unauthenticated_per_address", raw.unauthenticated_per_address, 500)?,
+            },
+            deadlines: Deadlines {
+                login: time("login_timeout", &raw.login_timeout, wait.login)?,
+                upstream_wait: time("upstream_wait", &raw.upstream_wait, wait.upstream_wait)?,
+                expiry_grace: time("expiry_grace", &raw.expiry_grace, wait.expiry_grace)?,
+                drain: time("drain", &raw.drain, wait.drain)?,
+                linger: wait.linger,
+                idle: off("idle", &raw.idle)?,
+                idle_in_transaction: off("idle_in_transaction", &raw.idle_in_transaction)?,
+                max_age: off("session_age", &raw.session_age)?,
+            },
             session: claviger_protocols::Limits {
                 statement: self.size("statement", raw.statement.as_deref(), session.statement)?,
                 login: self.size("login", raw.login.as_deref(), session.login)?,

@@ -14,6 +14,7 @@ pub(super) fn render(condition: &Condition) -> String {
     let mut out = Exposition::default();
     process(&mut out, condition);
     sessions(&mut out, condition);
+    upstreams(&mut out, condition);
     record(&mut out, condition);
     issuers(&mut out, condition);
     out.into_text()
@@ -67,12 +68,6 @@ fn sessions(out: &mut Exposition, condition: &Condition) {
     );
     each("claviger_client_received_bytes_total", Kind::Counter, "Bytes received from clients.", |reading| reading.bytes_in);
     each("claviger_client_sent_bytes_total", Kind::Counter, "Bytes sent to clients.", |reading| reading.bytes_out);
-    each(
-        "claviger_upstream_failures_total",
-        Kind::Counter,
-        "Logins that failed because the upstream could not be reached or refused the gateway.",
-        |reading| reading.upstream_failures,
-    );
     out.family("claviger_operations_total", Kind::Counter, "Operations by decision; one that was held counts again afterwards.");
     for (connection, reading) in &readings {
         for (verdict, count) in [("permit", reading.permitted), ("deny", reading.denied), ("hold", reading.put_off)] {
@@ -104,6 +99,37 @@ fn sessions(out: &mut Exposition, condition: &Condition) {
     for (connection, reading) in &readings {
         out.histogram(name, &[("connection", connection.as_str())], &reading.response);
     }
+}
+
+fn upstreams(out: &mut Exposition, condition: &Condition) {
+    let readings = condition.gateway.meters.connections();
+    let name = "claviger_upstream_failures_total";
+    out.family(name, Kind::Counter, "Logins that failed because the upstream could not be reached or refused the gateway.");
+    for (connection, reading) in &readings {
+        out.sample(name, &[("connection", connection.as_str())], reading.upstream_failures);
+    }
+    let budgets = condition.gateway.budgets();
+    out.family("claviger_upstream_connections", Kind::Gauge, "Sessions upstream, and those on their way there.");
+    for (connection, budget) in &budgets {
+        out.sample("claviger_upstream_connections", &[("connection", connection.as_str())], budget.used);
+    }
+    out.family("claviger_upstream_connections_max", Kind::Gauge, "The most that there may be, where there is a most.");
+    for (connection, budget) in &budgets {
+        if let Some(limit) = budget.limit {
+            out.sample("claviger_upstream_connections_max", &[("connection", connection.as_str())], limit);
+        }
+    }
+    out.family("claviger_upstream_waiting", Kind::Gauge, "Logins that wait for one of them to end.");
+    for (connection, budget) in &budgets {
+        out.sample("claviger_upstream_waiting", &[("connection", connection.as_str())], budget.waiting);
+    }
+    out.family("claviger_upstream_wait_seconds", Kind::Histogram, "How long logins waited.");
+    for (connection, reading) in &readings {
+        out.histogram("claviger_upstream_wait_seconds", &[("connection", connection.as_str())], &reading.upstream_wait);
+    }
+    let (strangers, clients) = (condition.places.taken(), condition.gateway.clients());
+    out.single("claviger_clients_unauthenticated", Kind::Gauge, "Clients that have not proved who they are.", strangers);
+    out.single("claviger_clients", Kind::Gauge, "Clients that have, until their last byte.", clients);
 }
 
 fn record(out: &mut Exposition, condition: &Condition) {

@@ -9,15 +9,16 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use claviger_identity::{Authenticator, Errand, KeySet, Metadata};
 use claviger_model::Secret;
 use claviger_session::{Meters, Providers};
 use tokio::sync::{Mutex, Notify, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::now;
-use crate::config::{IssuerConfig, KeySource};
+use crate::config::{Config, IssuerConfig, KeySource};
 use crate::http::Http;
 
 /// How long an issuer's metadata counts before it is fetched again.
@@ -30,7 +31,7 @@ const LOOKUPS: usize = 8;
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks issuers, and hands what they answer to the authenticator.
-pub(super) struct Issuers {
+struct Issuers {
     issuers: HashMap<Arc<str>, Arc<Issuer>>,
     authenticator: Arc<Authenticator>,
 }
@@ -57,7 +58,7 @@ struct Known {
 }
 
 impl Issuers {
-    pub(super) fn new(issuers: &[IssuerConfig], authenticator: Arc<Authenticator>, meters: &Arc<Meters>) -> Arc<Self> {
+    fn new(issuers: &[IssuerConfig], authenticator: Arc<Authenticator>, meters: &Arc<Meters>) -> Arc<Self> {
         let issuer = |config: &IssuerConfig| Issuer {
             config: config.clone(),
             meters: Arc::clone(meters),
@@ -72,13 +73,58 @@ impl Issuers {
     }
 
     /// Fetches all keys, now and again and again. An issuer that is down delays nobody but its own principals.
-    pub(super) async fn run(self: Arc<Self>) {
+    async fn run(self: Arc<Self>) {
         let mut fetching = JoinSet::new();
         for issuer in self.issuers.values().cloned() {
             let authenticator = Arc::clone(&self.authenticator);
             fetching.spawn(async move { issuer.keep_fetching(&authenticator).await });
         }
         while fetching.join_next().await.is_some() {}
+    }
+}
+
+/// The issuers of the configuration in force.
+pub(super) struct CurrentIssuers {
+    current: Arc<Current>,
+    authenticator: Arc<Authenticator>,
+    meters: Arc<Meters>,
+    running: JoinHandle<()>,
+}
+
+/// What the gateway sees of them.
+struct Current(ArcSwap<Issuers>);
+
+impl CurrentIssuers {
+    /// Begins to fetch the keys of the configured issuers.
+    pub(super) fn start(config: &Config, authenticator: Arc<Authenticator>, meters: Arc<Meters>) -> Self {
+        let issuers = Issuers::new(&config.issuers, Arc::clone(&authenticator), &meters);
+        let running = tokio::spawn(Arc::clone(&issuers).run());
+        Self { current: Arc::new(Current(ArcSwap::new(issuers))), authenticator, meters, running }
+    }
+
+    /// Asks these issuers instead, and at once. Keys at hand stay with the issuers that stay.
+    pub(super) fn replace(&mut self, config: &Config) {
+        let issuers = Issuers::new(&config.issuers, Arc::clone(&self.authenticator), &self.meters);
+        self.meters.keep_issuers(|name| config.issuers.iter().any(|issuer| *issuer.trust.name == *name));
+        self.current.0.store(Arc::clone(&issuers));
+        std::mem::replace(&mut self.running, tokio::spawn(issuers.run())).abort();
+    }
+
+    pub(super) fn providers(&self) -> Arc<dyn Providers> {
+        Arc::clone(&self.current) as Arc<dyn Providers>
+    }
+}
+
+impl Drop for CurrentIssuers {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl Providers for Current {
+    fn run(&self, errand: Errand, token: Secret) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let issuers: Arc<dyn Providers> = self.0.load_full();
+        issuers.run(errand, token)
     }
 }
 

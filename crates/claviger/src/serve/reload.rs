@@ -3,44 +3,69 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use anyhow::{Context as _, Result, ensure};
 use claviger_audit::{Batch, Ledger};
 use claviger_model::{Refusal, RefusalKind};
 use claviger_policy::PolicySet;
-use claviger_proxy::Upstreams;
-use claviger_session::{Connections, Gateway};
-use claviger_store::log::AuditLog;
 
+use super::{Running, boot_leaf, rules, server_tls};
 use crate::config::{Config, LOCAL_ISSUER};
 
-/// Reads the directory again. Policy and connections change together or, if anything is wrong with them, not at all;
-/// listeners, the API and the limits stay until a restart. New policy holds from the next login on, new addresses and
-/// credentials for new sessions; sessions of a removed connection end. Whether it was taken up.
-pub(super) fn run(running: &Config, gateway: &Gateway, upstreams: &Upstreams, log: &AuditLog) -> bool {
-    let read = Config::load(&running.dir).map_err(anyhow::Error::from).and_then(|config| {
-        let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
-        Ok((config, policy))
-    });
-    let (config, policy) = match read {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the changed configuration is not taken up");
-            return false;
+impl Running {
+    /// Reads the directory again and takes up all of it or, if anything is wrong with it, nothing.
+    pub(super) async fn reload(&mut self) {
+        self.notify.reloading();
+        let result = self.try_reload().await;
+        match &result {
+            Ok(()) => tracing::info!(config = self.config.hash, "the changed configuration is in force"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the changed configuration is not taken up"),
         }
-    };
-    // A configuration that cannot be recorded is not taken up.
-    if let Err(error) = log.append(Batch::of(super::boot_leaf(&config, &policy, true))) {
-        tracing::error!(%error, "the changed configuration is not taken up");
-        return false;
+        self.condition.reloaded(result.is_ok());
+        self.notify.ready(if result.is_ok() { "serving" } else { "serving; the changed configuration is not taken up" });
     }
-    let connections: Connections = config.connections.iter().cloned().collect();
-    let kept: HashSet<_> = connections.iter().map(|connection| connection.name.clone()).collect();
-    gateway.policy.store(Arc::new(policy));
-    gateway.connections.store(Arc::new(connections));
-    upstreams.reload();
-    for session in gateway.registry.list().into_iter().filter(|session| !kept.contains(&session.connection)) {
-        let refusal = Refusal::new(RefusalKind::Terminated, "the connection was removed");
-        gateway.registry.kill(session.id, refusal, "connection.removed");
+
+    async fn try_reload(&mut self) -> Result<()> {
+        let config = Arc::new(Config::load(&self.config.dir)?);
+        let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
+        stays(&self.config, &config)?;
+        let tls = server_tls(&config, None, false)?;
+        let listeners = self.listeners.prepare(&config).await?;
+        let web = self.web.prepare(&config).await?;
+        // A configuration that cannot be recorded is not taken up. From here on nothing can fail.
+        self.log.append(Batch::of(boot_leaf(&config, &policy, true))).context("the change cannot be recorded")?;
+
+        let issuers_before = std::mem::replace(&mut self.config, Arc::clone(&config)).trusted();
+        self.admin.set_config(Arc::clone(&config));
+        let authenticator = self.gateway.authenticator();
+        authenticator.set_issuers(config.trusted());
+        authenticator.set_authorities(config.authorities.clone());
+        if let Err(error) = self.admin.publish_keys(authenticator) {
+            tracing::error!(error = format!("{error:#}"), "the local issuer's keys cannot be read: its tokens are refused");
+        }
+        self.issuers.replace(&config);
+        self.gateway.replace(rules(&config, policy));
+        self.upstreams.reload();
+        self.places.set_limits(config.limits.arrivals);
+        self.tls.store(tls);
+        self.listeners.apply(listeners);
+        self.web.apply(web);
+
+        // Sessions of issuers that are gone end, and so do those of issuers that another has taken the name of.
+        self.gateway.end_revoked();
+        let now: HashSet<_> = config.trusted().into_iter().map(|issuer| (issuer.name, issuer.issuer)).collect();
+        for before in issuers_before.iter().filter(|before| !now.contains(&(before.name.clone(), before.issuer.clone()))) {
+            let refusal = Refusal::new(RefusalKind::Unauthenticated, "the issuer of the token is not trusted here any more");
+            self.gateway.registry.end_of_issuer(&before.name, &refusal, "issuer.removed");
+        }
+        Ok(())
     }
-    tracing::info!(config = config.hash, "the changed configuration is in force");
-    true
+}
+
+/// What cannot change while the gateway runs must not seem to.
+fn stays(before: &Config, after: &Config) -> Result<()> {
+    ensure!(before.data == after.data, "`data` changes with a restart only");
+    ensure!(before.audit == after.audit, "`[audit]` changes with a restart only");
+    ensure!(before.threads == after.threads, "`threads` changes with a restart only");
+    ensure!(before.log == after.log, "`[log]` changes with a restart only");
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use claviger_api::{Check, Health, Status};
 use claviger_model::Timestamp;
+use claviger_proxy::Places;
 use claviger_session::Gateway;
 use claviger_store::log::AuditLog;
 
@@ -14,6 +15,7 @@ use super::now;
 pub(super) struct Condition {
     pub(super) gateway: Arc<Gateway>,
     pub(super) log: Arc<AuditLog>,
+    pub(super) places: Arc<Places>,
     pub(super) started: Timestamp,
     /// Every listener is bound, and a policy is in force.
     serving: AtomicBool,
@@ -27,11 +29,12 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn new(gateway: Arc<Gateway>, log: Arc<AuditLog>) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, log: Arc<AuditLog>, places: Arc<Places>) -> Self {
         let started = now();
         Self {
             gateway,
             log,
+            places,
             started,
             serving: AtomicBool::new(false),
             following: AtomicBool::new(true),

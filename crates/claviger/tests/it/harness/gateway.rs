@@ -202,9 +202,34 @@ impl Gateway {
 
     /// Tells it to stop (SIGTERM), and waits until it has.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("the gateway runs");
-        Command::new("sh").args(["-c", &format!("kill -TERM {}", process.id())]).status().unwrap();
-        process.wait().unwrap()
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        Command::new("sh").args(["-c", &format!("kill -{name} {}", self.process_id())]).status().unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.process.take().expect("the gateway runs").wait().unwrap()
+    }
+
+    /// Changes its configuration, and has it taken up or refused.
+    pub(crate) async fn reload(&self, change: impl FnOnce(String) -> String) -> bool {
+        let file = self.path("claviger.toml");
+        fs::write(&file, change(fs::read_to_string(&file).unwrap())).unwrap();
+        let reloads = |result| self.metric(&format!("claviger_config_reloads_total{{result=\"{result}\"}}"));
+        let (applied, refused) = (reloads("applied"), reloads("refused"));
+        self.signal("HUP");
+        let mut taken_up = false;
+        super::eventually("the gateway has read its configuration", Duration::from_secs(10), async || {
+            taken_up = reloads("applied") > applied;
+            taken_up || reloads("refused") > refused
+        })
+        .await;
+        taken_up
     }
 
     pub(crate) fn process_id(&self) -> u32 {

@@ -68,8 +68,9 @@ impl Asking {
     ) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
         let mut answer = None;
         loop {
-            self.write().await;
+            let mut heard = false;
             while let Some(event) = self.protocol.poll_event() {
+                heard = true;
                 match event {
                     Event::StartTls(Side::Upstream) => self.start_tls(upstreams, connection).await?,
                     Event::Ready(_) => {
@@ -88,8 +89,12 @@ impl Asking {
                     _ => {}
                 }
             }
-            if !self.protocol.wants_input(Side::Upstream) {
+            self.write().await;
+            if heard {
                 continue;
+            }
+            if !self.protocol.wants_input(Side::Upstream) {
+                return Err(unavailable("the upstream's protocol does not go on"));
             }
             match self.read().await {
                 0 => self.protocol.handle_eof(Side::Upstream),

@@ -24,7 +24,7 @@ use crate::{Upstreams, cancel, credential};
 /// How often a session may take its turn before the others of its thread have theirs.
 const TURNS: usize = 2;
 
-/// How long an upstream may take to see the end of a session for which others wait.
+/// How long a client may take to see the end of its session, and an upstream that of one for which others wait.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Drives one session from its first byte to its last.
@@ -336,6 +336,15 @@ fn begin(tls: &mut ServerConnection, mut begun: &[u8]) {
             return;
         }
     }
+}
+
+/// Reads to the other side's end, and keeps nothing.
+async fn drain(leg: &mut Leg) {
+    let mut read = |cx: &mut Context<'_>| {
+        leg.input.clear();
+        leg.poll_read(cx)
+    };
+    while poll_fn(&mut read).await > 0 {}
 }
 
 fn facts(tls: &CommonState) -> TlsFacts {

@@ -103,7 +103,8 @@ fn only_who_may_look_does() {
         let (output, _) = coverage(&gateway, &gateway.token(&["alice"]));
         assert_eq!(output.status.code(), Some(4), "{output:?}");
         assert_eq!(server.log().matches("connection received").count(), received);
-        assert_eq!(gateway.leaves_of("ADMIN").last().unwrap()["verdict"], "deny");
+        let looked = gateway.leaves_of("ADMIN").into_iter().find(|leaf| leaf["action"] == "connection.coverage").unwrap();
+        assert_eq!((&looked["who"], &looked["verdict"]), (&"alice@local".into(), &"deny".into()));
         let output = gateway.through_api(&gateway.token(&["dana"]), &["coverage", "nowhere"]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
     });

@@ -148,7 +148,7 @@ fn an_upstream_bears_so_many_and_the_others_wait_their_turn() {
         let server = server!(Major::V15);
         // The role itself bears no more either: a slot that were given on too early would be seen.
         server.admin("postgres").await.batch_execute("alter role keeper connection limit 2").await.unwrap();
-        let gateway = limited(&server, "upstream_wait = \"2s\"\nupstream_queue = 30", "upstream_connections = 2");
+        let gateway = limited(&server, "upstream_wait = \"8s\"\nupstream_queue = 30", "upstream_connections = 2");
         let tokens = ["alice", "bob"].map(|name| gateway.token(&[name]));
         let (first, second) =
             (gateway.login("bank", "a", &tokens[0]).await.unwrap(), gateway.login("bank", "a", &tokens[0]).await.unwrap());

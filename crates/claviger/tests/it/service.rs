@@ -60,7 +60,7 @@ fn the_shipped_unit_is_sound() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path().join("claviger.service");
     let installed = text.replace("/usr/local/bin/claviger", binary().to_str().unwrap());
-    std::fs::write(&here, installed.replace("User=claviger", "User=nobody").replace("Group=claviger", "Group=nogroup")).unwrap();
+    std::fs::write(&here, installed.replace("User=claviger", "User=daemon").replace("Group=claviger", "Group=daemon")).unwrap();
     let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&here).output().unwrap();
     let complaints = String::from_utf8_lossy(&verified.stderr).into_owned();
     let ours: Vec<_> = complaints.lines().filter(|line| line.contains("claviger.service")).collect();

@@ -24,7 +24,7 @@ fn ten_thousand_sockets_that_say_nothing() {
     const LOGIN: Duration = Duration::from_secs(15);
     run(async {
         let server = server!(Major::V15);
-        let ground = Ground::of(&server, &[], &format!("[limits]\nlogin_timeout = \"{}s\"\n", LOGIN.as_secs())).await;
+        let ground = Ground::of(&server, &[], &limits(LOGIN)).await;
         let startup = startup_packet(&[("user", "alice"), ("database", "open")]);
         for (what, said) in [
             ("nothing", &[][..]),
@@ -106,7 +106,7 @@ fn a_byte_a_second_at_every_step_before_the_login() {
         let server = server!(Major::V15);
         let oauth = Conn::to("oauth", &server).set("auth = [\"oauth\"]").set("oauth = { issuer = \"corp\", scope = \"openid\" }");
         let corp = "[[issuers]]\nname = \"corp\"\nissuer = \"https://idp.corp.test\"\naudience = \"claviger\"\njwks_file = \"corp.json\"\n";
-        let more = format!("[limits]\nlogin_timeout = \"{}s\"\n{corp}", LOGIN.as_secs());
+        let more = limits(LOGIN) + corp;
         let ground = Ground::prepared(&server, &[oauth], &more, |gateway| {
             std::fs::write(gateway.path("corp.json"), key_set(&[&SigningKey::new("k1")])).unwrap();
         })
@@ -173,4 +173,9 @@ async fn drip(mut stream: Box<dyn Stream>, at_once: &[u8], bytes: &[u8]) -> io::
         }
     }
     Err(io::Error::other("all of it was taken"))
+}
+
+/// Room for all of a crowd that comes from one address and proves nothing.
+fn limits(login: Duration) -> String {
+    format!("[limits]\nlogin_timeout = \"{}s\"\nunauthenticated = 20000\nunauthenticated_per_address = 20000\n", login.as_secs())
 }

@@ -380,7 +380,7 @@ fn who_waits_for_an_issuer_holds_up_nobody() {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
     let router = claviger_api::router(admin);
-    runtime.spawn(claviger_api::serve(listener, Some(Arc::new(move || tls.clone())), router, std::future::pending()));
+    runtime.spawn(claviger_api::serve(listener, Some(Arc::new(move || Some(tls.clone()))), router, std::future::pending()));
     drop(entered);
     let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let claims = json!({ "iss": "https://idp.example.com", "aud": "claviger", "sub": "x", "exp": now().as_secs() + 60 });

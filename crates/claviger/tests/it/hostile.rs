@@ -231,7 +231,8 @@ fn silence_delays_nobody_and_is_ended() {
             .collect();
         let asked = Instant::now();
         siege.gateway.login("bank", "alice", &siege.token).await.unwrap();
-        assert!(asked.elapsed() < Duration::from_secs(1), "a login took {:?}", asked.elapsed());
+        // Before any of them has been ended.
+        assert!(asked.elapsed() < Duration::from_millis(2500), "a login took {:?}", asked.elapsed());
         siege.holds().await;
         for socket in &mut idle {
             socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

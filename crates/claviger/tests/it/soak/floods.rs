@@ -76,8 +76,8 @@ fn clients_that_never_read() {
             socket
         })
         .await;
-        // Requests without end, and nobody reads the answers.
-        let requests: Vec<u8> = (0..20_000).flat_map(|_| frame(b'Q', &terminated("select repeat('y', 1000)"))).collect();
+        // More than the session's limits and the kernel's buffers hold together, and nobody reads the answers.
+        let requests: Vec<u8> = (0..1_000_000).flat_map(|_| frame(b'Q', &terminated("select repeat('y', 1000)"))).collect();
         let greedy = many(STUCK, 10, async |_| {
             let mut socket = enter(port, "open", &ground.token).await.unwrap();
             let sent = timeout(Duration::from_secs(2), socket.write_all(&requests)).await;

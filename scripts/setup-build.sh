@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that Claviger can be built here: a C compiler and a recent enough Rust. Prints nothing if all is there.
+# Makes sure that Claviger can be built here: a C compiler, libclang and a recent enough Rust. Prints nothing if all is there.
 #
 # Source it, so that a Rust that it installs is on the PATH.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,7 +11,27 @@ rust_suffices() {
     && [[ $(printf '%s\n' "$rust_wanted" "$have" | sort -V | head -1) == "$rust_wanted" ]]
 }
 
+# PostgreSQL's grammar is C, and libclang reads what it declares.
+libclang() {
+  local place
+  [[ -z ${LIBCLANG_PATH:-} ]] || return 0
+  for place in /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/local/lib /opt/homebrew/opt/llvm/lib /Library/Developer/CommandLineTools/usr/lib; do
+    if compgen -G "$place/libclang[.-]*" >/dev/null; then return 0; fi
+  done
+  return 1
+}
+
+# From PyPI for who may not install packages: the library without its headers, for which the compiler's own do.
+libclang_from_pypi() {
+  local dir; dir=$(cache)/libclang
+  venv "$dir" && "$dir/bin/pip" install --quiet libclang==18.1.1 >&2 || return 1
+  LIBCLANG_PATH=$(echo "$dir"/lib/python3*/site-packages/clang/native)
+  BINDGEN_EXTRA_CLANG_ARGS="-I$(cc -print-file-name=include)"
+  export LIBCLANG_PATH BINDGEN_EXTRA_CLANG_ARGS
+}
+
 need cc build-essential
+libclang || packages libclang-dev || libclang_from_pypi || die "libclang is needed (Debian: apt-get install libclang-dev)"
 if ! rust_suffices && [[ -x $HOME/.cargo/bin/cargo ]]; then export PATH=$HOME/.cargo/bin:$PATH; fi
 if ! rust_suffices; then
   need curl curl ca-certificates

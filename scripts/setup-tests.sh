@@ -62,3 +62,7 @@ fi
 
 printf 'export %s=%q\n' CLAVIGER_TEST_PG15_BIN "$older" CLAVIGER_TEST_PG18_BIN "$newer" CLAVIGER_TEST_PYTHON "$PWD/.venv/bin/python" CLAVIGER_TEST_OIDC "$provider" \
   CLAVIGER_TEST_NODE_MODULES "$node_drivers/node_modules" CLAVIGER_TEST_JDBC "$jdbc" CLAVIGER_TEST_PGX "$pgx" PATH "$PATH"
+# What Claviger is built with, its tests are built with too.
+if [[ -n ${BINDGEN_EXTRA_CLANG_ARGS:-} ]]; then
+  printf 'export %s=%q\n' LIBCLANG_PATH "$LIBCLANG_PATH" BINDGEN_EXTRA_CLANG_ARGS "$BINDGEN_EXTRA_CLANG_ARGS"
+fi

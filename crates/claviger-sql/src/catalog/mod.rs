@@ -1,0 +1,330 @@
+//! What a database consists of, as far as the meaning of statements depends on it: a snapshot.
+//!
+//! What belongs to the server itself (the schemas `pg_catalog` and `information_schema`) is here only as tables with their columns; its functions,
+//! operators and casts are known without.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use claviger_model::{Column, Routine, Table};
+
+/// A snapshot of a database's catalog. Immutable: what changes makes another.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// By OID.
+    relations: HashMap<u32, Arc<Relation>>,
+    /// OIDs of relations, by schema and name.
+    names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
+    /// Of the users' own, by name.
+    functions: HashMap<Arc<str>, Vec<Arc<Function>>>,
+    /// Of the users' own, by OID.
+    function_ids: HashMap<u32, Arc<Function>>,
+    /// Of the users' own, by name.
+    operators: HashMap<Arc<str>, Vec<Operator>>,
+    /// Those with functions of the users' own.
+    casts: Vec<Cast>,
+    /// All of them, by OID.
+    types: HashMap<u32, Arc<TypeFacts>>,
+    /// OIDs of types, by schema and name.
+    type_names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
+}
+
+/// A table, view, sequence, or whatever else has columns.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    /// Its names, and what it is.
+    pub table: Arc<Table>,
+    /// The role that owns it.
+    pub owner: Arc<str>,
+    /// Those that have not been dropped, by number.
+    pub columns: Vec<ColumnFacts>,
+    /// Of a view or materialized view: the query that it stands for.
+    pub definition: Option<Arc<str>>,
+    /// Its partitions and those that inherit from it.
+    pub children: Vec<Child>,
+    /// What fires when its rows change.
+    pub triggers: Vec<Trigger>,
+    /// What is done beside or in place of a change of its rows. Not the rule that makes a view a view.
+    pub rules: Vec<Rule>,
+    /// The expressions of its check constraints, of its indexes, and of their predicates.
+    pub expressions: Vec<Arc<str>>,
+    /// The foreign keys that point at it.
+    pub references: Vec<Reference>,
+    /// The expressions of its row security policies, if they are in force.
+    pub policies: Vec<Arc<str>>,
+    /// The columns of each of its unique keys, by number.
+    pub keys: Vec<Vec<i16>>,
+    /// How many rows the server believes it has; negative if it has never counted.
+    pub rows: f32,
+}
+
+/// A column, and what happens to it.
+#[derive(Clone, Debug)]
+pub struct ColumnFacts {
+    /// Its name, number and labels.
+    pub column: Arc<Column>,
+    /// The OID of its type.
+    pub kind: u32,
+    /// Whether it is never NULL.
+    pub not_null: bool,
+    /// The expression of its default, or what it is generated from.
+    pub default: Option<Arc<str>>,
+    /// Whether it is generated from others.
+    pub generated: bool,
+}
+
+/// A partition or an inheriting table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Its OID.
+    pub relation: u32,
+}
+
+/// Ways to change rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Write {
+    /// New ones.
+    pub insert: bool,
+    /// Other values.
+    pub update: bool,
+    /// Fewer.
+    pub delete: bool,
+    /// None.
+    pub truncate: bool,
+}
+
+/// A trigger, enabled and not the server's own for a foreign key.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What sets it off.
+    pub on: Write,
+    /// The OID of its function.
+    pub function: u32,
+    /// Its condition.
+    pub when: Option<Arc<str>>,
+}
+
+/// A rule, enabled.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What sets it off: one of them, or none for `SELECT`.
+    pub on: Write,
+    /// Whether the original is not done.
+    pub instead: bool,
+    /// The whole `CREATE RULE` statement.
+    pub definition: Arc<str>,
+}
+
+/// A foreign key, seen from the table that it points at.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// The constraint's name.
+    pub name: Arc<str>,
+    /// The OID of the table whose rows point here.
+    pub from: u32,
+    /// The columns there, by number.
+    pub columns: Vec<i16>,
+    /// The columns here, by number.
+    pub to: Vec<i16>,
+    /// What happens there when a row here goes: `a` and `r` nothing, `c` it goes too, `n` and `d` its columns change (PostgreSQL manual,
+    /// 53.13, `pg_constraint`).
+    pub on_delete: char,
+    /// What happens there when a key here changes, likewise.
+    pub on_update: char,
+}
+
+/// A function, procedure, aggregate or window function of the users' own.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its names.
+    pub routine: Arc<Routine>,
+    /// Its OID.
+    pub id: u32,
+    /// Which of those it is.
+    pub kind: FunctionKind,
+    /// Its language, such as `sql`, `plpgsql`, `c`, `internal`.
+    pub language: Arc<str>,
+    /// Its source: for `sql` and `plpgsql` the body, for `c` and `internal` a symbol.
+    pub source: Arc<str>,
+    /// The body of one that was written as SQL proper (`BEGIN ATOMIC`, `RETURN`), as the server writes it.
+    pub body: Option<Arc<str>>,
+    /// The types of its input arguments, in order.
+    pub arguments: Vec<u32>,
+    /// How many of them have defaults, the last ones.
+    pub defaults: usize,
+    /// The expressions of the defaults, as one list.
+    pub default_expressions: Option<Arc<str>>,
+    /// Whether the last takes any number of values.
+    pub variadic: bool,
+    /// The names of all arguments, in and out, empty where there is none.
+    pub names: Vec<Arc<str>>,
+    /// The mode of each: `i`, `o`, `b`, `v`, `t`; empty if all are `i`.
+    pub modes: Vec<char>,
+    /// The types of all arguments, in and out; empty if all are in.
+    pub all_types: Vec<u32>,
+    /// The OID of the type that it returns.
+    pub returns: u32,
+    /// Whether it returns any number of rows.
+    pub set: bool,
+    /// `i`, `s` or `v`.
+    pub volatility: char,
+    /// Whether it runs with its owner's rights.
+    pub definer: bool,
+    /// The role that owns it.
+    pub owner: Arc<str>,
+    /// Settings while it runs, as `name=value`.
+    pub settings: Vec<Arc<str>>,
+    /// The extension that it belongs to.
+    pub extension: Option<Arc<str>>,
+    /// Of an aggregate: the OIDs of the functions of the users' own that it consists of.
+    pub parts: Vec<u32>,
+}
+
+/// What a [`Function`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// A function.
+    Function,
+    /// A procedure.
+    Procedure,
+    /// An aggregate.
+    Aggregate,
+    /// A window function.
+    Window,
+}
+
+/// An operator of the users' own.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// Its schema.
+    pub schema: Arc<str>,
+    /// The OID of the type to its left; 0 for none.
+    pub left: u32,
+    /// To its right.
+    pub right: u32,
+    /// The OID of its function, of the users' own or not.
+    pub function: u32,
+}
+
+/// A cast by a function of the users' own.
+#[derive(Clone, Copy, Debug)]
+pub struct Cast {
+    /// From this type.
+    pub from: u32,
+    /// To this one.
+    pub to: u32,
+    /// The OID of the function.
+    pub function: u32,
+    /// Whether it happens without being asked for.
+    pub implicit: bool,
+}
+
+/// A type.
+#[derive(Clone, Debug)]
+pub struct TypeFacts {
+    /// Its OID.
+    pub id: u32,
+    /// Its schema's name.
+    pub schema: Arc<str>,
+    /// Its own.
+    pub name: Arc<str>,
+    /// `b` base, `c` composite, `d` domain, `e` enum, `p` pseudo, `r` range, `m` multirange.
+    pub kind: char,
+    /// Of an array: the OID of its elements' type; else 0.
+    pub element: u32,
+    /// Of a domain: the OID of the type that it is based on; else 0.
+    pub base: u32,
+    /// Of a composite: the OID of its relation; else 0.
+    pub relation: u32,
+    /// Of a domain: the expressions of its checks.
+    pub checks: Vec<Arc<str>>,
+    /// The OIDs of its input, output and other functions that are of the users' own and not of a known extension.
+    pub functions: Vec<u32>,
+}
+
+impl Catalog {
+    /// The relation of this OID.
+    pub fn relation(&self, id: u32) -> Option<&Arc<Relation>> {
+        self.relations.get(&id)
+    }
+
+    /// The relation that a name stands for: in its schema, or else in the first of the path that has one.
+    pub fn find_relation(&self, schema: Option<&str>, name: &str, path: &[Arc<str>]) -> Option<&Arc<Relation>> {
+        let in_schema = |schema: &str| self.names.get(schema)?.get(name).and_then(|id| self.relations.get(id));
+        match schema {
+            Some(schema) => in_schema(schema),
+            None => path.iter().find_map(|schema| in_schema(schema)),
+        }
+    }
+
+    /// Every relation.
+    pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.relations.values()
+    }
+
+    /// The function of the users' own of this OID.
+    pub fn function(&self, id: u32) -> Option<&Arc<Function>> {
+        self.function_ids.get(&id)
+    }
+
+    /// The functions of the users' own that a name can stand for, whatever their arguments: those in its schema, or else all along the path.
+    pub fn find_functions<'a>(
+        &'a self,
+        schema: Option<&'a str>,
+        name: &str,
+        path: &'a [Arc<str>],
+    ) -> impl Iterator<Item = &'a Arc<Function>> {
+        self.functions.get(name).into_iter().flatten().filter(move |function| match schema {
+            Some(schema) => *function.routine.schema == *schema,
+            None => path.iter().any(|schema| *schema == function.routine.schema),
+        })
+    }
+
+    /// The operators of the users' own that a name can stand for, likewise.
+    pub fn find_operators<'a>(
+        &'a self,
+        schema: Option<&'a str>,
+        name: &str,
+        path: &'a [Arc<str>],
+    ) -> impl Iterator<Item = &'a Operator> {
+        self.operators.get(name).into_iter().flatten().filter(move |operator| match schema {
+            Some(schema) => *operator.schema == *schema,
+            None => path.contains(&operator.schema),
+        })
+    }
+
+    /// The casts by functions of the users' own.
+    pub fn casts(&self) -> &[Cast] {
+        &self.casts
+    }
+
+    /// The type of this OID.
+    pub fn kind(&self, id: u32) -> Option<&Arc<TypeFacts>> {
+        self.types.get(&id)
+    }
+
+    /// The type that a name stands for: in its schema, or else in the first of the path that has one.
+    pub fn find_type(&self, schema: Option<&str>, name: &str, path: &[Arc<str>]) -> Option<&Arc<TypeFacts>> {
+        let in_schema = |schema: &str| self.type_names.get(schema)?.get(name).and_then(|id| self.types.get(id));
+        match schema {
+            Some(schema) => in_schema(schema),
+            None => path.iter().find_map(|schema| in_schema(schema)),
+        }
+    }
+
+    /// Whether there is a schema of this name that has anything in it.
+    pub fn has_schema(&self, schema: &str) -> bool {
+        self.names.contains_key(schema) || self.type_names.contains_key(schema)
+    }
+}
+
+impl Relation {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&ColumnFacts> {
+        self.columns.iter().find(|column| *column.column.name == *name)
+    }
+}

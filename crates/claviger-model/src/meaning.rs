@@ -145,6 +145,8 @@ pub struct Table {
     pub system: bool,
     /// Classifications, such as `pii`, sorted.
     pub labels: Labels,
+    /// Those of its columns, sorted: what one of its rows would show.
+    pub holds: Labels,
 }
 
 /// What a [`Table`] is.
@@ -319,7 +321,8 @@ mod tests {
     fn names_are_quoted_where_they_could_pass_for_others() {
         let table = |schema: &str, name: &str| {
             let (schema, name) = (schema.into(), name.into());
-            Table { schema, name, id: 1, kind: TableKind::Table, system: false, labels: Arc::new([]) }.to_string()
+            Table { schema, name, id: 1, kind: TableKind::Table, system: false, labels: Arc::new([]), holds: Arc::new([]) }
+                .to_string()
         };
         assert_eq!(table("public", "customers_2"), "public.customers_2");
         assert_eq!(table("a.b", "c"), "\"a.b\".c");

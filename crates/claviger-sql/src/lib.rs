@@ -40,6 +40,48 @@ pub enum NotUnderstood {
     /// It is nested too deeply, or has too many parts.
     #[error("it is too complex to be understood")]
     TooComplex,
+    /// It names something that is not in the catalog: a server would refuse it with such an error.
+    #[error("it names a {} that does not exist", .0.as_str())]
+    Undefined(Undefined),
+}
+
+/// What a text names that there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undefined {
+    /// A table, view or sequence.
+    Relation,
+    /// A column.
+    Column,
+    /// A schema.
+    Schema,
+    /// A prepared statement.
+    Prepared,
+    /// A cursor.
+    Cursor,
+}
+
+impl Undefined {
+    /// What it is, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Relation => "relation",
+            Self::Column => "column",
+            Self::Schema => "schema",
+            Self::Prepared => "prepared statement",
+            Self::Cursor => "cursor",
+        }
+    }
+
+    /// The server's own code for it (PostgreSQL manual, appendix A).
+    pub fn sqlstate(self) -> &'static str {
+        match self {
+            Self::Relation => "42P01",
+            Self::Column => "42703",
+            Self::Schema => "3F000",
+            Self::Prepared => "26000",
+            Self::Cursor => "34000",
+        }
+    }
 }
 
 /// Says what each of a text's statements does, in order, each under the state that those before it leave behind. A text without

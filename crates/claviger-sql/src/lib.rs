@@ -8,6 +8,7 @@
 //! Never is less said than really happens: what is not understood is [`Verb::Unknown`], and what cannot be parsed is
 //! [`NotUnderstood`]. Nothing here reads a clock, a file or a socket.
 
+pub mod builtin;
 mod catalog;
 mod session;
 

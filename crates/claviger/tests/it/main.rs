@@ -13,6 +13,7 @@ mod harness;
 
 mod arrival;
 mod authorization;
+mod builtins;
 mod command_line;
 mod coverage;
 mod credentials;

@@ -17,7 +17,8 @@ use std::ops::Range;
 use claviger_model::{Effect, Hazard, Meaning, Object, Verb};
 
 pub use catalog::{
-    Cast, Catalog, Child, ColumnFacts, Function, FunctionKind, Operator, Reference, Relation, Rule, Trigger, TypeFacts, Write,
+    Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, FINGERPRINT, Function, FunctionKind, NotAName,
+    Operator, QUESTION, Reference, Relation, Rule, Trigger, TypeFacts, Write,
 };
 pub use session::{Cursor, Prepared, Session, Transition};
 

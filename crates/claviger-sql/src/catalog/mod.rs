@@ -3,14 +3,35 @@
 //! What belongs to the server itself (the schemas `pg_catalog` and `information_schema`) is here only as tables with their columns; its functions,
 //! operators and casts are known without.
 
+mod facts;
+mod labels;
+mod question;
+mod read;
+mod when;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use claviger_model::{Column, Routine, Table};
 
+pub use labels::{Classification, Classified, NotAName};
+pub use question::{FINGERPRINT, QUESTION};
+pub use read::CatalogError;
+
 /// A snapshot of a database's catalog. Immutable: what changes makes another.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
+    /// The search path that definitions and expressions are written for.
+    path: Vec<Arc<str>>,
+    /// The answer to [`FINGERPRINT`] when it was read.
+    fingerprint: Arc<str>,
+    /// What was to get a label and is not there.
+    unmatched: Vec<Arc<str>>,
+    /// The functions of enabled event triggers, by OID.
+    event_triggers: Vec<u32>,
     /// By OID.
     relations: HashMap<u32, Arc<Relation>>,
     /// OIDs of relations, by schema and name.
@@ -38,7 +59,7 @@ pub struct Relation {
     pub owner: Arc<str>,
     /// Those that have not been dropped, by number.
     pub columns: Vec<ColumnFacts>,
-    /// Of a view or materialized view: the query that it stands for.
+    /// Of a view or materialized view: the query that it stands for. If it has none here, that is not known.
     pub definition: Option<Arc<str>>,
     /// Its partitions and those that inherit from it.
     pub children: Vec<Child>,
@@ -46,7 +67,8 @@ pub struct Relation {
     pub triggers: Vec<Trigger>,
     /// What is done beside or in place of a change of its rows. Not the rule that makes a view a view.
     pub rules: Vec<Rule>,
-    /// The expressions of its check constraints, of its indexes, and of their predicates.
+    /// The expressions of its check constraints, of its indexes and their predicates, and of its partition key. One text may hold several,
+    /// with commas between them.
     pub expressions: Vec<Arc<str>>,
     /// The foreign keys that point at it.
     pub references: Vec<Reference>,
@@ -240,13 +262,35 @@ pub struct TypeFacts {
     pub base: u32,
     /// Of a composite: the OID of its relation; else 0.
     pub relation: u32,
-    /// Of a domain: the expressions of its checks.
+    /// The expressions of its checks and of its default, as a domain has them.
     pub checks: Vec<Arc<str>>,
-    /// The OIDs of its input, output and other functions that are of the users' own and not of a known extension.
+    /// The OIDs of its input, output and other functions that are of the users' own; many are of extensions.
     pub functions: Vec<u32>,
 }
 
 impl Catalog {
+    /// The schemas that names in definitions, bodies, defaults and expressions are to be looked for in: the server leaves out a schema
+    /// where whoever asked would find the same without. The source of a function is another matter: it is read along the path of
+    /// whoever calls it.
+    pub fn path(&self) -> &[Arc<str>] {
+        &self.path
+    }
+
+    /// What the server answered to [`FINGERPRINT`] when this was read.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The names that were to get labels and that stand for nothing.
+    pub fn unmatched(&self) -> &[Arc<str>] {
+        &self.unmatched
+    }
+
+    /// The OIDs of the functions that run when anything is defined.
+    pub fn event_triggers(&self) -> &[u32] {
+        &self.event_triggers
+    }
+
     /// The relation of this OID.
     pub fn relation(&self, id: u32) -> Option<&Arc<Relation>> {
         self.relations.get(&id)

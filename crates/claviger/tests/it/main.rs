@@ -14,6 +14,7 @@ mod harness;
 mod arrival;
 mod authorization;
 mod builtins;
+mod catalog;
 mod command_line;
 mod coverage;
 mod credentials;

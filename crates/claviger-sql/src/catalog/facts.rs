@@ -1,0 +1,268 @@
+//! The rows of the answer, as they stand.
+
+use serde::{Deserialize, Deserializer, de};
+
+/// What one row says.
+pub(super) enum Fact {
+    Path(Path),
+    Fingerprint(String),
+    Relation(Relation),
+    Column(Column),
+    View(View),
+    Child(Child),
+    Trigger(Trigger),
+    EventTrigger(EventTrigger),
+    Rule(Rule),
+    Expression(Expression),
+    Reference(Reference),
+    Policy(Policy),
+    Key(Key),
+    Function(Box<Function>),
+    Operator(Operator),
+    Cast(Cast),
+    Type(Type),
+    TypeCheck(TypeCheck),
+    TypeFunction(TypeFunction),
+}
+
+/// Reads a row. `None` if it is not one that was asked for.
+pub(super) fn read(kind: &[u8], facts: &[u8]) -> Option<Fact> {
+    fn json<'a, T: Deserialize<'a>>(facts: &'a [u8]) -> Option<T> {
+        serde_json::from_slice(facts).ok()
+    }
+    Some(match kind {
+        b"path" => Fact::Path(json(facts)?),
+        b"fingerprint" => Fact::Fingerprint(String::from_utf8(facts.to_vec()).ok()?),
+        b"relation" => Fact::Relation(json(facts)?),
+        b"column" => Fact::Column(json(facts)?),
+        b"view" => Fact::View(json(facts)?),
+        b"child" => Fact::Child(json(facts)?),
+        b"trigger" => Fact::Trigger(json(facts)?),
+        b"event_trigger" => Fact::EventTrigger(json(facts)?),
+        b"rule" => Fact::Rule(json(facts)?),
+        b"expression" => Fact::Expression(json(facts)?),
+        b"reference" => Fact::Reference(json(facts)?),
+        b"policy" => Fact::Policy(json(facts)?),
+        b"key" => Fact::Key(json(facts)?),
+        b"function" => Fact::Function(json(facts)?),
+        b"operator" => Fact::Operator(json(facts)?),
+        b"cast" => Fact::Cast(json(facts)?),
+        b"type" => Fact::Type(json(facts)?),
+        b"type_check" => Fact::TypeCheck(json(facts)?),
+        b"type_function" => Fact::TypeFunction(json(facts)?),
+        _ => return None,
+    })
+}
+
+/// An object's number. In JSON it is a text.
+#[derive(Clone, Copy)]
+pub(super) struct Oid(pub(super) u32);
+
+impl<'a> Deserialize<'a> for Oid {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|_| de::Error::custom("not a number of an object"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Path {
+    pub(super) path: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Relation {
+    pub(super) id: Oid,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) kind: RelationKind,
+    pub(super) temporary: bool,
+    pub(super) system: bool,
+    pub(super) owner: String,
+    pub(super) rows: f32,
+}
+
+/// `pg_class.relkind` (PostgreSQL manual, 53.11).
+#[derive(Clone, Copy, Deserialize)]
+pub(super) enum RelationKind {
+    #[serde(rename = "r")]
+    Table,
+    #[serde(rename = "p")]
+    Partitioned,
+    #[serde(rename = "v")]
+    View,
+    #[serde(rename = "m")]
+    Materialized,
+    #[serde(rename = "f")]
+    Foreign,
+    #[serde(rename = "S")]
+    Sequence,
+    #[serde(rename = "c")]
+    Composite,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Column {
+    pub(super) relation: Oid,
+    pub(super) number: i16,
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: Oid,
+    pub(super) not_null: bool,
+    pub(super) generated: bool,
+    pub(super) default: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct View {
+    pub(super) id: Oid,
+    pub(super) definition: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Child {
+    pub(super) id: Oid,
+    pub(super) parent: Oid,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trigger {
+    pub(super) relation: Oid,
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: i16,
+    pub(super) function: Oid,
+    pub(super) definition: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventTrigger {
+    pub(super) function: Oid,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) relation: Oid,
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: char,
+    pub(super) instead: bool,
+    pub(super) definition: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expression {
+    pub(super) relation: Oid,
+    pub(super) text: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reference {
+    pub(super) relation: Oid,
+    pub(super) name: String,
+    pub(super) from: Oid,
+    pub(super) columns: Vec<i16>,
+    pub(super) to: Vec<i16>,
+    pub(super) on_delete: char,
+    pub(super) on_update: char,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) relation: Oid,
+    pub(super) using: Option<String>,
+    pub(super) check: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) relation: Oid,
+    pub(super) columns: Vec<i16>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Function {
+    pub(super) id: Oid,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) kind: char,
+    pub(super) language: String,
+    pub(super) source: String,
+    pub(super) body: Option<String>,
+    pub(super) arguments: Vec<Oid>,
+    pub(super) defaults: usize,
+    pub(super) default_expressions: Option<String>,
+    pub(super) variadic: bool,
+    pub(super) names: Option<Vec<String>>,
+    pub(super) modes: Option<Vec<char>>,
+    pub(super) all_types: Option<Vec<Oid>>,
+    pub(super) returns: Oid,
+    pub(super) set: bool,
+    pub(super) volatility: char,
+    pub(super) definer: bool,
+    pub(super) owner: String,
+    pub(super) settings: Option<Vec<String>>,
+    pub(super) extension: Option<String>,
+    pub(super) parts: Option<Vec<Oid>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Operator {
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) left: Oid,
+    pub(super) right: Oid,
+    pub(super) function: Oid,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cast {
+    pub(super) from: Oid,
+    pub(super) to: Oid,
+    pub(super) function: Oid,
+    pub(super) implicit: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Type {
+    pub(super) id: Oid,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) kind: char,
+    pub(super) element: Option<Oid>,
+    pub(super) base: Oid,
+    pub(super) relation: Oid,
+    pub(super) default: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TypeCheck {
+    #[serde(rename = "type")]
+    pub(super) kind: Oid,
+    pub(super) text: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TypeFunction {
+    #[serde(rename = "type")]
+    pub(super) kind: Oid,
+    pub(super) function: Oid,
+}

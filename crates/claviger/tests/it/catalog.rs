@@ -1,0 +1,159 @@
+//! The question that a server is asked for its catalog, put to real servers.
+
+use bytes::Bytes;
+use claviger_sql::{Catalog, Classification, FINGERPRINT, QUESTION};
+
+use crate::harness::{Major, Session};
+
+on_each_server!(the_whole_catalog_is_read, a_hostile_search_path_answers_nothing, whatever_is_defined_changes_the_fingerprint);
+
+const FIXTURE: &str = include_str!("../../../claviger-sql/tests/fixture.sql");
+
+async fn read(session: &Session) -> Catalog {
+    let rows = session.rows(QUESTION).await;
+    let rows: Vec<Vec<Option<Bytes>>> =
+        rows.into_iter().map(|row| row.into_iter().map(|value| value.map(Bytes::from)).collect()).collect();
+    Catalog::read(&rows, &Classification::default()).unwrap()
+}
+
+fn fixture() -> String {
+    FIXTURE.replace("create role keeper;", "drop table customers; grant keeper to current_user;")
+}
+
+async fn the_whole_catalog_is_read(major: Major) {
+    let server = server!(major);
+    let admin = server.admin("bank").await;
+    admin.batch_execute(&fixture()).await.unwrap();
+    let catalog = read(&admin).await;
+    let answer = admin.value(FINGERPRINT).await;
+    assert_eq!(catalog.fingerprint(), answer);
+
+    // Every relation that the server has, with as many columns.
+    let all = admin
+        .rows(
+            "select n.nspname || '.' || c.relname, count(a.attnum) from pg_class c join pg_namespace n on n.oid = relnamespace \
+             left join pg_attribute a on attrelid = c.oid and attnum > 0 and not attisdropped \
+             where relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c') group by 1",
+        )
+        .await;
+    let expected = all.into_iter().filter(|row| !row[0].as_ref().unwrap().starts_with("pg_toast."));
+    let mut expected: Vec<_> = expected.map(|row| (row[0].clone().unwrap(), row[1].clone().unwrap())).collect();
+    let found = catalog.relations().filter(|one| &*one.table.schema != "pg_toast");
+    let mut found: Vec<_> =
+        found.map(|one| (format!("{}.{}", one.table.schema, one.table.name), one.columns.len().to_string())).collect();
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+
+    let customers = catalog.find_relation(None, "customers", catalog.path()).unwrap();
+    assert_eq!((customers.triggers.len(), customers.references.len(), customers.keys.len()), (1, 1, 2));
+    assert_eq!(customers.children.len(), 1);
+    assert!(!customers.table.system && &*customers.owner == "keeper");
+    let branches = catalog.find_relation(Some("public"), "branches", &[]).unwrap();
+    assert_eq!(branches.rules.len(), 1);
+    let scoped = catalog.find_relation(Some("public"), "scoped", &[]).unwrap();
+    assert_eq!((scoped.policies.len(), scoped.expressions.len()), (2, 2));
+    let view = catalog.find_relation(Some("public"), "v_names", &[]).unwrap();
+    assert!(view.definition.as_ref().unwrap().contains("v_customers"));
+    for (function, count) in [("f_ssn", 1), ("f_pair", 1), ("p_purge", 1), ("a_sum", 1), ("lower", 0)] {
+        assert_eq!(catalog.find_functions(None, function, catalog.path()).count(), count, "{function}");
+    }
+    assert_eq!(catalog.find_operators(None, "===", catalog.path()).count(), 1);
+    assert_eq!(catalog.casts().len(), 1);
+    let scratch = catalog.find_relation(None, "scratch", catalog.path()).unwrap();
+    assert_eq!(scratch.table.kind.as_str(), "temporary");
+}
+
+/// Whoever owns a schema that comes first in the path could answer for the server, if a name were left to the path.
+async fn a_hostile_search_path_answers_nothing(major: Major) {
+    let server = server!(major);
+    let admin = server.admin("bank").await;
+    let before = (admin.value(FINGERPRINT).await, admin.rows(QUESTION).await);
+    let admin = server.admin("bank").await;
+    admin
+        .batch_execute(
+            "create schema evil;
+             create table evil.pg_class (oid oid); create table evil.pg_attribute (attrelid oid);
+             create view evil.pg_roles as select 1 as oid;
+             create function evil.sum(bigint) returns numeric language sql immutable as 'select 1::numeric';
+             create function evil.unnest(oid[]) returns setof oid language sql as 'select 0::oid';
+             create function evil.json_build_object(variadic \"any\") returns json language internal as 'json_build_object';
+             create function evil.no(oid, oid) returns boolean language sql immutable as 'select false';
+             create function evil.no(text, text) returns boolean language sql immutable as 'select false';
+             create function evil.no(\"char\", \"char\") returns boolean language sql immutable as 'select false';
+             create operator evil.= (leftarg = oid, rightarg = oid, function = evil.no);
+             create operator evil.= (leftarg = text, rightarg = text, function = evil.no);
+             create operator evil.= (leftarg = \"char\", rightarg = \"char\", function = evil.no);
+             create operator evil.<> (leftarg = \"char\", rightarg = \"char\", function = evil.no);
+             create domain evil.int2 as text; create domain evil.text as int; create domain evil.oid as text;
+             set search_path = evil, pg_catalog",
+        )
+        .await
+        .unwrap();
+    let catalog = read(&admin).await;
+    assert_eq!(catalog.path().first().map(|schema| &**schema), Some("evil"));
+    let straight = server.admin("bank").await;
+    assert_eq!(admin.value(FINGERPRINT).await, straight.value(FINGERPRINT).await);
+    assert_ne!(straight.value(FINGERPRINT).await, before.0);
+    assert!(catalog.relations().count() > before.1.iter().filter(|row| row[0].as_deref() == Some("relation")).count());
+    assert_eq!(catalog.find_relation(Some("public"), "customers", &[]).unwrap().columns.len(), 3);
+    let rows = admin.rows(QUESTION).await.len();
+    assert_eq!(rows, straight.rows(QUESTION).await.len());
+}
+
+async fn whatever_is_defined_changes_the_fingerprint(major: Major) {
+    let server = server!(major);
+    let admin = server.admin("bank").await;
+    admin.batch_execute(&fixture()).await.unwrap();
+    admin.batch_execute("reset role").await.unwrap();
+    let mut last = admin.value(FINGERPRINT).await;
+    for harmless in ["select * from customers", "insert into notes (body) values ('x')", "analyze notes", "vacuum customers"] {
+        admin.batch_execute(harmless).await.unwrap();
+        assert_eq!(admin.value(FINGERPRINT).await, last, "{harmless}");
+    }
+    for change in [
+        "alter table customers rename column email to mail",
+        "alter table accounts alter kind type varchar",
+        "alter table notes alter body set default 'x'",
+        "alter table notes alter body drop default",
+        "alter table notes rename to jottings",
+        "create index on jottings (lower(body))",
+        "create unique index on jottings (body)",
+        "alter table customers enable trigger sleeping",
+        "alter table customers disable trigger audited",
+        "drop trigger audited on customers",
+        "create or replace function f_ssn(int) returns text language sql stable as 'select name from customers where id = $1'",
+        "alter function f_ssn(int) security definer",
+        "create or replace view v_names as select name, branch from v_customers",
+        "drop rule noted on branches",
+        "alter table scoped disable row level security",
+        "alter policy own on scoped using (true)",
+        "alter table accounts drop constraint accounts_customer_id_fkey",
+        "alter table accounts add foreign key (customer_id) references customers on delete set null",
+        "alter table vip_customers no inherit customers",
+        "alter table events detach partition events_2025",
+        "alter domain positive add check (value < 10)",
+        "alter domain positive set default 2",
+        "create operator ==== (leftarg = text, rightarg = int, function = f_eq)",
+        "drop cast (mood as pair)",
+        "alter schema public rename to private",
+        "create schema public",
+        "alter table private.jottings set schema public",
+        "create aggregate a_max(int) (sfunc = int4larger, stype = int)",
+        "alter table private.customers owner to postgres",
+        "alter role auditor rename to controller",
+        "create temporary table t (id int)",
+        "drop table t",
+        "create function e() returns event_trigger language plpgsql as 'begin end'",
+        "create event trigger e on ddl_command_end execute function e()",
+        "alter event trigger e disable",
+        "create type bigger as enum ('a')",
+        "drop table private.scoped",
+    ] {
+        admin.batch_execute(change).await.unwrap();
+        let now = admin.value(FINGERPRINT).await;
+        assert_ne!(now, last, "{change}");
+        last = now;
+    }
+    read(&admin).await;
+}

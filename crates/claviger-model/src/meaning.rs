@@ -60,7 +60,7 @@ pub enum Verb {
     /// Other sessions are listened to or called.
     Notify,
     /// The server itself is changed or looked into: its files, its programs, its configuration.
-    Administer,
+    Control,
     /// It cannot be told what is done.
     Unknown,
 }
@@ -83,7 +83,7 @@ impl Verb {
         Self::Maintain,
         Self::Grant,
         Self::Notify,
-        Self::Administer,
+        Self::Control,
         Self::Unknown,
     ];
 
@@ -105,7 +105,7 @@ impl Verb {
             Self::Maintain => "maintain",
             Self::Grant => "grant",
             Self::Notify => "notify",
-            Self::Administer => "administer",
+            Self::Control => "control",
             Self::Unknown => "unknown",
         }
     }

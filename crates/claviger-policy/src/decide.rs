@@ -139,14 +139,14 @@ impl PolicySet {
     fn request(&self, question: &Question<'_>, link: &Principal) -> Result<(Request, Entities), Unaskable> {
         let (principal, resource) = (self.principal(link)?, self.resource(&question.resource)?);
         let (principal_uid, resource_uid) = (principal.uid(), resource.uid());
-        let context = self.context(question)?;
+        let context = cedar_policy::Context::from_pairs(self.circumstances(question.chain, question.context)?)?;
         let action = self.names.action(question.action);
         let request = Request::new(principal_uid, action, resource_uid, context, Some(&self.schema))?;
         let entities = self.actions.clone().add_entities([principal, resource], Some(&self.schema))?;
         Ok((request, entities))
     }
 
-    fn principal(&self, link: &Principal) -> Result<Entity, Unaskable> {
+    pub(crate) fn principal(&self, link: &Principal) -> Result<Entity, Unaskable> {
         let issuer = &link.key.issuer;
         let groups: Result<HashSet<_>, _> = link.groups.iter().map(|group| self.names.group(issuer, group)).collect();
         let mut attributes =
@@ -168,16 +168,22 @@ impl PolicySet {
             ("kind".to_owned(), text(kind)),
             ("mode".to_owned(), text(mode.as_str())),
             ("labels".to_owned(), RestrictedExpression::new_set(labels.iter().map(|label| text(label)))),
+            ("system".to_owned(), RestrictedExpression::new_bool(false)),
         ]);
         let parents = labels.iter().map(|label| self.names.label(label)).collect();
         Ok(Entity::new(self.names.connection(name.as_str()), attributes, parents)?)
     }
 
-    fn context(&self, question: &Question<'_>) -> Result<cedar_policy::Context, Unaskable> {
-        let Context { client_address, application, tls, purpose } = question.context;
+    /// The circumstances of a chain, by the names of the schema.
+    pub(crate) fn circumstances(
+        &self,
+        chain: &Chain,
+        context: Context<'_>,
+    ) -> Result<Vec<(String, RestrictedExpression)>, Unaskable> {
+        let Context { client_address, application, tls, purpose } = context;
         // An IPv4 client on an IPv6 socket is still an IPv4 client.
         let client_address = RestrictedExpression::new_ip(client_address.to_canonical().to_string());
-        let on_behalf = match question.chain.links() {
+        let on_behalf = match chain.links() {
             [_, .., last] => Some(self.names.qualified(&last.key.issuer, &last.key.subject)?),
             _ => None,
         };
@@ -189,8 +195,7 @@ impl PolicySet {
             ("delegated", Some(RestrictedExpression::new_bool(on_behalf.is_some()))),
             ("acting_for", on_behalf.as_deref().map(text)),
         ];
-        let present = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Ok(cedar_policy::Context::from_pairs(present)?)
+        Ok(pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
 }
 
@@ -221,8 +226,8 @@ impl Verdict {
 }
 
 /// Why a question cannot be put to the policies. Whatever it is, it is a denial.
-type Unaskable = Box<dyn std::error::Error>;
+pub(crate) type Unaskable = Box<dyn std::error::Error>;
 
-fn text(text: &str) -> RestrictedExpression {
+pub(crate) fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }

@@ -5,15 +5,25 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Entities, PolicyId, Schema, ValidationMode, Validator};
+use cedar_policy::{Authorizer, Effect, Entities, Entity, Policy, PolicyId, Schema, ValidationMode, Validator};
+use claviger_model::Verb;
 use ring::digest;
 
+use crate::approval;
+use crate::cache::Cache;
+use crate::entities::Kind;
 use crate::errors::{PolicyErrors, PolicyProblem};
+use crate::judge::{Judgement, Key};
+use crate::mentions::Mentions;
 use crate::names::Names;
+use crate::party::Counting;
+use crate::slices::{Slice, Slices};
 
 const SCHEMA: &str = include_str!("claviger.cedarschema");
 /// The longest `@id`.
 const MAX_ID: usize = 128;
+/// How many judgements are remembered.
+const JUDGEMENTS: usize = 16_384;
 
 /// Validated policies. Immutable: a reload makes another.
 pub struct PolicySet {
@@ -23,6 +33,11 @@ pub struct PolicySet {
     pub(crate) actions: Entities,
     pub(crate) authorizer: Authorizer,
     pub(crate) names: Names,
+    /// What all of them look at.
+    pub(crate) mentions: Mentions,
+    pub(crate) counting: Counting,
+    slices: Slices,
+    pub(crate) judgements: Cache<Key, Arc<Judgement>>,
     hash: Arc<str>,
     warnings: Vec<PolicyProblem>,
 }
@@ -47,8 +62,20 @@ impl PolicySet {
         if !loading.problems.is_empty() {
             return Err(PolicyErrors(loading.problems));
         }
+        let mut mentions = Mentions::default();
+        loading.policies.policies().for_each(|policy| mentions.add(&Mentions::of(policy)));
+        let counting = Counting {
+            address: mentions.attribute("client_address"),
+            application: mentions.attribute("application"),
+            tls: mentions.attribute("tls"),
+            purpose: mentions.attribute("purpose"),
+        };
         Ok(Self {
             policies: loading.policies,
+            mentions,
+            counting,
+            slices: Slices::new(),
+            judgements: Cache::new(JUDGEMENTS),
             actions: schema.action_entities().map_err(|error| own_fault(&error))?,
             schema,
             authorizer: Authorizer::new(),
@@ -62,6 +89,16 @@ impl PolicySet {
     /// length in bytes as eight bytes, most significant first.
     pub fn hash(&self) -> &Arc<str> {
         &self.hash
+    }
+
+    /// The policies that can say anything about this action on this type of thing.
+    pub(crate) fn slice(&self, verb: Verb, kind: Kind) -> Option<&Slice> {
+        self.slices.get(self, verb, kind)
+    }
+
+    /// The action for this verb, with its groups.
+    pub(crate) fn verb(&self, verb: Verb) -> Option<&Entity> {
+        self.actions.get(&self.names.verb(verb))
     }
 
     /// What is valid and yet suspicious, such as a policy that can never apply.
@@ -84,18 +121,25 @@ impl<'a> Loading<'a> {
             Err(errors) => return self.problems.extend(errors.iter().map(|error| PolicyProblem::of(error, file, text))),
         };
         if parsed.templates().next().is_some() {
-            self.problem("a policy with `?principal` or `?resource` is a template, which is not supported", file, text);
+            let message = "a policy with `?principal` or `?resource` is a template, which is not supported";
+            self.problems.push(PolicyProblem::at(0, message.to_owned(), file, text));
         }
         let mut policies: Vec<_> = parsed.policies().collect();
         policies.sort_by_key(|policy| position(policy.id()));
+        let mut end = 0;
         for (n, policy) in policies.into_iter().enumerate() {
+            let offset = offset(policy, text, &mut end);
             let id = policy.annotation("id").map_or_else(|| format!("{file}#{}", n + 1), ToOwned::to_owned);
             if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
-                self.problem(&format!("the `@id` of policy {} is empty, too long or not printable", n + 1), file, text);
+                let message = format!("the `@id` of policy {} is empty, too long or not printable", n + 1);
+                self.problems.push(PolicyProblem::at(offset, message, file, text));
+            }
+            if let Some(message) = wrong_approval(policy) {
+                self.problems.push(PolicyProblem::at(offset, message, file, text));
             }
             let id = PolicyId::new(id);
             if self.policies.add(policy.new_id(id.clone())).is_err() {
-                self.problem(&format!("the policy id `{id}` is used twice"), file, text);
+                self.problems.push(PolicyProblem::at(offset, format!("the policy id `{id}` is used twice"), file, text));
             } else {
                 self.origin.insert(id, (file, text));
             }
@@ -111,14 +155,39 @@ impl<'a> Loading<'a> {
             PolicyProblem::of(diagnostic, file, text)
         };
         let mut errors: Vec<_> = result.validation_errors().map(|error| place(error.policy_id(), error)).collect();
-        errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        errors.sort_by(|a, b| (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message)));
+        // One mistake is found once for each action and type that the policy may be about.
+        let repeated = |a: &PolicyProblem, b: &PolicyProblem| (&a.file, a.line, a.column) == (&b.file, b.line, b.column);
+        errors.dedup_by(|a, b| repeated(a, b));
         self.problems.extend(errors);
         result.validation_warnings().map(|warning| place(warning.policy_id(), warning)).collect()
     }
+}
 
-    fn problem(&mut self, message: &str, file: &str, text: &str) {
-        self.problems.push(PolicyProblem::at(0, message.to_owned(), file, text));
+/// What is wrong with a policy's `@approval`.
+fn wrong_approval(policy: &Policy) -> Option<String> {
+    let group = approval::group(policy)?;
+    if policy.effect() == Effect::Permit {
+        return Some("`@approval` says what lifts a `forbid`, and this is a `permit`".into());
     }
+    if group.trim().is_empty() {
+        return Some("`@approval` names no group".into());
+    }
+    let lifted = approval::lifts(policy, group);
+    (!lifted).then(|| {
+        format!(
+            "the approval of `{group}` does not lift this `forbid`: add `unless {{ context.approvals.contains(\"{group}\") }}`"
+        )
+    })
+}
+
+/// Where a policy begins in its text, after the one before it.
+fn offset(policy: &Policy, text: &str, end: &mut usize) -> usize {
+    let own = policy.to_cedar().unwrap_or_default();
+    let Some(found) = text.get(*end..).and_then(|rest| rest.find(&own)) else { return *end };
+    let offset = *end + found;
+    *end = offset + own.len();
+    offset
 }
 
 /// Cedar calls the policies of one text `policy0`, `policy1` and so on, and gives them in no order.

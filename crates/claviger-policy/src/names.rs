@@ -4,9 +4,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, ParseErrors};
-use claviger_model::{PrincipalKey, PrincipalKind};
+use claviger_model::{Object, PrincipalKey, PrincipalKind, Verb};
 
 use crate::Action;
+use crate::entities::Kind;
 
 /// The entity types of the schema, and the name of the local issuer.
 pub(crate) struct Names {
@@ -15,9 +16,10 @@ pub(crate) struct Names {
     workload: EntityTypeName,
     group: EntityTypeName,
     label: EntityTypeName,
-    connection: EntityTypeName,
     gateway: EntityTypeName,
     action: EntityTypeName,
+    /// By [`Kind`].
+    kinds: [EntityTypeName; Kind::ALL.len()],
 }
 
 /// A name that could pass for another.
@@ -34,9 +36,17 @@ impl Names {
             workload: name("Workload")?,
             group: name("Group")?,
             label: name("Label")?,
-            connection: name("Connection")?,
             gateway: name("Gateway")?,
             action: name("Action")?,
+            kinds: [
+                name(Kind::Connection.as_str())?,
+                name(Kind::Schema.as_str())?,
+                name(Kind::Table.as_str())?,
+                name(Kind::Column.as_str())?,
+                name(Kind::Routine.as_str())?,
+                name(Kind::Setting.as_str())?,
+                name(Kind::Definition.as_str())?,
+            ],
         })
     }
 
@@ -57,7 +67,28 @@ impl Names {
     }
 
     pub(crate) fn connection(&self, connection: &str) -> EntityUid {
-        uid(&self.connection, connection)
+        uid(self.kind(Kind::Connection), connection)
+    }
+
+    /// What a statement does something to, inside this connection.
+    pub(crate) fn object(&self, connection: &str, object: &Object) -> EntityUid {
+        match object {
+            Object::Connection => self.connection(connection),
+            _ => uid(self.kind(Kind::of(object)), &format!("{connection}/{object}")),
+        }
+    }
+
+    pub(crate) fn kind(&self, kind: Kind) -> &EntityTypeName {
+        let [connection, schema, table, column, routine, setting, definition] = &self.kinds;
+        match kind {
+            Kind::Connection => connection,
+            Kind::Schema => schema,
+            Kind::Table => table,
+            Kind::Column => column,
+            Kind::Routine => routine,
+            Kind::Setting => setting,
+            Kind::Definition => definition,
+        }
     }
 
     pub(crate) fn gateway(&self) -> EntityUid {
@@ -66,6 +97,10 @@ impl Names {
 
     pub(crate) fn action(&self, action: Action) -> EntityUid {
         uid(&self.action, action.as_str())
+    }
+
+    pub(crate) fn verb(&self, verb: Verb) -> EntityUid {
+        uid(&self.action, verb.as_str())
     }
 
     /// A name as policies know it. The first slash ends an issuer's name, so neither that nor a local name may hold one.

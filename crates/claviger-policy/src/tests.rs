@@ -273,7 +273,7 @@ fn what_does_not_validate_is_not_loaded() {
         ("@id(\"\") permit (principal, action, resource);", "p.cedar:1:1", "`@id`"),
         (
             "@id(\"x\") permit (principal, action, resource); @id(\"x\") forbid (principal, action, resource);",
-            "p.cedar:1:1",
+            "p.cedar:1:48",
             "used twice",
         ),
         ("@id(\"ok.cedar#1\") forbid (principal, action, resource);", "p.cedar:1:1", "used twice"),

@@ -47,17 +47,17 @@ const fn special(verb: Verb, hazard: Hazard) -> Builtin {
     Builtin::Special(itself(verb, Some(hazard)))
 }
 
-const LOOKS_INTO_THE_SERVER: Builtin = Builtin::Special(itself(Verb::Administer, None));
+const LOOKS_INTO_THE_SERVER: Builtin = Builtin::Special(itself(Verb::Control, None));
 
 /// Extensions of which every function does the same.
 const WHOLLY: &[(&str, Builtin)] = &[
-    ("adminpack", special(Verb::Administer, Hazard::FileAccess)),
+    ("adminpack", special(Verb::Control, Hazard::FileAccess)),
     ("dblink", special(Verb::Execute, Hazard::Network)),
-    ("file_fdw", special(Verb::Administer, Hazard::FileAccess)),
+    ("file_fdw", special(Verb::Control, Hazard::FileAccess)),
     ("lo", special(Verb::Execute, Hazard::LargeObject)),
     ("pageinspect", LOOKS_INTO_THE_SERVER),
     ("pg_buffercache", LOOKS_INTO_THE_SERVER),
-    ("pg_logicalinspect", special(Verb::Administer, Hazard::FileAccess)),
+    ("pg_logicalinspect", special(Verb::Control, Hazard::FileAccess)),
     ("pg_prewarm", Builtin::Special(itself(Verb::Maintain, None))),
     ("pg_stat_statements", LOOKS_INTO_THE_SERVER),
     ("pg_surgery", LOOKS_INTO_THE_SERVER),

@@ -112,7 +112,7 @@ const SPECIAL: &[(Special, &[&str])] = &[
         ],
     ),
     (
-        itself(Verb::Administer, Some(Hazard::FileAccess)),
+        itself(Verb::Control, Some(Hazard::FileAccess)),
         &[
             "lo_export",
             "lo_import",
@@ -191,10 +191,10 @@ const SPECIAL: &[(Special, &[&str])] = &[
         ],
     ),
     // The server reaches for another, or tells how it does.
-    (itself(Verb::Administer, Some(Hazard::Network)), &["pg_stat_get_wal_receiver", "pg_sync_replication_slots"]),
+    (itself(Verb::Control, Some(Hazard::Network)), &["pg_stat_get_wal_receiver", "pg_sync_replication_slots"]),
     // Everybody's changes, as rows.
     (
-        itself(Verb::Administer, Some(Hazard::MassExport)),
+        itself(Verb::Control, Some(Hazard::MassExport)),
         &[
             "pg_logical_slot_get_binary_changes",
             "pg_logical_slot_get_changes",
@@ -204,12 +204,12 @@ const SPECIAL: &[(Special, &[&str])] = &[
     ),
     // What others ask, and the values that the planner remembers.
     (
-        itself(Verb::Administer, None),
+        itself(Verb::Control, None),
         &["pg_get_backend_memory_contexts", "pg_mcv_list_items", "pg_stat_get_activity", "pg_stat_get_backend_activity"],
     ),
     // Other sessions, the log, backups, replication, recovery, statistics, upgrades.
     (
-        itself(Verb::Administer, None),
+        itself(Verb::Control, None),
         &[
             "binary_upgrade_add_sub_rel_state",
             "binary_upgrade_create_empty_extension",

@@ -255,6 +255,24 @@ pub enum Hazard {
 }
 
 impl Hazard {
+    /// Every hazard.
+    pub const ALL: [Self; 14] = [
+        Self::BulkWrite,
+        Self::MassExport,
+        Self::Cascade,
+        Self::Opaque,
+        Self::DynamicSql,
+        Self::FileAccess,
+        Self::Program,
+        Self::Network,
+        Self::LargeObject,
+        Self::SessionEscape,
+        Self::PrivilegeEscape,
+        Self::Blocking,
+        Self::Wait,
+        Self::Unknown,
+    ];
+
     /// The word for it in policies and in the record.
     pub fn as_str(self) -> &'static str {
         match self {

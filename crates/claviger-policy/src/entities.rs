@@ -93,6 +93,7 @@ impl Entities<'_> {
             Object::Schema(name) => ("schema", name, is_system(name), none),
             Object::Table(table) => {
                 in_schema(&table.schema, &mut attributes);
+                attributes.insert("table", text(&table.name));
                 attributes.insert("holds", texts(&table.holds));
                 (table.kind.as_str(), &table.name, table.system, &*table.labels)
             }

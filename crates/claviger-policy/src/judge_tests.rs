@@ -143,7 +143,7 @@ fn actions_have_groups() {
         r#"@id("read") permit (principal in Group::"reader", action in Action::"read", resource);
            @id("write") permit (principal in Group::"writer", action in Action::"write", resource);
            @id("define") permit (principal in Group::"definer", action in Action::"define", resource);
-           @id("control") permit (principal in Group::"admin", action in Action::"control", resource in Connection::"bank");
+           @id("control") permit (principal in Group::"admin", action in [Action::"lock", Action::"maintain", Action::"grant", Action::"control"], resource in Connection::"bank");
            @id("admin") permit (principal in Group::"gateway", action in Action::"admin", resource);"#,
         &[
             ("a:reader", "read notes, export notes", "permit read"),
@@ -452,4 +452,18 @@ fn circumstances_that_no_policy_looks_at_do_not_count() {
     assert!(Arc::ptr_eq(&first, &judge(&party([10, 0, 0, 2], "psql"))));
     assert_eq!(first.ruling, Ruling::Permit);
     assert_eq!(judge(&party([10, 0, 0, 1], "pgcli")).ruling, Ruling::Deny);
+}
+
+#[test]
+fn the_starter_packs_load_together() {
+    let pack = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let all = [
+        pack("agents.cedar", include_str!("../../../policies/agents.cedar")),
+        pack("agents-mass-export.cedar", include_str!("../../../policies/agents-mass-export.cedar")),
+        pack("engineers.cedar", include_str!("../../../policies/engineers.cedar")),
+        pack("ci.cedar", include_str!("../../../policies/ci.cedar")),
+        pack("auditors.cedar", include_str!("../../../policies/auditors.cedar")),
+    ];
+    let set = PolicySet::load(&all, "local").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(set.warnings(), []);
 }

@@ -208,3 +208,48 @@ fn hash(sources: &[(String, String)]) -> Arc<str> {
     }
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use claviger_model::Hazard;
+
+    use super::SCHEMA;
+
+    /// Every name in the schema: of types, attributes and actions.
+    fn words() -> Vec<String> {
+        let (fragment, _) = cedar_policy::SchemaFragment::from_cedarschema_str(SCHEMA).unwrap();
+        let json = fragment.to_json_value().unwrap();
+        let keys =
+            |value: &serde_json::Value| value.as_object().into_iter().flat_map(|map| map.keys().cloned()).collect::<Vec<_>>();
+        let mut words = Vec::new();
+        for namespace in json.as_object().unwrap().values() {
+            words.extend(keys(&namespace["entityTypes"]));
+            words.extend(keys(&namespace["actions"]));
+            for kind in namespace["entityTypes"]
+                .as_object()
+                .unwrap()
+                .values()
+                .chain(namespace["commonTypes"].as_object().unwrap().values())
+            {
+                words.extend(keys(&kind["shape"]["attributes"]));
+                words.extend(keys(&kind["attributes"]));
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn the_reference_names_everything() {
+        let page = include_str!("../../../docs/policy-reference.md");
+        let words = words();
+        assert!(
+            words.len() > 60 && ["Routine", "truncate", "holds", "approvals"].iter().all(|word| words.iter().any(|w| w == word))
+        );
+        for word in words.into_iter().chain(Hazard::ALL.iter().map(|hazard| hazard.as_str().to_owned())) {
+            let named = [format!("`{word}`"), format!("`{word}::"), format!("`{word}`s")].iter().any(|name| page.contains(name));
+            assert!(named, "{word} is not in docs/policy-reference.md");
+        }
+    }
+}

@@ -98,3 +98,19 @@ fn danger(hazard: Hazard) -> u8 {
         Hazard::Program => 60,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_tells_the_points() {
+        let page = include_str!("../../../docs/policy-reference.md");
+        let verbs = Verb::ALL.iter().map(|verb| (format!("`verb.{}`", verb.as_str()), gravity(*verb)));
+        let hazards = Hazard::ALL.iter().map(|hazard| (format!("`hazard.{}`", hazard.as_str()), danger(*hazard)));
+        for (name, points) in verbs.chain(hazards).filter(|(_, points)| *points > 0) {
+            let row = page.lines().find(|line| line.contains(&name)).unwrap_or_default();
+            assert!(row.ends_with(&format!("| {points} |")), "{name}: {row}");
+        }
+    }
+}

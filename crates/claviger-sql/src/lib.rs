@@ -8,13 +8,15 @@
 //! Never is less said than really happens: what is not understood is [`Verb::Unknown`], and what cannot be parsed is
 //! [`NotUnderstood`]. Nothing here reads a clock, a file or a socket.
 
+mod analyze;
 pub mod builtin;
 mod catalog;
+mod procedure;
 mod session;
 
 use std::ops::Range;
 
-use claviger_model::{Effect, Hazard, Meaning, Object, Verb};
+use claviger_model::Meaning;
 
 pub use catalog::{
     Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, FINGERPRINT, Function, FunctionKind, NotAName,
@@ -88,13 +90,6 @@ impl Undefined {
 
 /// Says what each of a text's statements does, in order, each under the state that those before it leave behind. A text without
 /// statements has none.
-pub fn understand(text: &str, _catalog: &Catalog, _session: &Session) -> Result<Vec<Statement>, NotUnderstood> {
-    let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
-    Ok(parsed.stmts().map(|_| unknown(text)).collect())
-}
-
-fn unknown(text: &str) -> Statement {
-    let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
-    let meaning = Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into() };
-    Statement { meaning, span: 0..text.len(), transitions: Vec::new() }
+pub fn understand(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<Statement>, NotUnderstood> {
+    analyze::text(text, catalog, session)
 }

@@ -22,14 +22,14 @@ pub struct Session {
 /// A prepared statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
-    /// The statement itself, without `PREPARE name AS`.
+    /// The statement, or the `PREPARE` that it stands in.
     pub text: Arc<str>,
 }
 
 /// A declared cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Its query.
+    /// The `DECLARE` that its query stands in.
     pub text: Arc<str>,
     /// Whether it outlives its transaction.
     pub hold: bool,

@@ -1,0 +1,315 @@
+//! Calls: of functions by their names, and by operators, casts and types.
+
+use std::sync::Arc;
+
+use claviger_model::{Hazard, Object, Verb};
+use pg_raw_parse::list::NodeList;
+use pg_raw_parse::nodes::{self, TypeName};
+use pg_raw_parse::Node;
+
+use super::flow::Flow;
+use super::names::{constant_text, qualified};
+use super::scope::Scope;
+use super::{Analysis, Result};
+use crate::builtin::{Builtin, Special, Target, builtin, extension};
+use crate::{Function, FunctionKind};
+
+/// Aggregates of the server's own that show none of the values that they are given: they say how many there are, or sum them up. The
+/// smallest, the largest and the most frequent are single values.
+const SUMMARIES: &[&str] = &[
+    "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count", "covar_pop", "covar_samp", "every", "max", "min",
+    "mode", "percentile_cont", "percentile_disc", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope",
+    "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop", "stddev_samp", "sum", "var_pop", "var_samp", "variance", "any_value",
+];
+
+const SYSTEM: &str = "pg_catalog";
+
+impl Analysis<'_> {
+    /// Follows a call.
+    pub(super) fn call(&mut self, scope: &Scope<'_>, call: &nodes::FuncCall) -> Result<Flow> {
+        let mut flow = self.expressions(scope, call.args())?;
+        for sort in call.agg_order().iter() {
+            let mut sorted = Flow::default();
+            sorted.controlled_by(&self.sort(scope, sort)?);
+            // Ordered-set aggregates are given their values by what they are ordered by.
+            if call.agg_within_group {
+                sorted.value.add(&sorted.control.clone());
+            }
+            flow.add(&sorted);
+        }
+        flow.add(&self.control(scope, call.agg_filter())?);
+        if let Some(window) = call.over() {
+            flow.add(&self.window(scope, window)?);
+        }
+        let Some((schema, name)) = qualified(call.funcname()) else {
+            self.note_unknown(Hazard::Unknown);
+            return Ok(flow);
+        };
+        let arity = call.args().len();
+        match self.special(schema, name, call.args())? {
+            true => {}
+            false => self.call_by_name(schema, name, arity)?,
+        }
+        if call.over().is_some() {
+            return Ok(flow);
+        }
+        if self.is_user_aggregate(schema, name) || matches!(self.system_function(schema, name), Some(Builtin::Gathers)) {
+            return Ok(Self::gathered(scope, flow));
+        }
+        if self.is_summary(schema, name) {
+            flow.rows = super::flow::Sources::default();
+        }
+        Ok(flow)
+    }
+
+    /// What an aggregate gathers of tables whose rows have no bound is all of them.
+    pub(super) fn gathered(scope: &Scope<'_>, mut flow: Flow) -> Flow {
+        let all = flow.rows.filtered(|column| scope.unbounded.contains(&column.table));
+        flow.gathered.add(&all);
+        flow.rows = super::flow::Sources::default();
+        flow
+    }
+
+    /// Whether a call sums its rows up, so that its query gives one row for each group.
+    pub(super) fn is_aggregate(&self, call: &nodes::FuncCall) -> bool {
+        let Some((schema, name)) = qualified(call.funcname()) else { return false };
+        call.over().is_none()
+            && (call.agg_star
+                || call.agg_within_group
+                || self.is_summary(schema, name)
+                || self.is_user_aggregate(schema, name)
+                || matches!(self.system_function(schema, name), Some(Builtin::Gathers)))
+    }
+
+    fn is_summary(&self, schema: Option<&str>, name: &str) -> bool {
+        SUMMARIES.contains(&name) && schema.is_none_or(|schema| schema == SYSTEM)
+    }
+
+    fn is_user_aggregate(&self, schema: Option<&str>, name: &str) -> bool {
+        self.catalog.find_functions(schema, name, &self.path).any(|function| function.kind == FunctionKind::Aggregate)
+    }
+
+    fn system_function(&self, schema: Option<&str>, name: &str) -> Option<Builtin> {
+        schema.is_none_or(|schema| schema == SYSTEM).then(|| builtin(name)).flatten()
+    }
+
+    /// Whether there is a function of this name.
+    pub(super) fn is_function(&self, name: &str) -> bool {
+        builtin(name).is_some() || self.catalog.find_functions(None, name, &self.path).next().is_some()
+    }
+
+    /// Follows every function that a name with so many arguments can stand for.
+    pub(super) fn call_by_name(&mut self, schema: Option<&str>, name: &str, arity: usize) -> Result<()> {
+        let schema = schema.map(|schema| self.schema(schema).to_owned());
+        let system = self.system_function(schema.as_deref(), name);
+        let own: Vec<_> = self.catalog.find_functions(schema.as_deref(), name, &self.path).map(Arc::clone).collect();
+        let fitting: Vec<_> = own.iter().filter(|function| takes(function, arity)).collect();
+        match system {
+            Some(Builtin::Special(special)) => self.special_function(name, special),
+            Some(Builtin::Harmless | Builtin::Gathers) => {}
+            // It is the server's to say that there is none, and that none takes so many arguments; what is not known may do anything.
+            None if fitting.is_empty() && !self.is_conversion(schema.as_deref(), name, arity) => {
+                let schema = schema.as_deref().unwrap_or(SYSTEM).into();
+                self.hazards.insert(Hazard::Opaque);
+                self.note_routine(Verb::Execute, &schema, name, own.is_empty());
+                self.note_unknown(Hazard::Unknown);
+            }
+            None => {}
+        }
+        for function in fitting {
+            self.follow(function)?;
+        }
+        Ok(())
+    }
+
+    /// `type(value)` is a cast where there is no such function.
+    fn is_conversion(&self, schema: Option<&str>, name: &str, arity: usize) -> bool {
+        arity == 1 && self.catalog.find_type(schema, name, &self.path).is_some_and(|kind| kind.schema.as_ref() == SYSTEM)
+    }
+
+    fn special_function(&mut self, name: &str, special: Special) {
+        self.hazards.extend(special.hazard);
+        self.note_routine(special.verb, &SYSTEM.into(), name, true);
+    }
+
+    /// Calls whose arguments say what they do it to.
+    fn special(&mut self, schema: Option<&str>, name: &str, arguments: &NodeList) -> Result<bool> {
+        let Some(Builtin::Special(special)) = self.system_function(schema, name) else { return Ok(false) };
+        let Some(first) = arguments.first().map(argument).and_then(constant_text) else { return Ok(false) };
+        match special.target {
+            Target::Itself => Ok(false),
+            Target::Sequence => self.sequence(&first, special.verb),
+            Target::Setting => {
+                let value = arguments.get(1).map(argument).and_then(constant_text);
+                self.set(&first.to_ascii_lowercase(), value.map(|value| vec![value]));
+                Ok(true)
+            }
+            Target::Channel => {
+                let object = self.definition("channel", &first);
+                self.note(special.verb, object);
+                Ok(true)
+            }
+        }
+    }
+
+    /// A sequence that a text names, as `regclass` reads it.
+    fn sequence(&mut self, text: &str, verb: Verb) -> Result<bool> {
+        let Some(name) = unquoted(text) else { return Ok(false) };
+        let (schema, name) = match &name[..] {
+            [name] => (None, name),
+            [schema, name] => (Some(self.schema(schema)), name),
+            _ => return Ok(false),
+        };
+        let Some(relation) = self.catalog.find_relation(schema, name, &self.path) else { return Ok(false) };
+        let table = Arc::clone(&relation.table);
+        self.note(verb, Object::Table(table));
+        Ok(true)
+    }
+
+    /// Follows every operator of the users' own that a name can stand for. The server's own do nothing but compute.
+    pub(super) fn operator(&mut self, schema: Option<&str>, name: &str) -> Result<()> {
+        let catalog = self.catalog;
+        let path = self.path.clone();
+        let schema = schema.map(|schema| self.schema(schema).to_owned());
+        for operator in catalog.find_operators(schema.as_deref(), name, &path) {
+            if let Some(function) = catalog.function(operator.function) {
+                self.follow(function)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A value becomes one of this type: by casts, input functions and checks of the users' own.
+    pub(super) fn converted(&mut self, name: &TypeName) -> Result<()> {
+        match self.type_of(name) {
+            Some(kind) => self.converted_to(kind.id),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn converted_to(&mut self, kind: u32) -> Result<()> {
+        self.deeper(|this| this.converted_here(kind))
+    }
+
+    fn converted_here(&mut self, kind: u32) -> Result<()> {
+        let catalog = self.catalog;
+        for cast in catalog.casts().iter().filter(|cast| cast.to == kind) {
+            if let Some(function) = catalog.function(cast.function) {
+                self.follow(function)?;
+            }
+        }
+        let Some(facts) = catalog.kind(kind) else { return Ok(()) };
+        for function in facts.functions.iter().filter_map(|id| catalog.function(*id)) {
+            self.follow(function)?;
+        }
+        for check in &facts.checks {
+            self.own_expression(check, &facts.name, None)?;
+        }
+        for inner in [facts.base, facts.element].into_iter().filter(|inner| *inner != 0) {
+            self.converted_to(inner)?;
+        }
+        Ok(())
+    }
+
+    /// Follows a function of the users' own, once.
+    pub(super) fn follow(&mut self, function: &Arc<Function>) -> Result<()> {
+        if !self.followed.insert((function.id, Verb::Execute)) {
+            return Ok(());
+        }
+        self.note(Verb::Execute, Object::Routine(Arc::clone(&function.routine)));
+        let known = function.extension.as_deref().and_then(|of| extension(of, &function.routine.name));
+        match known {
+            Some(Builtin::Special(special)) => {
+                self.hazards.extend(special.hazard);
+                self.note(special.verb, Object::Routine(Arc::clone(&function.routine)));
+                return Ok(());
+            }
+            // What is written in SQL or PL/pgSQL is read, whoever wrote it.
+            Some(_) if !matches!(&*function.language, "sql" | "plpgsql") => return Ok(()),
+            _ => {}
+        }
+        let name = format!("{}.{}", function.routine.schema, function.routine.name);
+        let function = Arc::clone(function);
+        self.by_way_of(&name, |this| this.body(&function))
+    }
+}
+
+/// Whether a function can be called with so many arguments.
+fn takes(function: &Function, count: usize) -> bool {
+    let most = function.arguments.len();
+    if matches!(function.kind, FunctionKind::Procedure | FunctionKind::Aggregate) {
+        // Procedures are given their output arguments too; ordered-set aggregates get more by what they order.
+        return true;
+    }
+    if function.variadic {
+        return count + 1 + function.defaults >= most;
+    }
+    count <= most && count + function.defaults >= most
+}
+
+/// The parts of a name as SQL writes it; `None` if it is not one.
+pub(super) fn unquoted(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let (part, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_part(quoted)?,
+            None => {
+                let end = rest.find(['.', '"']).unwrap_or(rest.len());
+                let (part, after) = rest.split_at(end);
+                (part.trim().to_lowercase(), after)
+            }
+        };
+        if part.is_empty() {
+            return None;
+        }
+        parts.push(part);
+        match after.trim_start().strip_prefix('.') {
+            Some(more) => rest = more.trim_start(),
+            None => return after.trim().is_empty().then_some(parts),
+        }
+    }
+}
+
+/// A part in quotes, after the first: what it says, and what follows it.
+fn quoted_part(quoted: &str) -> Option<(String, &str)> {
+    let mut part = String::new();
+    let mut chars = quoted.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' if chars.peek().is_some_and(|(_, next)| *next == '"') => {
+                chars.next();
+                part.push('"');
+            }
+            '"' => return Some((part, quoted.get(at + 1..)?)),
+            c => part.push(c),
+        }
+    }
+    None
+}
+
+/// The arguments of a call, without their names.
+pub(super) fn argument(node: Node<'_>) -> Node<'_> {
+    match node {
+        Node::NamedArgExpr(named) => named.arg(),
+        node => node,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_the_server_reads_them() {
+        let read = |text: &str| unquoted(text).map(|parts| parts.join("|"));
+        assert_eq!(read("notes_id_seq"), Some("notes_id_seq".into()));
+        assert_eq!(read("Public.Notes"), Some("public|notes".into()));
+        assert_eq!(read("\"Odd.Name\" . x"), Some("Odd.Name|x".into()));
+        assert_eq!(read("\"a\"\"b\""), Some("a\"b".into()));
+        assert_eq!(read(""), None);
+        assert_eq!(read("a."), None);
+        assert_eq!(read("\"a"), None);
+        assert_eq!(read("\"a\"b"), None);
+    }
+}

@@ -1,0 +1,475 @@
+//! What queries select from.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use claviger_model::{TableKind, Verb};
+use pg_raw_parse::list::NodeList;
+use pg_raw_parse::nodes::{self, RangeVar};
+use pg_raw_parse::raw::JoinType;
+use pg_raw_parse::Node;
+
+use super::bound::Condition;
+use super::flow::{Field, Flow, Rows, Tables};
+use super::names::{constant_number, parts, qualified};
+use super::query::renamed;
+use super::scope::{Item, Scope, fields};
+use super::{Analysis, Result};
+use crate::Relation;
+
+impl Analysis<'_> {
+    /// Puts into the scope what is selected from, and collects the conditions of joins. What decides which rows there are is given.
+    pub(super) fn from<'n>(
+        &mut self,
+        list: &'n NodeList,
+        scope: &mut Scope<'_>,
+        conditions: &mut Vec<Condition<'n>>,
+    ) -> Result<Flow> {
+        let mut control = Flow::default();
+        for node in list {
+            control.add(&self.from_item(node, scope, conditions)?);
+        }
+        Ok(control)
+    }
+
+    pub(super) fn from_item<'n>(
+        &mut self,
+        node: Node<'n>,
+        scope: &mut Scope<'_>,
+        conditions: &mut Vec<Condition<'n>>,
+    ) -> Result<Flow> {
+        self.deeper(|this| match node {
+            Node::RangeVar(range) => this.from_name(range, scope),
+            Node::RangeSubselect(select) => this.from_query(select, scope),
+            Node::JoinExpr(join) => this.from_join(join, scope, conditions),
+            Node::RangeFunction(function) => this.from_function(function, scope),
+            Node::RangeTableFunc(table) => this.from_xml(table, scope),
+            Node::JsonTable(table) => this.from_json(table, scope),
+            Node::RangeTableSample(sample) => {
+                let mut control = this.from_item(sample.relation(), scope, conditions)?;
+                control.controlled_by(&this.expressions(scope, sample.args())?);
+                control.controlled_by(&this.expression(scope, sample.repeatable())?);
+                Ok(control)
+            }
+            node => this.not_understood(scope, node),
+        })
+    }
+
+    fn from_name(&mut self, range: &RangeVar, scope: &mut Scope<'_>) -> Result<Flow> {
+        let name = range.relname().unwrap_or_default();
+        if range.schemaname().is_none()
+            && let Some(rows) = scope.expressions.find(name)
+        {
+            let rows = rows.clone();
+            return Ok(self.push_rows(scope, rows, name, range.alias()));
+        }
+        let relation = self.relation(range)?;
+        let mut item = self.item_of(&relation)?;
+        item.name = range.alias().and_then(nodes::Alias::aliasname).unwrap_or(name).into();
+        item.schema = range.alias().is_none().then(|| Arc::clone(&relation.table.schema));
+        let aliases = range.alias().map(|alias| parts(alias.colnames())).unwrap_or_default();
+        rename(&mut item.fields, &aliases);
+        let control = self.view_control(&relation)?;
+        scope.items.push(item);
+        Ok(control)
+    }
+
+    /// A table or view as something to select from.
+    pub(super) fn item_of(&mut self, relation: &Arc<Relation>) -> Result<Item> {
+        self.touch(&relation.table);
+        let mut item = Item {
+            name: Arc::clone(&relation.table.name),
+            schema: Some(Arc::clone(&relation.table.schema)),
+            fields: fields(relation),
+            relation: Some(Arc::clone(relation)),
+            bounded: relation.table.kind == TableKind::Sequence,
+            ..Item::default()
+        };
+        item.tables.insert(&relation.table);
+        if relation.definition.is_some() && !relation.table.system {
+            self.seen_through(relation, &mut item)?;
+        }
+        self.beside_reading(relation)?;
+        Ok(item)
+    }
+
+    /// What a view shows is what its query gives.
+    fn seen_through(&mut self, relation: &Arc<Relation>, item: &mut Item) -> Result<()> {
+        let rows = self.view(relation)?;
+        let via: Arc<str> = relation.table.to_string().into();
+        item.bounded = rows.bounded;
+        for (n, field) in item.fields.iter_mut().enumerate() {
+            field.via = Some(Arc::clone(&via));
+            if relation.table.kind == TableKind::MaterializedView {
+                // It has the values itself, and the rights to them are its own.
+                continue;
+            }
+            let Some(found) = rows.fields.get(n) else { continue };
+            field.flow = found.flow.clone();
+            field.copy.clone_from(&found.copy);
+            item.tables.add(&found.flow.value.tables());
+        }
+        Ok(())
+    }
+
+    /// What a view's query gives. Nothing of it counts as read until it is used.
+    fn view(&mut self, relation: &Arc<Relation>) -> Result<Rc<Rows>> {
+        let id = relation.table.id;
+        if let Some(rows) = self.views.get(&id) {
+            return Ok(Rc::clone(rows));
+        }
+        // A view cannot select from itself; a torn snapshot could make it seem so.
+        self.views.insert(id, Rc::default());
+        let definition = relation.definition.clone().unwrap_or_default();
+        self.quiet += 1;
+        let rows = self.by_way_of(&relation.table.to_string(), |this| this.own_query(&definition));
+        self.quiet -= 1;
+        let rows = Rc::new(self.torn(rows)?);
+        self.views.insert(id, Rc::clone(&rows));
+        Ok(rows)
+    }
+
+    /// What decides which rows a view shows is read whichever of its columns are.
+    fn view_control(&mut self, relation: &Arc<Relation>) -> Result<Flow> {
+        if relation.definition.is_none() || relation.table.system || relation.table.kind == TableKind::MaterializedView {
+            return Ok(Flow::default());
+        }
+        let rows = self.view(relation)?;
+        let outer = self.through.replace(relation.table.to_string().into());
+        self.read_flow(&rows.control);
+        self.through = outer;
+        let mut control = Flow::default();
+        control.controlled_by(&rows.control);
+        Ok(control)
+    }
+
+    /// What reading a table sets off: its row security, and whatever its children have of their own.
+    fn beside_reading(&mut self, relation: &Arc<Relation>) -> Result<()> {
+        for policy in &relation.policies {
+            self.own_expression(policy, &relation.table.to_string(), Some(relation))?;
+        }
+        for rule in relation.rules.iter().filter(|rule| rule.on == crate::Write::default()) {
+            self.rule(relation, rule)?;
+        }
+        let catalog = self.catalog;
+        for child in relation.children.iter().filter_map(|child| catalog.relation(child.relation)) {
+            if self.quiet == 0 && self.followed.insert((child.table.id, Verb::Read)) {
+                self.by_way_of(&relation.table.to_string(), |this| {
+                    this.touch(&child.table);
+                    this.beside_reading(child)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn from_query(&mut self, select: &nodes::RangeSubselect, scope: &mut Scope<'_>) -> Result<Flow> {
+        let rows = if select.lateral {
+            // It sees what stands before it.
+            let before = Scope {
+                items: scope.items.clone(),
+                outer: scope.outer,
+                expressions: scope.expressions,
+                unbounded: Tables::default(),
+                equal: Vec::new(),
+                outputs: Vec::new(),
+            };
+            self.query(select.subquery(), scope.expressions, Some(&before))?
+        } else {
+            self.query(select.subquery(), scope.expressions, scope.outer)?
+        };
+        Ok(self.push_rows(scope, rows, "", select.alias()))
+    }
+
+    /// Rows of a query as something to select from.
+    fn push_rows(&mut self, scope: &mut Scope<'_>, rows: Rows, name: &str, alias: Option<&nodes::Alias>) -> Flow {
+        let aliases = alias.map(|alias| parts(alias.colnames())).unwrap_or_default();
+        let rows = renamed(rows, &aliases);
+        let mut tables = Tables::default();
+        for flow in rows.fields.iter().map(|field| &field.flow).chain(&rows.open) {
+            tables.add(&flow.rows.tables());
+        }
+        scope.items.push(Item {
+            name: alias.and_then(nodes::Alias::aliasname).unwrap_or(name).into(),
+            fields: rows.fields,
+            open: rows.open,
+            bounded: rows.bounded || tables.is_empty(),
+            tables,
+            ..Item::default()
+        });
+        rows.control
+    }
+
+    fn from_join<'n>(
+        &mut self,
+        join: &'n nodes::JoinExpr,
+        scope: &mut Scope<'_>,
+        conditions: &mut Vec<Condition<'n>>,
+    ) -> Result<Flow> {
+        let start = scope.items.len();
+        let mut control = self.from_item(join.larg(), scope, conditions)?;
+        let middle = scope.items.len();
+        control.add(&self.from_item(join.rarg(), scope, conditions)?);
+        let end = scope.items.len();
+        let merged: Vec<Arc<str>> = if join.is_natural {
+            natural(scope.items.get(start..middle).unwrap_or_default(), scope.items.get(middle..end).unwrap_or_default())
+        } else {
+            join.using_clause().iter().filter_map(nodes::String::sval).map(Into::into).collect()
+        };
+        for name in &merged {
+            control.add(&self.merged(scope, name, start, middle)?);
+        }
+        // The condition, which sees both sides and nothing of what stands beside the join.
+        let inner = Scope {
+            items: scope.items.get(start..).unwrap_or_default().to_vec(),
+            outer: Some(scope),
+            expressions: scope.expressions,
+            unbounded: Tables::default(),
+                equal: Vec::new(),
+            outputs: Vec::new(),
+        };
+        control.add(&self.control(&inner, join.quals())?);
+        let limits = match join.jointype {
+            JoinType::JOIN_INNER => Some(start..end),
+            // The condition says nothing about which rows of the outer side there are.
+            JoinType::JOIN_LEFT => Some(middle..end),
+            JoinType::JOIN_RIGHT => Some(start..middle),
+            _ => None,
+        };
+        if let Some(limits) = limits {
+            conditions.push((join.quals(), Some(limits.clone())));
+            for name in merged {
+                let sides = (start..middle, middle..end);
+                scope_equal(scope, &name, sides, &limits);
+            }
+        }
+        self.named_join(join, scope, start);
+        Ok(control)
+    }
+
+    /// A column that both sides of a join have, and that is one from there on.
+    fn merged(&mut self, scope: &mut Scope<'_>, name: &Arc<str>, start: usize, middle: usize) -> Result<Flow> {
+        self.operator(None, "=")?;
+        let mut control = Flow::default();
+        let mut right = None;
+        for item in scope.items.iter_mut().skip(middle) {
+            if let Some(field) = item.field(name) {
+                right = Some(field);
+                item.hidden.push(Arc::clone(name));
+            }
+        }
+        let left = scope.items.iter_mut().take(middle).skip(start).find_map(|item| {
+            item.fields.iter_mut().find(|field| field.name == *name)
+        });
+        if let Some(right) = right {
+            self.used(&right);
+            control.controlled_by(&right.flow);
+            if let Some(left) = left {
+                left.flow.add(&right.flow);
+                control.controlled_by(&left.flow);
+                let left = left.clone();
+                self.used(&left);
+            }
+        }
+        Ok(control)
+    }
+
+    /// A join that is given a name hides those of its parts.
+    fn named_join(&mut self, join: &nodes::JoinExpr, scope: &mut Scope<'_>, start: usize) {
+        let Some(alias) = join.alias() else { return };
+        let parts_of: Vec<Item> = scope.items.drain(start..).collect();
+        let mut whole = Item { name: alias.aliasname().unwrap_or_default().into(), bounded: true, ..Item::default() };
+        for item in parts_of {
+            let shown = item.fields.iter().filter(|field| !item.hidden.contains(&field.name)).cloned();
+            whole.fields.extend(shown);
+            whole.tables.add(&item.tables);
+            whole.bounded &= item.bounded;
+            if let Some(open) = item.open {
+                whole.open.get_or_insert_with(Flow::default).add(&open);
+            }
+        }
+        rename(&mut whole.fields, &parts(alias.colnames()));
+        scope.items.push(whole);
+    }
+
+    fn from_function(&mut self, function: &nodes::RangeFunction, scope: &mut Scope<'_>) -> Result<Flow> {
+        let alias = function.alias().and_then(nodes::Alias::aliasname);
+        let mut rows = Rows { bounded: true, ..Rows::default() };
+        for entry in function.functions() {
+            let Node::NodeList(entry) = entry else { continue };
+            let call = entry.first().unwrap_or(Node::None);
+            let flow = self.expression(scope, call)?;
+            rows.bounded &= is_short(call);
+            self.function_fields(call, &flow, alias, &mut rows);
+            if let Some(Node::NodeList(columns)) = entry.get(1) {
+                defined(columns.iter(), &flow, &mut rows.fields);
+            }
+            rows.control.controlled_by(&flow);
+        }
+        if function.coldeflist().len() > 0 {
+            let flow = rows.open.take().unwrap_or_default();
+            rows.fields.clear();
+            defined(function.coldeflist().iter().map(Node::ColumnDef), &flow, &mut rows.fields);
+        }
+        if function.ordinality {
+            rows.fields.push(Field { name: "ordinality".into(), ..Field::default() });
+        }
+        let control = rows.control.clone();
+        let bounded = rows.bounded;
+        self.push_rows(scope, rows, alias.unwrap_or_default(), function.alias());
+        if let Some(item) = scope.items.last_mut() {
+            // Of what no table is behind, the number of rows may matter all the same.
+            item.bounded = bounded;
+            if item.name.is_empty()
+                && let Some((_, name)) = function.functions().first().and_then(called)
+            {
+                item.name = name.into();
+            }
+        }
+        Ok(control)
+    }
+
+    /// The columns that a function in `FROM` gives.
+    fn function_fields(&mut self, call: Node<'_>, flow: &Flow, alias: Option<&str>, rows: &mut Rows) {
+        let Node::FuncCall(function) = call else {
+            let name = alias.unwrap_or("?column?").into();
+            return rows.fields.push(Field { name, flow: flow.clone(), ..Field::default() });
+        };
+        let Some((schema, name)) = qualified(function.funcname()) else { return };
+        let own = self.catalog.find_functions(schema, name, &self.path).next().cloned();
+        let mut push = |name: &str| rows.fields.push(Field { name: name.into(), flow: flow.clone(), ..Field::default() });
+        let Some(own) = own else {
+            // What the server's own functions give is not known here: they may give anything, made of what they are given.
+            push(alias.unwrap_or(name));
+            return rows.open.get_or_insert_with(Flow::default).add(flow);
+        };
+        let outputs: Vec<_> = own.names.iter().zip(&own.modes).filter(|(_, mode)| matches!(mode, 'o' | 'b' | 't')).collect();
+        let relation = self.catalog.kind(own.returns).and_then(|kind| self.catalog.relation(kind.relation));
+        if !outputs.is_empty() {
+            outputs.iter().for_each(|(name, _)| push(name));
+        } else if let Some(relation) = relation {
+            relation.columns.iter().for_each(|facts| push(&facts.column.name));
+        } else {
+            push(alias.unwrap_or(name));
+        }
+        // What it reads is noted; what of it it gives is not followed.
+        rows.open.get_or_insert_with(Flow::default).add(flow);
+    }
+
+    fn from_xml(&mut self, table: &nodes::RangeTableFunc, scope: &mut Scope<'_>) -> Result<Flow> {
+        let mut flow = self.both(scope, table.docexpr(), table.rowexpr())?;
+        flow.add(&self.expressions(scope, table.namespaces())?);
+        let mut rows = Rows { bounded: true, ..Rows::default() };
+        for column in table.columns().iter() {
+            flow.add(&self.both(scope, column.colexpr(), column.coldefexpr())?);
+            if let Some(name) = column.type_name() {
+                self.converted(name)?;
+            }
+            rows.fields.push(Field { name: column.colname().unwrap_or_default().into(), ..Field::default() });
+        }
+        rows.fields.iter_mut().for_each(|field| field.flow = flow.clone());
+        self.push_rows(scope, rows, "xmltable", table.alias());
+        let mut control = Flow::default();
+        control.controlled_by(&flow);
+        Ok(control)
+    }
+
+    fn from_json(&mut self, table: &nodes::JsonTable, scope: &mut Scope<'_>) -> Result<Flow> {
+        let mut flow = self.json_value(scope, table.context_item())?;
+        flow.add(&self.expressions(scope, table.passing())?);
+        let mut rows = Rows { bounded: true, ..Rows::default() };
+        self.json_columns(scope, table.columns().iter(), &mut flow, &mut rows)?;
+        rows.fields.iter_mut().for_each(|field| field.flow = flow.clone());
+        self.push_rows(scope, rows, "json_table", table.alias());
+        let mut control = Flow::default();
+        control.controlled_by(&flow);
+        Ok(control)
+    }
+
+    fn json_columns<'n>(
+        &mut self,
+        scope: &Scope<'_>,
+        columns: impl Iterator<Item = &'n nodes::JsonTableColumn>,
+        flow: &mut Flow,
+        rows: &mut Rows,
+    ) -> Result<()> {
+        for column in columns {
+            self.count()?;
+            for behaviour in [column.on_empty(), column.on_error()].into_iter().flatten() {
+                flow.add(&self.expression(scope, behaviour.expr())?);
+            }
+            if let Some(name) = column.type_name() {
+                self.converted(name)?;
+            }
+            if let Some(name) = column.name() {
+                rows.fields.push(Field { name: name.into(), ..Field::default() });
+            }
+            let nested = column.columns().iter().filter_map(|node| match node {
+                Node::JsonTableColumn(column) => Some(column),
+                _ => None,
+            });
+            self.deeper(|this| this.json_columns(scope, &mut { nested } as &mut dyn Iterator<Item = _>, flow, rows))?;
+        }
+        Ok(())
+    }
+}
+
+/// The columns that two sides have in common.
+fn natural(left: &[Item], right: &[Item]) -> Vec<Arc<str>> {
+    let names = left.iter().flat_map(|item| &item.fields).map(|field| &field.name);
+    names.filter(|name| right.iter().any(|item| item.fields.iter().any(|field| field.name == **name))).cloned().collect()
+}
+
+/// Where two sides are joined by a column of the same name, a bound of one is a bound of the other.
+fn scope_equal(
+    scope: &mut Scope<'_>,
+    name: &Arc<str>,
+    (left, right): (std::ops::Range<usize>, std::ops::Range<usize>),
+    limits: &std::ops::Range<usize>,
+) {
+    let find = |side: std::ops::Range<usize>, scope: &Scope<'_>| {
+        side.into_iter().find(|n| scope.items.get(*n).is_some_and(|item| item.fields.iter().any(|field| field.name == *name)))
+    };
+    if let (Some(one), Some(other)) = (find(left, scope), find(right, scope)) {
+        scope.equal.push((one, other, limits.clone()));
+    }
+}
+
+/// Columns that a query defines for a function that gives any.
+fn defined<'n>(columns: impl Iterator<Item = Node<'n>>, flow: &Flow, fields: &mut Vec<Field>) {
+    for column in columns {
+        if let Node::ColumnDef(column) = column {
+            let name = column.colname().unwrap_or_default().into();
+            fields.push(Field { name, flow: flow.clone(), ..Field::default() });
+        }
+    }
+}
+
+pub(super) fn rename(fields: &mut [Field], names: &[&str]) {
+    for (field, name) in fields.iter_mut().zip(names) {
+        field.name = (*name).into();
+    }
+}
+
+fn called<'n>(entry: Node<'n>) -> Option<(Option<&'n str>, &'n str)> {
+    let Node::NodeList(entry) = entry else { return None };
+    match entry.first() {
+        Some(Node::FuncCall(call)) => qualified(call.funcname()),
+        _ => None,
+    }
+}
+
+/// Whether a function in `FROM` gives few rows: a short series, or what it is given.
+fn is_short(call: Node<'_>) -> bool {
+    let Node::FuncCall(call) = call else { return true };
+    let Some((_, name)) = qualified(call.funcname()) else { return false };
+    if name != "generate_series" {
+        return true;
+    }
+    let bound = |n| call.args().get(n).and_then(constant_number);
+    match (bound(0), bound(1)) {
+        (Some(first), Some(last)) => (last - first).abs() <= 1000.0,
+        // Moments, or something that is asked for.
+        _ => true,
+    }
+}

@@ -1,0 +1,227 @@
+//! The analysis of one statement: a walk over its tree, in which every name is looked up as the server would.
+//!
+//! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs` changes and all that
+//! they set off, `bound.rs` what limits either, `utility.rs` and `define.rs` everything else, `routine.rs` the bodies of functions.
+
+mod bound;
+mod call;
+mod define;
+mod expression;
+mod flow;
+mod from;
+mod names;
+mod query;
+mod routine;
+mod scope;
+mod utility;
+mod write;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use claviger_model::{Column, Effect, Hazard, Meaning, Object, Routine, Table, Verb};
+use pg_raw_parse::Node;
+
+use self::flow::{Flow, Rows, Tables};
+use crate::{Catalog, NotUnderstood, Session, Statement, Transition, Undefined};
+
+type Result<T> = std::result::Result<T, NotUnderstood>;
+
+/// How deep a statement may be nested: what its walk takes of the stack is bounded by it.
+const DEPTH: u32 = 150;
+/// How many nodes may be visited, with those of all views and functions that are seen through.
+const NODES: u32 = 200_000;
+
+/// Says what one statement does.
+pub(crate) fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -> Result<(Meaning, Vec<Transition>)> {
+    let mut analysis = Analysis::new(catalog, session);
+    analysis.text = text;
+    let class = analysis.statement(node)?;
+    Ok((analysis.meaning(class), analysis.transitions))
+}
+
+struct Analysis<'a> {
+    catalog: &'a Catalog,
+    session: &'a Session,
+    /// The search path, which functions may have their own of.
+    path: Vec<Arc<str>>,
+    /// The text of the statement.
+    text: &'a str,
+    effects: BTreeSet<Effect>,
+    hazards: BTreeSet<Hazard>,
+    transitions: Vec<Transition>,
+    /// By way of what the walk has come where it is.
+    through: Option<Arc<str>>,
+    /// Above zero where reads are noted only when they are used: inside a view.
+    quiet: u32,
+    depth: u32,
+    nodes: u32,
+    /// Tables that are read, if only to count their rows.
+    touched: Vec<(Arc<Table>, Option<Arc<str>>)>,
+    /// What views give.
+    views: HashMap<u32, Rc<Rows>>,
+    /// Functions, and changes of tables, that have been followed or are being followed.
+    followed: HashSet<(u32, Verb)>,
+    /// The names that stand for values where the body of a function is followed.
+    variables: Vec<Arc<str>>,
+    /// Whether any name may stand for a value.
+    any_variable: bool,
+}
+
+impl<'a> Analysis<'a> {
+    fn new(catalog: &'a Catalog, session: &'a Session) -> Self {
+        Self {
+            catalog,
+            session,
+            path: session.path.clone(),
+            text: "",
+            effects: BTreeSet::new(),
+            hazards: BTreeSet::new(),
+            transitions: Vec::new(),
+            through: None,
+            quiet: 0,
+            depth: 0,
+            nodes: 0,
+            touched: Vec::new(),
+            views: HashMap::new(),
+            followed: HashSet::new(),
+            variables: Vec::new(),
+            any_variable: false,
+        }
+    }
+
+    /// Follows a statement that stands by itself; gives its class.
+    fn statement(&mut self, node: Node<'_>) -> Result<&'static str> {
+        self.deeper(|this| match node {
+            Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
+                let (class, rows) = this.query_statement(node)?;
+                this.leaves(&rows);
+                Ok(class)
+            }
+            node => this.utility(node),
+        })
+    }
+
+    /// Rows leave for the client: those of whole tables are an export.
+    fn leaves(&mut self, rows: &Rows) {
+        let mut tables = Tables::default();
+        for flow in rows.fields.iter().map(|field| &field.flow).chain(&rows.open) {
+            tables.add(&flow.gathered.tables());
+            if !rows.bounded {
+                tables.add(&flow.rows.tables());
+            }
+        }
+        for table in tables.iter() {
+            self.hazards.insert(Hazard::MassExport);
+            self.note(Verb::Export, Object::Table(Arc::clone(table)));
+        }
+    }
+
+    fn meaning(&mut self, class: &'static str) -> Meaning {
+        for (table, through) in std::mem::take(&mut self.touched) {
+            let column_read = self.effects.iter().any(|effect| {
+                effect.verb == Verb::Read
+                    && effect.through == through
+                    && matches!(&effect.object, Object::Column(column) if Arc::ptr_eq(&column.table, &table))
+            });
+            if !column_read {
+                self.effects.insert(Effect { verb: Verb::Read, object: Object::Table(table), through });
+            }
+        }
+        Meaning { class, effects: std::mem::take(&mut self.effects), hazards: std::mem::take(&mut self.hazards) }
+    }
+
+    fn note(&mut self, verb: Verb, object: Object) {
+        self.effects.insert(Effect { verb, object, through: self.through.clone() });
+    }
+
+    fn note_unknown(&mut self, hazard: Hazard) {
+        self.hazards.insert(hazard);
+        self.note(Verb::Unknown, Object::Connection);
+    }
+
+    fn note_routine(&mut self, verb: Verb, schema: &Arc<str>, name: &str, system: bool) {
+        let routine = Routine { schema: Arc::clone(schema), name: name.into(), system };
+        self.note(verb, Object::Routine(Arc::new(routine)));
+    }
+
+    /// A value of the column is used.
+    fn read(&mut self, column: &Arc<Column>) {
+        if self.quiet == 0 {
+            self.note(Verb::Read, Object::Column(Arc::clone(column)));
+        }
+    }
+
+    /// All that a flow depends on is used.
+    fn read_flow(&mut self, flow: &Flow) {
+        if self.quiet == 0 {
+            for column in flow.value.iter().chain(flow.control.iter()) {
+                self.note(Verb::Read, Object::Column(Arc::clone(column)));
+            }
+        }
+    }
+
+    fn touch(&mut self, table: &Arc<Table>) {
+        if self.quiet == 0 {
+            self.touched.push((Arc::clone(table), self.through.clone()));
+        }
+    }
+
+    /// Goes one level down, if that is not too deep.
+    fn deeper<T>(&mut self, walk: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.depth >= DEPTH {
+            return Err(NotUnderstood::TooComplex);
+        }
+        self.count()?;
+        self.depth += 1;
+        let result = walk(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn count(&mut self) -> Result<()> {
+        self.nodes += 1;
+        if self.nodes > NODES { Err(NotUnderstood::TooComplex) } else { Ok(()) }
+    }
+
+    /// Follows what is reached by way of something that the text does not name.
+    fn by_way_of<T>(&mut self, name: &str, walk: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let outer = self.through.replace(name.into());
+        let result = self.deeper(walk);
+        self.through = outer;
+        result
+    }
+
+    /// What the catalog's own texts name must be there; if it is not, the snapshot is torn.
+    fn torn<T: Default>(&mut self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(NotUnderstood::Undefined(_) | NotUnderstood::Syntax) => {
+                self.note_unknown(Hazard::Unknown);
+                Ok(T::default())
+            }
+            result => result,
+        }
+    }
+}
+
+fn undefined<T>(what: Undefined) -> Result<T> {
+    Err(NotUnderstood::Undefined(what))
+}
+
+/// One statement of a text, with what it leaves behind applied to the session that the next one sees.
+pub(crate) fn text(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<Statement>> {
+    let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
+    let mut session = session.clone();
+    let mut statements = Vec::new();
+    for raw in parsed.iter() {
+        let start = usize::try_from(raw.stmt_location).unwrap_or(0).min(text.len());
+        let length = usize::try_from(raw.stmt_len).unwrap_or(0);
+        let end = if length == 0 { text.len() } else { (start + length).min(text.len()) };
+        let own = text.get(start..end).ok_or(NotUnderstood::Syntax)?;
+        let (meaning, transitions) = statement(raw.stmt(), own, catalog, &session)?;
+        transitions.iter().for_each(|transition| session.apply(transition));
+        statements.push(Statement { meaning, span: start..end, transitions });
+    }
+    Ok(statements)
+}

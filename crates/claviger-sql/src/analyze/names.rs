@@ -1,0 +1,89 @@
+//! Names as the grammar gives them.
+
+use std::sync::Arc;
+
+use pg_raw_parse::list::NodeList;
+use pg_raw_parse::nodes::{RangeVar, TypeName};
+use pg_raw_parse::{ConstValue, Node};
+
+use super::{Analysis, Result, undefined};
+use crate::{NotUnderstood, Relation, TypeFacts, Undefined};
+
+/// The parts of a name, such as `schema.function`.
+pub(super) fn parts<'n>(list: &'n NodeList) -> Vec<&'n str> {
+    list.iter().filter_map(Node::as_str).collect()
+}
+
+/// A name of at most two parts, or three whose first is the database's.
+pub(super) fn qualified<'n>(list: &'n NodeList) -> Option<(Option<&'n str>, &'n str)> {
+    match parts(list)[..] {
+        [name] => Some((None, name)),
+        [schema, name] | [_, schema, name] => Some((Some(schema), name)),
+        _ => None,
+    }
+}
+
+/// A text that stands in the statement itself, with or without a cast.
+pub(super) fn constant_text(node: Node<'_>) -> Option<String> {
+    match node {
+        Node::A_Const(constant) if !constant.isnull => match constant.val()? {
+            ConstValue::String(text) | ConstValue::Float(text) => Some(text.to_owned()),
+            ConstValue::Integer(number) => Some(number.to_string()),
+            ConstValue::Boolean(truth) => Some(truth.to_string()),
+            _ => None,
+        },
+        Node::TypeCast(cast) => constant_text(cast.arg()),
+        Node::String(text) => text.sval().map(ToOwned::to_owned),
+        _ => None,
+    }
+}
+
+/// A number that stands in the statement itself.
+pub(super) fn constant_number(node: Node<'_>) -> Option<f64> {
+    match node {
+        Node::A_Expr(expression) if matches!(expression.lexpr(), Node::None) && parts(expression.name()) == ["-"] => {
+            constant_number(expression.rexpr()).map(|number| -number)
+        }
+        node => constant_text(node)?.trim().parse().ok(),
+    }
+}
+
+impl Analysis<'_> {
+    /// The relation that a name stands for, if it is not that of a common table expression.
+    pub(super) fn relation(&self, range: &RangeVar) -> Result<Arc<Relation>> {
+        let name = range.relname().unwrap_or_default();
+        let temporary = range.relpersistence == 't' as std::ffi::c_char;
+        match self.catalog.find_relation(range.schemaname().map(|schema| self.schema(schema)), name, &self.path) {
+            Some(relation) => Ok(Arc::clone(relation)),
+            None if temporary => undefined(Undefined::Relation),
+            None => undefined(match range.schemaname() {
+                Some(schema) if !self.catalog.has_schema(schema) => Undefined::Schema,
+                _ => Undefined::Relation,
+            }),
+        }
+    }
+
+    /// A schema's name; `pg_temp` is an alias for the session's own temporary one.
+    pub(super) fn schema<'n>(&'n self, schema: &'n str) -> &'n str {
+        if schema != "pg_temp" {
+            return schema;
+        }
+        self.path.iter().map(|schema| &**schema).find(|schema| schema.starts_with("pg_temp_")).unwrap_or(schema)
+    }
+
+    /// The type that a name stands for; `None` for one that the catalog does not know.
+    pub(super) fn type_of(&self, name: &TypeName) -> Option<Arc<TypeFacts>> {
+        let names: Vec<&str> = name.names().iter().filter_map(pg_raw_parse::nodes::String::sval).collect();
+        let (schema, name) = match names[..] {
+            [name] => (None, name),
+            [.., schema, name] => (Some(schema), name),
+            [] => return None,
+        };
+        self.catalog.find_type(schema.map(|schema| self.schema(schema)), name, &self.path).cloned()
+    }
+}
+
+/// Whether something could not be found, rather than not be understood.
+pub(super) fn is_undefined<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(NotUnderstood::Undefined(_)))
+}

@@ -1,0 +1,509 @@
+//! Queries: what their columns depend on, and whether their rows have a bound.
+
+use std::sync::Arc;
+
+use claviger_model::{Hazard, Object, TableKind, Verb};
+use pg_raw_parse::nodes::{self, SelectStmt};
+use pg_raw_parse::raw::{LimitOption, SetOperation};
+use pg_raw_parse::Node;
+
+use super::expression::SETOP_NONE;
+use super::flow::{Field, Flow, Rows, Sources};
+use super::names::{constant_number, parts, qualified};
+use super::scope::{Expressions, Found, Item, Scope};
+use super::{Analysis, Result, undefined};
+use crate::{NotUnderstood, Undefined};
+
+/// As many rows as may leave of a table at once without being called many.
+const FEW: f64 = 1000.0;
+
+impl Analysis<'_> {
+    /// A statement that can stand in `WITH`, in `PREPARE`, in `COPY`, in `EXPLAIN` or alone: its class, and what it gives.
+    pub(super) fn query_statement(&mut self, node: Node<'_>) -> Result<(&'static str, Rows)> {
+        let none = Expressions::default();
+        let rows = match node {
+            Node::SelectStmt(select) if select.into_clause().is_some() => {
+                let rows = self.query(node, &none, None)?;
+                if let Some(into) = select.into_clause() {
+                    self.creates_from(into, &rows)?;
+                }
+                // They go into the table.
+                return Ok(("SELECT INTO", Rows { bounded: true, ..Rows::default() }));
+            }
+            node => self.query(node, &none, None)?,
+        };
+        Ok((class(node), rows))
+    }
+
+    /// A table comes to be with these rows.
+    pub(super) fn creates_from(&mut self, into: &nodes::IntoClause, rows: &Rows) -> Result<()> {
+        let Some(range) = into.rel() else { return Ok(()) };
+        self.creates_table(range, TableKind::Table);
+        self.transitions.push(crate::Transition::Define);
+        let _ = rows;
+        Ok(())
+    }
+
+    /// A query or a change with `RETURNING`, inside what is around it.
+    pub(super) fn query(&mut self, node: Node<'_>, expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        self.deeper(|this| match node {
+            Node::SelectStmt(select) => this.select(select, expressions, outer),
+            Node::InsertStmt(insert) => this.insert(insert, expressions, outer),
+            Node::UpdateStmt(update) => this.update(update, expressions, outer),
+            Node::DeleteStmt(delete) => this.delete(delete, expressions, outer),
+            Node::MergeStmt(merge) => this.merge(merge, expressions, outer),
+            _ => {
+                this.note_unknown(Hazard::Unknown);
+                Ok(Rows::default())
+            }
+        })
+    }
+
+    /// The common table expressions of a statement, each seen by those after it, and by itself if it is recursive.
+    pub(super) fn with<'e>(
+        &mut self,
+        clause: Option<&nodes::WithClause>,
+        outer_expressions: &'e Expressions<'e>,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Expressions<'e>> {
+        let mut own = Expressions { list: Vec::new(), outer: Some(outer_expressions) };
+        let Some(clause) = clause else { return Ok(own) };
+        for expression in clause.ctes().iter() {
+            let name: Arc<str> = expression.ctename().unwrap_or_default().into();
+            let aliases = parts(expression.aliascolnames());
+            if clause.recursive {
+                self.recursive(expression, &name, &aliases, &mut own, outer)?;
+            } else {
+                let rows = self.query(expression.ctequery(), &own, outer)?;
+                own.list.push((name, renamed(rows, &aliases)));
+            }
+        }
+        Ok(own)
+    }
+
+    /// A query that may select from itself: followed until what it depends on grows no more.
+    fn recursive(
+        &mut self,
+        expression: &nodes::CommonTableExpr,
+        name: &Arc<str>,
+        aliases: &[&str],
+        own: &mut Expressions<'_>,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<()> {
+        // At first it is taken for something of which nothing is known.
+        let start = Rows { open: Some(Flow::default()), bounded: true, ..Rows::default() };
+        own.list.push((Arc::clone(name), start));
+        let mut size = usize::MAX;
+        // Each round adds at least one column to one flow, or is the last; bounded all the same.
+        for _ in 0..8 {
+            let rows = renamed(self.query(expression.ctequery(), own, outer)?, aliases);
+            let rows = self.searched(rows, expression);
+            let now = rows.fields.iter().map(|field| field.flow.value.iter().count() + field.flow.control.iter().count()).sum();
+            if let Some(known) = own.list.last_mut() {
+                known.1 = rows;
+            }
+            if now == size {
+                return Ok(());
+            }
+            size = now;
+        }
+        Err(NotUnderstood::TooComplex)
+    }
+
+    /// `SEARCH` and `CYCLE` add columns.
+    fn searched(&mut self, mut rows: Rows, expression: &nodes::CommonTableExpr) -> Rows {
+        let mut flow = Flow::default();
+        rows.fields.iter().for_each(|field| flow.add(&field.flow));
+        let search = expression.search_clause().and_then(nodes::CTESearchClause::search_seq_column);
+        let cycle = expression.cycle_clause();
+        let names = [search, cycle.and_then(|cycle| cycle.cycle_mark_column()), cycle.and_then(|cycle| cycle.cycle_path_column())];
+        for name in names.into_iter().flatten() {
+            rows.fields.push(Field { name: name.into(), flow: flow.clone(), ..Field::default() });
+        }
+        rows
+    }
+
+    fn select(&mut self, select: &SelectStmt, expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let own = self.with(select.with_clause(), expressions, outer)?;
+        let mut rows = if select.op != SETOP_NONE {
+            self.set_operation(select, &own, outer)?
+        } else if !select.values_lists().is_empty() {
+            self.values(select, &own, outer)?
+        } else {
+            return self.simple_select(select, &own, outer);
+        };
+        // Sorting and limits of a set operation or of `VALUES`, by their own columns.
+        let mut scope = Scope::new(outer, &own);
+        scope.items.push(Item { fields: rows.fields.clone(), open: rows.open.clone(), ..Item::default() });
+        self.sorted(select, &scope, &mut rows)?;
+        self.limited(select, &scope, &mut rows)?;
+        self.locked(select, &scope, rows.bounded)?;
+        Ok(rows)
+    }
+
+    /// Arms to the left may be many; they are not followed one inside the other.
+    fn set_operation(&mut self, select: &SelectStmt, expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let mut arms = Vec::new();
+        let mut left = select;
+        loop {
+            let Some(right) = left.rarg() else { break };
+            arms.push((right, left.op, left.all));
+            let Some(next) = left.larg() else { break };
+            left = next;
+            let plain = left.op != SETOP_NONE && left.with_clause().is_none() && left.sort_clause().len() == 0;
+            let unlimited = matches!(left.limit_count(), Node::None) && matches!(left.limit_offset(), Node::None);
+            if !plain || !unlimited {
+                break;
+            }
+        }
+        let mut rows = self.query(Node::SelectStmt(left), expressions, outer)?;
+        for (right, operation, _) in arms.into_iter().rev() {
+            let other = self.query(Node::SelectStmt(right), expressions, outer)?;
+            self.operator(None, "=")?;
+            rows = joined(rows, &other, operation);
+        }
+        Ok(rows)
+    }
+
+    fn values(&mut self, select: &SelectStmt, expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let scope = Scope::new(outer, expressions);
+        let mut fields: Vec<Field> = Vec::new();
+        for row in select.values_lists() {
+            let Node::NodeList(row) = row else { continue };
+            for (n, value) in row.iter().enumerate() {
+                let flow = self.expression(&scope, value)?;
+                match fields.get_mut(n) {
+                    Some(field) => field.flow.add(&flow),
+                    None => fields.push(Field { name: format!("column{}", n + 1).into(), flow, ..Field::default() }),
+                }
+            }
+        }
+        Ok(Rows { fields, bounded: true, ..Rows::default() })
+    }
+
+    fn simple_select(&mut self, select: &SelectStmt, own: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let mut scope = Scope::new(outer, own);
+        let mut conditions = Vec::new();
+        let mut control = self.from(select.from_clause(), &mut scope, &mut conditions)?;
+        control.add(&self.control(&scope, select.where_clause())?);
+        conditions.push((select.where_clause(), None));
+        let bounded = self.bound(&mut scope, &conditions)?;
+
+        let mut rows = Rows { bounded, ..Rows::default() };
+        for target in select.target_list().iter() {
+            self.target(&scope, target, &mut rows)?;
+        }
+        for window in select.window_clause() {
+            if let Node::WindowDef(window) = window {
+                control.add(&self.window(&scope, window)?);
+            }
+        }
+        scope.outputs.clone_from(&rows.fields);
+        control.add(&self.grouped(select, &scope)?);
+        control.add(&self.control(&scope, select.having_clause())?);
+        self.distinct(select, &scope, &mut control)?;
+        self.summed_up(select, &mut rows);
+        rows.control.controlled_by(&control);
+        self.sorted(select, &scope, &mut rows)?;
+        self.limited(select, &scope, &mut rows)?;
+        self.locked(select, &scope, rows.bounded)?;
+        Ok(rows)
+    }
+
+    /// One entry of a select list: a column, or all of them.
+    pub(super) fn target(&mut self, scope: &Scope<'_>, target: &nodes::ResTarget, rows: &mut Rows) -> Result<()> {
+        if let Node::ColumnRef(reference) = target.val() {
+            let names = parts(reference.fields());
+            if names.len() < reference.fields().len() {
+                return self.star_target(scope, &names, rows);
+            }
+            if let Found::Field(field) = self.name(scope, &names)? {
+                let name = target.name().map_or_else(|| Arc::clone(&field.name), Into::into);
+                rows.fields.push(Field { name, own: None, via: None, ..field });
+                return Ok(());
+            }
+        }
+        if let Node::A_Indirection(indirection) = target.val()
+            && indirection.indirection().iter().any(|step| matches!(step, Node::A_Star(_)))
+        {
+            // The columns of a row, whatever they are called.
+            let flow = self.expression(scope, indirection.arg())?;
+            rows.open.get_or_insert_with(Flow::default).add(&flow);
+            return Ok(());
+        }
+        let flow = self.expression(scope, target.val())?;
+        let name = target.name().map_or_else(|| implied_name(target.val()), Into::into);
+        rows.fields.push(Field { name, flow, ..Field::default() });
+        Ok(())
+    }
+
+    fn star_target(&mut self, scope: &Scope<'_>, names: &[&str], rows: &mut Rows) -> Result<()> {
+        for field in self.star(scope, names)? {
+            self.used(&field);
+            rows.fields.push(Field { own: None, via: None, ..field });
+        }
+        for item in self.starred(scope, names)? {
+            if let Some(open) = &item.open {
+                self.read_flow(open);
+                rows.open.get_or_insert_with(Flow::default).add(open);
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns that a star stands for.
+    pub(super) fn star(&mut self, scope: &Scope<'_>, names: &[&str]) -> Result<Vec<Field>> {
+        let alone = names.is_empty();
+        let items = self.starred(scope, names)?;
+        let shown = |item: &Item, field: &Field| !alone || !item.hidden.iter().any(|hidden| *hidden == field.name);
+        Ok(items.into_iter().flat_map(|item| item.fields.iter().filter(move |field| shown(item, field)).cloned()).collect())
+    }
+
+    fn starred<'s>(&self, scope: &'s Scope<'_>, names: &[&str]) -> Result<Vec<&'s Item>> {
+        let found = match names {
+            [] => return Ok(scope.items.iter().collect()),
+            [table] => scope.item(None, table),
+            [schema, table] | [_, schema, table] => scope.item(Some(schema), table),
+            _ => None,
+        };
+        match found {
+            Some((_, item)) => Ok(vec![item]),
+            None if self.any_variable || names.first().is_some_and(|name| self.variables.iter().any(|known| **known == **name)) => Ok(Vec::new()),
+            None => undefined(Undefined::Relation),
+        }
+    }
+
+    fn grouped(&mut self, select: &SelectStmt, scope: &Scope<'_>) -> Result<Flow> {
+        let mut flow = Flow::default();
+        for node in select.group_clause() {
+            self.operator(None, "=")?;
+            flow.add(&self.by_output(scope, node)?);
+        }
+        Ok(flow)
+    }
+
+    fn distinct(&mut self, select: &SelectStmt, scope: &Scope<'_>, control: &mut Flow) -> Result<()> {
+        for node in select.distinct_clause() {
+            self.operator(None, "=")?;
+            control.controlled_by(&self.by_output(scope, node)?);
+        }
+        Ok(())
+    }
+
+    /// Something that is sorted or grouped by: a column of the query's own, by name or number, or any expression.
+    fn by_output(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
+        let output = match node {
+            Node::A_Const(_) => {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let number = constant_number(node).filter(|number| *number >= 1.0).map(|number| number as usize - 1);
+                number.and_then(|number| scope.outputs.get(number)).map(|field| field.flow.clone())
+            }
+            Node::ColumnRef(reference) => match parts(reference.fields())[..] {
+                [name] => scope.outputs.iter().find(|field| *field.name == *name).map(|field| field.flow.clone()),
+                _ => None,
+            },
+            Node::GroupingSet(set) => {
+                let mut flow = Flow::default();
+                for node in set.content() {
+                    flow.add(&self.by_output(scope, node)?);
+                }
+                return Ok(flow);
+            }
+            _ => None,
+        };
+        let mut flow = Flow::default();
+        match (output, self.expression(scope, node)) {
+            (Some(output), Ok(own)) => {
+                flow.controlled_by(&output);
+                flow.controlled_by(&own);
+            }
+            // It is no column of what is selected from.
+            (Some(output), Err(NotUnderstood::Undefined(_))) => flow.controlled_by(&output),
+            (_, own) => flow.controlled_by(&own?),
+        }
+        Ok(flow)
+    }
+
+    fn sorted(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
+        for sort in select.sort_clause().iter() {
+            if let Some((schema, name)) = qualified(sort.use_op()) {
+                self.operator(schema, name)?;
+            }
+            let flow = self.by_output(scope, sort.node())?;
+            rows.control.controlled_by(&flow);
+        }
+        Ok(())
+    }
+
+    fn limited(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
+        rows.control.add(&self.control(scope, select.limit_count())?);
+        rows.control.add(&self.control(scope, select.limit_offset())?);
+        if select.limit_option == LimitOption::LIMIT_OPTION_COUNT && is_few(select.limit_count()) {
+            rows.bounded = true;
+        }
+        Ok(())
+    }
+
+    /// `FOR UPDATE` and its kin keep others from changing the rows; they need the right to update them.
+    fn locked(&mut self, select: &SelectStmt, scope: &Scope<'_>, bounded: bool) -> Result<()> {
+        for clause in select.locking_clause().iter() {
+            let named: Vec<&str> = clause
+                .locked_rels()
+                .iter()
+                .filter_map(|node| if let Node::RangeVar(range) = node { range.relname() } else { None })
+                .collect();
+            for item in scope.items.iter().filter(|item| named.is_empty() || named.contains(&&*item.name)) {
+                if let Some(relation) = &item.relation {
+                    self.note(Verb::Update, Object::Table(Arc::clone(&relation.table)));
+                    if !bounded {
+                        self.hazards.insert(Hazard::Blocking);
+                        self.note(Verb::Lock, Object::Table(Arc::clone(&relation.table)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A query that sums its rows up shows those values of a table that it groups by: all of them if they are regulated or tell rows apart.
+    fn summed_up(&self, select: &SelectStmt, rows: &mut Rows) {
+        let grouped = !select.group_clause().is_empty() || !select.distinct_clause().is_empty();
+        let aggregates = select.target_list().iter().any(|target| self.has_aggregate(target.val())) || self.has_aggregate(select.having_clause());
+        if grouped {
+            for field in &mut rows.fields {
+                field.flow.rows = field.flow.rows.filtered(|column| !column.labels.is_empty() || self.is_key(column));
+            }
+        } else if aggregates {
+            // One row.
+            for field in &mut rows.fields {
+                field.flow.rows = Sources::default();
+            }
+            rows.bounded = true;
+        }
+    }
+
+    fn is_key(&self, column: &claviger_model::Column) -> bool {
+        self.catalog
+            .relation(column.table.id)
+            .is_some_and(|relation| relation.keys.iter().any(|key| key.as_slice() == [column.number]))
+    }
+
+    /// Whether an expression sums rows up, apart from those of queries inside it.
+    fn has_aggregate(&self, node: Node<'_>) -> bool {
+        let mut found = false;
+        let mut look = |node: Node<'_>| {
+            found |= match node {
+                Node::FuncCall(call) => self.is_aggregate(call),
+                Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => true,
+                _ => false,
+            };
+        };
+        look(node);
+        pg_raw_parse::walk::walk_manual::<()>(node, |node| {
+            look(node);
+            pg_raw_parse::walk::Recurse::recurse_unless(matches!(node, Node::SubLink(_) | Node::SelectStmt(_)))
+        });
+        found
+    }
+}
+
+/// Whether a limit keeps the number of rows small. One that is given as a parameter is what the client asks for.
+fn is_few(limit: Node<'_>) -> bool {
+    match limit {
+        Node::ParamRef(_) => true,
+        Node::TypeCast(cast) => is_few(cast.arg()),
+        limit => constant_number(limit).is_some_and(|number| number <= FEW),
+    }
+}
+
+/// The rows of two queries as one.
+fn joined(mut rows: Rows, other: &Rows, operation: SetOperation::Type) -> Rows {
+    let except = operation == SetOperation::SETOP_EXCEPT;
+    let nothing = Flow::default();
+    let open = other.open.as_ref();
+    for (n, field) in rows.fields.iter_mut().enumerate() {
+        field.copy = None;
+        let flow = other.fields.get(n).map(|field| &field.flow).or(open).unwrap_or(&nothing);
+        if except {
+            field.flow.controlled_by(flow);
+        } else {
+            field.flow.add(flow);
+        }
+    }
+    if rows.open.is_some() || open.is_some() {
+        let all = rows.open.get_or_insert_with(Flow::default);
+        other.fields.iter().for_each(|field| all.add(&field.flow));
+        open.into_iter().for_each(|open| all.add(open));
+    }
+    rows.control.add(&other.control);
+    rows.bounded = match operation {
+        SetOperation::SETOP_UNION => rows.bounded && other.bounded,
+        SetOperation::SETOP_INTERSECT => rows.bounded || other.bounded,
+        _ => rows.bounded,
+    };
+    rows
+}
+
+/// Rows whose columns are called otherwise.
+pub(super) fn renamed(mut rows: Rows, names: &[&str]) -> Rows {
+    for (field, name) in rows.fields.iter_mut().zip(names) {
+        field.name = (*name).into();
+    }
+    if rows.open.is_some() {
+        for name in names.iter().skip(rows.fields.len()) {
+            let flow = rows.open.clone().unwrap_or_default();
+            rows.fields.push(Field { name: (*name).into(), flow, ..Field::default() });
+        }
+    }
+    rows
+}
+
+/// What a column is called that is given no name (PostgreSQL manual, 7.3.2), as far as names can be told from the text.
+fn implied_name(node: Node<'_>) -> Arc<str> {
+    match node {
+        Node::FuncCall(call) => qualified(call.funcname()).map_or("?column?", |(_, name)| name).into(),
+        Node::TypeCast(cast) => match implied_name(cast.arg()) {
+            name if &*name == "?column?" => {
+                let name = cast.type_name().and_then(|name| name.names().iter().filter_map(nodes::String::sval).last());
+                name.unwrap_or("?column?").into()
+            }
+            name => name,
+        },
+        Node::ColumnRef(reference) => parts(reference.fields()).last().copied().unwrap_or("?column?").into(),
+        Node::A_Indirection(indirection) => {
+            let last = indirection.indirection().iter().filter_map(Node::as_str).last();
+            last.map_or_else(|| implied_name(indirection.arg()), Into::into)
+        }
+        Node::CollateClause(clause) => implied_name(clause.arg()),
+        Node::SubLink(link) => match (link.sub_link_type, link.subselect()) {
+            (pg_raw_parse::raw::SubLinkType::EXPR_SUBLINK, Node::SelectStmt(select)) => {
+                let first = select.target_list().iter().next();
+                first.map_or("?column?".into(), |target| target.name().map_or_else(|| implied_name(target.val()), Into::into))
+            }
+            (pg_raw_parse::raw::SubLinkType::EXISTS_SUBLINK, _) => "exists".into(),
+            (pg_raw_parse::raw::SubLinkType::ARRAY_SUBLINK, _) => "array".into(),
+            _ => "?column?".into(),
+        },
+        Node::CaseExpr(case) => match implied_name(case.defresult()) {
+            name if &*name == "?column?" => "case".into(),
+            name => name,
+        },
+        Node::A_ArrayExpr(_) => "array".into(),
+        Node::RowExpr(_) => "row".into(),
+        Node::CoalesceExpr(_) => "coalesce".into(),
+        Node::MinMaxExpr(expression) if expression.op == pg_raw_parse::raw::MinMaxOp::IS_GREATEST => "greatest".into(),
+        Node::MinMaxExpr(_) => "least".into(),
+        Node::GroupingFunc(_) => "grouping".into(),
+        _ => "?column?".into(),
+    }
+}
+
+fn class(node: Node<'_>) -> &'static str {
+    match node {
+        Node::InsertStmt(_) => "INSERT",
+        Node::UpdateStmt(_) => "UPDATE",
+        Node::DeleteStmt(_) => "DELETE",
+        Node::MergeStmt(_) => "MERGE",
+        _ => "SELECT",
+    }
+}

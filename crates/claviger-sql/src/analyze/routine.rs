@@ -1,0 +1,237 @@
+//! Texts that the catalog holds: the bodies of functions, the queries of views, and expressions.
+
+use std::sync::Arc;
+
+use claviger_model::{Column, Hazard};
+use pg_raw_parse::Node;
+
+use super::flow::{Field, Flow, Rows};
+use super::scope::{Expressions, Item, Scope, fields};
+use super::{Analysis, Result};
+use crate::builtin::{Builtin, builtin};
+use crate::{Function, NotUnderstood, Relation, Rule};
+
+impl Analysis<'_> {
+    /// What the body of a function does.
+    pub(super) fn body(&mut self, function: &Arc<Function>) -> Result<()> {
+        for part in &function.parts {
+            if let Some(part) = self.catalog.function(*part) {
+                self.follow(&Arc::clone(part))?;
+            }
+        }
+        if let Some(defaults) = &function.default_expressions {
+            self.own_expression(defaults, &function.routine.name, None)?;
+        }
+        if function.kind == crate::FunctionKind::Aggregate {
+            return Ok(());
+        }
+        let path = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
+        let path = path.map_or_else(|| self.path.clone(), |path| self.path_of(&names_of(path)));
+        let outer_path = std::mem::replace(&mut self.path, path);
+        let outer_names = std::mem::replace(&mut self.variables, function.names.clone());
+        // What it reads is read, wherever it is called.
+        let quiet = std::mem::take(&mut self.quiet);
+        let result = self.code(function);
+        self.quiet = quiet;
+        self.variables = outer_names;
+        self.path = outer_path;
+        result
+    }
+
+    fn code(&mut self, function: &Function) -> Result<()> {
+        match (&*function.language, &function.body) {
+            ("sql", Some(body)) => self.own_statements(atomic(body)),
+            ("sql", None) => self.own_statements(&function.source),
+            ("internal", _) if matches!(builtin(&function.source), Some(Builtin::Harmless | Builtin::Gathers)) => Ok(()),
+            ("plpgsql", _) => self.procedure(&function.source),
+            _ => {
+                self.note_unknown(Hazard::Opaque);
+                Ok(())
+            }
+        }
+    }
+
+    /// A function that a trigger runs: its row and its table have names there.
+    pub(super) fn trigger_function(&mut self, function: &Arc<Function>, _relation: &Arc<Relation>) -> Result<()> {
+        self.follow(function)
+    }
+
+    /// The body of a function in PL/pgSQL, or of `DO`.
+    pub(super) fn procedure(&mut self, source: &str) -> Result<()> {
+        let Some(pieces) = crate::procedure::pieces(source) else {
+            self.note_unknown(Hazard::Opaque);
+            return Ok(());
+        };
+        let outer = std::mem::replace(&mut self.any_variable, true);
+        let mut result = Ok(());
+        for piece in pieces {
+            result = match piece {
+                crate::procedure::Piece::Statement(text) => self.own_statements(&text),
+                crate::procedure::Piece::Expression(text) => self.own_statements(&format!("SELECT {text}")),
+                crate::procedure::Piece::Opaque => {
+                    self.hazards.insert(Hazard::DynamicSql);
+                    self.note_unknown(Hazard::Opaque);
+                    Ok(())
+                }
+            };
+            if result.is_err() {
+                break;
+            }
+        }
+        self.any_variable = outer;
+        result
+    }
+
+    /// Statements that the catalog holds. What they leave behind in the session is not the session's to see, but it may be there.
+    fn own_statements(&mut self, text: &str) -> Result<()> {
+        let result = self.own_statements_or_fail(text);
+        self.torn(result)
+    }
+
+    fn own_statements_or_fail(&mut self, text: &str) -> Result<()> {
+        let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
+        for raw in parsed.iter() {
+            let node = raw.stmt();
+            self.deeper(|this| match node {
+                Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
+                    let none = Expressions::default();
+                    this.query(node, &none, None).map(|_| ())
+                }
+                node => this.utility(node).map(|_| ()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The query of a view.
+    pub(super) fn own_query(&mut self, text: &str) -> Result<Rows> {
+        let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
+        let none = Expressions::default();
+        match parsed.iter().next() {
+            Some(raw) => self.query(raw.stmt(), &none, None),
+            None => Ok(Rows::default()),
+        }
+    }
+
+    /// The one table that a view shows, if changes of the view can be changes of it (PostgreSQL manual, `CREATE VIEW`).
+    pub(super) fn only_relation(&mut self, definition: &str) -> Option<Arc<Relation>> {
+        let parsed = pg_raw_parse::parse(definition).ok()?;
+        let raw = parsed.iter().next()?;
+        let Node::SelectStmt(select) = raw.stmt() else { return None };
+        let mut items = select.from_clause().iter();
+        match (items.next(), items.next()) {
+            (Some(Node::RangeVar(range)), None) => self.relation(range).ok(),
+            _ => None,
+        }
+    }
+
+    /// An expression, or several with commas, over the columns of a table or over a value.
+    pub(super) fn own_expression(&mut self, text: &str, name: &str, relation: Option<&Arc<Relation>>) -> Result<()> {
+        let items = relation.map(|relation| vec![Item { name: Arc::clone(&relation.table.name), fields: unnoted(relation), ..Item::default() }]);
+        self.own_select(text, name, items.unwrap_or_default())
+    }
+
+    /// The condition of a trigger, over the old and the new row.
+    pub(super) fn own_condition(&mut self, text: &str, name: &str, relation: &Arc<Relation>) -> Result<()> {
+        let item = |alias: &str| Item { name: alias.into(), fields: unnoted(relation), ..Item::default() };
+        self.own_select(text, name, vec![item("old"), item("new")])
+    }
+
+    fn own_select(&mut self, text: &str, name: &str, items: Vec<Item>) -> Result<()> {
+        let outer = std::mem::replace(&mut self.any_variable, true);
+        let result = self.by_way_of(name, |this| {
+            let parsed = pg_raw_parse::parse(&format!("SELECT {text}")).map_err(|_| NotUnderstood::Syntax)?;
+            let Some(Node::SelectStmt(select)) = parsed.iter().next().map(|raw| raw.stmt()) else { return Ok(()) };
+            let none = Expressions::default();
+            let mut scope = Scope::new(None, &none);
+            scope.items = items;
+            for target in select.target_list().iter() {
+                this.expression(&scope, target.val())?;
+            }
+            Ok(())
+        });
+        self.any_variable = outer;
+        self.torn(result)
+    }
+
+    /// What a rule does beside or in place of what set it off.
+    pub(super) fn rule(&mut self, relation: &Arc<Relation>, rule: &Rule) -> Result<()> {
+        let name = format!("{}.{}", relation.table, rule.name);
+        let result = self.by_way_of(&name, |this| this.rule_actions(relation, &rule.definition));
+        self.torn(result)
+    }
+
+    fn rule_actions(&mut self, relation: &Arc<Relation>, definition: &str) -> Result<()> {
+        let parsed = pg_raw_parse::parse(definition).map_err(|_| NotUnderstood::Syntax)?;
+        let Some(Node::RuleStmt(rule)) = parsed.iter().next().map(|raw| raw.stmt()) else { return Ok(()) };
+        let none = Expressions::default();
+        let mut scope = Scope::new(None, &none);
+        scope.items = ["old", "new"].map(|alias| Item { name: alias.into(), fields: fields(relation), bounded: true, ..Item::default() }).into();
+        self.expression(&scope, rule.where_clause())?;
+        for action in rule.actions() {
+            match action {
+                Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
+                    self.query(action, &none, Some(&scope))?;
+                }
+                Node::None => {}
+                action => _ = self.utility(action)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The schemas that a search path stands for: those that exist, and those that are searched without being named.
+    pub(super) fn path_of(&self, names: &[String]) -> Vec<Arc<str>> {
+        let mut path: Vec<Arc<str>> = Vec::new();
+        for name in names {
+            let name: Arc<str> = match name.as_str() {
+                "$user" => Arc::clone(&self.session.role),
+                name => self.schema(name).into(),
+            };
+            if self.catalog.has_schema(&name) {
+                path.push(name);
+            }
+        }
+        if !path.iter().any(|schema| **schema == *"pg_catalog") {
+            path.insert(0, "pg_catalog".into());
+        }
+        let temporary = self.path.iter().find(|schema| schema.starts_with("pg_temp_"));
+        if let Some(temporary) = temporary
+            && !path.contains(temporary)
+        {
+            path.insert(0, Arc::clone(temporary));
+        }
+        path
+    }
+}
+
+/// A table's columns, whose use is part of what the table itself does.
+fn unnoted(relation: &Relation) -> Vec<Field> {
+    let name = |column: &Arc<Column>| Field { name: Arc::clone(&column.name), flow: Flow::default(), ..Field::default() };
+    relation.columns.iter().map(|facts| name(&facts.column)).collect()
+}
+
+/// The statements of a body that was written as SQL proper.
+fn atomic(body: &str) -> &str {
+    let body = body.trim();
+    let strip = |body: &'_ str, word: &str| body.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    if strip(body, "BEGIN ATOMIC") {
+        let inner = body.get("BEGIN ATOMIC".len()..).unwrap_or_default().trim_end();
+        return inner.get(..inner.len().saturating_sub(3)).unwrap_or_default();
+    }
+    body
+}
+
+/// The names of a search path as a setting's value has them.
+pub(super) fn names_of(value: &str) -> Vec<String> {
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(|name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => name.trim_matches('\'').to_lowercase(),
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}

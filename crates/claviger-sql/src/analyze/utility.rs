@@ -1,0 +1,430 @@
+//! Statements that are neither queries nor definitions: of the session, of cursors and prepared statements, of copies and locks.
+
+use std::sync::Arc;
+
+use claviger_model::{Definition, Hazard, Object, TableKind, Verb};
+use pg_raw_parse::nodes::{self, CopyStmt, RangeVar, VariableSetStmt};
+use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
+use pg_raw_parse::Node;
+
+use super::names::constant_text;
+use super::routine::names_of;
+use super::scope::{Expressions, Scope};
+use super::{Analysis, Result, undefined};
+use crate::builtin::{SettingKind, setting};
+use crate::{Cursor, NotUnderstood, Prepared, Transition, Undefined};
+
+/// The bit of a cursor's options that says that it outlives its transaction (`CURSOR_OPT_HOLD` of PostgreSQL's parsenodes.h).
+const HOLD: i32 = 0x20;
+
+impl Analysis<'_> {
+    /// Follows a statement that is no query; gives its class.
+    pub(super) fn utility(&mut self, node: Node<'_>) -> Result<&'static str> {
+        match node {
+            Node::TransactionStmt(statement) => Ok(self.transaction(statement)),
+            Node::VariableSetStmt(statement) => Ok(self.variable(statement)),
+            Node::VariableShowStmt(_) => Ok("SHOW"),
+            Node::ExplainStmt(statement) => self.explain(statement),
+            Node::PrepareStmt(statement) => self.prepare(statement),
+            Node::ExecuteStmt(statement) => self.execute(statement),
+            Node::DeallocateStmt(statement) => {
+                self.transitions.push(Transition::Deallocate(statement.name().map(Into::into)));
+                Ok("DEALLOCATE")
+            }
+            Node::DeclareCursorStmt(statement) => self.declare(statement),
+            Node::FetchStmt(statement) => self.fetch(statement),
+            Node::ClosePortalStmt(statement) => {
+                self.transitions.push(Transition::Close(statement.portalname().map(Into::into)));
+                Ok("CLOSE")
+            }
+            Node::CopyStmt(statement) => self.copy(statement),
+            Node::LockStmt(statement) => {
+                self.hazards.insert(Hazard::Blocking);
+                self.on_tables(Verb::Lock, statement.relations().iter())?;
+                Ok("LOCK TABLE")
+            }
+            Node::TruncateStmt(statement) => self.truncate(statement),
+            Node::VacuumStmt(statement) => self.vacuum(statement),
+            Node::ReindexStmt(statement) => self.maintains("REINDEX", statement.relation()),
+            Node::ClusterStmt(statement) => self.maintains("CLUSTER", statement.relation()),
+            Node::RefreshMatViewStmt(statement) => self.refresh(statement),
+            Node::CheckPointStmt(_) => self.maintains("CHECKPOINT", None),
+            Node::NotifyStmt(statement) => Ok(self.channel("NOTIFY", statement.conditionname())),
+            Node::ListenStmt(statement) => Ok(self.channel("LISTEN", statement.conditionname())),
+            Node::UnlistenStmt(_) => Ok("UNLISTEN"),
+            Node::DoStmt(statement) => self.block(statement),
+            Node::CallStmt(statement) => {
+                let none = Expressions::default();
+                let scope = Scope::new(None, &none);
+                let flow = statement.funccall().map_or(Ok(Default::default()), |call| self.call(&scope, call))?;
+                let _ = flow;
+                self.transitions.push(Transition::Resync);
+                Ok("CALL")
+            }
+            Node::DiscardStmt(statement) => Ok(self.discard(statement)),
+            Node::ConstraintsSetStmt(_) => Ok("SET CONSTRAINTS"),
+            Node::LoadStmt(statement) => {
+                self.hazards.insert(Hazard::Opaque);
+                self.administers("library", statement.filename().unwrap_or_default());
+                Ok("LOAD")
+            }
+            Node::AlterSystemStmt(statement) => {
+                let name = statement.setstmt().and_then(VariableSetStmt::name).unwrap_or("all");
+                self.note(Verb::Administer, Object::Setting(name.to_ascii_lowercase().into()));
+                Ok("ALTER SYSTEM")
+            }
+            node => self.define(node),
+        }
+    }
+
+    pub(super) fn definition(&self, kind: &'static str, name: &str) -> Object {
+        Object::Definition(Arc::new(Definition { kind, schema: None, name: name.into() }))
+    }
+
+    pub(super) fn administers(&mut self, kind: &'static str, name: &str) {
+        let object = self.definition(kind, name);
+        self.note(Verb::Administer, object);
+    }
+
+    fn transaction(&mut self, statement: &nodes::TransactionStmt) -> &'static str {
+        let savepoint = || Arc::from(statement.savepoint_name().unwrap_or_default());
+        let (class, transition) = match statement.kind {
+            TransactionStmtKind::TRANS_STMT_BEGIN | TransactionStmtKind::TRANS_STMT_START => ("BEGIN", Transition::Begin),
+            TransactionStmtKind::TRANS_STMT_COMMIT => ("COMMIT", Transition::Commit),
+            TransactionStmtKind::TRANS_STMT_ROLLBACK => ("ROLLBACK", Transition::Rollback),
+            TransactionStmtKind::TRANS_STMT_SAVEPOINT => ("SAVEPOINT", Transition::Savepoint(savepoint())),
+            TransactionStmtKind::TRANS_STMT_RELEASE => ("RELEASE", Transition::Release(savepoint())),
+            TransactionStmtKind::TRANS_STMT_ROLLBACK_TO => ("ROLLBACK TO", Transition::RollbackTo(savepoint())),
+            _ => {
+                // A transaction that is prepared keeps its locks when its session is gone.
+                self.hazards.insert(Hazard::Blocking);
+                self.administers("prepared transaction", statement.gid().unwrap_or_default());
+                ("PREPARE TRANSACTION", Transition::Commit)
+            }
+        };
+        self.transitions.push(transition);
+        class
+    }
+
+    fn variable(&mut self, statement: &VariableSetStmt) -> &'static str {
+        let name = statement.name().unwrap_or_default().to_ascii_lowercase();
+        match statement.kind {
+            VariableSetKind::VAR_SET_VALUE => {
+                let values: Option<Vec<String>> = statement.args().iter().map(value_text).collect();
+                self.set(&name, values);
+                "SET"
+            }
+            // Of a transaction: its isolation and the like.
+            VariableSetKind::VAR_SET_MULTI => {
+                self.note(Verb::Configure, Object::Setting("transaction".into()));
+                "SET"
+            }
+            VariableSetKind::VAR_RESET_ALL => {
+                self.note(Verb::Configure, Object::Setting("all".into()));
+                self.transitions.push(Transition::Resync);
+                "RESET"
+            }
+            _ => {
+                self.note(Verb::Configure, Object::Setting(name.into()));
+                self.transitions.push(Transition::Resync);
+                "RESET"
+            }
+        }
+    }
+
+    /// A setting is given these values; `None` if they do not stand in the text.
+    pub(super) fn set(&mut self, name: &str, values: Option<Vec<String>>) {
+        self.note(Verb::Configure, Object::Setting(name.into()));
+        let one_of = |allowed: &[&str]| match values.as_deref() {
+            Some([value]) => allowed.contains(&value.trim().to_ascii_lowercase().as_str()),
+            _ => false,
+        };
+        match setting(name) {
+            SettingKind::Harmless | SettingKind::Custom => {}
+            SettingKind::Pinned(allowed) | SettingKind::Leaking(allowed) => {
+                if !one_of(allowed) {
+                    self.hazards.insert(Hazard::SessionEscape);
+                }
+            }
+            SettingKind::Escape => {
+                self.hazards.insert(Hazard::SessionEscape);
+                self.transitions.push(Transition::Resync);
+            }
+            SettingKind::Path => match values {
+                Some(values) => {
+                    let names: Vec<String> = match &values[..] {
+                        // `set_config` and `SET` with one text: a list in itself for the first, one name for the second.
+                        [one] => names_of(one),
+                        many => many.to_vec(),
+                    };
+                    let path = self.path_of(&names);
+                    self.path.clone_from(&path);
+                    self.transitions.extend([Transition::Path(path), Transition::Resync]);
+                }
+                None => {
+                    self.note_unknown(Hazard::SessionEscape);
+                    self.transitions.push(Transition::Resync);
+                }
+            },
+            SettingKind::Unknown => _ = self.hazards.insert(Hazard::Unknown),
+        }
+    }
+
+    /// What is explained is planned, which runs what can be computed beforehand; it is done only if it is analysed.
+    fn explain(&mut self, statement: &nodes::ExplainStmt) -> Result<&'static str> {
+        let mut analyzes = false;
+        for option in statement.options().iter() {
+            if option.defname().is_some_and(|name| name.eq_ignore_ascii_case("analyze")) {
+                let off = constant_text(option.arg()).is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "0"));
+                analyzes = !off;
+            }
+        }
+        let query = statement.query();
+        if analyzes {
+            self.statement(query)?;
+            return Ok("EXPLAIN ANALYZE");
+        }
+        let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
+        let transitions = self.transitions.len();
+        self.statement(query)?;
+        self.transitions.truncate(transitions);
+        self.effects.retain(|effect| matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Administer | Verb::Configure));
+        self.hazards.retain(|hazard| !matches!(hazard, Hazard::BulkWrite | Hazard::MassExport | Hazard::Cascade | Hazard::Blocking));
+        self.effects.extend(effects);
+        self.hazards.extend(hazards);
+        Ok("EXPLAIN")
+    }
+
+    fn prepare(&mut self, statement: &nodes::PrepareStmt) -> Result<&'static str> {
+        self.statement(statement.query())?;
+        let prepared = Prepared { text: self.text.into() };
+        self.transitions.push(Transition::Prepare(statement.name().unwrap_or_default().into(), prepared));
+        Ok("PREPARE")
+    }
+
+    fn execute(&mut self, statement: &nodes::ExecuteStmt) -> Result<&'static str> {
+        let none = Expressions::default();
+        let scope = Scope::new(None, &none);
+        self.expressions(&scope, statement.params())?;
+        let Some(prepared) = self.session.prepared.get(statement.name().unwrap_or_default()) else {
+            return undefined(Undefined::Prepared);
+        };
+        let text = Arc::clone(&prepared.text);
+        self.again(&text)?;
+        Ok("EXECUTE")
+    }
+
+    /// Follows a statement that was given before.
+    fn again(&mut self, text: &str) -> Result<()> {
+        let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
+        for raw in parsed.iter() {
+            self.statement(match raw.stmt() {
+                Node::PrepareStmt(statement) => statement.query(),
+                Node::DeclareCursorStmt(statement) => statement.query(),
+                node => node,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, statement: &nodes::DeclareCursorStmt) -> Result<&'static str> {
+        self.statement(statement.query())?;
+        let cursor = Cursor { text: self.text.into(), hold: statement.options & HOLD != 0 };
+        self.transitions.push(Transition::Declare(statement.portalname().unwrap_or_default().into(), cursor));
+        Ok("DECLARE CURSOR")
+    }
+
+    fn fetch(&mut self, statement: &nodes::FetchStmt) -> Result<&'static str> {
+        match self.session.cursors.get(statement.portalname().unwrap_or_default()) {
+            Some(cursor) => {
+                let text = Arc::clone(&cursor.text);
+                self.again(&text)?;
+            }
+            // A function may have opened it, or the protocol.
+            None => self.note_unknown(Hazard::Opaque),
+        }
+        Ok(if statement.ismove { "MOVE" } else { "FETCH" })
+    }
+
+    fn copy(&mut self, copy: &CopyStmt) -> Result<&'static str> {
+        if copy.is_program {
+            self.hazards.insert(Hazard::Program);
+            self.administers("program", "");
+        } else if copy.filename().is_some() {
+            self.hazards.insert(Hazard::FileAccess);
+            self.administers("file", "");
+        }
+        let Some(range) = copy.relation() else {
+            let none = Expressions::default();
+            let rows = self.query(copy.query(), &none, None)?;
+            self.leaves(&rows);
+            return Ok("COPY TO");
+        };
+        let relation = self.relation(range)?;
+        let names: Vec<&str> = copy.attlist().iter().filter_map(Node::as_str).collect();
+        let mut columns = Vec::new();
+        for facts in relation.columns.iter().filter(|facts| names.is_empty() || names.contains(&&*facts.column.name)) {
+            columns.push(Arc::clone(&facts.column));
+        }
+        if columns.len() < names.len() {
+            return undefined(Undefined::Column);
+        }
+        if copy.is_from {
+            self.hazards.insert(Hazard::BulkWrite);
+            self.write(&relation, Verb::Insert, &columns)?;
+            self.defaults(&relation, &columns)?;
+            return Ok("COPY FROM");
+        }
+        let none = Expressions::default();
+        let mut scope = Scope::new(None, &none);
+        let item = self.item_of(&relation)?;
+        scope.items.push(item);
+        for field in self.star(&scope, &[])? {
+            if columns.iter().any(|column| column.name == field.name) {
+                self.used(&field);
+            }
+        }
+        self.expression(&scope, copy.where_clause())?;
+        self.hazards.insert(Hazard::MassExport);
+        self.note(Verb::Export, Object::Table(Arc::clone(&relation.table)));
+        Ok("COPY TO")
+    }
+
+    pub(super) fn on_tables<'n>(&mut self, verb: Verb, relations: impl Iterator<Item = Node<'n>>) -> Result<()> {
+        for node in relations {
+            if let Node::RangeVar(range) = node {
+                let relation = self.relation(range)?;
+                self.note(verb, Object::Table(Arc::clone(&relation.table)));
+            }
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, statement: &nodes::TruncateStmt) -> Result<&'static str> {
+        let mut relations = Vec::new();
+        for node in statement.relations() {
+            if let Node::RangeVar(range) = node {
+                relations.push(self.relation(range)?);
+            }
+        }
+        self.hazards.insert(Hazard::BulkWrite);
+        let cascades = statement.behavior == pg_raw_parse::raw::DropBehavior::DROP_CASCADE;
+        let mut n = 0;
+        while let Some(relation) = relations.get(n).cloned() {
+            self.count()?;
+            n += 1;
+            self.write(&relation, Verb::Truncate, &[])?;
+            for from in relation.references.iter().filter(|_| cascades).filter_map(|reference| self.catalog.relation(reference.from)) {
+                if !relations.iter().any(|known| known.table.id == from.table.id) {
+                    self.hazards.insert(Hazard::Cascade);
+                    relations.push(Arc::clone(from));
+                }
+            }
+        }
+        Ok("TRUNCATE")
+    }
+
+    fn vacuum(&mut self, statement: &nodes::VacuumStmt) -> Result<&'static str> {
+        let relations: Vec<_> = statement.rels().iter().filter_map(nodes::VacuumRelation::relation).collect();
+        if relations.is_empty() {
+            self.note(Verb::Maintain, Object::Connection);
+        }
+        for range in relations {
+            self.maintains("VACUUM", Some(range))?;
+        }
+        Ok(if statement.is_vacuumcmd { "VACUUM" } else { "ANALYZE" })
+    }
+
+    fn maintains(&mut self, class: &'static str, range: Option<&RangeVar>) -> Result<&'static str> {
+        match range.map(|range| self.relation(range)) {
+            Some(Ok(relation)) => {
+                self.note(Verb::Maintain, Object::Table(Arc::clone(&relation.table)));
+                // Expressions of its indexes are computed.
+                for expression in &relation.expressions {
+                    self.own_expression(expression, &relation.table.to_string(), Some(&relation))?;
+                }
+            }
+            // An index has no columns of its own here.
+            Some(Err(NotUnderstood::Undefined(_))) | None => self.note(Verb::Maintain, Object::Connection),
+            Some(Err(error)) => return Err(error),
+        }
+        Ok(class)
+    }
+
+    fn refresh(&mut self, statement: &nodes::RefreshMatViewStmt) -> Result<&'static str> {
+        let Some(range) = statement.relation() else { return Ok("REFRESH MATERIALIZED VIEW") };
+        let relation = self.relation(range)?;
+        self.note(Verb::Maintain, Object::Table(Arc::clone(&relation.table)));
+        if let Some(definition) = relation.definition.clone() {
+            let rows = self.by_way_of(&relation.table.to_string(), |this| this.own_query(&definition));
+            self.torn(rows)?;
+        }
+        Ok("REFRESH MATERIALIZED VIEW")
+    }
+
+    fn channel(&mut self, class: &'static str, name: Option<&str>) -> &'static str {
+        let object = self.definition("channel", name.unwrap_or_default());
+        self.note(Verb::Notify, object);
+        class
+    }
+
+    /// A block of code.
+    fn block(&mut self, statement: &nodes::DoStmt) -> Result<&'static str> {
+        let option = |name: &str| {
+            let mut options = statement.args().iter().filter(|option| option.defname() == Some(name));
+            options.next().and_then(|option| constant_text(option.arg()))
+        };
+        let language = option("language").unwrap_or_else(|| "plpgsql".to_owned());
+        let object = self.definition("block", &language);
+        self.note(Verb::Execute, object);
+        self.hazards.insert(Hazard::Opaque);
+        self.transitions.extend([Transition::Resync, Transition::Define]);
+        match option("as") {
+            Some(source) if language == "plpgsql" => self.by_way_of("DO", |this| this.procedure(&source))?,
+            _ => self.note_unknown(Hazard::Opaque),
+        }
+        Ok("DO")
+    }
+
+    fn discard(&mut self, statement: &nodes::DiscardStmt) -> &'static str {
+        match statement.target {
+            DiscardMode::DISCARD_ALL => self.transitions.extend([
+                Transition::Deallocate(None),
+                Transition::Close(None),
+                Transition::Resync,
+                Transition::Define,
+            ]),
+            DiscardMode::DISCARD_TEMP => self.transitions.extend([Transition::Resync, Transition::Define]),
+            _ => {}
+        }
+        "DISCARD"
+    }
+
+    /// A table comes to be.
+    pub(super) fn creates_table(&mut self, range: &RangeVar, kind: TableKind) {
+        let temporary = range.relpersistence == b't' as std::ffi::c_char || range.schemaname() == Some("pg_temp");
+        let first = self.path.iter().find(|schema| !schema.starts_with("pg_")).cloned();
+        let schema = range.schemaname().map(Into::into).or(first).unwrap_or_else(|| "public".into());
+        let kind = if temporary && kind == TableKind::Table { TableKind::Temporary } else { kind };
+        let schema = if temporary { "pg_temp".into() } else { schema };
+        let table = claviger_model::Table {
+            schema,
+            name: range.relname().unwrap_or_default().into(),
+            id: 0,
+            kind,
+            system: false,
+            labels: Arc::new([]),
+            holds: Arc::new([]),
+        };
+        self.note(Verb::Create, Object::Table(Arc::new(table)));
+    }
+}
+
+/// A value in `SET`.
+fn value_text(node: Node<'_>) -> Option<String> {
+    match node {
+        Node::TypeCast(_) | Node::A_Const(_) => constant_text(node),
+        Node::String(text) => text.sval().map(ToOwned::to_owned),
+        _ => None,
+    }
+}

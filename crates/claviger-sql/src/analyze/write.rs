@@ -1,0 +1,410 @@
+//! Changes of rows, and all that they set off: triggers, rules, defaults, checks, foreign keys, children.
+
+use std::sync::Arc;
+
+use claviger_model::{Column, Hazard, Object, TableKind, Verb};
+use pg_raw_parse::nodes::{self, DeleteStmt, InsertStmt, MergeStmt, RangeVar, UpdateStmt};
+use pg_raw_parse::raw::{CmdType, MergeMatchKind, OnConflictAction};
+use pg_raw_parse::Node;
+
+use super::bound::Condition;
+use super::flow::{Field, Rows};
+use super::names::parts;
+use super::scope::{Expressions, Item, Scope, fields};
+use super::{Analysis, Result, undefined};
+use crate::{Reference, Relation, Undefined};
+
+impl Analysis<'_> {
+    pub(super) fn insert(&mut self, insert: &InsertStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let expressions = self.with(insert.with_clause(), outer_expressions, outer)?;
+        let relation = self.target_relation(insert.relation())?;
+        let named: Vec<&str> = insert
+            .cols()
+            .iter()
+            .filter_map(|node| if let Node::ResTarget(target) = node { target.name() } else { None })
+            .collect();
+        let mut columns = columns_named(&relation, &named)?;
+        let scope = Scope::new(outer, &expressions);
+        if let Node::SelectStmt(select) = insert.select_stmt() {
+            let rows = self.query(insert.select_stmt(), &expressions, outer)?;
+            let is_list = !select.values_lists().is_empty();
+            if named.is_empty() {
+                let count = if rows.open.is_some() { usize::MAX } else { rows.fields.len() };
+                columns = relation.columns.iter().take(count).map(|facts| Arc::clone(&facts.column)).collect();
+            }
+            if !is_list && (!rows.bounded || makes_many(select)) {
+                self.hazards.insert(Hazard::BulkWrite);
+            }
+        } else {
+            columns.clear();
+        }
+        self.write(&relation, Verb::Insert, &columns)?;
+        self.defaults(&relation, &columns)?;
+        if let Some(conflict) = insert.on_conflict_clause() {
+            self.conflict(&relation, conflict, &scope)?;
+        }
+        let mut scope = Scope::new(outer, &expressions);
+        scope.items.push(self.target_item(&relation, insert.relation())?);
+        self.returning(insert.returning_clause(), scope, &relation, true)
+    }
+
+    fn conflict(&mut self, relation: &Arc<Relation>, conflict: &nodes::OnConflictClause, outer: &Scope<'_>) -> Result<()> {
+        let mut scope = Scope::new(outer.outer, outer.expressions);
+        scope.items.push(Item { name: Arc::clone(&relation.table.name), fields: fields(relation), relation: Some(Arc::clone(relation)), ..Item::default() });
+        if let Some(infer) = conflict.infer() {
+            for element in infer.index_elems() {
+                if let Node::IndexElem(element) = element {
+                    self.expression(&scope, element.expr())?;
+                    if let Some(facts) = element.name().and_then(|name| relation.column(name)) {
+                        self.read(&Arc::clone(&facts.column));
+                    }
+                }
+            }
+            self.expression(&scope, infer.where_clause())?;
+        }
+        if conflict.action != OnConflictAction::ONCONFLICT_UPDATE {
+            return Ok(());
+        }
+        scope.items.push(Item { name: "excluded".into(), fields: unread(relation), hidden: relation.columns.iter().map(|facts| Arc::clone(&facts.column.name)).collect(), ..Item::default() });
+        let columns = self.assignments(&scope, relation, conflict.target_list().iter())?;
+        self.expression(&scope, conflict.where_clause())?;
+        self.write(relation, Verb::Update, &columns)
+    }
+
+    pub(super) fn update(&mut self, update: &UpdateStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let expressions = self.with(update.with_clause(), outer_expressions, outer)?;
+        let relation = self.target_relation(update.relation())?;
+        let mut scope = Scope::new(outer, &expressions);
+        scope.items.push(self.target_item(&relation, update.relation())?);
+        let mut conditions = Vec::new();
+        self.from(update.from_clause(), &mut scope, &mut conditions)?;
+        let columns = self.assignments(&scope, &relation, update.target_list().iter())?;
+        self.expression(&scope, update.where_clause())?;
+        conditions.push((update.where_clause(), None));
+        let bounded = self.target_bounded(&mut scope, &conditions)?;
+        self.write(&relation, Verb::Update, &columns)?;
+        self.returning(update.returning_clause(), scope, &relation, bounded)
+    }
+
+    pub(super) fn delete(&mut self, delete: &DeleteStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let expressions = self.with(delete.with_clause(), outer_expressions, outer)?;
+        let relation = self.target_relation(delete.relation())?;
+        let mut scope = Scope::new(outer, &expressions);
+        scope.items.push(self.target_item(&relation, delete.relation())?);
+        let mut conditions = Vec::new();
+        self.from(delete.using_clause(), &mut scope, &mut conditions)?;
+        self.expression(&scope, delete.where_clause())?;
+        conditions.push((delete.where_clause(), None));
+        let bounded = self.target_bounded(&mut scope, &conditions)?;
+        self.write(&relation, Verb::Delete, &[])?;
+        self.returning(delete.returning_clause(), scope, &relation, bounded)
+    }
+
+    pub(super) fn merge(&mut self, merge: &MergeStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let expressions = self.with(merge.with_clause(), outer_expressions, outer)?;
+        let relation = self.target_relation(merge.relation())?;
+        let mut scope = Scope::new(outer, &expressions);
+        scope.items.push(self.target_item(&relation, merge.relation())?);
+        let mut conditions = Vec::new();
+        self.from_item(merge.source_relation(), &mut scope, &mut conditions)?;
+        self.expression(&scope, merge.join_condition())?;
+        conditions.push((merge.join_condition(), None));
+        let all = self.bound(&mut scope, &conditions)?;
+        let bounded = !scope.unbounded.contains(&relation.table);
+        for when in merge.merge_when_clauses().iter() {
+            self.expression(&scope, when.condition())?;
+            let by_itself = when.match_kind == MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE;
+            let changes = matches!(when.command_type, CmdType::CMD_UPDATE | CmdType::CMD_DELETE);
+            let inserts = when.command_type == CmdType::CMD_INSERT;
+            let limited = self.limits(&scope, &[false, true], 0, when.condition());
+            if (changes && !limited && (!bounded || by_itself)) || (inserts && !all && scope.items.len() > 1 && !source_bounded(&scope)) {
+                self.hazards.insert(Hazard::BulkWrite);
+            }
+            let targets = when.target_list().iter().filter_map(|node| if let Node::ResTarget(target) = node { Some(target) } else { None });
+            match when.command_type {
+                CmdType::CMD_UPDATE => {
+                    let columns = self.assignments(&scope, &relation, targets)?;
+                    self.write(&relation, Verb::Update, &columns)?;
+                }
+                CmdType::CMD_DELETE => self.write(&relation, Verb::Delete, &[])?,
+                CmdType::CMD_INSERT => {
+                    let named: Vec<&str> = targets.filter_map(nodes::ResTarget::name).collect();
+                    let mut columns = columns_named(&relation, &named)?;
+                    self.expressions(&scope, when.values())?;
+                    if named.is_empty() {
+                        columns = relation.columns.iter().take(when.values().len()).map(|facts| Arc::clone(&facts.column)).collect();
+                    }
+                    self.write(&relation, Verb::Insert, &columns)?;
+                    self.defaults(&relation, &columns)?;
+                }
+                _ => {}
+            }
+        }
+        self.returning(merge.returning_clause(), scope, &relation, all)
+    }
+
+    fn target_relation(&mut self, range: Option<&RangeVar>) -> Result<Arc<Relation>> {
+        match range {
+            Some(range) => self.relation(range),
+            None => undefined(Undefined::Relation),
+        }
+    }
+
+    /// The table that is changed, whose columns can be named.
+    fn target_item(&mut self, relation: &Arc<Relation>, range: Option<&RangeVar>) -> Result<Item> {
+        let touched = self.touched.len();
+        let mut item = self.item_of(relation)?;
+        // To change rows is not to read them.
+        self.touched.truncate(touched);
+        if let Some(name) = range.and_then(RangeVar::alias).and_then(nodes::Alias::aliasname) {
+            item.name = name.into();
+            item.schema = None;
+        }
+        item.bounded = false;
+        item.tables.insert(&relation.table);
+        Ok(item)
+    }
+
+    /// Whether few rows of the target change.
+    fn target_bounded(&mut self, scope: &mut Scope<'_>, conditions: &[Condition<'_>]) -> Result<bool> {
+        let all = self.bound(scope, conditions)?;
+        let target = scope.items.first().and_then(|item| item.relation.as_ref()).is_some_and(|relation| scope.unbounded.contains(&relation.table));
+        if target {
+            self.hazards.insert(Hazard::BulkWrite);
+        }
+        Ok(all)
+    }
+
+    /// What is assigned to which columns.
+    fn assignments<'n>(
+        &mut self,
+        scope: &Scope<'_>,
+        relation: &Relation,
+        targets: impl Iterator<Item = &'n nodes::ResTarget>,
+    ) -> Result<Vec<Arc<Column>>> {
+        let mut columns = Vec::new();
+        for target in targets {
+            let name = target.name().unwrap_or_default();
+            let Some(facts) = relation.column(name) else { return undefined(Undefined::Column) };
+            columns.push(Arc::clone(&facts.column));
+            self.expression(scope, target.val())?;
+            for step in target.indirection() {
+                self.expression(scope, step)?;
+            }
+        }
+        Ok(columns)
+    }
+
+    fn returning(&mut self, clause: Option<&nodes::ReturningClause>, mut scope: Scope<'_>, relation: &Arc<Relation>, bounded: bool) -> Result<Rows> {
+        let mut rows = Rows { bounded, ..Rows::default() };
+        let Some(clause) = clause else { return Ok(rows) };
+        let mut names = vec!["old", "new"];
+        names.extend(clause.options().iter().filter_map(nodes::ReturningOption::value));
+        for name in names {
+            if scope.item(None, name).is_none() {
+                let hidden = relation.columns.iter().map(|facts| Arc::clone(&facts.column.name)).collect();
+                scope.items.push(Item { name: name.into(), fields: fields(relation), hidden, ..Item::default() });
+            }
+        }
+        for node in clause.exprs() {
+            if let Node::ResTarget(target) = node {
+                self.target(&scope, target, &mut rows)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Rows of a table change in a way, with all that this sets off.
+    pub(super) fn write(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
+        self.deeper(|this| this.write_here(relation, verb, columns))
+    }
+
+    fn write_here(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
+        if columns.is_empty() {
+            self.note(verb, Object::Table(Arc::clone(&relation.table)));
+        }
+        for column in columns {
+            self.note(verb, Object::Column(Arc::clone(column)));
+        }
+        if verb == Verb::Update || verb == Verb::Delete {
+            self.references(relation, verb, columns)?;
+        }
+        // What else a change of the table sets off is the same for all columns.
+        if !self.followed.insert((relation.table.id, verb)) {
+            return Ok(());
+        }
+        self.triggers(relation, verb)?;
+        self.rules(relation, verb)?;
+        if relation.table.kind == TableKind::View {
+            self.view_target(relation, verb, columns)?;
+        }
+        if matches!(verb, Verb::Insert | Verb::Update) {
+            self.checks(relation, columns)?;
+        }
+        for policy in &relation.policies {
+            self.own_expression(policy, &relation.table.to_string(), Some(relation))?;
+        }
+        let catalog = self.catalog;
+        for child in relation.children.iter().filter_map(|child| catalog.relation(child.relation)) {
+            let same: Vec<_> = columns.iter().filter_map(|column| child.column(&column.name)).map(|facts| Arc::clone(&facts.column)).collect();
+            self.by_way_of(&relation.table.to_string(), |this| this.write(child, verb, &same))?;
+        }
+        Ok(())
+    }
+
+    fn triggers(&mut self, relation: &Arc<Relation>, verb: Verb) -> Result<()> {
+        let fires = |on: crate::Write| match verb {
+            Verb::Insert => on.insert,
+            Verb::Update => on.update,
+            Verb::Delete => on.delete,
+            _ => on.truncate,
+        };
+        let catalog = self.catalog;
+        for trigger in relation.triggers.iter().filter(|trigger| fires(trigger.on)) {
+            let name = format!("{}.{}", relation.table, trigger.name);
+            if let Some(when) = &trigger.when {
+                self.own_condition(when, &name, relation)?;
+            }
+            match catalog.function(trigger.function) {
+                Some(function) => self.by_way_of(&name, |this| this.trigger_function(function, relation))?,
+                // One of the server's own: those only compute.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn rules(&mut self, relation: &Arc<Relation>, verb: Verb) -> Result<()> {
+        let applies = |on: crate::Write| match verb {
+            Verb::Insert => on.insert,
+            Verb::Update => on.update,
+            Verb::Delete => on.delete,
+            _ => false,
+        };
+        for rule in relation.rules.iter().filter(|rule| applies(rule.on)) {
+            self.rule(relation, rule)?;
+        }
+        Ok(())
+    }
+
+    /// The checks and indexes of a table, and what is generated from others.
+    fn checks(&mut self, relation: &Arc<Relation>, columns: &[Arc<Column>]) -> Result<()> {
+        let name = relation.table.to_string();
+        for expression in &relation.expressions {
+            self.own_expression(expression, &name, Some(relation))?;
+        }
+        for facts in relation.columns.iter().filter(|facts| facts.generated) {
+            if let Some(expression) = &facts.default {
+                self.own_expression(expression, &name, Some(relation))?;
+            }
+        }
+        for facts in relation.columns.iter().filter(|facts| columns.iter().any(|column| Arc::ptr_eq(column, &facts.column))) {
+            self.by_way_of(&name, |this| this.converted_to(facts.kind))?;
+        }
+        Ok(())
+    }
+
+    /// The defaults of the columns that an insertion does not name. Even those that it does may be asked for their default.
+    pub(super) fn defaults(&mut self, relation: &Arc<Relation>, named: &[Arc<Column>]) -> Result<()> {
+        let name = relation.table.to_string();
+        for facts in relation.columns.iter().filter(|facts| !facts.generated) {
+            if named.iter().any(|column| Arc::ptr_eq(column, &facts.column)) && facts.default.as_deref().is_none_or(|default| default.contains("nextval")) {
+                continue;
+            }
+            if let Some(default) = &facts.default {
+                self.own_expression(default, &name, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Foreign keys that point at the table carry the change on.
+    fn references(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
+        let catalog = self.catalog;
+        for reference in &relation.references {
+            let Some(from) = catalog.relation(reference.from) else { continue };
+            let (action, hit) = match verb {
+                Verb::Delete => (reference.on_delete, true),
+                _ => (reference.on_update, columns.is_empty() || columns.iter().any(|column| reference.to.contains(&column.number))),
+            };
+            if hit && matches!(action, 'c' | 'n' | 'd') && self.followed.insert((from.table.id ^ relation.table.id.rotate_left(16), verb)) {
+                self.hazards.insert(Hazard::Cascade);
+                self.cascade(from, reference, verb, action)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cascade(&mut self, from: &Arc<Relation>, reference: &Reference, verb: Verb, action: char) -> Result<()> {
+        let columns: Vec<_> = from
+            .columns
+            .iter()
+            .filter(|facts| reference.columns.contains(&facts.column.number))
+            .map(|facts| Arc::clone(&facts.column))
+            .collect();
+        let name = format!("{}.{}", from.table, reference.name);
+        self.by_way_of(&name, |this| match (verb, action) {
+            (Verb::Delete, 'c') => this.write(from, Verb::Delete, &[]),
+            _ => this.write(from, Verb::Update, &columns),
+        })
+    }
+
+    /// A change of a view is one of the table that it shows, unless a trigger or a rule takes its place.
+    fn view_target(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
+        let item = self.item_of(relation)?;
+        let definition = relation.definition.clone().unwrap_or_default();
+        let Some(base) = self.only_relation(&definition) else {
+            // Without a trigger or a rule the server refuses it; those have been followed.
+            return Ok(());
+        };
+        let of_base: Vec<_> = item
+            .fields
+            .iter()
+            .zip(&relation.columns)
+            .filter(|(_, facts)| columns.iter().any(|column| Arc::ptr_eq(column, &facts.column)))
+            .filter_map(|(field, _)| field.copy.clone())
+            .collect();
+        self.by_way_of(&relation.table.to_string(), |this| {
+            this.write(&base, verb, &of_base)?;
+            if verb == Verb::Insert { this.defaults(&base, &of_base) } else { Ok(()) }
+        })
+    }
+}
+
+/// The columns of these names; all if there are none.
+fn columns_named(relation: &Relation, names: &[&str]) -> Result<Vec<Arc<Column>>> {
+    if names.is_empty() {
+        return Ok(relation.columns.iter().map(|facts| Arc::clone(&facts.column)).collect());
+    }
+    names
+        .iter()
+        .map(|name| match relation.column(name) {
+            Some(facts) => Ok(Arc::clone(&facts.column)),
+            None => undefined(Undefined::Column),
+        })
+        .collect()
+}
+
+/// A table's columns whose values are not its own.
+fn unread(relation: &Relation) -> Vec<Field> {
+    relation.columns.iter().map(|facts| Field { name: Arc::clone(&facts.column.name), kind: Some(facts.kind), ..Field::default() }).collect()
+}
+
+fn source_bounded(scope: &Scope<'_>) -> bool {
+    scope.items.iter().skip(1).all(|item| item.bounded || item.tables.iter().all(|table| !scope.unbounded.contains(table)))
+}
+
+/// Whether a select list makes many rows by itself.
+fn makes_many(select: &nodes::SelectStmt) -> bool {
+    select.target_list().iter().any(|target| match target.val() {
+        Node::FuncCall(call) if parts(call.funcname()).last() == Some(&"generate_series") => {
+            let bound = |n| call.args().get(n).and_then(super::names::constant_number);
+            match (bound(0), bound(1)) {
+                (Some(first), Some(last)) => (last - first).abs() > 1000.0,
+                _ => true,
+            }
+        }
+        _ => false,
+    })
+}
+

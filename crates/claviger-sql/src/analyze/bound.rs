@@ -13,6 +13,7 @@ use pg_raw_parse::{ConstValue, Node};
 use super::flow::Tables;
 use super::names::{constant_number, constant_text, parts, qualified};
 use super::scope::Scope;
+use super::walk::visit;
 use super::{Analysis, Result};
 
 /// Something that must hold, and the items whose rows it can limit; all if there are none.
@@ -93,24 +94,22 @@ impl Analysis<'_> {
         match expression.kind {
             A_Expr_Kind::AEXPR_OP => match name {
                 "=" if is_constant(left) && is_constant(right) => is_never_equal(left, right),
-                "=" => {
-                    self.tells(scope, bounded, item, left, right, true) || self.tells(scope, bounded, item, right, left, true)
-                }
+                "=" => self.tells(scope, bounded, item, left, right) || self.tells(scope, bounded, item, right, left),
                 "<" | "<=" => self.below(scope, bounded, item, left, right) || self.above(scope, bounded, item, right, left),
                 ">" | ">=" => self.above(scope, bounded, item, left, right) || self.below(scope, bounded, item, right, left),
                 "~" | "~*" | "~~" | "~~*" | "^@" => self.matches(scope, bounded, item, left, right, name.starts_with("~~")),
                 // Containment and search: of ranges, arrays, JSON, texts.
                 "@>" | "<@" | "&&" | "@@" | "?" | "?|" | "?&" | "%" | "<%" | "%>" | "@?" => {
-                    self.tells(scope, bounded, item, left, right, false) || self.tells(scope, bounded, item, right, left, false)
+                    self.tells(scope, bounded, item, left, right) || self.tells(scope, bounded, item, right, left)
                 }
                 _ => false,
             },
             A_Expr_Kind::AEXPR_LIKE if name == "~~" => self.matches(scope, bounded, item, left, right, true),
             A_Expr_Kind::AEXPR_ILIKE if name == "~~*" => self.matches(scope, bounded, item, left, right, true),
             A_Expr_Kind::AEXPR_SIMILAR if name == "~" => self.matches(scope, bounded, item, left, right, false),
-            A_Expr_Kind::AEXPR_OP_ANY if name == "=" => self.tells(scope, bounded, item, left, right, false),
-            A_Expr_Kind::AEXPR_IN if name == "=" => self.tells(scope, bounded, item, left, right, false),
-            A_Expr_Kind::AEXPR_NOT_DISTINCT => self.tells(scope, bounded, item, left, right, true),
+            A_Expr_Kind::AEXPR_OP_ANY if name == "=" => self.tells(scope, bounded, item, left, right),
+            A_Expr_Kind::AEXPR_IN if name == "=" => self.tells(scope, bounded, item, left, right),
+            A_Expr_Kind::AEXPR_NOT_DISTINCT => self.tells(scope, bounded, item, left, right),
             A_Expr_Kind::AEXPR_BETWEEN | A_Expr_Kind::AEXPR_BETWEEN_SYM => {
                 let Node::NodeList(ends) = right else { return false };
                 let (low, high) = (ends.get(0).unwrap_or(Node::None), ends.get(1).unwrap_or(Node::None));
@@ -121,30 +120,32 @@ impl Analysis<'_> {
     }
 
     /// A column of the item against what is not its own.
-    fn tells(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, other: Node<'_>, joins: bool) -> bool {
+    fn tells(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, other: Node<'_>) -> bool {
         match (column, other) {
             // One column after the other.
             (Node::RowExpr(columns), Node::RowExpr(values)) => {
-                columns.args().iter().zip(values.args()).any(|(column, value)| self.tells(scope, bounded, item, column, value, joins))
+                columns.args().iter().zip(values.args()).any(|(column, value)| self.tells(scope, bounded, item, column, value))
             }
-            (Node::RowExpr(columns), Node::NodeList(_)) => columns.args().iter().any(|column| {
-                self.column_of(scope, item, column).is_some() && self.is_given(scope, bounded, item, other)
-            }),
+            (Node::RowExpr(columns), Node::NodeList(_)) => columns
+                .args()
+                .iter()
+                .any(|column| self.column_of(scope, item, column).is_some() && self.is_given(scope, bounded, item, other)),
             _ => self.column_of(scope, item, column).is_some() && self.is_given(scope, bounded, item, other),
         }
     }
 
     fn above(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, limit: Node<'_>) -> bool {
-        self.tells(scope, bounded, item, column, limit, false) && !is_lowest(limit)
+        self.tells(scope, bounded, item, column, limit) && !is_lowest(limit)
     }
 
     fn below(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, limit: Node<'_>) -> bool {
-        self.tells(scope, bounded, item, column, limit, false) && !is_highest(limit)
+        self.tells(scope, bounded, item, column, limit) && !is_highest(limit)
     }
 
     fn matches(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, pattern: Node<'_>, like: bool) -> bool {
-        self.tells(scope, bounded, item, column, pattern, false)
-            && constant_text(pattern).is_none_or(|pattern| if like { is_narrow(&pattern) } else { is_narrow_expression(&pattern) })
+        self.tells(scope, bounded, item, column, pattern)
+            && constant_text(pattern)
+                .is_none_or(|pattern| if like { is_narrow(&pattern) } else { is_narrow_expression(&pattern) })
     }
 
     fn query_limits(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, link: &nodes::SubLink) -> bool {
@@ -169,7 +170,7 @@ impl Analysis<'_> {
         let _ = bounded;
         let Some(item) = scope.items.get(item) else { return false };
         let mut refers = false;
-        pg_raw_parse::walk::walk(select.where_clause(), |node| {
+        visit(select.where_clause(), &mut |node| {
             if let Node::ColumnRef(reference) = node {
                 let names = parts(reference.fields());
                 refers |= match names[..] {
@@ -188,7 +189,8 @@ impl Analysis<'_> {
                 || matches!(select.limit_count(), Node::ParamRef(_));
         }
         if select.from_clause().is_empty() {
-            return select.larg().is_none_or(|left| self.selects_few(left)) && select.rarg().is_none_or(|right| self.selects_few(right));
+            return select.larg().is_none_or(|left| self.selects_few(left))
+                && select.rarg().is_none_or(|right| self.selects_few(right));
         }
         let values = |node| match node {
             Node::RangeSubselect(inner) => matches!(inner.subquery(), Node::SelectStmt(inner) if self.selects_few(inner)),
@@ -275,21 +277,51 @@ impl Analysis<'_> {
             }
             _ => {}
         };
-        look(node);
-        pg_raw_parse::walk::walk_manual::<()>(node, |node| {
-            look(node);
-            pg_raw_parse::walk::Recurse::recurse_unless(matches!(node, Node::SubLink(_)))
-        });
+        visit(node, &mut look);
         given
     }
 }
 
 /// Functions of which one value tells rows apart as a column does.
 const TELLING: &[&str] = &[
-    "lower", "upper", "trim", "btrim", "ltrim", "rtrim", "substr", "substring", "left", "right", "date_trunc", "date", "extract",
-    "date_part", "to_char", "to_date", "to_timestamp", "md5", "timezone", "age", "round", "trunc", "floor", "ceil", "replace", "split_part",
-    "jsonb_extract_path", "jsonb_extract_path_text", "json_extract_path_text", "to_tsvector", "length", "char_length", "abs", "coalesce",
-    "concat", "initcap", "encode", "unaccent",
+    "lower",
+    "upper",
+    "trim",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "substr",
+    "substring",
+    "left",
+    "right",
+    "date_trunc",
+    "date",
+    "extract",
+    "date_part",
+    "to_char",
+    "to_date",
+    "to_timestamp",
+    "md5",
+    "timezone",
+    "age",
+    "round",
+    "trunc",
+    "floor",
+    "ceil",
+    "replace",
+    "split_part",
+    "jsonb_extract_path",
+    "jsonb_extract_path_text",
+    "json_extract_path_text",
+    "to_tsvector",
+    "length",
+    "char_length",
+    "abs",
+    "coalesce",
+    "concat",
+    "initcap",
+    "encode",
+    "unaccent",
 ];
 
 /// The conditions of joins.
@@ -333,8 +365,8 @@ fn limits_something(node: Node<'_>) -> bool {
 }
 
 fn has_column(node: Node<'_>) -> bool {
-    let mut found = matches!(node, Node::ColumnRef(_));
-    pg_raw_parse::walk::walk(node, |node| found |= matches!(node, Node::ColumnRef(_)));
+    let mut found = false;
+    visit(node, &mut |node| found |= matches!(node, Node::ColumnRef(_)));
     found
 }
 
@@ -385,7 +417,10 @@ fn is_lowest(limit: Node<'_>) -> bool {
     }
     constant_text(limit).is_some_and(|text| {
         let text = text.trim();
-        text.is_empty() || text == "-infinity" || text == "epoch" || text.get(..4).and_then(|year| year.parse::<u32>().ok()).is_some_and(|year| year <= 1970)
+        text.is_empty()
+            || text == "-infinity"
+            || text == "epoch"
+            || text.get(..4).and_then(|year| year.parse::<u32>().ok()).is_some_and(|year| year <= 1970)
     })
 }
 
@@ -397,7 +432,9 @@ fn is_highest(limit: Node<'_>) -> bool {
     constant_text(limit).is_some_and(|text| {
         let text = text.trim();
         let year = text.split('-').next().and_then(|year| year.parse::<u32>().ok());
-        text == "infinity" || year.is_some_and(|year| year >= 2100) || text.chars().all(|c| matches!(c, 'z' | 'Z' | '~' | '\u{10ffff}'))
+        text == "infinity"
+            || year.is_some_and(|year| year >= 2100)
+            || text.chars().all(|c| matches!(c, 'z' | 'Z' | '~' | '\u{10ffff}'))
     })
 }
 

@@ -3,23 +3,53 @@
 use std::sync::Arc;
 
 use claviger_model::{Hazard, Object, Verb};
+use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, TypeName};
-use pg_raw_parse::Node;
 
 use super::flow::Flow;
 use super::names::{constant_text, qualified};
 use super::scope::Scope;
-use super::{Analysis, Result};
+use super::{Analysis, Followed, Result};
 use crate::builtin::{Builtin, Special, Target, builtin, extension};
 use crate::{Function, FunctionKind};
 
 /// Aggregates of the server's own that show none of the values that they are given: they say how many there are, or sum them up. The
 /// smallest, the largest and the most frequent are single values.
 const SUMMARIES: &[&str] = &[
-    "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count", "covar_pop", "covar_samp", "every", "max", "min",
-    "mode", "percentile_cont", "percentile_disc", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope",
-    "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop", "stddev_samp", "sum", "var_pop", "var_samp", "variance", "any_value",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar_pop",
+    "covar_samp",
+    "every",
+    "max",
+    "min",
+    "mode",
+    "percentile_cont",
+    "percentile_disc",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "sum",
+    "var_pop",
+    "var_samp",
+    "variance",
+    "any_value",
 ];
 
 const SYSTEM: &str = "pg_catalog";
@@ -46,9 +76,8 @@ impl Analysis<'_> {
             return Ok(flow);
         };
         let arity = call.args().len();
-        match self.special(schema, name, call.args())? {
-            true => {}
-            false => self.call_by_name(schema, name, arity)?,
+        if !self.special(schema, name, call.args())? && !self.is_attribute(scope, schema, name, call) {
+            self.call_by_name(schema, name, arity)?;
         }
         if call.over().is_some() {
             return Ok(flow);
@@ -60,6 +89,16 @@ impl Analysis<'_> {
             flow.rows = super::flow::Sources::default();
         }
         Ok(flow)
+    }
+
+    /// `column(row)` is `row.column` where there is no such function (PostgreSQL manual, 38.5.2).
+    fn is_attribute(&self, scope: &Scope<'_>, schema: Option<&str>, name: &str, call: &nodes::FuncCall) -> bool {
+        let Some(Node::ColumnRef(row)) = call.args().first() else { return false };
+        let parts = super::names::parts(row.fields());
+        let (Some(item), 1, None, false) = (parts.last(), call.args().len(), schema, self.is_function(name)) else {
+            return false;
+        };
+        scope.item(None, item).is_some_and(|(_, item)| item.fields.iter().any(|field| *field.name == *name))
     }
 
     /// What an aggregate gathers of tables whose rows have no bound is all of them.
@@ -213,7 +252,7 @@ impl Analysis<'_> {
 
     /// Follows a function of the users' own, once.
     pub(super) fn follow(&mut self, function: &Arc<Function>) -> Result<()> {
-        if !self.followed.insert((function.id, Verb::Execute)) {
+        if !self.followed.insert(Followed::Function(function.id)) {
             return Ok(());
         }
         self.note(Verb::Execute, Object::Routine(Arc::clone(&function.routine)));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use claviger_model::{Definition, Hazard, Object, Routine, TableKind, Verb};
+use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, AlterTableCmd, RangeVar};
 use pg_raw_parse::raw::{AlterTableType, ConstrType, ObjectType};
-use pg_raw_parse::Node;
 
 use super::names::{parts, qualified};
 use super::scope::{Expressions, Item, Scope};
@@ -79,7 +79,9 @@ impl Analysis<'_> {
                 self.creates("rule", statement.rulename());
                 Ok("CREATE RULE")
             }
-            Node::CreateEventTrigStmt(statement) => Ok(self.created("CREATE EVENT TRIGGER", "event trigger", statement.trigname())),
+            Node::CreateEventTrigStmt(statement) => {
+                Ok(self.created("CREATE EVENT TRIGGER", "event trigger", statement.trigname()))
+            }
             Node::CreatePLangStmt(statement) => Ok(self.created("CREATE LANGUAGE", "language", statement.plname())),
             Node::CreateExtensionStmt(statement) => Ok(self.created("CREATE EXTENSION", "extension", statement.extname())),
             Node::CreateCastStmt(_) => Ok(self.created("CREATE CAST", "cast", None)),
@@ -89,7 +91,7 @@ impl Analysis<'_> {
             Node::CreateConversionStmt(_) => Ok(self.created("CREATE CONVERSION", "conversion", None)),
             Node::CreateAmStmt(statement) => Ok(self.created("CREATE ACCESS METHOD", "access method", statement.amname())),
             Node::DefineStmt(statement) => {
-                let name = statement.defnames().iter().filter_map(nodes::String::sval).last();
+                let name = statement.defnames().iter().filter_map(nodes::String::sval).next_back();
                 let kind = kind_of(statement.kind);
                 if statement.kind == ObjectType::OBJECT_AGGREGATE {
                     self.note_routine(Verb::Create, &"".into(), name.unwrap_or_default(), false);
@@ -104,7 +106,7 @@ impl Analysis<'_> {
 
     fn define_type(&mut self, node: Node<'_>) -> Result<&'static str> {
         let last = |names: &pg_raw_parse::list::CastNodeList<nodes::String>| {
-            names.iter().filter_map(nodes::String::sval).last().map(ToOwned::to_owned)
+            names.iter().filter_map(nodes::String::sval).next_back().map(ToOwned::to_owned)
         };
         match node {
             Node::CreateDomainStmt(statement) => {
@@ -458,7 +460,7 @@ impl Analysis<'_> {
             }
             Node::String(name) => self.on(verb, kind_of(kind), name.sval()),
             Node::TypeName(name) => {
-                let name = name.names().iter().filter_map(nodes::String::sval).last().map(ToOwned::to_owned);
+                let name = name.names().iter().filter_map(nodes::String::sval).next_back().map(ToOwned::to_owned);
                 self.on(verb, kind_of(kind), name.as_deref());
             }
             _ => self.on(verb, kind_of(kind), None),
@@ -508,10 +510,8 @@ impl Analysis<'_> {
 
 /// A table whose columns an expression may name.
 fn plain(relation: &Arc<Relation>) -> Item {
-    let fields = relation.columns.iter().map(|facts| super::flow::Field {
-        name: Arc::clone(&facts.column.name),
-        ..Default::default()
-    });
+    let fields =
+        relation.columns.iter().map(|facts| super::flow::Field { name: Arc::clone(&facts.column.name), ..Default::default() });
     Item { name: Arc::clone(&relation.table.name), fields: fields.collect(), ..Item::default() }
 }
 

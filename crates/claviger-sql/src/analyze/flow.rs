@@ -13,10 +13,6 @@ impl Sources {
         Self(vec![Arc::clone(column)])
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Column>> {
         self.0.iter()
     }
@@ -116,8 +112,6 @@ pub(crate) struct Field {
     pub(crate) copy: Option<Arc<Column>>,
     /// The view by way of which it comes.
     pub(crate) via: Option<Arc<str>>,
-    /// The OID of its type, if it is known.
-    pub(crate) kind: Option<u32>,
 }
 
 /// The rows that a query gives.

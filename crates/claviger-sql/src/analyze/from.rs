@@ -3,23 +3,23 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use claviger_model::{TableKind, Verb};
+use claviger_model::TableKind;
+use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, RangeVar};
 use pg_raw_parse::raw::JoinType;
-use pg_raw_parse::Node;
 
 use super::bound::Condition;
 use super::flow::{Field, Flow, Rows, Tables};
 use super::names::{constant_number, parts, qualified};
 use super::query::renamed;
 use super::scope::{Item, Scope, fields};
-use super::{Analysis, Result};
+use super::{Analysis, Followed, Result};
 use crate::Relation;
 
 impl Analysis<'_> {
     /// Puts into the scope what is selected from, and collects the conditions of joins. What decides which rows there are is given.
-    pub(super) fn from<'n>(
+    pub(super) fn select_from_all<'n>(
         &mut self,
         list: &'n NodeList,
         scope: &mut Scope<'_>,
@@ -27,26 +27,26 @@ impl Analysis<'_> {
     ) -> Result<Flow> {
         let mut control = Flow::default();
         for node in list {
-            control.add(&self.from_item(node, scope, conditions)?);
+            control.add(&self.select_from(node, scope, conditions)?);
         }
         Ok(control)
     }
 
-    pub(super) fn from_item<'n>(
+    pub(super) fn select_from<'n>(
         &mut self,
         node: Node<'n>,
         scope: &mut Scope<'_>,
         conditions: &mut Vec<Condition<'n>>,
     ) -> Result<Flow> {
         self.deeper(|this| match node {
-            Node::RangeVar(range) => this.from_name(range, scope),
-            Node::RangeSubselect(select) => this.from_query(select, scope),
-            Node::JoinExpr(join) => this.from_join(join, scope, conditions),
-            Node::RangeFunction(function) => this.from_function(function, scope),
-            Node::RangeTableFunc(table) => this.from_xml(table, scope),
-            Node::JsonTable(table) => this.from_json(table, scope),
+            Node::RangeVar(range) => this.select_from_name(range, scope),
+            Node::RangeSubselect(select) => this.select_from_query(select, scope),
+            Node::JoinExpr(join) => this.select_from_join(join, scope, conditions),
+            Node::RangeFunction(function) => this.select_from_function(function, scope),
+            Node::RangeTableFunc(table) => this.select_from_xml(table, scope),
+            Node::JsonTable(table) => this.select_from_json(table, scope),
             Node::RangeTableSample(sample) => {
-                let mut control = this.from_item(sample.relation(), scope, conditions)?;
+                let mut control = this.select_from(sample.relation(), scope, conditions)?;
                 control.controlled_by(&this.expressions(scope, sample.args())?);
                 control.controlled_by(&this.expression(scope, sample.repeatable())?);
                 Ok(control)
@@ -55,7 +55,7 @@ impl Analysis<'_> {
         })
     }
 
-    fn from_name(&mut self, range: &RangeVar, scope: &mut Scope<'_>) -> Result<Flow> {
+    fn select_from_name(&mut self, range: &RangeVar, scope: &mut Scope<'_>) -> Result<Flow> {
         let name = range.relname().unwrap_or_default();
         if range.schemaname().is_none()
             && let Some(rows) = scope.expressions.find(name)
@@ -153,7 +153,7 @@ impl Analysis<'_> {
         }
         let catalog = self.catalog;
         for child in relation.children.iter().filter_map(|child| catalog.relation(child.relation)) {
-            if self.quiet == 0 && self.followed.insert((child.table.id, Verb::Read)) {
+            if self.quiet == 0 && self.followed.insert(Followed::Children(child.table.id)) {
                 self.by_way_of(&relation.table.to_string(), |this| {
                     this.touch(&child.table);
                     this.beside_reading(child)
@@ -163,7 +163,7 @@ impl Analysis<'_> {
         Ok(())
     }
 
-    fn from_query(&mut self, select: &nodes::RangeSubselect, scope: &mut Scope<'_>) -> Result<Flow> {
+    fn select_from_query(&mut self, select: &nodes::RangeSubselect, scope: &mut Scope<'_>) -> Result<Flow> {
         let rows = if select.lateral {
             // It sees what stands before it.
             let before = Scope {
@@ -200,16 +200,16 @@ impl Analysis<'_> {
         rows.control
     }
 
-    fn from_join<'n>(
+    fn select_from_join<'n>(
         &mut self,
         join: &'n nodes::JoinExpr,
         scope: &mut Scope<'_>,
         conditions: &mut Vec<Condition<'n>>,
     ) -> Result<Flow> {
         let start = scope.items.len();
-        let mut control = self.from_item(join.larg(), scope, conditions)?;
+        let mut control = self.select_from(join.larg(), scope, conditions)?;
         let middle = scope.items.len();
-        control.add(&self.from_item(join.rarg(), scope, conditions)?);
+        control.add(&self.select_from(join.rarg(), scope, conditions)?);
         let end = scope.items.len();
         let merged: Vec<Arc<str>> = if join.is_natural {
             natural(scope.items.get(start..middle).unwrap_or_default(), scope.items.get(middle..end).unwrap_or_default())
@@ -225,7 +225,7 @@ impl Analysis<'_> {
             outer: Some(scope),
             expressions: scope.expressions,
             unbounded: Tables::default(),
-                equal: Vec::new(),
+            equal: Vec::new(),
             outputs: Vec::new(),
         };
         control.add(&self.control(&inner, join.quals())?);
@@ -258,9 +258,12 @@ impl Analysis<'_> {
                 item.hidden.push(Arc::clone(name));
             }
         }
-        let left = scope.items.iter_mut().take(middle).skip(start).find_map(|item| {
-            item.fields.iter_mut().find(|field| field.name == *name)
-        });
+        let left = scope
+            .items
+            .iter_mut()
+            .take(middle)
+            .skip(start)
+            .find_map(|item| item.fields.iter_mut().find(|field| field.name == *name));
         if let Some(right) = right {
             self.used(&right);
             control.controlled_by(&right.flow);
@@ -292,7 +295,7 @@ impl Analysis<'_> {
         scope.items.push(whole);
     }
 
-    fn from_function(&mut self, function: &nodes::RangeFunction, scope: &mut Scope<'_>) -> Result<Flow> {
+    fn select_from_function(&mut self, function: &nodes::RangeFunction, scope: &mut Scope<'_>) -> Result<Flow> {
         let alias = function.alias().and_then(nodes::Alias::aliasname);
         let mut rows = Rows { bounded: true, ..Rows::default() };
         for entry in function.functions() {
@@ -306,7 +309,7 @@ impl Analysis<'_> {
             }
             rows.control.controlled_by(&flow);
         }
-        if function.coldeflist().len() > 0 {
+        if !function.coldeflist().is_empty() {
             let flow = rows.open.take().unwrap_or_default();
             rows.fields.clear();
             defined(function.coldeflist().iter().map(Node::ColumnDef), &flow, &mut rows.fields);
@@ -356,7 +359,7 @@ impl Analysis<'_> {
         rows.open.get_or_insert_with(Flow::default).add(flow);
     }
 
-    fn from_xml(&mut self, table: &nodes::RangeTableFunc, scope: &mut Scope<'_>) -> Result<Flow> {
+    fn select_from_xml(&mut self, table: &nodes::RangeTableFunc, scope: &mut Scope<'_>) -> Result<Flow> {
         let mut flow = self.both(scope, table.docexpr(), table.rowexpr())?;
         flow.add(&self.expressions(scope, table.namespaces())?);
         let mut rows = Rows { bounded: true, ..Rows::default() };
@@ -374,7 +377,7 @@ impl Analysis<'_> {
         Ok(control)
     }
 
-    fn from_json(&mut self, table: &nodes::JsonTable, scope: &mut Scope<'_>) -> Result<Flow> {
+    fn select_from_json(&mut self, table: &nodes::JsonTable, scope: &mut Scope<'_>) -> Result<Flow> {
         let mut flow = self.json_value(scope, table.context_item())?;
         flow.add(&self.expressions(scope, table.passing())?);
         let mut rows = Rows { bounded: true, ..Rows::default() };

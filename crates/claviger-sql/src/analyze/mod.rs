@@ -14,6 +14,7 @@ mod query;
 mod routine;
 mod scope;
 mod utility;
+mod walk;
 mod write;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -41,6 +42,18 @@ pub(crate) fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: 
     Ok((analysis.meaning(class), analysis.transitions))
 }
 
+/// Something that has been followed, by OID, so that it is not followed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Followed {
+    Function(u32),
+    /// What a change of a table sets off.
+    Change(u32, Verb),
+    /// A change that a foreign key carries on, from one table to another.
+    Cascade(u32, u32, Verb),
+    /// The children of a table that is read.
+    Children(u32),
+}
+
 struct Analysis<'a> {
     catalog: &'a Catalog,
     session: &'a Session,
@@ -62,7 +75,7 @@ struct Analysis<'a> {
     /// What views give.
     views: HashMap<u32, Rc<Rows>>,
     /// Functions, and changes of tables, that have been followed or are being followed.
-    followed: HashSet<(u32, Verb)>,
+    followed: HashSet<Followed>,
     /// The names that stand for values where the body of a function is followed.
     variables: Vec<Arc<str>>,
     /// Whether any name may stand for a value.
@@ -112,7 +125,8 @@ impl<'a> Analysis<'a> {
                 tables.add(&flow.rows.tables());
             }
         }
-        for table in tables.iter() {
+        // What a server says of itself is no table of anybody's.
+        for table in tables.iter().filter(|table| !table.system) {
             self.hazards.insert(Hazard::MassExport);
             self.note(Verb::Export, Object::Table(Arc::clone(table)));
         }

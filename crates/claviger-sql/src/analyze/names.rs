@@ -7,15 +7,15 @@ use pg_raw_parse::nodes::{RangeVar, TypeName};
 use pg_raw_parse::{ConstValue, Node};
 
 use super::{Analysis, Result, undefined};
-use crate::{NotUnderstood, Relation, TypeFacts, Undefined};
+use crate::{Relation, TypeFacts, Undefined};
 
 /// The parts of a name, such as `schema.function`.
-pub(super) fn parts<'n>(list: &'n NodeList) -> Vec<&'n str> {
+pub(super) fn parts(list: &NodeList) -> Vec<&str> {
     list.iter().filter_map(Node::as_str).collect()
 }
 
 /// A name of at most two parts, or three whose first is the database's.
-pub(super) fn qualified<'n>(list: &'n NodeList) -> Option<(Option<&'n str>, &'n str)> {
+pub(super) fn qualified(list: &NodeList) -> Option<(Option<&str>, &str)> {
     match parts(list)[..] {
         [name] => Some((None, name)),
         [schema, name] | [_, schema, name] => Some((Some(schema), name)),
@@ -81,9 +81,4 @@ impl Analysis<'_> {
         };
         self.catalog.find_type(schema.map(|schema| self.schema(schema)), name, &self.path).cloned()
     }
-}
-
-/// Whether something could not be found, rather than not be understood.
-pub(super) fn is_undefined<T>(result: &Result<T>) -> bool {
-    matches!(result, Err(NotUnderstood::Undefined(_)))
 }

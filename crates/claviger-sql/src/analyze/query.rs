@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use claviger_model::{Hazard, Object, TableKind, Verb};
+use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, SelectStmt};
 use pg_raw_parse::raw::{LimitOption, SetOperation};
-use pg_raw_parse::Node;
 
 use super::expression::SETOP_NONE;
 use super::flow::{Field, Flow, Rows, Sources};
 use super::names::{constant_number, parts, qualified};
 use super::scope::{Expressions, Found, Item, Scope};
+use super::walk::visit;
 use super::{Analysis, Result, undefined};
 use crate::{NotUnderstood, Undefined};
 
@@ -116,7 +117,8 @@ impl Analysis<'_> {
         rows.fields.iter().for_each(|field| flow.add(&field.flow));
         let search = expression.search_clause().and_then(nodes::CTESearchClause::search_seq_column);
         let cycle = expression.cycle_clause();
-        let names = [search, cycle.and_then(|cycle| cycle.cycle_mark_column()), cycle.and_then(|cycle| cycle.cycle_path_column())];
+        let names =
+            [search, cycle.and_then(|cycle| cycle.cycle_mark_column()), cycle.and_then(|cycle| cycle.cycle_path_column())];
         for name in names.into_iter().flatten() {
             rows.fields.push(Field { name: name.into(), flow: flow.clone(), ..Field::default() });
         }
@@ -145,19 +147,17 @@ impl Analysis<'_> {
     fn set_operation(&mut self, select: &SelectStmt, expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
         let mut arms = Vec::new();
         let mut left = select;
-        loop {
-            let Some(right) = left.rarg() else { break };
-            arms.push((right, left.op, left.all));
-            let Some(next) = left.larg() else { break };
+        while let (Some(next), Some(right)) = (left.larg(), left.rarg()) {
+            arms.push((right, left.op));
             left = next;
-            let plain = left.op != SETOP_NONE && left.with_clause().is_none() && left.sort_clause().len() == 0;
+            let plain = left.with_clause().is_none() && left.sort_clause().is_empty();
             let unlimited = matches!(left.limit_count(), Node::None) && matches!(left.limit_offset(), Node::None);
-            if !plain || !unlimited {
+            if !plain || !unlimited || !left.locking_clause().is_empty() {
                 break;
             }
         }
         let mut rows = self.query(Node::SelectStmt(left), expressions, outer)?;
-        for (right, operation, _) in arms.into_iter().rev() {
+        for (right, operation) in arms.into_iter().rev() {
             let other = self.query(Node::SelectStmt(right), expressions, outer)?;
             self.operator(None, "=")?;
             rows = joined(rows, &other, operation);
@@ -184,7 +184,7 @@ impl Analysis<'_> {
     fn simple_select(&mut self, select: &SelectStmt, own: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
         let mut scope = Scope::new(outer, own);
         let mut conditions = Vec::new();
-        let mut control = self.from(select.from_clause(), &mut scope, &mut conditions)?;
+        let mut control = self.select_from_all(select.from_clause(), &mut scope, &mut conditions)?;
         control.add(&self.control(&scope, select.where_clause())?);
         conditions.push((select.where_clause(), None));
         let bounded = self.bound(&mut scope, &conditions)?;
@@ -255,7 +255,7 @@ impl Analysis<'_> {
     pub(super) fn star(&mut self, scope: &Scope<'_>, names: &[&str]) -> Result<Vec<Field>> {
         let alone = names.is_empty();
         let items = self.starred(scope, names)?;
-        let shown = |item: &Item, field: &Field| !alone || !item.hidden.iter().any(|hidden| *hidden == field.name);
+        let shown = |item: &Item, field: &Field| !alone || !item.hidden.contains(&field.name);
         Ok(items.into_iter().flat_map(|item| item.fields.iter().filter(move |field| shown(item, field)).cloned()).collect())
     }
 
@@ -268,7 +268,11 @@ impl Analysis<'_> {
         };
         match found {
             Some((_, item)) => Ok(vec![item]),
-            None if self.any_variable || names.first().is_some_and(|name| self.variables.iter().any(|known| **known == **name)) => Ok(Vec::new()),
+            None if self.any_variable
+                || names.first().is_some_and(|name| self.variables.iter().any(|known| **known == **name)) =>
+            {
+                Ok(Vec::new())
+            }
             None => undefined(Undefined::Relation),
         }
     }
@@ -368,7 +372,8 @@ impl Analysis<'_> {
     /// A query that sums its rows up shows those values of a table that it groups by: all of them if they are regulated or tell rows apart.
     fn summed_up(&self, select: &SelectStmt, rows: &mut Rows) {
         let grouped = !select.group_clause().is_empty() || !select.distinct_clause().is_empty();
-        let aggregates = select.target_list().iter().any(|target| self.has_aggregate(target.val())) || self.has_aggregate(select.having_clause());
+        let aggregates = select.target_list().iter().any(|target| self.has_aggregate(target.val()))
+            || self.has_aggregate(select.having_clause());
         if grouped {
             for field in &mut rows.fields {
                 field.flow.rows = field.flow.rows.filtered(|column| !column.labels.is_empty() || self.is_key(column));
@@ -391,17 +396,12 @@ impl Analysis<'_> {
     /// Whether an expression sums rows up, apart from those of queries inside it.
     fn has_aggregate(&self, node: Node<'_>) -> bool {
         let mut found = false;
-        let mut look = |node: Node<'_>| {
+        visit(node, &mut |node| {
             found |= match node {
                 Node::FuncCall(call) => self.is_aggregate(call),
                 Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => true,
                 _ => false,
             };
-        };
-        look(node);
-        pg_raw_parse::walk::walk_manual::<()>(node, |node| {
-            look(node);
-            pg_raw_parse::walk::Recurse::recurse_unless(matches!(node, Node::SubLink(_) | Node::SelectStmt(_)))
         });
         found
     }
@@ -464,14 +464,14 @@ fn implied_name(node: Node<'_>) -> Arc<str> {
         Node::FuncCall(call) => qualified(call.funcname()).map_or("?column?", |(_, name)| name).into(),
         Node::TypeCast(cast) => match implied_name(cast.arg()) {
             name if &*name == "?column?" => {
-                let name = cast.type_name().and_then(|name| name.names().iter().filter_map(nodes::String::sval).last());
+                let name = cast.type_name().and_then(|name| name.names().iter().filter_map(nodes::String::sval).next_back());
                 name.unwrap_or("?column?").into()
             }
             name => name,
         },
         Node::ColumnRef(reference) => parts(reference.fields()).last().copied().unwrap_or("?column?").into(),
         Node::A_Indirection(indirection) => {
-            let last = indirection.indirection().iter().filter_map(Node::as_str).last();
+            let last = indirection.indirection().iter().filter_map(Node::as_str).next_back();
             last.map_or_else(|| implied_name(indirection.arg()), Into::into)
         }
         Node::CollateClause(clause) => implied_name(clause.arg()),

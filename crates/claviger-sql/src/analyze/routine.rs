@@ -51,11 +51,6 @@ impl Analysis<'_> {
         }
     }
 
-    /// A function that a trigger runs: its row and its table have names there.
-    pub(super) fn trigger_function(&mut self, function: &Arc<Function>, _relation: &Arc<Relation>) -> Result<()> {
-        self.follow(function)
-    }
-
     /// The body of a function in PL/pgSQL, or of `DO`.
     pub(super) fn procedure(&mut self, source: &str) -> Result<()> {
         let Some(pieces) = crate::procedure::pieces(source) else {
@@ -127,7 +122,8 @@ impl Analysis<'_> {
 
     /// An expression, or several with commas, over the columns of a table or over a value.
     pub(super) fn own_expression(&mut self, text: &str, name: &str, relation: Option<&Arc<Relation>>) -> Result<()> {
-        let items = relation.map(|relation| vec![Item { name: Arc::clone(&relation.table.name), fields: unnoted(relation), ..Item::default() }]);
+        let items = relation
+            .map(|relation| vec![Item { name: Arc::clone(&relation.table.name), fields: unnoted(relation), ..Item::default() }]);
         self.own_select(text, name, items.unwrap_or_default())
     }
 
@@ -166,7 +162,9 @@ impl Analysis<'_> {
         let Some(Node::RuleStmt(rule)) = parsed.iter().next().map(|raw| raw.stmt()) else { return Ok(()) };
         let none = Expressions::default();
         let mut scope = Scope::new(None, &none);
-        scope.items = ["old", "new"].map(|alias| Item { name: alias.into(), fields: fields(relation), bounded: true, ..Item::default() }).into();
+        scope.items = ["old", "new"]
+            .map(|alias| Item { name: alias.into(), fields: fields(relation), bounded: true, ..Item::default() })
+            .into();
         self.expression(&scope, rule.where_clause())?;
         for action in rule.actions() {
             match action {

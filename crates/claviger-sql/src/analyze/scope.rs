@@ -103,9 +103,9 @@ impl<'s> Scope<'s> {
 impl Item {
     pub(super) fn field(&self, name: &str) -> Option<Field> {
         let known = self.fields.iter().find(|field| *field.name == *name).cloned();
-        known.or_else(|| self.system_field(name)).or_else(|| {
-            self.open.as_ref().map(|flow| Field { name: name.into(), flow: flow.clone(), ..Field::default() })
-        })
+        known
+            .or_else(|| self.system_field(name))
+            .or_else(|| self.open.as_ref().map(|flow| Field { name: name.into(), flow: flow.clone(), ..Field::default() }))
     }
 
     /// Whether the name alone can stand for one of its columns.
@@ -162,7 +162,9 @@ impl Analysis<'_> {
     fn look_up(&mut self, scope: &Scope<'_>, names: &[&str]) -> Option<Found> {
         match names {
             [name] => self.look_up_alone(scope, name),
-            [table, column] => Self::in_item(scope, None, table, column).or_else(|| self.row_function(scope, None, table, column)),
+            [table, column] => {
+                Self::in_item(scope, None, table, column).or_else(|| self.row_function(scope, None, table, column))
+            }
             [schema, table, column] | [_, schema, table, column] => Self::in_item(scope, Some(schema), table, column)
                 .or_else(|| self.row_function(scope, Some(schema), table, column)),
             _ => None,
@@ -218,9 +220,15 @@ impl Analysis<'_> {
 
 /// A table's columns as fields.
 pub(super) fn fields(relation: &Relation) -> Vec<Field> {
-    relation.columns.iter().map(|facts| field(&facts.column, facts.kind)).collect()
+    relation.columns.iter().map(|facts| field(&facts.column)).collect()
 }
 
-fn field(column: &Arc<Column>, kind: u32) -> Field {
-    Field { name: Arc::clone(&column.name), flow: Flow::of(column), own: Some(Arc::clone(column)), copy: Some(Arc::clone(column)), via: None, kind: Some(kind) }
+fn field(column: &Arc<Column>) -> Field {
+    Field {
+        name: Arc::clone(&column.name),
+        flow: Flow::of(column),
+        own: Some(Arc::clone(column)),
+        copy: Some(Arc::clone(column)),
+        via: None,
+    }
 }

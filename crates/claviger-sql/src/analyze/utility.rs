@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use claviger_model::{Definition, Hazard, Object, TableKind, Verb};
+use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, CopyStmt, RangeVar, VariableSetStmt};
 use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
-use pg_raw_parse::Node;
 
 use super::names::constant_text;
 use super::routine::names_of;
@@ -175,7 +175,8 @@ impl Analysis<'_> {
         let mut analyzes = false;
         for option in statement.options().iter() {
             if option.defname().is_some_and(|name| name.eq_ignore_ascii_case("analyze")) {
-                let off = constant_text(option.arg()).is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "0"));
+                let off = constant_text(option.arg())
+                    .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "0"));
                 analyzes = !off;
             }
         }
@@ -188,8 +189,11 @@ impl Analysis<'_> {
         let transitions = self.transitions.len();
         self.statement(query)?;
         self.transitions.truncate(transitions);
-        self.effects.retain(|effect| matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Administer | Verb::Configure));
-        self.hazards.retain(|hazard| !matches!(hazard, Hazard::BulkWrite | Hazard::MassExport | Hazard::Cascade | Hazard::Blocking));
+        self.effects.retain(|effect| {
+            matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Administer | Verb::Configure)
+        });
+        self.hazards
+            .retain(|hazard| !matches!(hazard, Hazard::BulkWrite | Hazard::MassExport | Hazard::Cascade | Hazard::Blocking));
         self.effects.extend(effects);
         self.hazards.extend(hazards);
         Ok("EXPLAIN")
@@ -314,7 +318,9 @@ impl Analysis<'_> {
             self.count()?;
             n += 1;
             self.write(&relation, Verb::Truncate, &[])?;
-            for from in relation.references.iter().filter(|_| cascades).filter_map(|reference| self.catalog.relation(reference.from)) {
+            for from in
+                relation.references.iter().filter(|_| cascades).filter_map(|reference| self.catalog.relation(reference.from))
+            {
                 if !relations.iter().any(|known| known.table.id == from.table.id) {
                     self.hazards.insert(Hazard::Cascade);
                     relations.push(Arc::clone(from));

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use claviger_model::{Column, Hazard, Object, TableKind, Verb};
+use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, DeleteStmt, InsertStmt, MergeStmt, RangeVar, UpdateStmt};
 use pg_raw_parse::raw::{CmdType, MergeMatchKind, OnConflictAction};
-use pg_raw_parse::Node;
 
 use super::bound::Condition;
 use super::flow::{Field, Rows};
 use super::names::parts;
 use super::scope::{Expressions, Item, Scope, fields};
-use super::{Analysis, Result, undefined};
+use super::{Analysis, Followed, Result, undefined};
 use crate::{Reference, Relation, Undefined};
 
 impl Analysis<'_> {
-    pub(super) fn insert(&mut self, insert: &InsertStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+    pub(super) fn insert(
+        &mut self,
+        insert: &InsertStmt,
+        outer_expressions: &Expressions<'_>,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Rows> {
         let expressions = self.with(insert.with_clause(), outer_expressions, outer)?;
         let relation = self.target_relation(insert.relation())?;
         let named: Vec<&str> = insert
@@ -50,7 +55,12 @@ impl Analysis<'_> {
 
     fn conflict(&mut self, relation: &Arc<Relation>, conflict: &nodes::OnConflictClause, outer: &Scope<'_>) -> Result<()> {
         let mut scope = Scope::new(outer.outer, outer.expressions);
-        scope.items.push(Item { name: Arc::clone(&relation.table.name), fields: fields(relation), relation: Some(Arc::clone(relation)), ..Item::default() });
+        scope.items.push(Item {
+            name: Arc::clone(&relation.table.name),
+            fields: fields(relation),
+            relation: Some(Arc::clone(relation)),
+            ..Item::default()
+        });
         if let Some(infer) = conflict.infer() {
             for element in infer.index_elems() {
                 if let Node::IndexElem(element) = element {
@@ -65,19 +75,29 @@ impl Analysis<'_> {
         if conflict.action != OnConflictAction::ONCONFLICT_UPDATE {
             return Ok(());
         }
-        scope.items.push(Item { name: "excluded".into(), fields: unread(relation), hidden: relation.columns.iter().map(|facts| Arc::clone(&facts.column.name)).collect(), ..Item::default() });
+        scope.items.push(Item {
+            name: "excluded".into(),
+            fields: unread(relation),
+            hidden: relation.columns.iter().map(|facts| Arc::clone(&facts.column.name)).collect(),
+            ..Item::default()
+        });
         let columns = self.assignments(&scope, relation, conflict.target_list().iter())?;
         self.expression(&scope, conflict.where_clause())?;
         self.write(relation, Verb::Update, &columns)
     }
 
-    pub(super) fn update(&mut self, update: &UpdateStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+    pub(super) fn update(
+        &mut self,
+        update: &UpdateStmt,
+        outer_expressions: &Expressions<'_>,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Rows> {
         let expressions = self.with(update.with_clause(), outer_expressions, outer)?;
         let relation = self.target_relation(update.relation())?;
         let mut scope = Scope::new(outer, &expressions);
         scope.items.push(self.target_item(&relation, update.relation())?);
         let mut conditions = Vec::new();
-        self.from(update.from_clause(), &mut scope, &mut conditions)?;
+        self.select_from_all(update.from_clause(), &mut scope, &mut conditions)?;
         let columns = self.assignments(&scope, &relation, update.target_list().iter())?;
         self.expression(&scope, update.where_clause())?;
         conditions.push((update.where_clause(), None));
@@ -86,13 +106,18 @@ impl Analysis<'_> {
         self.returning(update.returning_clause(), scope, &relation, bounded)
     }
 
-    pub(super) fn delete(&mut self, delete: &DeleteStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+    pub(super) fn delete(
+        &mut self,
+        delete: &DeleteStmt,
+        outer_expressions: &Expressions<'_>,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Rows> {
         let expressions = self.with(delete.with_clause(), outer_expressions, outer)?;
         let relation = self.target_relation(delete.relation())?;
         let mut scope = Scope::new(outer, &expressions);
         scope.items.push(self.target_item(&relation, delete.relation())?);
         let mut conditions = Vec::new();
-        self.from(delete.using_clause(), &mut scope, &mut conditions)?;
+        self.select_from_all(delete.using_clause(), &mut scope, &mut conditions)?;
         self.expression(&scope, delete.where_clause())?;
         conditions.push((delete.where_clause(), None));
         let bounded = self.target_bounded(&mut scope, &conditions)?;
@@ -100,13 +125,18 @@ impl Analysis<'_> {
         self.returning(delete.returning_clause(), scope, &relation, bounded)
     }
 
-    pub(super) fn merge(&mut self, merge: &MergeStmt, outer_expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+    pub(super) fn merge(
+        &mut self,
+        merge: &MergeStmt,
+        outer_expressions: &Expressions<'_>,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Rows> {
         let expressions = self.with(merge.with_clause(), outer_expressions, outer)?;
         let relation = self.target_relation(merge.relation())?;
         let mut scope = Scope::new(outer, &expressions);
         scope.items.push(self.target_item(&relation, merge.relation())?);
         let mut conditions = Vec::new();
-        self.from_item(merge.source_relation(), &mut scope, &mut conditions)?;
+        self.select_from(merge.source_relation(), &mut scope, &mut conditions)?;
         self.expression(&scope, merge.join_condition())?;
         conditions.push((merge.join_condition(), None));
         let all = self.bound(&mut scope, &conditions)?;
@@ -117,10 +147,13 @@ impl Analysis<'_> {
             let changes = matches!(when.command_type, CmdType::CMD_UPDATE | CmdType::CMD_DELETE);
             let inserts = when.command_type == CmdType::CMD_INSERT;
             let limited = self.limits(&scope, &[false, true], 0, when.condition());
-            if (changes && !limited && (!bounded || by_itself)) || (inserts && !all && scope.items.len() > 1 && !source_bounded(&scope)) {
+            if (changes && !limited && (!bounded || by_itself))
+                || (inserts && !all && scope.items.len() > 1 && !source_bounded(&scope))
+            {
                 self.hazards.insert(Hazard::BulkWrite);
             }
-            let targets = when.target_list().iter().filter_map(|node| if let Node::ResTarget(target) = node { Some(target) } else { None });
+            let targets =
+                when.target_list().iter().filter_map(|node| if let Node::ResTarget(target) = node { Some(target) } else { None });
             match when.command_type {
                 CmdType::CMD_UPDATE => {
                     let columns = self.assignments(&scope, &relation, targets)?;
@@ -132,7 +165,8 @@ impl Analysis<'_> {
                     let mut columns = columns_named(&relation, &named)?;
                     self.expressions(&scope, when.values())?;
                     if named.is_empty() {
-                        columns = relation.columns.iter().take(when.values().len()).map(|facts| Arc::clone(&facts.column)).collect();
+                        columns =
+                            relation.columns.iter().take(when.values().len()).map(|facts| Arc::clone(&facts.column)).collect();
                     }
                     self.write(&relation, Verb::Insert, &columns)?;
                     self.defaults(&relation, &columns)?;
@@ -168,7 +202,11 @@ impl Analysis<'_> {
     /// Whether few rows of the target change.
     fn target_bounded(&mut self, scope: &mut Scope<'_>, conditions: &[Condition<'_>]) -> Result<bool> {
         let all = self.bound(scope, conditions)?;
-        let target = scope.items.first().and_then(|item| item.relation.as_ref()).is_some_and(|relation| scope.unbounded.contains(&relation.table));
+        let target = scope
+            .items
+            .first()
+            .and_then(|item| item.relation.as_ref())
+            .is_some_and(|relation| scope.unbounded.contains(&relation.table));
         if target {
             self.hazards.insert(Hazard::BulkWrite);
         }
@@ -195,7 +233,13 @@ impl Analysis<'_> {
         Ok(columns)
     }
 
-    fn returning(&mut self, clause: Option<&nodes::ReturningClause>, mut scope: Scope<'_>, relation: &Arc<Relation>, bounded: bool) -> Result<Rows> {
+    fn returning(
+        &mut self,
+        clause: Option<&nodes::ReturningClause>,
+        mut scope: Scope<'_>,
+        relation: &Arc<Relation>,
+        bounded: bool,
+    ) -> Result<Rows> {
         let mut rows = Rows { bounded, ..Rows::default() };
         let Some(clause) = clause else { return Ok(rows) };
         let mut names = vec!["old", "new"];
@@ -230,7 +274,7 @@ impl Analysis<'_> {
             self.references(relation, verb, columns)?;
         }
         // What else a change of the table sets off is the same for all columns.
-        if !self.followed.insert((relation.table.id, verb)) {
+        if !self.followed.insert(Followed::Change(relation.table.id, verb)) {
             return Ok(());
         }
         self.triggers(relation, verb)?;
@@ -245,8 +289,11 @@ impl Analysis<'_> {
             self.own_expression(policy, &relation.table.to_string(), Some(relation))?;
         }
         let catalog = self.catalog;
-        for child in relation.children.iter().filter_map(|child| catalog.relation(child.relation)) {
-            let same: Vec<_> = columns.iter().filter_map(|column| child.column(&column.name)).map(|facts| Arc::clone(&facts.column)).collect();
+        // New rows go into partitions; those that only inherit get none of them.
+        let gets = |child: &&crate::Child| verb != Verb::Insert || child.partition;
+        for child in relation.children.iter().filter(gets).filter_map(|child| catalog.relation(child.relation)) {
+            let same: Vec<_> =
+                columns.iter().filter_map(|column| child.column(&column.name)).map(|facts| Arc::clone(&facts.column)).collect();
             self.by_way_of(&relation.table.to_string(), |this| this.write(child, verb, &same))?;
         }
         Ok(())
@@ -265,10 +312,9 @@ impl Analysis<'_> {
             if let Some(when) = &trigger.when {
                 self.own_condition(when, &name, relation)?;
             }
-            match catalog.function(trigger.function) {
-                Some(function) => self.by_way_of(&name, |this| this.trigger_function(function, relation))?,
-                // One of the server's own: those only compute.
-                None => {}
+            // One of the server's own only computes.
+            if let Some(function) = catalog.function(trigger.function) {
+                self.by_way_of(&name, |this| this.follow(function))?;
             }
         }
         Ok(())
@@ -308,7 +354,9 @@ impl Analysis<'_> {
     pub(super) fn defaults(&mut self, relation: &Arc<Relation>, named: &[Arc<Column>]) -> Result<()> {
         let name = relation.table.to_string();
         for facts in relation.columns.iter().filter(|facts| !facts.generated) {
-            if named.iter().any(|column| Arc::ptr_eq(column, &facts.column)) && facts.default.as_deref().is_none_or(|default| default.contains("nextval")) {
+            if named.iter().any(|column| Arc::ptr_eq(column, &facts.column))
+                && facts.default.as_deref().is_none_or(|default| default.contains("nextval"))
+            {
                 continue;
             }
             if let Some(default) = &facts.default {
@@ -325,9 +373,15 @@ impl Analysis<'_> {
             let Some(from) = catalog.relation(reference.from) else { continue };
             let (action, hit) = match verb {
                 Verb::Delete => (reference.on_delete, true),
-                _ => (reference.on_update, columns.is_empty() || columns.iter().any(|column| reference.to.contains(&column.number))),
+                _ => (
+                    reference.on_update,
+                    columns.is_empty() || columns.iter().any(|column| reference.to.contains(&column.number)),
+                ),
             };
-            if hit && matches!(action, 'c' | 'n' | 'd') && self.followed.insert((from.table.id ^ relation.table.id.rotate_left(16), verb)) {
+            if hit
+                && matches!(action, 'c' | 'n' | 'd')
+                && self.followed.insert(Followed::Cascade(relation.table.id, from.table.id, verb))
+            {
                 self.hazards.insert(Hazard::Cascade);
                 self.cascade(from, reference, verb, action)?;
             }
@@ -387,7 +441,7 @@ fn columns_named(relation: &Relation, names: &[&str]) -> Result<Vec<Arc<Column>>
 
 /// A table's columns whose values are not its own.
 fn unread(relation: &Relation) -> Vec<Field> {
-    relation.columns.iter().map(|facts| Field { name: Arc::clone(&facts.column.name), kind: Some(facts.kind), ..Field::default() }).collect()
+    relation.columns.iter().map(|facts| Field { name: Arc::clone(&facts.column.name), ..Field::default() }).collect()
 }
 
 fn source_bounded(scope: &Scope<'_>) -> bool {
@@ -407,4 +461,3 @@ fn makes_many(select: &nodes::SelectStmt) -> bool {
         _ => false,
     })
 }
-

@@ -100,6 +100,8 @@ pub struct ColumnFacts {
 pub struct Child {
     /// Its OID.
     pub relation: u32,
+    /// Whether it is a partition, which new rows go into.
+    pub partition: bool,
 }
 
 /// Ways to change rows.

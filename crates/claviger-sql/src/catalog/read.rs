@@ -152,10 +152,16 @@ impl Reading {
     fn build_relations(&mut self, catalog: &mut Catalog, words: &mut Words, classes: &Classification) {
         let named = Named::new(classes, &self.relations, &self.columns);
         catalog.unmatched = named.unmatched(classes);
+        let partitioned: HashSet<u32> = self
+            .relations
+            .iter()
+            .filter(|facts| matches!(facts.kind, facts::RelationKind::Partitioned))
+            .map(|facts| facts.id.0)
+            .collect();
         let mut children: HashMap<u32, Vec<Child>> = HashMap::new();
         for (child, parents) in &self.parents {
             for parent in parents {
-                children.entry(*parent).or_default().push(Child { relation: *child });
+                children.entry(*parent).or_default().push(Child { relation: *child, partition: partitioned.contains(parent) });
             }
         }
         for facts in std::mem::take(&mut self.relations) {

@@ -1,0 +1,454 @@
+//! The statements and expressions of a body in PL/pgSQL (PostgreSQL manual, chapter 43).
+//!
+//! The body is cut at PL/pgSQL's own keywords; what stands between them is SQL, which is read by the grammar. In which order and how
+//! often the parts run does not matter here, so blocks, loops and branches are not nested: each part stands for itself. Whatever
+//! does not fit is not understood, and a statement that is made of text while running is opaque.
+
+mod lexer;
+
+use self::lexer::{Kind, Token};
+
+/// A part of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// A statement of SQL.
+    Statement(String),
+    /// An expression, or several with commas.
+    Expression(String),
+    /// Something whose doings are not in its text.
+    Opaque,
+}
+
+/// The parts of a body; `None` if it is not understood.
+pub(crate) fn pieces(source: &str) -> Option<Vec<Piece>> {
+    let mut body = Body { source, tokens: lexer::tokens(source)?, at: 0, pieces: Vec::new() };
+    while body.at < body.tokens.len() {
+        body.statement()?;
+    }
+    Some(body.pieces)
+}
+
+struct Body<'s> {
+    source: &'s str,
+    tokens: Vec<Token>,
+    at: usize,
+    pieces: Vec<Piece>,
+}
+
+impl Body<'_> {
+    fn statement(&mut self) -> Option<()> {
+        if self.skip_symbol("<<") {
+            self.until_symbol(">>")?;
+            return Some(());
+        }
+        match self.word(self.at).as_str() {
+            "begin" | "loop" | "else" | "exception" => self.at += 1,
+            "declare" => {
+                self.at += 1;
+                while self.word(self.at) != "begin" {
+                    self.declaration()?;
+                }
+            }
+            "if" | "elsif" | "elseif" | "when" => {
+                self.at += 1;
+                let condition = self.until_word(&["then"])?;
+                self.expression(condition);
+            }
+            "case" => {
+                self.at += 1;
+                let start = self.at;
+                while self.word(self.at) != "when" {
+                    self.at += 1;
+                    self.tokens.get(self.at)?;
+                }
+                self.expression((start, self.at));
+            }
+            "while" => {
+                self.at += 1;
+                let condition = self.until_word(&["loop"])?;
+                self.expression(condition);
+            }
+            "for" | "foreach" => self.cycle()?,
+            _ => self.plain()?,
+        }
+        Some(())
+    }
+
+    /// `name type [:= expression];`, `name cursor for query;`, `name alias for other;`
+    fn declaration(&mut self) -> Option<()> {
+        if self.skip_symbol("<<") {
+            self.until_symbol(">>")?;
+            return Some(());
+        }
+        let (start, end) = self.until_end()?;
+        let mut depth = 0;
+        for n in start + 1..end {
+            let token = self.tokens.get(n)?;
+            depth += token.depth();
+            let word = self.word(n);
+            if depth == 0 && word == "cursor" {
+                let query = (n..end).find(|n| matches!(self.word(*n).as_str(), "for" | "is"))?;
+                self.sql((query + 1, end));
+                return Some(());
+            }
+            if depth == 0 && (matches!(self.symbol(n), ":=" | "=") || word == "default") {
+                self.expression((n + 1, end));
+                return Some(());
+            }
+        }
+        Some(())
+    }
+
+    /// The head of a loop over numbers, rows, or the elements of an array.
+    fn cycle(&mut self) -> Option<()> {
+        let (start, end) = {
+            self.at += 1;
+            self.until_word(&["loop"])?
+        };
+        let within = (start..end).find(|n| self.word(*n) == "in")? + 1;
+        match self.word(within).as_str() {
+            "execute" => self.pieces.push(Piece::Opaque),
+            "array" => self.expression((within + 1, end)),
+            "select" | "with" | "values" | "table" | "insert" | "update" | "delete" | "merge" => self.sql((within, end)),
+            _ => {
+                let first = if self.word(within) == "reverse" { within + 1 } else { within };
+                match (first..end).find(|n| self.symbol(*n) == "..") {
+                    Some(dots) => {
+                        let by = (dots..end).find(|n| self.word(*n) == "by").unwrap_or(end);
+                        self.expression((first, dots));
+                        self.expression((dots + 1, by));
+                        self.expression((by + 1, end));
+                    }
+                    // A cursor that is declared, with or without arguments.
+                    None => self.expression((first + 1, end)),
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// A statement that ends with a semicolon.
+    fn plain(&mut self) -> Option<()> {
+        let (start, end) = self.until_end()?;
+        if start == end {
+            return Some(());
+        }
+        let next = self.word(start + 1);
+        match self.word(start).as_str() {
+            "end" | "null" | "get" | "fetch" | "move" | "close" | "commit" | "rollback" => {}
+            "exit" | "continue" => {
+                if let Some(when) = (start..end).find(|n| self.word(*n) == "when") {
+                    self.expression((when + 1, end));
+                }
+            }
+            "return" => match next.as_str() {
+                "query" if self.word(start + 2) == "execute" => self.pieces.push(Piece::Opaque),
+                "query" => self.sql((start + 2, end)),
+                "next" => self.expression((start + 2, end)),
+                _ => self.expression((start + 1, end)),
+            },
+            "raise" => self.raise((start, end)),
+            "assert" => self.expression((start + 1, end)),
+            "perform" => {
+                let text = format!("SELECT {}", self.text((start + 1, end)));
+                self.pieces.push(Piece::Statement(text));
+            }
+            "execute" => self.pieces.push(Piece::Opaque),
+            "open" => self.open((start, end)),
+            _ => match self.assigned((start, end)) {
+                Some(value) => {
+                    // What stands in brackets on the left is computed too.
+                    let target = self.text((start, value.0 - 1)).to_owned();
+                    if target.contains('[') {
+                        self.pieces.push(Piece::Expression(target));
+                    }
+                    self.expression(value);
+                }
+                None => self.sql((start, end)),
+            },
+        }
+        Some(())
+    }
+
+    fn open(&mut self, (start, end): (usize, usize)) {
+        match (start..end).find(|n| self.word(*n) == "for") {
+            Some(query) if self.word(query + 1) == "execute" => self.pieces.push(Piece::Opaque),
+            Some(query) => self.sql((query + 1, end)),
+            // One that is declared, with or without arguments.
+            None => self.expression((start + 2, end)),
+        }
+    }
+
+    /// `raise [level] 'format', expression, ... [using option = expression, ...]`
+    fn raise(&mut self, (start, end): (usize, usize)) {
+        let using = (start..end).find(|n| self.word(*n) == "using").unwrap_or(end);
+        if let Some(comma) = (start..using).find(|n| self.symbol(*n) == ",") {
+            self.expression((comma + 1, using));
+        }
+        self.expression((using + 1, end));
+    }
+
+    /// The value of an assignment: what follows `:=` or `=` after a name with fields and brackets.
+    fn assigned(&self, (start, end): (usize, usize)) -> Option<(usize, usize)> {
+        let mut depth = 0;
+        for n in start..end {
+            let token = self.tokens.get(n)?;
+            depth += token.depth();
+            if depth == 0 && matches!(self.symbol(n), ":=" | "=") {
+                return Some((n + 1, end));
+            }
+            let of_name =
+                depth > 0 || matches!(token.kind, Kind::Word | Kind::Quoted) || matches!(self.symbol(n), "." | "[" | "]");
+            if !of_name || (n > start && depth == 0 && self.is_name(n) && self.is_name(n - 1)) {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn is_name(&self, n: usize) -> bool {
+        self.tokens.get(n).is_some_and(|token| matches!(token.kind, Kind::Word | Kind::Quoted))
+    }
+
+    /// A statement of SQL, without what it gives to variables.
+    fn sql(&mut self, (start, end): (usize, usize)) {
+        if start >= end {
+            return;
+        }
+        let mut depth = 0;
+        for n in start..end {
+            depth += self.tokens.get(n).map_or(0, Token::depth);
+            let before = n.checked_sub(1).map(|n| self.word(n)).unwrap_or_default();
+            if depth == 0 && n > start && self.word(n) == "into" && !matches!(before.as_str(), "insert" | "merge") {
+                let text = format!("{} {}", self.text((start, n)), self.text((self.after_targets(n + 1, end), end)));
+                return self.pieces.push(Piece::Statement(text));
+            }
+        }
+        self.pieces.push(Piece::Statement(self.text((start, end)).to_owned()));
+    }
+
+    /// Where a list of variables ends.
+    fn after_targets(&self, mut n: usize, end: usize) -> usize {
+        if self.word(n) == "strict" {
+            n += 1;
+        }
+        while n < end {
+            if !self.is_name(n) {
+                return n;
+            }
+            n += 1;
+            while self.symbol(n) == "." && n < end {
+                n += 2;
+            }
+            if self.symbol(n) == "[" {
+                let mut depth = 0;
+                while n < end {
+                    depth += self.tokens.get(n).map_or(0, Token::depth);
+                    n += 1;
+                    if depth == 0 {
+                        break;
+                    }
+                }
+            }
+            if self.symbol(n) != "," {
+                return n;
+            }
+            n += 1;
+        }
+        end
+    }
+
+    fn expression(&mut self, range: (usize, usize)) {
+        let text = self.text(range);
+        if !text.trim().is_empty() {
+            self.pieces.push(Piece::Expression(text.to_owned()));
+        }
+    }
+
+    /// The tokens up to a semicolon, which is passed over.
+    fn until_end(&mut self) -> Option<(usize, usize)> {
+        let start = self.at;
+        while self.symbol(self.at) != ";" {
+            self.at += 1;
+            if self.at >= self.tokens.len() {
+                // The last `end` may stand without one.
+                let alone = self.word(start) == "end" && self.at - start <= 2;
+                return alone.then_some((start, self.at));
+            }
+        }
+        self.at += 1;
+        Some((start, self.at - 1))
+    }
+
+    /// The tokens up to one of these words, which is passed over. Those inside `CASE` do not count.
+    fn until_word(&mut self, words: &[&str]) -> Option<(usize, usize)> {
+        let (start, mut cases) = (self.at, 0);
+        loop {
+            let token = self.tokens.get(self.at)?;
+            if token.kind == Kind::Symbol && self.symbol(self.at) == ";" {
+                return None;
+            }
+            let word = self.word(self.at);
+            if cases == 0 && words.contains(&word.as_str()) {
+                self.at += 1;
+                return Some((start, self.at - 1));
+            }
+            match word.as_str() {
+                "case" => cases += 1,
+                "end" => cases -= 1,
+                _ => {}
+            }
+            self.at += 1;
+        }
+    }
+
+    fn until_symbol(&mut self, symbol: &str) -> Option<()> {
+        while self.symbol(self.at) != symbol {
+            self.at += 1;
+            self.tokens.get(self.at)?;
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    fn skip_symbol(&mut self, symbol: &str) -> bool {
+        let found = self.symbol(self.at) == symbol;
+        self.at += usize::from(found);
+        found
+    }
+
+    /// The word there, in lower case; empty if it is none.
+    fn word(&self, n: usize) -> String {
+        match self.tokens.get(n) {
+            Some(token) if token.kind == Kind::Word => {
+                self.source.get(token.start..token.end).unwrap_or_default().to_ascii_lowercase()
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn symbol(&self, n: usize) -> &str {
+        match self.tokens.get(n) {
+            Some(token) if token.kind == Kind::Symbol => self.source.get(token.start..token.end).unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    fn text(&self, (start, end): (usize, usize)) -> &str {
+        if start >= end {
+            return "";
+        }
+        let place = |n: usize| self.tokens.get(n);
+        match (place(start), end.checked_sub(1).and_then(place)) {
+            (Some(first), Some(last)) => self.source.get(first.start..last.end).unwrap_or_default(),
+            _ => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn statement(text: &str) -> Piece {
+        Piece::Statement(text.to_owned())
+    }
+
+    fn expression(text: &str) -> Piece {
+        Piece::Expression(text.to_owned())
+    }
+
+    #[test]
+    fn every_kind_of_statement_is_cut_out() {
+        let source = r"
+            <<outer>>
+            DECLARE
+                n int := 1 + 2; -- a comment; with a semicolon
+                c CURSOR (k int) FOR SELECT * FROM t WHERE a = k;
+                r record;
+                m CONSTANT text NOT NULL DEFAULT 'it''s; begin';
+            BEGIN
+                IF n > (CASE WHEN a THEN 1 ELSE 2 END) THEN
+                    INSERT INTO notes (body) VALUES ('x; y');
+                ELSIF f(n) THEN
+                    n := n + 1;
+                    r.field[2] := g(n);
+                    NULL;
+                ELSE
+                    PERFORM h(n) FROM u;
+                END IF;
+                SELECT a, b INTO STRICT n, r.b FROM v WHERE c = 1;
+                UPDATE t SET a = 1 RETURNING id INTO n;
+                FOR r IN SELECT id FROM w LOOP
+                    CONTINUE WHEN r.id = 3;
+                    DELETE FROM x WHERE id = r.id;
+                END LOOP;
+                FOR i IN REVERSE 10..lowest(1) BY 2 LOOP NULL; END LOOP;
+                WHILE more() LOOP EXIT outer; END LOOP;
+                FOREACH n IN ARRAY items(1) LOOP NULL; END LOOP;
+                CASE n WHEN 1, 2 THEN n := 3; ELSE n := 4; END CASE;
+                RAISE NOTICE 'n is %', n USING HINT = advice();
+                RETURN QUERY SELECT 1;
+                RETURN NEXT n;
+                GET DIAGNOSTICS n = ROW_COUNT;
+                OPEN c(7);
+            EXCEPTION WHEN unique_violation OR SQLSTATE '22012' THEN
+                RETURN NULL;
+            END outer";
+        let expected = [
+            expression("1 + 2"),
+            statement("SELECT * FROM t WHERE a = k"),
+            expression("'it''s; begin'"),
+            expression("n > (CASE WHEN a THEN 1 ELSE 2 END)"),
+            statement("INSERT INTO notes (body) VALUES ('x; y')"),
+            expression("f(n)"),
+            expression("n + 1"),
+            expression("r.field[2]"),
+            expression("g(n)"),
+            statement("SELECT h(n) FROM u"),
+            statement("SELECT a, b FROM v WHERE c = 1"),
+            statement("UPDATE t SET a = 1 RETURNING id "),
+            statement("SELECT id FROM w"),
+            expression("r.id = 3"),
+            statement("DELETE FROM x WHERE id = r.id"),
+            expression("10"),
+            expression("lowest(1)"),
+            expression("2"),
+            expression("more()"),
+            expression("items(1)"),
+            expression("n"),
+            expression("1, 2"),
+            expression("3"),
+            expression("4"),
+            expression("n"),
+            expression("HINT = advice()"),
+            statement("SELECT 1"),
+            expression("n"),
+            expression("(7)"),
+            expression("unique_violation OR SQLSTATE '22012'"),
+            expression("NULL"),
+        ];
+        assert_eq!(pieces(source).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_made_of_text_is_opaque() {
+        for source in [
+            "begin execute 'delete from ' || t; end",
+            "begin return query execute q; end",
+            "begin for r in execute q loop null; end loop; end",
+            "begin open c for execute q; end",
+        ] {
+            assert!(pieces(source).unwrap().contains(&Piece::Opaque), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_understood() {
+        for source in ["begin if a", "begin delete from t", "begin 'abc", "declare x int", "begin $$ x"] {
+            assert_eq!(pieces(source), None, "{source}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What statements mean, in a table that people can read: `meanings.txt`.
+//!
+//! Each statement is followed by what it does, a line for each of its parts. `BLESS=1` writes the table anew, to be read before it is
+//! committed.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use claviger_model::Meaning;
+use claviger_sql::{Catalog, Classification, Session, understand};
+
+#[test]
+fn statements_mean_what_the_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/meanings.txt");
+    let table = std::fs::read_to_string(&path).unwrap();
+    let catalog = catalog();
+    let mut now = String::new();
+    for line in table.lines().filter(|line| !line.starts_with("  ")) {
+        writeln!(now, "{line}").unwrap();
+        if !line.is_empty() && !line.starts_with('#') {
+            now.push_str(&said(line, &catalog));
+        }
+    }
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    for (was, is) in table.lines().zip(now.lines()) {
+        assert_eq!(was, is, "the table is another; BLESS=1 writes it anew");
+    }
+    assert_eq!(table.len(), now.len());
+}
+
+fn catalog() -> Catalog {
+    let labels = [("public.customers.ssn", "pii.ssn"), ("public.customers.account_number", "pci.account")];
+    let labels: Classification =
+        labels.iter().map(|(name, label)| (name.parse().unwrap(), Arc::from([Arc::from(*label)]))).collect();
+    Catalog::read_text(include_str!("catalog.tsv"), &labels).unwrap()
+}
+
+fn said(text: &str, catalog: &Catalog) -> String {
+    let session = Session {
+        path: vec!["pg_catalog".into(), "public".into()],
+        role: "keeper".into(),
+        login: "keeper".into(),
+        ..Session::default()
+    };
+    match understand(text, catalog, &session) {
+        Err(error) => format!("  ! {error}\n"),
+        Ok(statements) => statements.iter().map(|statement| described(&statement.meaning)).collect(),
+    }
+}
+
+fn described(meaning: &Meaning) -> String {
+    let mut said = format!("  {}", meaning.class);
+    let hazards: Vec<&str> = meaning.hazards.iter().map(|hazard| hazard.as_str()).collect();
+    if !hazards.is_empty() {
+        write!(said, " [{}]", hazards.join(" ")).unwrap();
+    }
+    said.push('\n');
+    let mut last = String::new();
+    for effect in &meaning.effects {
+        let through = effect.through.as_ref().map_or(String::new(), |through| format!(" by way of {through}"));
+        let head = format!("    {}{through}:", effect.verb.as_str());
+        if head == last {
+            writeln!(said, "{:1$}{2}", "", head.len() + 1, effect.object).unwrap();
+        } else {
+            writeln!(said, "{head} {}", effect.object).unwrap();
+        }
+        last = head;
+    }
+    said
+}

@@ -179,11 +179,11 @@ impl Analysis<'_> {
             Node::CreatedbStmt(_) => ("CREATE DATABASE", Verb::Create, "database", false),
             Node::DropdbStmt(_) => ("DROP DATABASE", Verb::Drop, "database", false),
             Node::AlterDatabaseStmt(_) | Node::AlterDatabaseSetStmt(_) | Node::AlterDatabaseRefreshCollStmt(_) => {
-                ("ALTER DATABASE", Verb::Administer, "database", false)
+                ("ALTER DATABASE", Verb::Control, "database", false)
             }
-            Node::CreateTableSpaceStmt(_) => ("CREATE TABLESPACE", Verb::Administer, "tablespace", false),
+            Node::CreateTableSpaceStmt(_) => ("CREATE TABLESPACE", Verb::Control, "tablespace", false),
             Node::DropTableSpaceStmt(_) => ("DROP TABLESPACE", Verb::Drop, "tablespace", false),
-            Node::AlterTableSpaceOptionsStmt(_) => ("ALTER TABLESPACE", Verb::Administer, "tablespace", false),
+            Node::AlterTableSpaceOptionsStmt(_) => ("ALTER TABLESPACE", Verb::Control, "tablespace", false),
             Node::AlterTableMoveAllStmt(_) => ("ALTER TABLE ALL", Verb::Maintain, "tablespace", false),
             Node::DropOwnedStmt(_) => ("DROP OWNED", Verb::Drop, "owned", false),
             Node::CreateFdwStmt(_) => ("CREATE FOREIGN DATA WRAPPER", Verb::Create, "foreign data wrapper", true),
@@ -191,11 +191,11 @@ impl Analysis<'_> {
             Node::CreateForeignServerStmt(_) => ("CREATE SERVER", Verb::Create, "server", true),
             Node::AlterForeignServerStmt(_) => ("ALTER SERVER", Verb::Alter, "server", true),
             Node::ImportForeignSchemaStmt(_) => ("IMPORT FOREIGN SCHEMA", Verb::Create, "foreign schema", true),
-            Node::CreatePublicationStmt(_) => ("CREATE PUBLICATION", Verb::Administer, "publication", true),
-            Node::AlterPublicationStmt(_) => ("ALTER PUBLICATION", Verb::Administer, "publication", true),
-            Node::CreateSubscriptionStmt(_) => ("CREATE SUBSCRIPTION", Verb::Administer, "subscription", true),
-            Node::AlterSubscriptionStmt(_) => ("ALTER SUBSCRIPTION", Verb::Administer, "subscription", true),
-            Node::DropSubscriptionStmt(_) => ("DROP SUBSCRIPTION", Verb::Administer, "subscription", true),
+            Node::CreatePublicationStmt(_) => ("CREATE PUBLICATION", Verb::Control, "publication", true),
+            Node::AlterPublicationStmt(_) => ("ALTER PUBLICATION", Verb::Control, "publication", true),
+            Node::CreateSubscriptionStmt(_) => ("CREATE SUBSCRIPTION", Verb::Control, "subscription", true),
+            Node::AlterSubscriptionStmt(_) => ("ALTER SUBSCRIPTION", Verb::Control, "subscription", true),
+            Node::DropSubscriptionStmt(_) => ("DROP SUBSCRIPTION", Verb::Control, "subscription", true),
             _ => {
                 self.note_unknown(Hazard::Unknown);
                 return Ok("UNKNOWN");

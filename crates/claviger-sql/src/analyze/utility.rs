@@ -70,7 +70,7 @@ impl Analysis<'_> {
             }
             Node::AlterSystemStmt(statement) => {
                 let name = statement.setstmt().and_then(VariableSetStmt::name).unwrap_or("all");
-                self.note(Verb::Administer, Object::Setting(name.to_ascii_lowercase().into()));
+                self.note(Verb::Control, Object::Setting(name.to_ascii_lowercase().into()));
                 Ok("ALTER SYSTEM")
             }
             node => self.define(node),
@@ -83,7 +83,7 @@ impl Analysis<'_> {
 
     pub(super) fn administers(&mut self, kind: &'static str, name: &str) {
         let object = self.definition(kind, name);
-        self.note(Verb::Administer, object);
+        self.note(Verb::Control, object);
     }
 
     fn transaction(&mut self, statement: &nodes::TransactionStmt) -> &'static str {
@@ -189,9 +189,8 @@ impl Analysis<'_> {
         let transitions = self.transitions.len();
         self.statement(query)?;
         self.transitions.truncate(transitions);
-        self.effects.retain(|effect| {
-            matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Administer | Verb::Configure)
-        });
+        self.effects
+            .retain(|effect| matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Control | Verb::Configure));
         self.hazards
             .retain(|hazard| !matches!(hazard, Hazard::BulkWrite | Hazard::MassExport | Hazard::Cascade | Hazard::Blocking));
         self.effects.extend(effects);

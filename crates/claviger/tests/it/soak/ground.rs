@@ -14,10 +14,11 @@ const WATCH: Duration = Duration::from_secs(3);
 
 /// A gateway with plain listeners on both sides, so that thousands of clients cost their test little; `bank` speaks TLS.
 pub(super) struct Ground {
+    /// First, so that it ends before the gateway that it asks.
+    bystander: Bystander,
     pub(super) gateway: Gateway,
     pub(super) token: String,
     before: Latency,
-    bystander: Bystander,
     /// KiB, at the beginning.
     memory: u64,
     descriptors: usize,
@@ -45,7 +46,7 @@ impl Ground {
         let before = bystander.take();
         let token = gateway.token(&["alice"]);
         let (memory, descriptors) = (resident(&gateway), descriptors(&gateway));
-        Self { gateway, token, before, bystander, memory, descriptors }
+        Self { bystander, gateway, token, before, memory, descriptors }
     }
 
     /// What the bystander has seen since this was last asked.

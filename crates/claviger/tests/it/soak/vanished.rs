@@ -97,6 +97,8 @@ fn a_client_that_vanishes_is_noticed() {
         let state = "select count(*) from pg_stat_activity where usename = 'keeper' and state = 'idle in transaction'";
         eventually("its transaction is open", Duration::from_secs(10), async || server.value("postgres", state).await == "1")
             .await;
+        // What is under way to it arrives first: what is not acknowledged is sent again for a quarter of an hour, by the system's own rules.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         elsewhere.vanish();
         let noticed = eventually("it is noticed", NOTICED, async || server.gateway_sessions().await == "0").await;
         figure(&format!("a client that vanishes in a transaction: noticed, and undone upstream, after {noticed:.0?}"));

@@ -10,6 +10,7 @@ use pg_raw_parse::nodes::{self, ColumnRef};
 use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, BoolTestType, NullTestType, SubLinkType};
 use pg_raw_parse::{ConstValue, Node};
 
+use super::either::either_way;
 use super::flow::Tables;
 use super::names::{constant_number, constant_text, parts, qualified};
 use super::scope::Scope;
@@ -65,7 +66,9 @@ impl Analysis<'_> {
         match condition {
             Node::BoolExpr(expression) => match expression.boolop {
                 BoolExprType::AND_EXPR => expression.args().iter().any(limits),
-                BoolExprType::OR_EXPR => expression.args().iter().all(|node| is_false(node) || limits(node)),
+                BoolExprType::OR_EXPR => {
+                    expression.args().iter().all(|node| is_false(node) || limits(node)) && !either_way(expression, limits)
+                }
                 _ => expression.args().iter().all(|node| self.is_flag(scope, item, node) || is_true(node)),
             },
             Node::A_Const(_) => is_false(condition),

@@ -12,7 +12,7 @@ use super::names::{constant_text, qualified};
 use super::scope::Scope;
 use super::{Analysis, Followed, Result};
 use crate::builtin::{Builtin, Special, Target, builtin, extension};
-use crate::{Function, FunctionKind};
+use crate::{Cast, Function, FunctionKind};
 
 /// Aggregates of the server's own that show none of the values that they are given: they say how many there are, or sum them up. The
 /// smallest, the largest and the most frequent are single values.
@@ -218,21 +218,26 @@ impl Analysis<'_> {
         Ok(())
     }
 
-    /// A value becomes one of this type: by casts, input functions and checks of the users' own.
+    /// A value becomes one of this type because it is asked to: by casts, input functions and checks of the users' own.
     pub(super) fn converted(&mut self, name: &TypeName) -> Result<()> {
-        match self.type_of(name) {
-            Some(kind) => self.converted_to(kind.id),
-            None => Ok(()),
-        }
+        let kind = self.type_of(name);
+        kind.map_or(Ok(()), |kind| self.deeper(|this| this.converted_here(kind.id, |_| true)))
     }
 
+    /// The same, of a text that stands in the statement itself: that is the type's own to read.
+    pub(super) fn converted_text(&mut self, name: &TypeName) -> Result<()> {
+        let kind = self.type_of(name);
+        kind.map_or(Ok(()), |kind| self.deeper(|this| this.converted_here(kind.id, |_| false)))
+    }
+
+    /// The same, of a value that is assigned, without being asked.
     pub(super) fn converted_to(&mut self, kind: u32) -> Result<()> {
-        self.deeper(|this| this.converted_here(kind))
+        self.deeper(|this| this.converted_here(kind, |cast| cast.implicit))
     }
 
-    fn converted_here(&mut self, kind: u32) -> Result<()> {
+    fn converted_here(&mut self, kind: u32, applies: fn(&Cast) -> bool) -> Result<()> {
         let catalog = self.catalog;
-        for cast in catalog.casts().iter().filter(|cast| cast.to == kind) {
+        for cast in catalog.casts().iter().filter(|cast| cast.to == kind && applies(cast)) {
             if let Some(function) = catalog.function(cast.function) {
                 self.follow(function)?;
             }
@@ -245,7 +250,7 @@ impl Analysis<'_> {
             self.own_expression(check, &facts.name, None)?;
         }
         for inner in [facts.base, facts.element].into_iter().filter(|inner| *inner != 0) {
-            self.converted_to(inner)?;
+            self.deeper(|this| this.converted_here(inner, applies))?;
         }
         Ok(())
     }

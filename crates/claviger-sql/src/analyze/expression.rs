@@ -124,8 +124,10 @@ impl Analysis<'_> {
 
     fn cast(&mut self, scope: &Scope<'_>, cast: &nodes::TypeCast) -> Result<Flow> {
         let flow = self.expression(scope, cast.arg())?;
-        if let Some(name) = cast.type_name() {
-            self.converted(name)?;
+        match (cast.type_name(), cast.arg()) {
+            (Some(name), Node::A_Const(_)) => self.converted_text(name)?,
+            (Some(name), _) => self.converted(name)?,
+            (None, _) => {}
         }
         Ok(flow)
     }

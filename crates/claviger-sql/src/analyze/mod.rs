@@ -1,11 +1,12 @@
 //! The analysis of one statement: a walk over its tree, in which every name is looked up as the server would.
 //!
 //! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs` changes and all that
-//! they set off, `bound.rs` what limits either, `utility.rs` and `define.rs` everything else, `routine.rs` the bodies of functions.
+//! they set off, `bound.rs` and `either.rs` what limits either, `utility.rs` and `define.rs` everything else, `routine.rs` the bodies of functions.
 
 mod bound;
 mod call;
 mod define;
+mod either;
 mod expression;
 mod flow;
 mod from;
@@ -80,6 +81,8 @@ struct Analysis<'a> {
     variables: Vec<Arc<str>>,
     /// Whether any name may stand for a value.
     any_variable: bool,
+    /// What the function gives whose body is being read.
+    gives: routine::Gives,
 }
 
 impl<'a> Analysis<'a> {
@@ -101,6 +104,7 @@ impl<'a> Analysis<'a> {
             followed: HashSet::new(),
             variables: Vec::new(),
             any_variable: false,
+            gives: routine::Gives::default(),
         }
     }
 

@@ -11,6 +11,32 @@ use super::{Analysis, Result};
 use crate::builtin::{Builtin, builtin};
 use crate::{Function, NotUnderstood, Relation, Rule};
 
+/// What of the rows that its statements find a function can give to who calls it. Which of its statements does so is not told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Gives {
+    /// None.
+    #[default]
+    Nothing,
+    /// One at a time.
+    Value,
+    /// All.
+    Rows,
+}
+
+impl Gives {
+    fn of(function: &Function) -> Self {
+        match function.returns {
+            _ if function.set => Self::Rows,
+            TRIGGER | VOID => Self::Nothing,
+            _ => Self::Value,
+        }
+    }
+}
+
+/// OIDs of types (PostgreSQL's `pg_type.dat`).
+const TRIGGER: u32 = 2279;
+const VOID: u32 = 2278;
+
 impl Analysis<'_> {
     /// What the body of a function does.
     pub(super) fn body(&mut self, function: &Arc<Function>) -> Result<()> {
@@ -31,7 +57,9 @@ impl Analysis<'_> {
         let outer_names = std::mem::replace(&mut self.variables, function.names.clone());
         // What it reads is read, wherever it is called.
         let quiet = std::mem::take(&mut self.quiet);
+        let gives = std::mem::replace(&mut self.gives, Gives::of(function));
         let result = self.code(function);
+        self.gives = gives;
         self.quiet = quiet;
         self.variables = outer_names;
         self.path = outer_path;
@@ -90,7 +118,12 @@ impl Analysis<'_> {
             self.deeper(|this| match node {
                 Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
                     let none = Expressions::default();
-                    this.query(node, &none, None).map(|_| ())
+                    let mut rows = this.query(node, &none, None)?;
+                    rows.bounded |= this.gives == Gives::Value;
+                    if this.gives != Gives::Nothing {
+                        this.leaves(&rows);
+                    }
+                    Ok(())
                 }
                 node => this.utility(node).map(|_| ()),
             })?;

@@ -11,6 +11,7 @@ use crate::entities::{Entities, Kind};
 use crate::party::Digest;
 use crate::questions::{Telling, questions};
 use crate::risk::{is_night, is_weekend};
+use crate::slices::Sort;
 use crate::{Asked, Matter, Moment, Party, PolicySet, Risk, approval};
 
 /// The most questions that are asked about one text; what gives rise to more is denied.
@@ -159,14 +160,16 @@ struct Asking<'a> {
     set: &'a PolicySet,
     party: &'a Party,
     moment: &'a Moment<'a>,
-    principals: Vec<Entity>,
+    principals: Vec<(Entity, Sort)>,
     connection: Entity,
     circumstances: Vec<(String, RestrictedExpression)>,
 }
 
 impl<'a> Asking<'a> {
     fn new(set: &'a PolicySet, party: &'a Party, moment: &'a Moment<'a>) -> Result<Self, Unaskable> {
-        let principals = party.chain.links().iter().map(|link| set.principal(link)).collect::<Result<_, _>>()?;
+        let principals = party.chain.links().iter();
+        let principals = principals.map(|link| Ok((set.principal(link)?, set.slices.sort(link, &set.names)?)));
+        let principals = principals.collect::<Result<_, Unaskable>>()?;
         let connection = Entities { names: &set.names, party, mentions: &set.mentions }.connection()?;
         let context = crate::Context {
             client_address: party.address,
@@ -228,13 +231,13 @@ impl<'a> Asking<'a> {
     }
 
     fn telling(&self, verb: Verb, kind: Kind) -> Telling {
-        let mentions = self.set.slice(verb, kind).map(|slice| &slice.mentions);
+        let mentions = self.set.slices.for_all(self.set, verb, kind).map(|slice| &slice.mentions);
         let attribute = |name| mentions.is_none_or(|mentions| mentions.attribute(name));
         Telling { names: attribute("name"), through: attribute("through") }
     }
 
     fn named(&self, verb: Verb, object: &Object) -> bool {
-        let slice = self.set.slice(verb, Kind::of(object));
+        let slice = self.set.slices.for_all(self.set, verb, Kind::of(object));
         slice.is_none_or(|slice| slice.mentions.entity(&self.set.names.object(self.party.connection.as_str(), object)))
     }
 
@@ -253,13 +256,20 @@ impl<'a> Asking<'a> {
         Ok(cedar_policy::Context::from_pairs(pairs)?)
     }
 
-    fn reply(&self, principal: &Entity, asked: &Asked, context: &cedar_policy::Context) -> Reply {
-        self.try_reply(principal, asked, context).unwrap_or(Reply { error: true, ..Reply::default() })
+    fn reply(&self, (principal, sort): &(Entity, Sort), asked: &Asked, context: &cedar_policy::Context) -> Reply {
+        self.try_reply(principal, sort, asked, context).unwrap_or(Reply { error: true, ..Reply::default() })
     }
 
-    fn try_reply(&self, principal: &Entity, asked: &Asked, context: &cedar_policy::Context) -> Result<Reply, Unaskable> {
+    fn try_reply(
+        &self,
+        principal: &Entity,
+        sort: &Sort,
+        asked: &Asked,
+        context: &cedar_policy::Context,
+    ) -> Result<Reply, Unaskable> {
         let object = asked.objects.first().ok_or("a question about nothing")?;
-        let slice = self.set.slice(asked.verb, Kind::of(object)).ok_or("an action that there is not")?;
+        let slice =
+            self.set.slices.for_sort(self.set, asked.verb, Kind::of(object), sort).ok_or("an action that there is not")?;
         let entities = Entities { names: &self.set.names, party: self.party, mentions: &slice.mentions };
         let resource: EntityUid = entities.uid(object);
         let mut store = vec![

@@ -11,13 +11,12 @@ use ring::digest;
 
 use crate::approval;
 use crate::cache::Cache;
-use crate::entities::Kind;
 use crate::errors::{PolicyErrors, PolicyProblem};
 use crate::judge::{Judgement, Key};
 use crate::mentions::Mentions;
 use crate::names::Names;
 use crate::party::Counting;
-use crate::slices::{Slice, Slices};
+use crate::slices::Slices;
 
 const SCHEMA: &str = include_str!("claviger.cedarschema");
 /// The longest `@id`.
@@ -36,7 +35,7 @@ pub struct PolicySet {
     /// What all of them look at.
     pub(crate) mentions: Mentions,
     pub(crate) counting: Counting,
-    slices: Slices,
+    pub(crate) slices: Slices,
     pub(crate) judgements: Cache<Key, Arc<Judgement>>,
     hash: Arc<str>,
     warnings: Vec<PolicyProblem>,
@@ -71,10 +70,10 @@ impl PolicySet {
             purpose: mentions.attribute("purpose"),
         };
         Ok(Self {
+            slices: Slices::new(&loading.policies),
             policies: loading.policies,
             mentions,
             counting,
-            slices: Slices::new(),
             judgements: Cache::new(JUDGEMENTS),
             actions: schema.action_entities().map_err(|error| own_fault(&error))?,
             schema,
@@ -89,11 +88,6 @@ impl PolicySet {
     /// length in bytes as eight bytes, most significant first.
     pub fn hash(&self) -> &Arc<str> {
         &self.hash
-    }
-
-    /// The policies that can say anything about this action on this type of thing.
-    pub(crate) fn slice(&self, verb: Verb, kind: Kind) -> Option<&Slice> {
-        self.slices.get(self, verb, kind)
     }
 
     /// The action for this verb, with its groups.

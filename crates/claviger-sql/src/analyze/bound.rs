@@ -34,6 +34,9 @@ impl Analysis<'_> {
                 if bounded.get(n) == Some(&true) {
                     continue;
                 }
+                for _ in conditions {
+                    self.count()?;
+                }
                 let by_condition = conditions.iter().any(|(condition, limits)| {
                     limits.as_ref().is_none_or(|limits| limits.contains(&n)) && self.limits(scope, &bounded, n, *condition)
                 });
@@ -80,11 +83,9 @@ impl Analysis<'_> {
                 BoolTestType::IS_FALSE | BoolTestType::IS_NOT_TRUE | BoolTestType::IS_NOT_FALSE => {
                     self.is_flag(scope, item, test.arg())
                 }
-                _ => self.column_of(scope, item, test.arg()).is_some(),
+                _ => self.column_of(scope, item, test.arg()),
             },
-            Node::NullTest(test) => {
-                test.nulltesttype == NullTestType::IS_NULL && self.column_of(scope, item, test.arg()).is_some()
-            }
+            Node::NullTest(test) => test.nulltesttype == NullTestType::IS_NULL && self.column_of(scope, item, test.arg()),
             Node::A_Expr(expression) => self.comparison_limits(scope, bounded, item, expression),
             Node::SubLink(link) => self.query_limits(scope, bounded, item, link),
             _ => false,
@@ -132,8 +133,8 @@ impl Analysis<'_> {
             (Node::RowExpr(columns), Node::NodeList(_)) => columns
                 .args()
                 .iter()
-                .any(|column| self.column_of(scope, item, column).is_some() && self.is_given(scope, bounded, item, other)),
-            _ => self.column_of(scope, item, column).is_some() && self.is_given(scope, bounded, item, other),
+                .any(|column| self.column_of(scope, item, column) && self.is_given(scope, bounded, item, other)),
+            _ => self.column_of(scope, item, column) && self.is_given(scope, bounded, item, other),
         }
     }
 
@@ -157,8 +158,8 @@ impl Analysis<'_> {
             SubLinkType::ANY_SUBLINK => {
                 let name = qualified(link.oper_name()).map_or("=", |(_, name)| name);
                 let tested = match link.testexpr() {
-                    Node::RowExpr(row) => row.args().iter().any(|node| self.column_of(scope, item, node).is_some()),
-                    node => self.column_of(scope, item, node).is_some(),
+                    Node::RowExpr(row) => row.args().iter().any(|node| self.column_of(scope, item, node)),
+                    node => self.column_of(scope, item, node),
                 };
                 name == "=" && tested && self.selects_few(select)
             }
@@ -173,7 +174,7 @@ impl Analysis<'_> {
         let _ = bounded;
         let Some(item) = scope.items.get(item) else { return false };
         let mut refers = false;
-        visit(select.where_clause(), &mut |node| {
+        visit(select.where_clause(), |node| {
             if let Node::ColumnRef(reference) = node {
                 let names = parts(reference.fields());
                 refers |= match names[..] {
@@ -208,37 +209,33 @@ impl Analysis<'_> {
         conditions.into_iter().any(|condition| limits_something(condition))
     }
 
-    /// Whether an expression is made of a column of the item in a way that keeps its values apart; its type and whether it can be NULL.
-    fn column_of(&self, scope: &Scope<'_>, item: usize, node: Node<'_>) -> Option<()> {
-        match node {
-            Node::ColumnRef(reference) => self.is_column_of(scope, item, reference).then_some(()),
-            Node::TypeCast(cast) => self.column_of(scope, item, cast.arg()),
-            Node::CollateClause(clause) => self.column_of(scope, item, clause.arg()),
-            Node::A_Indirection(indirection) => self.column_of(scope, item, indirection.arg()),
-            Node::FuncCall(call) => {
-                let (_, name) = qualified(call.funcname())?;
-                TELLING.contains(&name).then_some(())?;
-                call.args().iter().any(|argument| self.column_of(scope, item, argument).is_some()).then_some(())
-            }
-            Node::A_Expr(expression) if expression.kind == A_Expr_Kind::AEXPR_OP => {
-                let (_, name) = qualified(expression.name())?;
-                let (left, right) = (expression.lexpr(), expression.rexpr());
-                let of = |node| self.column_of(scope, item, node).is_some();
-                let telling = match name {
-                    "->" | "->>" | "#>" | "#>>" => of(left),
-                    "||" => (of(left) && is_constant(right)) || (of(right) && is_constant(left)),
-                    "+" | "-" => (of(left) && is_constant(right)) || (of(right) && is_constant(left)),
-                    "*" | "/" => of(left) && constant_number(right).is_some_and(|number| number != 0.0),
-                    "%" => of(left) && constant_number(right).is_some_and(|number| number.abs() > 1.0),
-                    _ => false,
-                };
-                telling.then_some(())
-            }
-            Node::CoalesceExpr(expression) => {
-                let first = expression.args().first()?;
-                self.column_of(scope, item, first)
-            }
-            _ => None,
+    /// Whether an expression is made of a column of the item in a way that keeps its values apart.
+    fn column_of(&self, scope: &Scope<'_>, item: usize, mut node: Node<'_>) -> bool {
+        let of = |node| self.column_of(scope, item, node);
+        loop {
+            node = match node {
+                Node::ColumnRef(reference) => return self.is_column_of(scope, item, reference),
+                Node::TypeCast(cast) => cast.arg(),
+                Node::CollateClause(clause) => clause.arg(),
+                Node::A_Indirection(indirection) => indirection.arg(),
+                Node::CoalesceExpr(expression) => expression.args().first().unwrap_or(Node::None),
+                Node::FuncCall(call) => {
+                    let telling = qualified(call.funcname()).is_some_and(|(_, name)| TELLING.contains(&name));
+                    return telling && call.args().iter().any(of);
+                }
+                Node::A_Expr(expression) if expression.kind == A_Expr_Kind::AEXPR_OP => {
+                    let (left, right) = (expression.lexpr(), expression.rexpr());
+                    match qualified(expression.name()).map_or("", |(_, name)| name) {
+                        "->" | "->>" | "#>" | "#>>" => left,
+                        "||" | "+" | "-" if is_constant(right) => left,
+                        "||" | "+" | "-" if is_constant(left) => right,
+                        "*" | "/" if constant_number(right).is_some_and(|number| number != 0.0) => left,
+                        "%" if constant_number(right).is_some_and(|number| number.abs() > 1.0) => left,
+                        _ => return false,
+                    }
+                }
+                _ => return false,
+            };
         }
     }
 
@@ -260,13 +257,13 @@ impl Analysis<'_> {
 
     /// A column of the item that is true or false of each row.
     fn is_flag(&self, scope: &Scope<'_>, item: usize, node: Node<'_>) -> bool {
-        matches!(node, Node::ColumnRef(_)) && self.column_of(scope, item, node).is_some()
+        matches!(node, Node::ColumnRef(_)) && self.column_of(scope, item, node)
     }
 
     /// Whether a value comes from outside the item: it names none of its columns, and none of anything that has no bound.
     fn is_given(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, node: Node<'_>) -> bool {
         let mut given = true;
-        let mut look = |node: Node<'_>| match node {
+        let look = |node: Node<'_>| match node {
             Node::ColumnRef(reference) => {
                 for (n, bounded) in bounded.iter().enumerate() {
                     if (!*bounded || n == item) && self.is_column_of(scope, n, reference) {
@@ -280,7 +277,7 @@ impl Analysis<'_> {
             }
             _ => {}
         };
-        visit(node, &mut look);
+        visit(node, look);
         given
     }
 }
@@ -369,7 +366,7 @@ fn limits_something(node: Node<'_>) -> bool {
 
 fn has_column(node: Node<'_>) -> bool {
     let mut found = false;
-    visit(node, &mut |node| found |= matches!(node, Node::ColumnRef(_)));
+    visit(node, |node| found |= matches!(node, Node::ColumnRef(_)));
     found
 }
 

@@ -102,8 +102,25 @@ impl Analysis<'_> {
         self.expression(scope, sort.node())
     }
 
+    /// Chains such as `a || b || c` lean to the left, and may be long: they are followed along, not down.
     fn operation(&mut self, scope: &Scope<'_>, expression: &nodes::A_Expr) -> Result<Flow> {
-        let flow = self.both(scope, expression.lexpr(), expression.rexpr())?;
+        let mut flow = Flow::default();
+        let mut here = expression;
+        loop {
+            self.count()?;
+            self.operators_of(here)?;
+            flow.add(&self.expression(scope, here.rexpr())?);
+            match here.lexpr() {
+                Node::A_Expr(left) => here = left,
+                left => {
+                    flow.add(&self.expression(scope, left)?);
+                    return Ok(flow);
+                }
+            }
+        }
+    }
+
+    fn operators_of(&mut self, expression: &nodes::A_Expr) -> Result<()> {
         match expression.kind {
             // `BETWEEN` and its kin carry a word in place of an operator, and compare by the usual ones.
             A_Expr_Kind::AEXPR_BETWEEN
@@ -111,15 +128,13 @@ impl Analysis<'_> {
             | A_Expr_Kind::AEXPR_BETWEEN_SYM
             | A_Expr_Kind::AEXPR_NOT_BETWEEN_SYM => {
                 self.operator(None, "<=")?;
-                self.operator(None, ">=")?;
+                self.operator(None, ">=")
             }
-            _ => {
-                if let Some((schema, name)) = qualified(expression.name()) {
-                    self.operator(schema, name)?;
-                }
-            }
+            _ => match qualified(expression.name()) {
+                Some((schema, name)) => self.operator(schema, name),
+                None => Ok(()),
+            },
         }
-        Ok(flow)
     }
 
     fn cast(&mut self, scope: &Scope<'_>, cast: &nodes::TypeCast) -> Result<Flow> {

@@ -64,7 +64,7 @@ impl Analysis<'_> {
             return Ok(self.push_rows(scope, rows, name, range.alias()));
         }
         let relation = self.relation(range)?;
-        let mut item = self.item_of(&relation)?;
+        let mut item = self.item_of(&relation, range.inh)?;
         item.name = range.alias().and_then(nodes::Alias::aliasname).unwrap_or(name).into();
         item.schema = range.alias().is_none().then(|| Arc::clone(&relation.table.schema));
         let aliases = range.alias().map(|alias| parts(alias.colnames())).unwrap_or_default();
@@ -74,8 +74,8 @@ impl Analysis<'_> {
         Ok(control)
     }
 
-    /// A table or view as something to select from.
-    pub(super) fn item_of(&mut self, relation: &Arc<Relation>) -> Result<Item> {
+    /// A table or view as something to select from, with or without the rows of its children.
+    pub(super) fn item_of(&mut self, relation: &Arc<Relation>, children: bool) -> Result<Item> {
         self.touch(&relation.table);
         let mut item = Item {
             name: Arc::clone(&relation.table.name),
@@ -89,7 +89,7 @@ impl Analysis<'_> {
         if relation.definition.is_some() && !relation.table.system {
             self.seen_through(relation, &mut item)?;
         }
-        self.beside_reading(relation)?;
+        self.beside_reading(relation, children)?;
         Ok(item)
     }
 
@@ -144,7 +144,7 @@ impl Analysis<'_> {
     }
 
     /// What reading a table sets off: its row security, and whatever its children have of their own.
-    fn beside_reading(&mut self, relation: &Arc<Relation>) -> Result<()> {
+    fn beside_reading(&mut self, relation: &Arc<Relation>, children: bool) -> Result<()> {
         for policy in &relation.policies {
             self.own_expression(policy, &relation.table.to_string(), Some(relation))?;
         }
@@ -152,11 +152,11 @@ impl Analysis<'_> {
             self.rule(relation, rule)?;
         }
         let catalog = self.catalog;
-        for child in relation.children.iter().filter_map(|child| catalog.relation(child.relation)) {
+        for child in relation.children.iter().filter(|_| children).filter_map(|child| catalog.relation(child.relation)) {
             if self.quiet == 0 && self.followed.insert(Followed::Children(child.table.id)) {
                 self.by_way_of(&relation.table.to_string(), |this| {
                     this.touch(&child.table);
-                    this.beside_reading(child)
+                    this.beside_reading(child, true)
                 })?;
             }
         }

@@ -19,6 +19,7 @@ mod walk;
 mod write;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,8 +33,10 @@ type Result<T> = std::result::Result<T, NotUnderstood>;
 
 /// How deep a statement may be nested: what its walk takes of the stack is bounded by it.
 const DEPTH: u32 = 150;
+/// The longest text that is parsed, in bytes: its tree takes some fifty times as much for the moment.
+const LONGEST: usize = 4 << 20;
 /// How many nodes may be visited, with those of all views and functions that are seen through.
-const NODES: u32 = 200_000;
+const NODES: u32 = 1_000_000;
 
 /// Says what one statement does.
 pub(crate) fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -> Result<(Meaning, Vec<Transition>)> {
@@ -227,8 +230,17 @@ fn undefined<T>(what: Undefined) -> Result<T> {
     Err(NotUnderstood::Undefined(what))
 }
 
-/// One statement of a text, with what it leaves behind applied to the session that the next one sees.
+/// The statements of a text, each under the state that those before it leave behind.
+///
+/// The grammar's library checks with panics that its trees are what they seem: a tree that is not is not understood.
 pub(crate) fn text(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<Statement>> {
+    if text.len() > LONGEST {
+        return Err(NotUnderstood::TooComplex);
+    }
+    catch_unwind(AssertUnwindSafe(|| statements(text, catalog, session))).unwrap_or(Err(NotUnderstood::TooComplex))
+}
+
+fn statements(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<Statement>> {
     let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
     let mut session = session.clone();
     let mut statements = Vec::new();

@@ -396,7 +396,7 @@ impl Analysis<'_> {
     /// Whether an expression sums rows up, apart from those of queries inside it.
     fn has_aggregate(&self, node: Node<'_>) -> bool {
         let mut found = false;
-        visit(node, &mut |node| {
+        visit(node, |node| {
             found |= match node {
                 Node::FuncCall(call) => self.is_aggregate(call),
                 Node::JsonObjectAgg(_) | Node::JsonArrayAgg(_) => true,

@@ -280,7 +280,7 @@ impl Analysis<'_> {
         }
         let none = Expressions::default();
         let mut scope = Scope::new(None, &none);
-        let item = self.item_of(&relation)?;
+        let item = self.item_of(&relation, false)?;
         scope.items.push(item);
         for field in self.star(&scope, &[])? {
             if columns.iter().any(|column| column.name == field.name) {

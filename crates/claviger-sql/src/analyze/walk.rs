@@ -2,84 +2,82 @@
 
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
-use pg_raw_parse::nodes;
+use pg_raw_parse::nodes::JsonValueExpr;
 
-/// Visits an expression and all its parts, except queries inside it. They have been followed, so that they are not too deep.
-pub(super) fn visit<'n>(node: Node<'n>, look: &mut dyn FnMut(Node<'n>)) {
-    look(node);
-    match node {
-        Node::A_Expr(expression) => each([expression.lexpr(), expression.rexpr()], look),
-        Node::BoolExpr(expression) => list(expression.args(), look),
-        Node::TypeCast(cast) => visit(cast.arg(), look),
-        Node::FuncCall(call) => {
-            list(call.args(), look);
-            call.agg_order().iter().for_each(|sort| visit(sort.node(), look));
-            visit(call.agg_filter(), look);
-        }
-        Node::SubLink(link) => visit(link.testexpr(), look),
-        Node::CaseExpr(case) => {
-            each([case.arg(), case.defresult()], look);
-            list(case.args(), look);
-        }
-        Node::CaseWhen(when) => each([when.expr(), when.result()], look),
-        Node::NullTest(test) => visit(test.arg(), look),
-        Node::BooleanTest(test) => visit(test.arg(), look),
-        Node::CoalesceExpr(expression) => list(expression.args(), look),
-        Node::MinMaxExpr(expression) => list(expression.args(), look),
-        Node::RowExpr(row) => list(row.args(), look),
-        Node::A_ArrayExpr(array) => list(array.elements(), look),
-        Node::A_Indirection(indirection) => {
-            visit(indirection.arg(), look);
-            list(indirection.indirection(), look);
-        }
-        Node::A_Indices(indices) => each([indices.lidx(), indices.uidx()], look),
-        Node::CollateClause(clause) => visit(clause.arg(), look),
-        Node::NamedArgExpr(argument) => visit(argument.arg(), look),
-        Node::NodeList(nodes) => list(nodes, look),
-        Node::ResTarget(target) => visit(target.val(), look),
-        Node::SortBy(sort) => visit(sort.node(), look),
-        Node::XmlExpr(xml) => {
-            list(xml.named_args(), look);
-            list(xml.args(), look);
-        }
-        Node::XmlSerialize(xml) => visit(xml.expr(), look),
-        node => visit_json(node, look),
+/// Visits an expression and all its parts, in no order, except queries inside it.
+pub(super) fn visit<'n>(node: Node<'n>, mut look: impl FnMut(Node<'n>)) {
+    // A list and not the stack: a chain of operators may be long.
+    let mut waiting = vec![node];
+    while let Some(node) = waiting.pop() {
+        look(node);
+        push_parts(node, &mut waiting);
     }
 }
 
-fn visit_json<'n>(node: Node<'n>, look: &mut dyn FnMut(Node<'n>)) {
+fn push_parts<'n>(node: Node<'n>, parts: &mut Vec<Node<'n>>) {
+    let list = |parts: &mut Vec<Node<'n>>, nodes: &'n NodeList| parts.extend(nodes.iter());
     match node {
-        Node::JsonValueExpr(value) => each([value.raw_expr(), value.formatted_expr()], look),
-        Node::JsonParseExpr(json) => value(json.expr(), look),
-        Node::JsonScalarExpr(json) => visit(json.expr(), look),
-        Node::JsonSerializeExpr(json) => value(json.expr(), look),
-        Node::JsonIsPredicate(json) => visit(json.expr(), look),
+        Node::A_Expr(expression) => parts.extend([expression.lexpr(), expression.rexpr()]),
+        Node::BoolExpr(expression) => list(parts, expression.args()),
+        Node::TypeCast(cast) => parts.push(cast.arg()),
+        Node::FuncCall(call) => {
+            list(parts, call.args());
+            parts.extend(call.agg_order().iter().map(|sort| sort.node()));
+            parts.push(call.agg_filter());
+        }
+        Node::SubLink(link) => parts.push(link.testexpr()),
+        Node::CaseExpr(case) => {
+            parts.extend([case.arg(), case.defresult()]);
+            list(parts, case.args());
+        }
+        Node::CaseWhen(when) => parts.extend([when.expr(), when.result()]),
+        Node::NullTest(test) => parts.push(test.arg()),
+        Node::BooleanTest(test) => parts.push(test.arg()),
+        Node::CoalesceExpr(expression) => list(parts, expression.args()),
+        Node::MinMaxExpr(expression) => list(parts, expression.args()),
+        Node::RowExpr(row) => list(parts, row.args()),
+        Node::A_ArrayExpr(array) => list(parts, array.elements()),
+        Node::A_Indirection(indirection) => {
+            parts.push(indirection.arg());
+            list(parts, indirection.indirection());
+        }
+        Node::A_Indices(indices) => parts.extend([indices.lidx(), indices.uidx()]),
+        Node::CollateClause(clause) => parts.push(clause.arg()),
+        Node::NamedArgExpr(argument) => parts.push(argument.arg()),
+        Node::NodeList(nodes) => list(parts, nodes),
+        Node::ResTarget(target) => parts.push(target.val()),
+        Node::SortBy(sort) => parts.push(sort.node()),
+        Node::XmlExpr(xml) => {
+            list(parts, xml.named_args());
+            list(parts, xml.args());
+        }
+        Node::XmlSerialize(xml) => parts.push(xml.expr()),
+        node => push_parts_of_json(node, parts),
+    }
+}
+
+fn push_parts_of_json<'n>(node: Node<'n>, parts: &mut Vec<Node<'n>>) {
+    let value = |parts: &mut Vec<Node<'n>>, value: Option<&'n JsonValueExpr>| parts.extend(value.map(Node::JsonValueExpr));
+    match node {
+        Node::JsonValueExpr(value) => parts.extend([value.raw_expr(), value.formatted_expr()]),
+        Node::JsonParseExpr(json) => value(parts, json.expr()),
+        Node::JsonScalarExpr(json) => parts.push(json.expr()),
+        Node::JsonSerializeExpr(json) => value(parts, json.expr()),
+        Node::JsonIsPredicate(json) => parts.push(json.expr()),
         Node::JsonKeyValue(pair) => {
-            visit(pair.key(), look);
-            value(pair.value(), look);
+            parts.push(pair.key());
+            value(parts, pair.value());
         }
-        Node::JsonObjectConstructor(json) => json.exprs().iter().for_each(|pair| visit(Node::JsonKeyValue(pair), look)),
-        Node::JsonArrayConstructor(json) => json.exprs().iter().for_each(|item| visit(Node::JsonValueExpr(item), look)),
-        Node::JsonObjectAgg(json) => json.arg().into_iter().for_each(|pair| visit(Node::JsonKeyValue(pair), look)),
-        Node::JsonArrayAgg(json) => value(json.arg(), look),
+        Node::JsonObjectConstructor(json) => parts.extend(json.exprs().iter().map(Node::JsonKeyValue)),
+        Node::JsonArrayConstructor(json) => parts.extend(json.exprs().iter().map(Node::JsonValueExpr)),
+        Node::JsonObjectAgg(json) => parts.extend(json.arg().map(Node::JsonKeyValue)),
+        Node::JsonArrayAgg(json) => value(parts, json.arg()),
         Node::JsonFuncExpr(json) => {
-            value(json.context_item(), look);
-            visit(json.pathspec(), look);
-            list(json.passing(), look);
+            value(parts, json.context_item());
+            parts.push(json.pathspec());
+            parts.extend(json.passing().iter());
         }
-        Node::JsonArgument(argument) => value(argument.val(), look),
+        Node::JsonArgument(argument) => value(parts, argument.val()),
         _ => {}
     }
-}
-
-fn value<'n>(value: Option<&'n nodes::JsonValueExpr>, look: &mut dyn FnMut(Node<'n>)) {
-    value.into_iter().for_each(|value| visit(Node::JsonValueExpr(value), look));
-}
-
-fn list<'n>(nodes: &'n NodeList, look: &mut dyn FnMut(Node<'n>)) {
-    nodes.iter().for_each(|node| visit(node, look));
-}
-
-fn each<'n>(nodes: [Node<'n>; 2], look: &mut dyn FnMut(Node<'n>)) {
-    nodes.into_iter().for_each(|node| visit(node, look));
 }

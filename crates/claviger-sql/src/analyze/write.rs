@@ -187,7 +187,7 @@ impl Analysis<'_> {
     /// The table that is changed, whose columns can be named.
     fn target_item(&mut self, relation: &Arc<Relation>, range: Option<&RangeVar>) -> Result<Item> {
         let touched = self.touched.len();
-        let mut item = self.item_of(relation)?;
+        let mut item = self.item_of(relation, range.is_none_or(|range| range.inh))?;
         // To change rows is not to read them.
         self.touched.truncate(touched);
         if let Some(name) = range.and_then(RangeVar::alias).and_then(nodes::Alias::aliasname) {
@@ -405,7 +405,7 @@ impl Analysis<'_> {
 
     /// A change of a view is one of the table that it shows, unless a trigger or a rule takes its place.
     fn view_target(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
-        let item = self.item_of(relation)?;
+        let item = self.item_of(relation, true)?;
         let definition = relation.definition.clone().unwrap_or_default();
         let Some(base) = self.only_relation(&definition) else {
             // Without a trigger or a rule the server refuses it; those have been followed.

@@ -11,8 +11,10 @@
 mod analyze;
 pub mod builtin;
 mod catalog;
+mod lexer;
 mod procedure;
 mod session;
+mod values;
 
 use std::ops::Range;
 
@@ -23,6 +25,7 @@ pub use catalog::{
     Operator, QUESTION, Reference, Relation, Rule, Trigger, TypeFacts, Write,
 };
 pub use session::{Cursor, Prepared, Session, Transition};
+pub use values::{Value, with_values};
 
 /// One of a text's statements.
 #[derive(Clone, Debug)]
@@ -33,6 +36,9 @@ pub struct Statement {
     pub span: Range<usize>,
     /// How it changes its session if it succeeds, in order.
     pub transitions: Vec<Transition>,
+    /// Whether what it does may depend on the values of its parameters: a limit, an end of a range, a pattern, the name of a setting.
+    /// Then it is to be understood once more [`with_values`] when they are known.
+    pub depends_on_values: bool,
 }
 
 /// Why a text is not understood: it must not run.

@@ -8,7 +8,7 @@ use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, TypeName};
 
 use super::flow::Flow;
-use super::names::{constant_text, qualified};
+use super::names::{constant_text, is_parameter, qualified};
 use super::scope::Scope;
 use super::{Analysis, Followed, Result};
 use crate::builtin::{Builtin, Special, Target, builtin, extension};
@@ -174,6 +174,7 @@ impl Analysis<'_> {
     /// Calls whose arguments say what they do it to.
     fn special(&mut self, schema: Option<&str>, name: &str, arguments: &NodeList) -> Result<bool> {
         let Some(Builtin::Special(special)) = self.system_function(schema, name) else { return Ok(false) };
+        self.depends_on_values |= arguments.iter().map(argument).any(is_parameter);
         let Some(first) = arguments.first().map(argument).and_then(constant_text) else { return Ok(false) };
         match special.target {
             Target::Itself => Ok(false),

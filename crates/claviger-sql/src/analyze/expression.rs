@@ -6,7 +6,7 @@ use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
 use pg_raw_parse::{Node, raw};
 
 use super::flow::Flow;
-use super::names::{parts, qualified};
+use super::names::{is_parameter, parts, qualified};
 use super::scope::Scope;
 use super::{Analysis, Result};
 use claviger_model::Hazard;
@@ -121,6 +121,8 @@ impl Analysis<'_> {
     }
 
     fn operators_of(&mut self, expression: &nodes::A_Expr) -> Result<()> {
+        let compares = !matches!(qualified(expression.name()), Some((_, "=" | "<>")));
+        self.depends_on_values |= compares && [expression.lexpr(), expression.rexpr()].into_iter().any(is_parameter);
         match expression.kind {
             // `BETWEEN` and its kin carry a word in place of an operator, and compare by the usual ones.
             A_Expr_Kind::AEXPR_BETWEEN

@@ -38,12 +38,14 @@ const LONGEST: usize = 4 << 20;
 /// How many nodes may be visited, with those of all views and functions that are seen through.
 const NODES: u32 = 1_000_000;
 
-/// Says what one statement does.
-pub(crate) fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -> Result<(Meaning, Vec<Transition>)> {
+/// Says what one statement does, whose text is given.
+fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -> Result<Statement> {
     let mut analysis = Analysis::new(catalog, session);
     analysis.text = text;
     let class = analysis.statement(node)?;
-    Ok((analysis.meaning(class), analysis.transitions))
+    let meaning = analysis.meaning(class);
+    let Analysis { transitions, depends_on_values, .. } = analysis;
+    Ok(Statement { meaning, span: 0..text.len(), transitions, depends_on_values })
 }
 
 /// Something that has been followed, by OID, so that it is not followed again.
@@ -80,6 +82,8 @@ struct Analysis<'a> {
     views: HashMap<u32, Rc<Rows>>,
     /// Functions, and changes of tables, that have been followed or are being followed.
     followed: HashSet<Followed>,
+    /// Whether the value of a parameter matters.
+    depends_on_values: bool,
     /// The names that stand for values where the body of a function is followed.
     variables: Vec<Arc<str>>,
     /// Whether any name may stand for a value.
@@ -105,6 +109,7 @@ impl<'a> Analysis<'a> {
             touched: Vec::new(),
             views: HashMap::new(),
             followed: HashSet::new(),
+            depends_on_values: false,
             variables: Vec::new(),
             any_variable: false,
             gives: routine::Gives::default(),
@@ -249,9 +254,10 @@ fn statements(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<St
         let length = usize::try_from(raw.stmt_len).unwrap_or(0);
         let end = if length == 0 { text.len() } else { (start + length).min(text.len()) };
         let own = text.get(start..end).ok_or(NotUnderstood::Syntax)?;
-        let (meaning, transitions) = statement(raw.stmt(), own, catalog, &session)?;
-        transitions.iter().for_each(|transition| session.apply(transition));
-        statements.push(Statement { meaning, span: start..end, transitions });
+        let mut statement = statement(raw.stmt(), own, catalog, &session)?;
+        statement.transitions.iter().for_each(|transition| session.apply(transition));
+        statement.span = start..end;
+        statements.push(statement);
     }
     Ok(statements)
 }

@@ -38,6 +38,16 @@ pub(super) fn constant_text(node: Node<'_>) -> Option<String> {
     }
 }
 
+/// Whether a parameter stands there, or one of several values is one.
+pub(super) fn is_parameter(node: Node<'_>) -> bool {
+    match node {
+        Node::ParamRef(_) => true,
+        Node::TypeCast(cast) => is_parameter(cast.arg()),
+        Node::NodeList(list) => list.iter().any(is_parameter),
+        _ => false,
+    }
+}
+
 /// A number that stands in the statement itself.
 pub(super) fn constant_number(node: Node<'_>) -> Option<f64> {
     match node {

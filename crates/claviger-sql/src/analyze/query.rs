@@ -9,7 +9,7 @@ use pg_raw_parse::raw::{LimitOption, SetOperation};
 
 use super::expression::SETOP_NONE;
 use super::flow::{Field, Flow, Rows, Sources};
-use super::names::{constant_number, parts, qualified};
+use super::names::{constant_number, is_parameter, parts, qualified};
 use super::scope::{Expressions, Found, Item, Scope};
 use super::walk::visit;
 use super::{Analysis, Result, undefined};
@@ -341,6 +341,7 @@ impl Analysis<'_> {
 
     fn limited(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
         rows.control.add(&self.control(scope, select.limit_count())?);
+        self.depends_on_values |= is_parameter(select.limit_count());
         rows.control.add(&self.control(scope, select.limit_offset())?);
         if select.limit_option == LimitOption::LIMIT_OPTION_COUNT && is_few(select.limit_count()) {
             rows.bounded = true;

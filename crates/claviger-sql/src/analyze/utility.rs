@@ -12,7 +12,7 @@ use super::routine::names_of;
 use super::scope::{Expressions, Scope};
 use super::{Analysis, Result, undefined};
 use crate::builtin::{SettingKind, setting};
-use crate::{Cursor, NotUnderstood, Prepared, Transition, Undefined};
+use crate::{Cursor, NotUnderstood, Prepared, Transition, Undefined, Value, with_values};
 
 /// The bit of a cursor's options that says that it outlives its transaction (`CURSOR_OPT_HOLD` of PostgreSQL's parsenodes.h).
 const HOLD: i32 = 0x20;
@@ -212,7 +212,9 @@ impl Analysis<'_> {
         let Some(prepared) = self.session.prepared.get(statement.name().unwrap_or_default()) else {
             return undefined(Undefined::Prepared);
         };
-        let text = Arc::clone(&prepared.text);
+        let given: Vec<Option<String>> = statement.params().iter().map(constant_text).collect();
+        let values: Vec<Value<'_>> = given.iter().map(|value| value.as_deref().map_or(Value::Unknown, Value::Text)).collect();
+        let text = with_values(&prepared.text, &values);
         self.again(&text)?;
         Ok("EXECUTE")
     }

@@ -4,9 +4,7 @@
 //! often the parts run does not matter here, so blocks, loops and branches are not nested: each part stands for itself. Whatever
 //! does not fit is not understood, and a statement that is made of text while running is opaque.
 
-mod lexer;
-
-use self::lexer::{Kind, Token};
+use crate::lexer::{self, Kind, Token};
 
 /// A part of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]

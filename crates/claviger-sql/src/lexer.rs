@@ -1,17 +1,17 @@
-//! Tokens, as far as it takes to find where statements end.
+//! Tokens of SQL and PL/pgSQL, as far as it takes to find where statements end and where parameters stand.
 
 /// A token, as a range of the source in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     /// Of a bracket: one level up or down.
     level: i8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A word without quotes: a keyword or a name.
     Word,
     /// A name in double quotes.
@@ -24,13 +24,13 @@ pub(super) enum Kind {
 }
 
 impl Token {
-    pub(super) fn depth(&self) -> i32 {
+    pub(crate) fn depth(&self) -> i32 {
         i32::from(self.level)
     }
 }
 
 /// The tokens of a source without its comments; `None` if something in quotes or a comment does not end.
-pub(super) fn tokens(source: &str) -> Option<Vec<Token>> {
+pub(crate) fn tokens(source: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(c) = source.get(at..)?.chars().next() {

@@ -173,34 +173,38 @@ impl Analysis<'_> {
 
     fn look_up_alone(&mut self, scope: &Scope<'_>, name: &str) -> Option<Found> {
         let mut level = Some(scope);
+        // What may have the column, and may not: then it is what it would be without.
+        let mut possible: Option<Field> = None;
         while let Some(scope) = level {
-            if let Some(field) = Self::alone(scope, name) {
+            let (certain, perhaps) = Self::alone(scope, name);
+            merge(&mut possible, perhaps);
+            if let Some(mut field) = certain {
+                field.flow.add(&possible.unwrap_or_default().flow);
                 return Some(Found::Field(field));
             }
             if let Some(item) = scope.items.iter().find(|item| *item.name == *name) {
-                return Some(item.as_row());
+                let mut open = item.open.clone();
+                if let Some(possible) = possible {
+                    open.get_or_insert_with(Flow::default).add(&possible.flow);
+                }
+                return Some(Found::Row(item.fields.clone(), open));
             }
             level = scope.outer;
         }
-        None
+        possible.map(Found::Field)
     }
 
-    /// A column of this level. What may have more columns than are known may have this one too.
-    fn alone(scope: &Scope<'_>, name: &str) -> Option<Field> {
-        let mut found: Option<Field> = None;
+    /// The column of this level that a name is, and those that it may be of what may have more columns than are known.
+    fn alone(scope: &Scope<'_>, name: &str) -> (Option<Field>, Option<Field>) {
+        let (mut certain, mut possible) = (None, None);
         for item in scope.items.iter().filter(|item| !item.hidden.iter().any(|hidden| **hidden == *name)) {
-            let closed = item.fields.iter().find(|field| *field.name == *name).cloned();
-            let field = closed.or_else(|| item.system_field(name)).or_else(|| item.field(name).filter(|_| item.open.is_some()));
-            match (&mut found, field) {
-                (Some(found), Some(field)) => {
-                    found.flow.add(&field.flow);
-                    found.copy = found.copy.take().or(field.copy);
-                }
-                (None, field) => found = field,
-                (Some(_), None) => {}
+            let known = item.fields.iter().find(|field| *field.name == *name).cloned();
+            match known.or_else(|| item.system_field(name)) {
+                None => merge(&mut possible, item.field(name)),
+                known => merge(&mut certain, known),
             }
         }
-        found
+        (certain, possible)
     }
 
     fn in_item(scope: &Scope<'_>, schema: Option<&str>, table: &str, column: &str) -> Option<Found> {
@@ -215,6 +219,18 @@ impl Analysis<'_> {
         self.is_function(function).then_some(())?;
         self.call_by_name(None, function, 1).ok()?;
         Some(row)
+    }
+}
+
+/// Takes another field for one that a name may be as well.
+fn merge(found: &mut Option<Field>, field: Option<Field>) {
+    match (found, field) {
+        (Some(found), Some(field)) => {
+            found.flow.add(&field.flow);
+            found.copy = found.copy.take().or(field.copy);
+        }
+        (found @ None, field) => *found = field,
+        (Some(_), None) => {}
     }
 }
 

@@ -135,6 +135,8 @@ impl Analysis<'_> {
         let relation = self.target_relation(merge.relation())?;
         let mut scope = Scope::new(outer, &expressions);
         scope.items.push(self.target_item(&relation, merge.relation())?);
+        // Its rows are matched, whatever is then done with them.
+        self.touch(&relation.table);
         let mut conditions = Vec::new();
         self.select_from(merge.source_relation(), &mut scope, &mut conditions)?;
         self.expression(&scope, merge.join_condition())?;

@@ -8,6 +8,7 @@ use cedar_policy::{AuthorizationError, Decision, Effect, Entities, Entity, Polic
 use claviger_model::{Chain, ConnectionName, Mode, Principal, PrincipalKind};
 
 use crate::PolicySet;
+use crate::mentions::Mentions;
 
 /// What a chain wants to do.
 #[derive(Clone, Copy, Debug)]
@@ -137,26 +138,30 @@ impl PolicySet {
 
     /// The question about one link, in Cedar's terms and checked against the schema.
     fn request(&self, question: &Question<'_>, link: &Principal) -> Result<(Request, Entities), Unaskable> {
-        let (principal, resource) = (self.principal(link)?, self.resource(&question.resource)?);
+        let (principal, resource) = (self.principal(link, &Mentions::everything())?, self.resource(&question.resource)?);
         let (principal_uid, resource_uid) = (principal.uid(), resource.uid());
-        let context = cedar_policy::Context::from_pairs(self.circumstances(question.chain, question.context)?)?;
+        let circumstances = self.circumstances(question.chain, question.context, &Mentions::everything())?;
+        let context = cedar_policy::Context::from_pairs(circumstances)?;
         let action = self.names.action(question.action);
         let request = Request::new(principal_uid, action, resource_uid, context, Some(&self.schema))?;
         let entities = self.actions.clone().add_entities([principal, resource], Some(&self.schema))?;
         Ok((request, entities))
     }
 
-    pub(crate) fn principal(&self, link: &Principal) -> Result<Entity, Unaskable> {
+    /// A link of a chain; only what is looked at is put in.
+    pub(crate) fn principal(&self, link: &Principal, looked_at: &Mentions) -> Result<Entity, Unaskable> {
         let issuer = &link.key.issuer;
-        let groups: Result<HashSet<_>, _> = link.groups.iter().map(|group| self.names.group(issuer, group)).collect();
-        let mut attributes =
-            HashMap::from([("issuer".to_owned(), text(issuer)), ("subject".to_owned(), text(&link.key.subject))]);
+        let groups: Result<Vec<_>, _> = link.groups.iter().map(|group| self.names.group(issuer, group)).collect();
+        let groups = groups?.into_iter().filter(|group| looked_at.entity(group)).collect();
+        let mut attributes = vec![("issuer", text(issuer)), ("subject", text(&link.key.subject))];
         if let Some(sponsor) = &link.sponsor
             && link.kind == PrincipalKind::Workload
         {
-            attributes.insert("sponsor".into(), text(&self.names.qualified(&sponsor.issuer, &sponsor.subject)?));
+            attributes.push(("sponsor", text(&self.names.qualified(&sponsor.issuer, &sponsor.subject)?)));
         }
-        Ok(Entity::new(self.names.principal(link.kind, &link.key)?, attributes, groups?)?)
+        let attributes = attributes.into_iter().filter(|(name, _)| looked_at.attribute(name));
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Entity::new(self.names.principal(link.kind, &link.key)?, attributes, groups)?)
     }
 
     fn resource(&self, resource: &Resource<'_>) -> Result<Entity, Unaskable> {
@@ -174,28 +179,29 @@ impl PolicySet {
         Ok(Entity::new(self.names.connection(name.as_str()), attributes, parents)?)
     }
 
-    /// The circumstances of a chain, by the names of the schema.
+    /// The circumstances of a chain, by the names of the schema; only what is looked at.
     pub(crate) fn circumstances(
         &self,
         chain: &Chain,
         context: Context<'_>,
+        looked_at: &Mentions,
     ) -> Result<Vec<(String, RestrictedExpression)>, Unaskable> {
-        let Context { client_address, application, tls, purpose } = context;
-        // An IPv4 client on an IPv6 socket is still an IPv4 client.
-        let client_address = RestrictedExpression::new_ip(client_address.to_canonical().to_string());
         let on_behalf = match chain.links() {
             [_, .., last] => Some(self.names.qualified(&last.key.issuer, &last.key.subject)?),
             _ => None,
         };
-        let pairs = [
-            ("client_address", Some(client_address)),
-            ("application", application.map(text)),
-            ("tls", Some(RestrictedExpression::new_bool(tls))),
-            ("purpose", purpose.map(text)),
-            ("delegated", Some(RestrictedExpression::new_bool(on_behalf.is_some()))),
-            ("acting_for", on_behalf.as_deref().map(text)),
+        // An IPv4 client on an IPv6 socket is still an IPv4 client.
+        let address = || RestrictedExpression::new_ip(context.client_address.to_canonical().to_string());
+        let values: [(&str, &dyn Fn() -> Option<RestrictedExpression>); 6] = [
+            ("client_address", &|| Some(address())),
+            ("application", &|| context.application.map(text)),
+            ("tls", &|| Some(RestrictedExpression::new_bool(context.tls))),
+            ("purpose", &|| context.purpose.map(text)),
+            ("delegated", &|| Some(RestrictedExpression::new_bool(on_behalf.is_some()))),
+            ("acting_for", &|| on_behalf.as_deref().map(text)),
         ];
-        Ok(pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+        let values = values.into_iter().filter(|(name, _)| looked_at.attribute(name));
+        Ok(values.filter_map(|(name, value)| Some((name.to_owned(), value()?))).collect())
     }
 }
 

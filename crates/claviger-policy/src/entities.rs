@@ -57,7 +57,7 @@ impl Kind {
 pub(crate) struct Entities<'a> {
     pub(crate) names: &'a Names,
     pub(crate) party: &'a Party,
-    /// Only what these look at is put in.
+    /// Only what these look at is put in; no attribute is an entity, so what is `in` something is asked for that by its name.
     pub(crate) mentions: &'a Mentions,
 }
 
@@ -129,8 +129,10 @@ impl Entities<'_> {
         attributes: HashMap<&'static str, RestrictedExpression>,
         parents: HashSet<EntityUid>,
     ) -> Result<Entity, Unaskable> {
-        let looked_at = attributes.into_iter().filter(|(name, _)| self.mentions.attribute(name));
-        Ok(Entity::new(self.uid(object), looked_at.map(|(name, value)| (name.to_owned(), value)).collect(), parents)?)
+        let attributes = attributes.into_iter().filter(|(name, _)| self.mentions.attribute(name));
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).collect();
+        let parents = parents.into_iter().filter(|uid| self.mentions.entity(uid)).collect();
+        Ok(Entity::new(self.uid(object), attributes, parents)?)
     }
 
     fn table(&self, table: &Arc<Table>) -> EntityUid {

@@ -12,7 +12,7 @@ use crate::party::Digest;
 use crate::questions::{Telling, questions};
 use crate::risk::{is_night, is_weekend};
 use crate::slices::Sort;
-use crate::{Asked, Matter, Moment, Party, PolicySet, Risk, approval};
+use crate::{Asked, Matter, Moment, Party, PolicySet, Risk};
 
 /// The most questions that are asked about one text; what gives rise to more is denied.
 const MAX_QUESTIONS: usize = 16_384;
@@ -119,15 +119,12 @@ impl PolicySet {
             .filter(|reply| reply.permit == permit)
             .flat_map(|reply| &reply.policies)
             .collect();
-        let annotated = |key: &'static str| {
-            let of = move |id: &&Arc<str>| self.policies.annotation(&PolicyId::new(&***id), key).filter(|text| !text.is_empty());
-            determining.iter().copied().filter_map(move |id| of(&id)).map(Arc::<str>::from)
-        };
+        let about = || determining.iter().filter_map(|id| self.about(id));
         let refused = answers.iter().find(|answered| !answered.permit());
         let judgement = Judgement {
             ruling,
-            reason: if permit { None } else { annotated("reason").next() },
-            controls: annotated("control").collect::<BTreeSet<_>>().into_iter().collect(),
+            reason: if permit { None } else { about().filter(|policy| policy.forbids).find_map(|policy| policy.reason.clone()) },
+            controls: about().filter_map(|policy| policy.control.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
             policies: determining.into_iter().cloned().collect(),
             error,
             refused: refused.and_then(|answered| Some((answered.asked.verb, answered.asked.objects.first()?.clone()))),
@@ -168,7 +165,7 @@ struct Asking<'a> {
 impl<'a> Asking<'a> {
     fn new(set: &'a PolicySet, party: &'a Party, moment: &'a Moment<'a>) -> Result<Self, Unaskable> {
         let principals = party.chain.links().iter();
-        let principals = principals.map(|link| Ok((set.principal(link)?, set.slices.sort(link, &set.names)?)));
+        let principals = principals.map(|link| Ok((set.principal(link, &set.mentions)?, set.slices.sort(link, &set.names)?)));
         let principals = principals.collect::<Result<_, Unaskable>>()?;
         let connection = Entities { names: &set.names, party, mentions: &set.mentions }.connection()?;
         let context = crate::Context {
@@ -177,18 +174,17 @@ impl<'a> Asking<'a> {
             tls: party.tls,
             purpose: party.purpose.as_deref(),
         };
-        let mut circumstances = set.circumstances(&party.chain, context)?;
-        circumstances.extend(
-            [("hour", RestrictedExpression::new_long(moment.hour().into())), ("weekday", text(moment.weekday()))]
-                .map(|(name, value)| (name.to_owned(), value)),
-        );
-        if set.mentions.attribute("now") {
-            let now = moment.now.to_string();
-            // To the second: `2026-11-21T03:04:05Z`.
-            let now = format!("{}Z", now.get(..19).unwrap_or_default());
-            circumstances.push(("now".to_owned(), RestrictedExpression::new_datetime(now)));
-        }
-        circumstances.retain(|(name, _)| set.mentions.attribute(name));
+        let mut circumstances = set.circumstances(&party.chain, context, &set.mentions)?;
+        let mut add = |name: &str, value: &dyn Fn() -> RestrictedExpression| {
+            if set.mentions.attribute(name) {
+                circumstances.push((name.to_owned(), value()));
+            }
+        };
+        add("hour", &|| RestrictedExpression::new_long(moment.hour().into()));
+        add("weekday", &|| text(moment.weekday()));
+        // To the second: `2026-11-21T03:04:05Z`.
+        let second = || format!("{}Z", moment.now.to_string().get(..19).unwrap_or_default());
+        add("now", &|| RestrictedExpression::new_datetime(second()));
         Ok(Self { set, party, moment, principals, connection, circumstances })
     }
 
@@ -221,8 +217,7 @@ impl<'a> Asking<'a> {
                 return None;
             }
             for id in &reply.policies {
-                let policy = self.set.policies.policy(&PolicyId::new(&**id))?;
-                groups.insert(Arc::from(approval::group(policy)?));
+                groups.insert(self.set.about(id)?.approval.clone()?);
             }
         }
         let approvals = moment.approvals.union(&groups).cloned().collect();
@@ -272,13 +267,10 @@ impl<'a> Asking<'a> {
             self.set.slices.for_sort(self.set, asked.verb, Kind::of(object), sort).ok_or("an action that there is not")?;
         let entities = Entities { names: &self.set.names, party: self.party, mentions: &slice.mentions };
         let resource: EntityUid = entities.uid(object);
-        let mut store = vec![
-            principal.clone(),
-            self.set.verb(asked.verb).ok_or("an action that there is not")?.clone(),
-            self.connection.clone(),
-        ];
-        if *object != Object::Connection {
-            store.push(entities.object(object)?);
+        let action = self.set.verb(asked.verb).ok_or("an action that there is not")?;
+        let mut store = vec![principal.clone(), action.clone(), entities.object(object)?];
+        if *object != Object::Connection && slice.mentions.entity(&self.connection.uid()) {
+            store.push(self.connection.clone());
         }
         let mut context = context.clone();
         if let Some(through) = &asked.through {

@@ -39,7 +39,7 @@ mod tests;
 pub use decide::{Action, Answer, Context, Question, Resource};
 pub use errors::{PolicyErrors, PolicyProblem};
 pub use judge::{Answered, Judgement, Reply, Ruling};
-pub use load::PolicySet;
+pub use load::{About, PolicySet};
 pub use party::{Matter, Moment, Party};
 pub use questions::Asked;
 pub use risk::Risk;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Effect, Entities, Entity, Policy, PolicyId, Schema, ValidationMode, Validator};
-use claviger_model::Verb;
+use claviger_model::{ConnectionName, Object, Principal, Verb};
 use ring::digest;
 
 use crate::approval;
@@ -37,8 +37,33 @@ pub struct PolicySet {
     pub(crate) counting: Counting,
     pub(crate) slices: Slices,
     pub(crate) judgements: Cache<Key, Arc<Judgement>>,
+    about: HashMap<Arc<str>, About>,
     hash: Arc<str>,
     warnings: Vec<PolicyProblem>,
+}
+
+/// What is known of a policy beside what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The name of its file.
+    pub file: Arc<str>,
+    /// The line that it begins on; counts from 1.
+    pub line: usize,
+    /// Whether it forbids.
+    pub forbids: bool,
+    /// `@reason`, if it says something.
+    pub reason: Option<Arc<str>>,
+    /// `@approval`.
+    pub approval: Option<Arc<str>>,
+    /// `@control`.
+    pub control: Option<Arc<str>>,
+}
+
+/// Written `agents.cedar:12`.
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 /// Policies themselves are not shown.
@@ -79,6 +104,7 @@ impl PolicySet {
             schema,
             authorizer: Authorizer::new(),
             names: Names::new(local_issuer).map_err(|error| own_fault(&*error))?,
+            about: loading.about,
             hash: hash(sources),
             warnings,
         })
@@ -95,6 +121,21 @@ impl PolicySet {
         self.actions.get(&self.names.verb(verb))
     }
 
+    /// What is known of the policy with this id.
+    pub fn about(&self, id: &str) -> Option<&About> {
+        self.about.get(id)
+    }
+
+    /// What policies call this, inside this connection: `Table::"bank/public.notes"`.
+    pub fn name(&self, connection: &ConnectionName, object: &Object) -> String {
+        self.names.object(connection.as_str(), object).to_string()
+    }
+
+    /// What policies call this principal: `User::"alice"`. `None` if it could be taken for another.
+    pub fn name_of(&self, principal: &Principal) -> Option<String> {
+        self.names.principal(principal.kind, &principal.key).ok().map(|uid| uid.to_string())
+    }
+
     /// What is valid and yet suspicious, such as a policy that can never apply.
     pub fn warnings(&self) -> &[PolicyProblem] {
         &self.warnings
@@ -105,6 +146,7 @@ impl PolicySet {
 struct Loading<'a> {
     policies: cedar_policy::PolicySet,
     origin: HashMap<PolicyId, (&'a str, &'a str)>,
+    about: HashMap<Arc<str>, About>,
     problems: Vec<PolicyProblem>,
 }
 
@@ -131,6 +173,8 @@ impl<'a> Loading<'a> {
             if let Some(message) = wrong_approval(policy) {
                 self.problems.push(PolicyProblem::at(offset, message, file, text));
             }
+            let line = PolicyProblem::at(offset, String::new(), file, text).line;
+            self.about.insert(id.as_str().into(), About::of(policy, file, line));
             let id = PolicyId::new(id);
             if self.policies.add(policy.new_id(id.clone())).is_err() {
                 self.problems.push(PolicyProblem::at(offset, format!("the policy id `{id}` is used twice"), file, text));
@@ -155,6 +199,20 @@ impl<'a> Loading<'a> {
         errors.dedup_by(|a, b| repeated(a, b));
         self.problems.extend(errors);
         result.validation_warnings().map(|warning| place(warning.policy_id(), warning)).collect()
+    }
+}
+
+impl About {
+    fn of(policy: &Policy, file: &str, line: usize) -> Self {
+        let annotation = |key| policy.annotation(key).filter(|text| !text.is_empty()).map(Into::into);
+        Self {
+            file: file.into(),
+            line,
+            forbids: policy.effect() == Effect::Forbid,
+            reason: annotation("reason"),
+            approval: annotation("approval"),
+            control: annotation("control"),
+        }
     }
 }
 

@@ -10,20 +10,27 @@ use serde_json::Value;
 pub(crate) struct Mentions {
     /// The names of all attributes that they read or ask for, of whatever: Cedar reads no attribute but by its name.
     attributes: BTreeSet<String>,
-    /// Whether they take the context as a whole.
-    whole_context: bool,
+    /// Whether they may look at any attribute: what takes the context as a whole does.
+    any_attribute: bool,
+    /// Whether they may name any entity.
+    any_entity: bool,
     /// The entities that they name.
     entities: HashSet<EntityUid>,
 }
 
 impl Mentions {
+    /// Whatever there is.
+    pub(crate) fn everything() -> Self {
+        Self { any_attribute: true, any_entity: true, ..Self::default() }
+    }
+
     /// What one policy looks at.
     pub(crate) fn of(policy: &Policy) -> Self {
         let mut mentions = Self { entities: policy.entity_literals().into_iter().collect(), ..Self::default() };
         match policy.to_json() {
             Ok(json) => mentions.walk(json.get("conditions").unwrap_or(&Value::Null)),
             // What cannot be looked into may look at anything.
-            Err(_) => mentions.whole_context = true,
+            Err(_) => mentions.any_attribute = true,
         }
         mentions
     }
@@ -31,18 +38,19 @@ impl Mentions {
     /// Adds what others look at.
     pub(crate) fn add(&mut self, others: &Self) {
         self.attributes.extend(others.attributes.iter().cloned());
-        self.whole_context |= others.whole_context;
+        self.any_attribute |= others.any_attribute;
+        self.any_entity |= others.any_entity;
         self.entities.extend(others.entities.iter().cloned());
     }
 
     /// Whether they look at an attribute of this name, of anything.
     pub(crate) fn attribute(&self, name: &str) -> bool {
-        self.whole_context || self.attributes.contains(name)
+        self.any_attribute || self.attributes.contains(name)
     }
 
     /// Whether they name this entity.
     pub(crate) fn entity(&self, uid: &EntityUid) -> bool {
-        self.entities.contains(uid)
+        self.any_entity || self.entities.contains(uid)
     }
 
     fn walk(&mut self, json: &Value) {
@@ -52,7 +60,7 @@ impl Mentions {
                 for (operator, operand) in members {
                     match operator.as_str() {
                         "." | "has" => self.access(operand),
-                        "Var" => self.whole_context |= operand == "context",
+                        "Var" => self.any_attribute |= operand == "context",
                         _ => self.walk(operand),
                     }
                 }
@@ -66,12 +74,12 @@ impl Mentions {
         match operand.get("attr") {
             Some(Value::String(name)) => _ = self.attributes.insert(name.clone()),
             Some(Value::Array(names)) => self.attributes.extend(names.iter().filter_map(Value::as_str).map(ToOwned::to_owned)),
-            _ => self.whole_context = true,
+            _ => self.any_attribute = true,
         }
         match operand.get("left") {
             Some(left) if left.get("Var").is_some() => {}
             Some(left) => self.walk(left),
-            None => self.whole_context = true,
+            None => self.any_attribute = true,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The analysis of one statement: a walk over its tree, in which every name is looked up as the server would.
 //!
-//! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs` changes and all that
-//! they set off, `bound.rs` and `either.rs` what limits either, `utility.rs` and `define.rs` everything else, `routine.rs` the bodies of functions.
+//! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs` and `partition.rs` changes
+//! and all that they set off, `bound.rs` and `either.rs` what limits either, `utility.rs` and `define.rs` everything else, `routine.rs` the bodies of functions.
 
 mod bound;
 mod call;
@@ -11,6 +11,7 @@ mod expression;
 mod flow;
 mod from;
 mod names;
+mod partition;
 mod query;
 mod routine;
 mod scope;
@@ -56,6 +57,8 @@ enum Followed {
     Change(u32, Verb),
     /// A change that a foreign key carries on, from one table to another.
     Cascade(u32, u32, Verb),
+    /// The partitions that rows can move between.
+    Moved(u32),
     /// The children of a table that is read.
     Children(u32),
 }

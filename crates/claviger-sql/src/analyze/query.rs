@@ -358,11 +358,16 @@ impl Analysis<'_> {
                 .filter_map(|node| if let Node::RangeVar(range) = node { range.relname() } else { None })
                 .collect();
             for item in scope.items.iter().filter(|item| named.is_empty() || named.contains(&&*item.name)) {
+                // Those of a view, or of a query in its place, are rows of the tables behind it.
+                let mut tables = item.tables.clone();
                 if let Some(relation) = &item.relation {
-                    self.note(Verb::Update, Object::Table(Arc::clone(&relation.table)));
+                    tables.insert(&relation.table);
+                }
+                for table in tables.iter() {
+                    self.note(Verb::Update, Object::Table(Arc::clone(table)));
                     if !bounded {
                         self.hazards.insert(Hazard::Blocking);
-                        self.note(Verb::Lock, Object::Table(Arc::clone(&relation.table)));
+                        self.note(Verb::Lock, Object::Table(Arc::clone(table)));
                     }
                 }
             }

@@ -11,8 +11,9 @@ use super::bound::Condition;
 use super::flow::{Field, Rows};
 use super::names::parts;
 use super::scope::{Expressions, Item, Scope, fields};
+use super::walk::visit;
 use super::{Analysis, Followed, Result, undefined};
-use crate::{Reference, Relation, Undefined};
+use crate::{ColumnFacts, Reference, Relation, Undefined};
 
 impl Analysis<'_> {
     pub(super) fn insert(
@@ -228,11 +229,31 @@ impl Analysis<'_> {
             let Some(facts) = relation.column(name) else { return undefined(Undefined::Column) };
             columns.push(Arc::clone(&facts.column));
             self.expression(scope, target.val())?;
+            self.asked_default(relation, facts, target.val())?;
             for step in target.indirection() {
                 self.expression(scope, step)?;
             }
         }
         Ok(columns)
+    }
+
+    /// `SET column = DEFAULT`, also among several: the expression of the default, which a view has from its table.
+    fn asked_default(&mut self, relation: &Relation, facts: &ColumnFacts, value: Node<'_>) -> Result<()> {
+        let mut asked = false;
+        let value = if let Node::MultiAssignRef(several) = value { several.source() } else { value };
+        visit(value, |node| asked |= matches!(node, Node::SetToDefault(_)));
+        if !asked || facts.generated {
+            return Ok(());
+        }
+        let name = relation.table.to_string();
+        match (&facts.default, &relation.definition) {
+            (Some(default), _) => self.own_expression(default, &name, None),
+            (None, Some(definition)) => match self.only_relation(definition) {
+                Some(base) => self.by_way_of(&name, |this| this.defaults(&base, &[])),
+                None => Ok(()),
+            },
+            (None, None) => Ok(()),
+        }
     }
 
     fn returning(
@@ -275,6 +296,9 @@ impl Analysis<'_> {
         if verb == Verb::Update || verb == Verb::Delete {
             self.references(relation, verb, columns)?;
         }
+        if verb == Verb::Update && self.moves(relation, columns) && self.followed.insert(Followed::Moved(relation.table.id)) {
+            self.moved(relation)?;
+        }
         // What else a change of the table sets off is the same for all columns.
         if !self.followed.insert(Followed::Change(relation.table.id, verb)) {
             return Ok(());
@@ -301,7 +325,7 @@ impl Analysis<'_> {
         Ok(())
     }
 
-    fn triggers(&mut self, relation: &Arc<Relation>, verb: Verb) -> Result<()> {
+    pub(super) fn triggers(&mut self, relation: &Arc<Relation>, verb: Verb) -> Result<()> {
         let fires = |on: crate::Write| match verb {
             Verb::Insert => on.insert,
             Verb::Update => on.update,

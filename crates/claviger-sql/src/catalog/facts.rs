@@ -82,6 +82,7 @@ pub(super) struct Relation {
     pub(super) system: bool,
     pub(super) owner: String,
     pub(super) rows: f32,
+    pub(super) partitioned_by: Option<Vec<i16>>,
 }
 
 /// `pg_class.relkind` (PostgreSQL manual, 53.11).

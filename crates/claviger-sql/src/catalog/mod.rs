@@ -78,6 +78,8 @@ pub struct Relation {
     pub keys: Vec<Vec<i16>>,
     /// How many rows the server believes it has; negative if it has never counted.
     pub rows: f32,
+    /// The columns, by number, that tell which partition a row belongs to; 0 for an expression.
+    pub partitioned_by: Vec<i16>,
 }
 
 /// A column, and what happens to it.

@@ -32,7 +32,9 @@ union all select 'relation', pg_catalog.json_build_object(
     'temporary', c.relpersistence operator(pg_catalog.=) 't'::pg_catalog."char",
     'system', c.system,
     'owner', pg_catalog.pg_get_userbyid(c.relowner),
-    'rows', c.reltuples)
+    'rows', c.reltuples,
+    'partitioned_by', (select p.partattrs::pg_catalog.int2[] from pg_catalog.pg_partitioned_table p
+        where p.partrelid operator(pg_catalog.=) c.oid))
 from tables c
 
 union all select 'column', pg_catalog.json_build_object(

@@ -195,6 +195,7 @@ impl Reading {
                 policies: self.policies.remove(&id).unwrap_or_default(),
                 keys: self.keys.remove(&id).unwrap_or_default(),
                 rows: facts.rows,
+                partitioned_by: facts.partitioned_by.unwrap_or_default(),
                 table,
             };
             let schema = catalog.names.entry(Arc::clone(&relation.table.schema)).or_default();

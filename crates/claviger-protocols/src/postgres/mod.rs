@@ -175,7 +175,9 @@ impl<A: Send> Protocol<A> for Postgres<A> {
         match (from, &self.phase) {
             (_, Phase::Closed) => false,
             (Side::Downstream, Phase::Serving(serving)) => {
-                !serving.is_stalled() && serving.queued_bytes() + self.io.upstream_bytes() < self.options.limits.pending
+                !serving.is_stalled()
+                    && !serving.is_full()
+                    && serving.queued_bytes() + self.io.upstream_bytes() < self.options.limits.pending
             }
             (Side::Upstream, Phase::Serving(_)) => self.io.downstream_bytes() < self.options.limits.response,
             (Side::Downstream, phase) => phase.awaits_client(),

@@ -564,7 +564,8 @@ impl Serving {
                 let Some(open) = self.open.get_mut(op) else { return };
                 open.sent = true;
                 self.meter.leaves(Way::Upstream, open.since);
-                match self.transactions.iter_mut().find(|transaction| transaction.tx == open.tx) {
+                // The newest is the likeliest.
+                match self.transactions.iter_mut().rev().find(|transaction| transaction.tx == open.tx) {
                     Some(transaction) => transaction.lasting |= open.lasting,
                     None => self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting }),
                 }

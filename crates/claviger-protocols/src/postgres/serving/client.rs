@@ -22,7 +22,7 @@ impl<A> Serving<A> {
     pub(in crate::postgres) fn handle_client(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
         self.stalled = false;
         for _ in 0..FRAMES {
-            if self.queued_bytes >= self.limits.pending {
+            if self.queued_bytes >= self.limits.pending || self.is_full() {
                 break;
             }
             if self.leaving {

@@ -33,6 +33,10 @@ const POISON_NAME: &[u8] = b"claviger:refused";
 
 /// How many frames are taken at a time, those of rows apart: after so many, other sessions have their turn.
 const FRAMES: usize = 256;
+/// So much may wait to be decided or answered before more is taken of the client: each of it takes memory, however short its frame.
+/// The server writes its answers when it has eight kibibytes of them (its pqcomm.c), and none is shorter than five bytes: with half
+/// as many it could wait for a Sync that is never read.
+const UNANSWERED: usize = 4096;
 
 /// An open session.
 pub(in crate::postgres) struct Serving<A> {
@@ -126,6 +130,11 @@ struct Active<A> {
 }
 
 impl<A> Serving<A> {
+    /// Whether as much waits as may.
+    pub(in crate::postgres) fn is_full(&self) -> bool {
+        self.queue.len() + self.expected.len() >= UNANSWERED
+    }
+
     pub(in crate::postgres) fn new(limits: Limits) -> Self {
         Self {
             limits,

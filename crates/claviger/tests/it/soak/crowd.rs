@@ -21,7 +21,7 @@ const AT_ONCE: usize = 50;
 #[ignore = "minutes"]
 fn ten_thousand_sockets_that_say_nothing() {
     const CROWD: usize = 9_900;
-    const LOGIN: Duration = Duration::from_secs(15);
+    const LOGIN: Duration = Duration::from_secs(30);
     run(async {
         let server = server!(Major::V15);
         let ground = Ground::of(&server, &[], &limits(LOGIN)).await;

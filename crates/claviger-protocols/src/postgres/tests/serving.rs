@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::rig::Step::{C, S};
 use super::rig::*;
+use crate::Side;
 use crate::{Probe, ProbeId, Protocol, Reply};
 
 #[test]
@@ -369,4 +370,20 @@ fn probes_where_nobody_notices() {
     assert!(rig.told().contains(&format!("Probe(ProbeId(5), {found:?})").as_str()), "{:?}", rig.log);
     assert_eq!(rig.sent("-> "), hex(&[query("a"), probe(), query("b")]));
     assert_eq!(rig.sent("<- "), hex(&[tag("SELECT 0"), ready(b'I')]));
+}
+
+/// However short its requests are, a client cannot have any number of them unanswered: each takes memory here.
+#[test]
+fn a_client_with_thousands_of_operations_unanswered_is_not_listened_to() {
+    let mut rig = Rig::serving(64 * 1024);
+    let query = frame(b'Q', &[b"\0"]);
+    rig.client(&query.repeat(10_000));
+    let asked = |rig: &Rig| rig.told().iter().filter(|line| line.contains("batch")).count();
+    assert!((4_000..5_000).contains(&asked(&rig)), "{}", asked(&rig));
+    assert!(!rig.postgres.wants_input(Side::Downstream));
+    // EmptyQueryResponse.
+    let answer = [bare(b'I'), ready(b'I')].concat();
+    rig.server(&answer.repeat(10_000));
+    assert!(rig.postgres.wants_input(Side::Downstream));
+    assert_eq!(asked(&rig), 10_000);
 }

@@ -120,10 +120,15 @@ impl PolicySet {
             .flat_map(|reply| &reply.policies)
             .collect();
         let about = || determining.iter().filter_map(|id| self.about(id));
+        // What no approval lifts says more.
+        let reason = || {
+            let of = |lifted: bool| about().filter(move |policy| policy.forbids && policy.approval.is_some() == lifted);
+            of(false).chain(of(true)).find_map(|policy| policy.reason.clone())
+        };
         let refused = answers.iter().find(|answered| !answered.permit());
         let judgement = Judgement {
             ruling,
-            reason: if permit { None } else { about().filter(|policy| policy.forbids).find_map(|policy| policy.reason.clone()) },
+            reason: if permit { None } else { reason() },
             controls: about().filter_map(|policy| policy.control.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
             policies: determining.into_iter().cloned().collect(),
             error,

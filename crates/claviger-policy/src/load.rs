@@ -121,6 +121,11 @@ impl PolicySet {
         self.actions.get(&self.names.verb(verb))
     }
 
+    /// How many policies there are.
+    pub fn count(&self) -> usize {
+        self.about.len()
+    }
+
     /// What is known of the policy with this id.
     pub fn about(&self, id: &str) -> Option<&About> {
         self.about.get(id)

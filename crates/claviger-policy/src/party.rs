@@ -72,6 +72,16 @@ impl Party {
         }
     }
 
+    /// Who asks.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The connection's name.
+    pub fn connection(&self) -> &ConnectionName {
+        &self.connection
+    }
+
     pub(crate) fn digest(&self, counting: Counting) -> Digest {
         let compute = || {
             let mut hasher = Sha256::default();

@@ -232,6 +232,12 @@ impl Management for Acting<'_> {
 }
 
 impl Acting<'_> {
+    /// What of a session is needed to decide its operations again.
+    pub(crate) fn replay(&self, id: SessionId) -> Result<described::Replayed, Problem> {
+        let record = read_session(&self.admin.config().data, id).map_err(|error| internal(&error))?;
+        Ok(described::replayed(&record))
+    }
+
     fn stored(&self, key: &PrincipalKey) -> Result<StoredPrincipal, Problem> {
         let stored = self.admin.store.principal(key).map_err(problem)?;
         stored.ok_or_else(|| Problem::not_found(format!("`{key}` is not registered")))

@@ -3,11 +3,13 @@
 //! The recording holds each operation's own frames (PostgreSQL manual, 54.7). They were accepted once, but what is read back
 //! is read as carefully as the first time: a frame that does not parse is passed over, and its bytes are counted all the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 
 use claviger_api::wire::RecordingEntry;
 use claviger_audit::recording::EntryKind;
 use claviger_audit::{LeafType, Line};
+use claviger_model::Timestamp;
 use claviger_protocols::postgres::{self, Described};
 use claviger_store::log::SessionRecord;
 
@@ -51,6 +53,82 @@ fn request(bytes: &[u8], operation: &mut RecordingEntry, prepared: &mut HashMap<
             _ => {}
         }
     }
+}
+
+/// A session as far as deciding its operations again depends on it.
+pub(crate) struct Replayed {
+    /// Who, actor first.
+    pub(crate) chain: Vec<String>,
+    /// Where the client was.
+    pub(crate) address: Option<IpAddr>,
+    /// What it called itself.
+    pub(crate) application: Option<String>,
+    /// Whether its leg was encrypted.
+    pub(crate) tls: bool,
+    /// In order.
+    pub(crate) operations: Vec<ReplayedOperation>,
+}
+
+/// One of its operations.
+pub(crate) struct ReplayedOperation {
+    /// The operation; counts from 1.
+    pub(crate) op: u64,
+    /// When it was asked for.
+    pub(crate) at: Timestamp,
+    /// The statements' text, if it has one.
+    pub(crate) statement: Option<String>,
+    /// Whether it only prepares a statement.
+    pub(crate) prepares: bool,
+    /// How policy decided it, whether or not that applied: `permit`, `deny` or `hold`.
+    pub(crate) verdict: String,
+}
+
+/// What of a session is needed to decide its operations again.
+pub(super) fn replayed(record: &SessionRecord) -> Replayed {
+    let preparing = preparing(record);
+    let mut described: HashMap<u64, RecordingEntry> = describe(record).into_iter().map(|entry| (entry.op, entry)).collect();
+    let mut replayed = Replayed { chain: Vec::new(), address: None, application: None, tls: false, operations: Vec::new() };
+    for leaf in &record.leaves {
+        let Ok(line) = Line::parse(leaf.as_bytes()) else { continue };
+        let text = |name: &str| line.fields.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        match (line.kind, line.op) {
+            (LeafType::SessionOpen, _) => {
+                let chain = line.fields.get("chain").and_then(|chain| chain.as_array()).into_iter().flatten();
+                replayed.chain = chain.filter_map(|link| link.as_str().map(str::to_owned)).collect();
+                replayed.address = text("client").and_then(|client| client.parse::<SocketAddr>().ok()).map(|client| client.ip());
+                replayed.application = text("application");
+                replayed.tls = text("tls").is_some();
+            }
+            (LeafType::Request, Some(op)) => {
+                let decision = line.fields.get("decision");
+                let word = |name: &str| decision.and_then(|decision| decision.get(name)?.as_str()).map(str::to_owned);
+                let held = decision.and_then(|decision| decision.get("approvals")?.as_array()).is_some_and(|all| !all.is_empty());
+                let entry = described.remove(&op.0);
+                replayed.operations.push(ReplayedOperation {
+                    op: op.0,
+                    at: line.time,
+                    prepares: preparing.contains(&op.0),
+                    statement: entry.and_then(|entry| entry.statement),
+                    // What was only observed is what counts. What is held is recorded as denied, with who might have approved it.
+                    verdict: if held { "hold".to_owned() } else { word("would").or(word("verdict")).unwrap_or_default() },
+                });
+            }
+            _ => {}
+        }
+    }
+    replayed
+}
+
+/// The operations that only prepare a statement.
+fn preparing(record: &SessionRecord) -> HashSet<u64> {
+    let mut preparing = HashMap::new();
+    for entry in record.entries.iter().filter(|entry| entry.kind == EntryKind::Request) {
+        let only = preparing.entry(entry.op.0).or_insert(true);
+        *only &= postgres::describe(&entry.bytes, true)
+            .into_iter()
+            .all(|said| matches!(said, Described::Statement { name: Some(_), .. }));
+    }
+    preparing.into_iter().filter(|(_, only)| *only).map(|(op, _)| op).collect()
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use tokio::time::timeout;
 use crate::config::{Config, LOCAL_ISSUER};
 use crate::serve::now;
 pub(crate) use acting::Acting;
+pub(crate) use described::Replayed;
 
 /// The name of the command line on the gateway's own machine, where the log says who acted.
 const LOCAL_OPERATOR: &str = "local";

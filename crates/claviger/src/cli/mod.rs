@@ -18,6 +18,7 @@ mod coverage;
 mod gateway;
 mod login;
 mod output;
+mod policy;
 mod principals;
 mod sessions;
 mod tls;
@@ -84,6 +85,9 @@ enum Command {
     Connect(connect::Args),
     /// Look who is on an upstream and did not come through the gateway, and say how to close that road
     Coverage(coverage::Args),
+    /// Check policies, test them, and say how they decide
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Verify the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -190,6 +194,7 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Logout(args) => login::log_out(&args),
         Command::Connect(args) => connect::run(args, output),
         Command::Coverage(args) => coverage::run(&args, output),
+        Command::Policy(command) => policy::run(command, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Tls(command) => tls::run(command, output),
         Command::Completions { shell } => {

@@ -241,7 +241,7 @@ fn parse(file: &Path, text: &str) -> Result<raw::Config, ConfigError> {
 }
 
 /// Every `*.cedar` file of the directory, by name. Without the directory there are no policies, and nothing is permitted.
-fn read_policies(dir: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+pub(crate) fn read_policies(dir: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     let unreadable = |error: &std::io::Error| ConfigError::Unreadable { file: dir.to_owned(), reason: error.to_string() };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,

@@ -11,12 +11,14 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// One plain sentence without a final full stop.
     pub message: String,
+    /// More of it, for whoever looks into it: what determined it, and what names it in the record.
+    pub detail: Option<String>,
 }
 
 impl Refusal {
     /// A refusal of a kind, with its message.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), detail: None }
     }
 }
 
@@ -33,6 +35,24 @@ pub enum RefusalKind {
     Unauthenticated,
     /// Policy says no.
     NotPermitted,
+    /// What the client asks cannot be understood.
+    NotUnderstood,
+    /// The client names a table that there is not.
+    UndefinedTable,
+    /// The client names a column that there is not.
+    UndefinedColumn,
+    /// The client names a schema that there is not.
+    UndefinedSchema,
+    /// The client names a prepared statement that there is not.
+    UndefinedStatement,
+    /// The client names a cursor that there is not.
+    UndefinedCursor,
+    /// The client's transaction has failed, and it has not ended it.
+    TransactionFailed,
+    /// Something that deciding depends on is not known at the moment.
+    Undecidable,
+    /// A text is in an encoding in which it cannot be understood.
+    Encoding,
     /// The client named a connection that does not exist here.
     UnknownConnection,
     /// The client asked for what the gateway never lets through.

@@ -94,6 +94,8 @@ pub enum Event<A> {
     /// A transaction has ended. Always polled after the outcomes of all its operations; what tells the client so waits for the
     /// release of the last of them.
     TransactionEnd(TransactionEnd),
+    /// The upstream has dropped a prepared statement, as the client asked by the protocol's own means: its name.
+    Unprepared(Bytes),
     /// The answer to [`Reply::Probe`].
     Probe(ProbeId, Probe),
     /// Nothing more will happen, apart from what is still to be transmitted.
@@ -133,7 +135,8 @@ pub enum Reply<A> {
     },
     /// The outcome of this operation is recorded: its completion may go to the client.
     Release(OpId),
-    /// Run a statement of the gateway's own at the next quiescent point, out of the client's sight.
+    /// Run a statement of the gateway's own at the next quiescent point, out of the client's sight. In a transaction that has failed it is
+    /// not run: the answer is the error that it would get.
     Probe(ProbeId, String),
     /// End the session with this error.
     Terminate(Refusal),
@@ -223,6 +226,9 @@ pub struct Operation {
     pub tx: TxId,
     /// Whether the client has opened that transaction explicitly, so that this operation does not commit by itself.
     pub in_transaction: bool,
+    /// The group that it belongs to: if one operation of a group fails, the upstream passes over those after it. What belongs to a later
+    /// group runs whatever became of this one.
+    pub group: u64,
     /// What the request is.
     pub request: Request,
     /// What can be told of its effect from its form alone.
@@ -251,8 +257,18 @@ pub enum Request {
     Execute {
         /// The statement's text.
         text: Bytes,
+        /// The statement's name, where that is all that is known of it because the client prepared it by a statement; then the text is
+        /// empty.
+        name: Option<Bytes>,
         /// Each parameter as sent; `None` is NULL.
         parameters: Vec<Option<Bytes>>,
+        /// Whether each is in its type's binary form; empty if none is.
+        binary: Vec<bool>,
+    },
+    /// A portal that was not made by the protocol's own means, by its name.
+    Portal {
+        /// The name.
+        name: Bytes,
     },
     /// A call by number or name, without statement text.
     Call {
@@ -268,7 +284,7 @@ impl Request {
             Self::Batch { .. } => "batch",
             Self::Prepare { .. } => "prepare",
             Self::Execute { .. } => "execute",
-            Self::Call { .. } => "call",
+            Self::Portal { .. } | Self::Call { .. } => "call",
         }
     }
 }

@@ -175,7 +175,8 @@ impl<A> Mux<A> {
         let state = State::Undecided(frame.bytes.clone());
         self.running.insert(frame.stream, Running { op: id, state, rows: 0, bytes: 0 });
         let request = Request::Batch { text: frame.payload };
-        self.events.push_back(Event::Operation(Operation { id, tx, in_transaction: false, request, access, bytes: frame.bytes }));
+        let (in_transaction, group, bytes) = (false, self.operations, frame.bytes);
+        self.events.push_back(Event::Operation(Operation { id, tx, in_transaction, group, request, access, bytes }));
     }
 
     fn admit(&mut self, op: OpId, admission: A, forward: Forward) {
@@ -427,6 +428,14 @@ fn error(stream: u32, refusal: &Refusal) -> Bytes {
     let code = match refusal.kind {
         RefusalKind::Unauthenticated => "unauthenticated",
         RefusalKind::NotPermitted => "not-permitted",
+        RefusalKind::NotUnderstood | RefusalKind::Encoding => "not-understood",
+        RefusalKind::UndefinedTable
+        | RefusalKind::UndefinedColumn
+        | RefusalKind::UndefinedSchema
+        | RefusalKind::UndefinedStatement
+        | RefusalKind::UndefinedCursor => "undefined",
+        RefusalKind::TransactionFailed => "transaction-failed",
+        RefusalKind::Undecidable => "undecidable",
         RefusalKind::UnknownConnection => "unknown-connection",
         RefusalKind::Unsupported => "unsupported",
         RefusalKind::ProtocolViolation => "protocol-violation",

@@ -59,6 +59,10 @@ pub(super) fn error(severity: &str, refusal: &Refusal) -> Bytes {
             out.put_u8(field);
             text(out, value.as_bytes());
         }
+        if let Some(detail) = &refusal.detail {
+            out.put_u8(b'D');
+            text(out, detail.as_bytes());
+        }
         out.put_u8(0);
     })
 }
@@ -68,6 +72,15 @@ pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
     match kind {
         RefusalKind::Unauthenticated => "28000",
         RefusalKind::NotPermitted => "42501",
+        RefusalKind::NotUnderstood => "42601",
+        RefusalKind::UndefinedTable => "42P01",
+        RefusalKind::UndefinedColumn => "42703",
+        RefusalKind::UndefinedSchema => "3F000",
+        RefusalKind::UndefinedStatement => "26000",
+        RefusalKind::UndefinedCursor => "34000",
+        RefusalKind::TransactionFailed => "25P02",
+        RefusalKind::Encoding => "22021",
+        RefusalKind::Undecidable => "55000",
         RefusalKind::UnknownConnection => "3D000",
         RefusalKind::Unsupported => "0A000",
         RefusalKind::ProtocolViolation => "08P01",

@@ -278,6 +278,7 @@ fn has_text(operation: &claviger_protocols::Operation) -> bool {
 fn mentions(operation: &claviger_protocols::Operation, word: &[u8]) -> bool {
     match &operation.request {
         Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => contains(text, word),
+        Request::Portal { name } => contains(name, word),
         Request::Call { target } => contains(target.as_bytes(), word),
     }
 }

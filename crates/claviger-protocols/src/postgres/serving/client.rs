@@ -155,21 +155,29 @@ impl<A> Serving<A> {
     }
 
     fn bind(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
-        let Bind { portal, statement, parameters, .. } = Bind::read(&frame).map_err(by_client)?;
-        let Meaning::Text(text) = self.statements.meaning(&statement, self.group) else {
-            return Err(Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled")));
+        let bind = Bind::read(&frame).map_err(by_client)?;
+        let binary = bind.binary();
+        let Bind { portal, statement, parameters, .. } = bind;
+        let (text, unseen) = match self.statements.meaning(&statement, self.group) {
+            Meaning::Text(text) => (text, None),
+            Meaning::Unseen => (Bytes::new(), Some(Bytes::copy_from_slice(&statement))),
+            Meaning::Unsettled => {
+                return Err(Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled")));
+            }
         };
         let made = Portal {
             op: OpId(self.last_op + 1),
             text: text.clone(),
+            unseen: unseen.clone(),
             parameters: parameters.clone(),
+            binary: binary.clone(),
             group: self.group,
             bound: false,
             executed: false,
             ended: false,
         };
         let replaces = self.statements.bind(&portal, made).map_err(too_many)?;
-        let request = Request::Execute { text: text.clone(), parameters };
+        let request = Request::Execute { text: text.clone(), name: unseen, parameters, binary };
         self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&text), runs: text, request }, io)
     }
 
@@ -182,8 +190,7 @@ impl<A> Serving<A> {
         reader.end().map_err(by_client)?;
         let next = OpId(self.last_op + 1);
         let Some(portal) = self.statements.portal(&name) else {
-            let target = format!("portal {}", String::from_utf8_lossy(&name));
-            let request = Request::Call { target };
+            let request = Request::Portal { name };
             return self
                 .ask(Ask { bytes: frame, asked: Asked::Execute, access: Access::Barrier, runs: Bytes::new(), request }, io);
         };
@@ -199,9 +206,10 @@ impl<A> Serving<A> {
             return self.enqueue(Item::Resume { op, bytes: frame, answer: None }, io);
         }
         (portal.op, portal.ended) = (next, false);
-        let (text, parameters) = (portal.text.clone(), portal.parameters.clone());
+        let (text, name) = (portal.text.clone(), portal.unseen.clone());
+        let (parameters, binary) = (portal.parameters.clone(), portal.binary.clone());
         let access = access(&text);
-        let request = Request::Execute { text: text.clone(), parameters };
+        let request = Request::Execute { text: text.clone(), name, parameters, binary };
         self.ask(Ask { bytes: frame, asked: Asked::Execute, access, runs: text, request }, io)
     }
 
@@ -221,7 +229,8 @@ impl<A> Serving<A> {
         if renames(&runs) {
             self.statements.may_rename(self.group);
         }
-        io.events.push_back(Event::Operation(Operation { id, tx, in_transaction, request, access, bytes: bytes.clone() }));
+        let (group, own) = (self.group, bytes.clone());
+        io.events.push_back(Event::Operation(Operation { id, tx, in_transaction, group, request, access, bytes: own }));
         self.enqueue(Item::Ask { op: id, tx, bytes, asked, drops: deallocated(&runs), answer: None }, io)
     }
 
@@ -261,6 +270,12 @@ pub(in crate::postgres) struct Bind {
 }
 
 impl Bind {
+    /// Which parameters are in their types' binary form; empty if none is.
+    fn binary(&self) -> Vec<bool> {
+        let all = 0..self.parameters.len();
+        if all.clone().any(|index| self.is_binary(index)) { all.map(|index| self.is_binary(index)).collect() } else { Vec::new() }
+    }
+
     /// Whether this parameter is in its type's binary form.
     pub(in crate::postgres) fn is_binary(&self, index: usize) -> bool {
         let code = if self.formats.len() == 2 { 0 } else { index * 2 };

@@ -76,7 +76,7 @@ pub(super) struct Probing {
 
 impl Probing {
     /// The most that the answer to a question of ours may take, in bytes.
-    pub(super) const MOST: usize = 1 << 20;
+    pub(super) const MOST: usize = 128 << 20;
 
     pub(super) fn new(id: ProbeId) -> Self {
         Self { id, rows: Vec::new(), bytes: 0, code: None, completed: false }

@@ -24,12 +24,15 @@ use self::transaction::{Foreseen, Transactions};
 use super::Fault;
 use super::io::Io;
 use super::write;
-use crate::{Admitted, Event, Forward, Limits, Outcome, ProbeId, Recorded, Reply, Side, StatementResult, Status};
+use crate::{Admitted, Event, Forward, Limits, Outcome, Probe, ProbeId, Recorded, Reply, Side, StatementResult, Status};
 
 /// What an upstream must answer with a syntax error, in whatever state it is.
 const POISON: &[u8] = b"!claviger: refused";
 /// The name of a prepared statement that is never made: its text is the poison.
 const POISON_NAME: &[u8] = b"claviger:refused";
+
+/// What a server answers to nearly everything in a transaction that has failed (PostgreSQL manual, appendix A).
+const FAILED_TRANSACTION: &str = "25P02";
 
 /// How many frames are taken at a time, those of rows apart: after so many, other sessions have their turn.
 const FRAMES: usize = 256;
@@ -245,6 +248,10 @@ impl<A> Serving<A> {
             if self.may_probe()
                 && let Some((id, text)) = self.probes.pop_front()
             {
+                if self.transactions.has_failed() {
+                    io.events.push_back(Event::Probe(id, Probe::Failed(FAILED_TRANSACTION.to_owned())));
+                    continue;
+                }
                 io.send_upstream(write::probe(text.as_bytes()));
                 self.expected.push_back(Expect::Probe(Probing::new(id)));
                 return Ok(());
@@ -350,7 +357,6 @@ impl<A> Serving<A> {
             && !self.skipping
             && !self.copying_in
             && self.client_streaming == 0
-            && !self.transactions.has_failed()
             && !self.left
     }
 

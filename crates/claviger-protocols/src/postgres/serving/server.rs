@@ -178,7 +178,10 @@ impl<A> Serving<A> {
 
     fn closed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
         match self.expected.pop_front() {
-            Some(Expect::Close { closed: Closing::Statement(name) }) => self.statements.accepted(&name, None),
+            Some(Expect::Close { closed: Closing::Statement(name) }) => {
+                self.statements.accepted(&name, None);
+                io.events.push_back(Event::Unprepared(name));
+            }
             Some(Expect::Close { closed: Closing::Portal(Some(op)) }) => self.finish(op, Status::Completed, io),
             Some(Expect::Close { .. }) => {}
             _ => return Err(Violation("a CloseComplete that nobody asked for")),
@@ -417,6 +420,8 @@ impl<A> Serving<A> {
             b'C' | b'I' => probing.completed = true,
             b'1' | b'2' | b'3' => {}
             b'Z' if probing.completed || probing.code.is_some() => {
+                // A question that fails inside a transaction fails that too.
+                self.transactions.is_now(frame.get(Header::LEN).copied());
                 if let Some(Expect::Probe(Probing { id, rows, code, .. })) = self.expected.pop_front() {
                     let found = code.map_or(Probe::Rows(rows), Probe::Failed);
                     io.events.push_back(Event::Probe(id, found));

@@ -40,8 +40,10 @@ struct Change {
 
 /// What a name stands for.
 pub(super) enum Meaning {
-    /// This text; empty if the statement was made in another way, as by SQL's own PREPARE, or not at all.
+    /// This text.
     Text(Bytes),
+    /// The statement was made in another way, as by SQL's own PREPARE, or not at all.
+    Unseen,
     /// It hangs on what is yet to be decided, or on what the server has yet to answer.
     Unsettled,
 }
@@ -51,7 +53,10 @@ pub(super) enum Meaning {
 pub(super) struct Portal {
     pub(super) op: OpId,
     pub(super) text: Bytes,
+    /// The statement's name, if its text is not known.
+    pub(super) unseen: Option<Bytes>,
     pub(super) parameters: Vec<Option<Bytes>>,
+    pub(super) binary: Vec<bool>,
     /// The group of its Bind.
     pub(super) group: u64,
     /// The server has made it.
@@ -106,17 +111,17 @@ impl Statements {
     /// What a name stands for, for a Bind in this group.
     pub(super) fn meaning(&self, name: &[u8], group: u64) -> Meaning {
         match self.renaming {
-            Some(renaming) if !name.is_empty() && renaming == group => return Meaning::Text(Bytes::new()),
+            Some(renaming) if !name.is_empty() && renaming == group => return Meaning::Unseen,
             Some(_) if !name.is_empty() => return Meaning::Unsettled,
             _ => {}
         }
-        let Some(statement) = self.statements.get(name) else { return Meaning::Text(Bytes::new()) };
+        let Some(statement) = self.statements.get(name) else { return Meaning::Unseen };
         let text = match statement.asked.last() {
             Some(change) if change.group == group && change.decided => &change.text,
             Some(_) => return Meaning::Unsettled,
             None => &statement.accepted,
         };
-        Meaning::Text(text.clone().unwrap_or_default())
+        text.clone().map_or(Meaning::Unseen, Meaning::Text)
     }
 
     /// The server has done what was first asked of a name and is not done yet.

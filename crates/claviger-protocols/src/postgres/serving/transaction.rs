@@ -100,6 +100,11 @@ impl Transactions {
         self.failed = true;
     }
 
+    /// The server says so apart from any group.
+    pub(super) fn is_now(&mut self, status: Option<u8>) {
+        self.status = status.unwrap_or(self.status);
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.status == b'E'
     }

@@ -202,7 +202,7 @@ fn a_portal_that_was_not_made_is_not_run_for_another() {
     rig.client(&cat(&[parse("", "b"), bind("p", ""), bare(b'S'), execute("p")]));
     assert!(rig.sent("-> ").ends_with(&hex(&[bare(b'S')])), "the portal's name is not settled");
     rig.server(&cat(&[bare(b'1'), failure("ERROR", "42P03"), ready(b'E')]));
-    assert_eq!(rig.told().last(), Some(&"op4 tx1! call portal p"));
+    assert_eq!(rig.told().last(), Some(&"op4 tx1! portal p"));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_name_that_sql_may_change_waits() {
     rig.client(&cat(&[query("deallocate s; prepare s as select 2"), bind("", "s")]));
     assert_eq!(rig.told().last(), Some(&"op2 tx2 batch deallocate s; prepare s as select 2"));
     rig.server(&cat(&[tag("DEALLOCATE"), tag("PREPARE"), ready(b'I')]));
-    assert_eq!(rig.told().last(), Some(&"op3 tx3 execute  0"), "its text is not known any more");
+    assert_eq!(rig.told().last(), Some(&"op3 tx3 execute @s 0"), "its text is not known any more");
 }
 
 /// CLOSE and DECLARE may put another portal under a name.
@@ -227,7 +227,7 @@ fn a_portal_that_sql_may_have_closed_is_not_run_as_known() {
     rig.client(&query("close p; declare p cursor for c"));
     rig.server(&cat(&[tag("CLOSE CURSOR"), tag("DECLARE CURSOR"), ready(b'T')]));
     rig.client(&execute("p"));
-    assert_eq!(rig.told().last(), Some(&"op5 tx1! call portal p"));
+    assert_eq!(rig.told().last(), Some(&"op5 tx1! portal p"));
 }
 
 /// Drivers drop statements so, one at a time.
@@ -239,7 +239,7 @@ fn a_plain_deallocate_drops_one_name() {
     rig.client(&cat(&[query("DEALLOCATE S;"), bind("", "t"), bind("", "s")]));
     rig.server(&cat(&[tag("DEALLOCATE"), ready(b'I')]));
     let told = rig.told();
-    assert_eq!(told[told.len() - 2..], ["op4 tx3 execute b 0", "op5 tx3 execute  0"]);
+    assert_eq!(told[told.len() - 2..], ["op4 tx3 execute b 0", "op5 tx3 execute @s 0"]);
 }
 
 #[test]

@@ -168,7 +168,9 @@ pub(super) fn told(event: &Event<u64>) -> String {
             let what = match &operation.request {
                 Request::Batch { text: own } => format!("batch {}", text(own)),
                 Request::Prepare { name, text: own } => format!("prepare {}={}", text(name), text(own)),
-                Request::Execute { text: own, parameters } => format!("execute {} {}", text(own), parameters.len()),
+                Request::Execute { name: Some(name), parameters, .. } => format!("execute @{} {}", text(name), parameters.len()),
+                Request::Portal { name } => format!("portal {}", text(name)),
+                Request::Execute { text: own, parameters, .. } => format!("execute {} {}", text(own), parameters.len()),
                 Request::Call { target } => format!("call {target}"),
             };
             let explicit = if operation.in_transaction { "!" } else { "" };

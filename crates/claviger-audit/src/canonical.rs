@@ -11,8 +11,8 @@ use claviger_model::{BootId, SessionId, Timestamp};
 
 use crate::hex;
 use crate::leaf::{
-    AdminLeaf, BootLeaf, ChunkRef, DecisionFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, RecoveryLeaf, RefusalsLeaf,
-    RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, TxEndLeaf,
+    AdminLeaf, BootLeaf, ChunkRef, DecisionFacts, EffectFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, RecoveryLeaf,
+    RefusalsLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TxEndLeaf,
 };
 
 /// No leaf is longer than this, in bytes.
@@ -32,6 +32,12 @@ const TAG: usize = 48;
 const CODE: usize = 64;
 const LINKS: usize = 16;
 const POLICIES: usize = 64;
+/// The most columns of one effect, and how long one's name may be.
+const COLUMNS: usize = 64;
+const COLUMN: usize = 66;
+const LABELS: usize = 16;
+/// When what a request's statements do takes more than this, the rest is left out.
+const STATEMENTS: usize = 24 * 1024;
 
 impl Leaf {
     /// Appends the leaf's canonical form, without a line end, as the leaf number `seq` of this `boot`.
@@ -138,8 +144,26 @@ fn write_request(leaf: &RequestLeaf, o: &mut Object<'_>) {
     o.optional_text("purpose", leaf.purpose.as_deref(), TEXT);
     o.chunk(leaf.rec);
     o.session(leaf.session);
+    if !leaf.decision.statements.is_empty() {
+        o.statements(&leaf.decision.statements);
+    }
     o.number("tx", leaf.tx.0);
     o.text("who", &leaf.who, WHO);
+}
+
+fn write_effect(effect: &EffectFacts, out: &mut Vec<u8>) {
+    let mut o = Object::begin(out, None);
+    if !effect.columns.is_empty() {
+        o.list("columns", &effect.columns, COLUMNS, COLUMN);
+    }
+    o.text("kind", effect.kind, TEXT);
+    if !effect.labels.is_empty() {
+        o.list("labels", &effect.labels, LABELS, TEXT);
+    }
+    o.text("object", &effect.object, TEXT);
+    o.optional_text("through", effect.through.as_deref(), TEXT);
+    o.text("verb", effect.verb, TEXT);
+    o.end();
 }
 
 fn write_intent(leaf: &IntentLeaf, o: &mut Object<'_>) {
@@ -309,12 +333,52 @@ impl<'a> Object<'a> {
     fn decision(&mut self, facts: &DecisionFacts) {
         self.key("decision");
         let mut o = Object::begin(self.out, None);
+        if !facts.approvals.is_empty() {
+            o.list("approvals", &facts.approvals, LINKS, TEXT);
+        }
         o.list("policies", &facts.policies, POLICIES, TEXT);
         o.text("policy_hash", &facts.policy_hash, TEXT);
         o.optional_text("reason", facts.reason.as_deref(), TEXT);
+        if let Some(risk) = facts.risk {
+            o.number("risk", risk.into());
+        }
         o.text("verdict", facts.verdict.as_str(), TEXT);
         o.optional_text("would", facts.would.map(super::leaf::Verdict::as_str), TEXT);
         o.end();
+    }
+
+    /// What statements do. Of what is too much, the last object tells how many effects, or statements, are left out: `{"more":…}`.
+    fn statements(&mut self, statements: &[StatementFacts]) {
+        self.key("statements");
+        let room = self.out.len() + STATEMENTS;
+        self.objects(statements, room, |statement, out| {
+            let mut o = Object::begin(out, None);
+            o.text("class", statement.class, TEXT);
+            o.key("effects");
+            o.objects(&statement.effects, room, write_effect);
+            if !statement.hazards.is_empty() {
+                o.list("hazards", &statement.hazards, LINKS, TEXT);
+            }
+            o.end();
+        });
+    }
+
+    /// A list of objects, as many as fit until the whole is so long.
+    fn objects<T>(&mut self, items: &[T], room: usize, write: impl Fn(&T, &mut Vec<u8>)) {
+        self.out.push(b'[');
+        for (i, item) in items.iter().enumerate() {
+            if i > 0 {
+                self.out.push(b',');
+            }
+            if self.out.len() > room {
+                let mut o = Object::begin(self.out, None);
+                o.number("more", (items.len() - i) as u64);
+                o.end();
+                break;
+            }
+            write(item, self.out);
+        }
+        self.out.push(b']');
     }
 
     fn chunk(&mut self, chunk: Option<ChunkRef>) {

@@ -28,6 +28,7 @@ fn facts() -> DecisionFacts {
         policies: Arc::new([]),
         policy_hash: "cafe".into(),
         reason: None,
+        ..DecisionFacts::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claviger_model::{Mode, OpId, SessionId, Timestamp, TxId};
+use claviger_model::{Labels, Mode, OpId, SessionId, Timestamp, TxId};
 
 /// One leaf, before it is given its place in the log. The log adds `seq`, `boot` and `v`.
 #[derive(Clone, Debug)]
@@ -272,12 +272,15 @@ impl CloseReason {
 }
 
 /// Whether something was let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
     /// It was.
     Permit,
     /// It was not.
+    #[default]
     Deny,
+    /// It would have waited for an approval.
+    Hold,
 }
 
 impl Verdict {
@@ -286,12 +289,13 @@ impl Verdict {
         match self {
             Self::Permit => "permit",
             Self::Deny => "deny",
+            Self::Hold => "hold",
         }
     }
 }
 
 /// How something was decided.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DecisionFacts {
     /// What applied.
     pub verdict: Verdict,
@@ -303,6 +307,40 @@ pub struct DecisionFacts {
     pub policy_hash: Arc<str>,
     /// For a denial outside policy, the stable code of the reason.
     pub reason: Option<Arc<str>>,
+    /// The groups whose approval it needs, sorted.
+    pub approvals: Arc<[Arc<str>]>,
+    /// How much is at stake, 0 to 100, if that was told.
+    pub risk: Option<u8>,
+    /// What each of the request's statements does, as far as that was told.
+    pub statements: Arc<[StatementFacts]>,
+}
+
+/// What a statement does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatementFacts {
+    /// What kind of statement it is: `SELECT`, `CREATE TABLE`.
+    pub class: &'static str,
+    /// What it does to what.
+    pub effects: Vec<EffectFacts>,
+    /// What is dangerous about it.
+    pub hazards: Vec<&'static str>,
+}
+
+/// Something that is done to something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectFacts {
+    /// What is done: `read`, `update`, `drop`.
+    pub verb: &'static str,
+    /// What kind of thing it is done to: `table`, `column`, `routine`.
+    pub kind: &'static str,
+    /// Its name; of columns, their table's.
+    pub object: Arc<str>,
+    /// The columns, if it is done to columns of one table; they all have the same labels.
+    pub columns: Vec<Arc<str>>,
+    /// Its labels.
+    pub labels: Labels,
+    /// By way of what, if the statement does not name it.
+    pub through: Option<Arc<str>>,
 }
 
 /// `REQUEST`: an operation was asked for and decided.

@@ -70,6 +70,7 @@ fn request(session: SessionId, op: OpId, rec: Option<claviger_audit::ChunkRef>) 
             policies: Arc::new(["analysts-read".into()]),
             policy_hash: "0123456789abcdef".repeat(4).into(),
             reason: None,
+            ..DecisionFacts::default()
         },
         rec,
     }

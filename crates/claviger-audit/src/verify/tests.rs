@@ -68,7 +68,14 @@ fn session(n: u8) -> SessionId {
 }
 
 fn facts(verdict: Verdict) -> DecisionFacts {
-    DecisionFacts { verdict, would: None, policies: Arc::new([]), policy_hash: "0".into(), reason: None }
+    DecisionFacts {
+        verdict,
+        would: None,
+        policies: Arc::new([]),
+        policy_hash: "0".into(),
+        reason: None,
+        ..DecisionFacts::default()
+    }
 }
 
 fn open(n: u8) -> LeafKind {

@@ -51,6 +51,7 @@ fn facts() -> DecisionFacts {
         policies: Arc::new(["p".into()]),
         policy_hash: "0".into(),
         reason: None,
+        ..DecisionFacts::default()
     }
 }
 

@@ -102,18 +102,24 @@ echo "== errors, in transactions and out of them"
 psql <<'SQL'
 \set VERBOSITY verbose
 set search_path to psql, public;
+\set VERBOSITY sqlstate
 selec 1;
+\set VERBOSITY verbose
 select 1 / 0;
 insert into people (name) values ('p1');
 insert into people (name, n) values ('negative', -1);
 begin;
 insert into people (name) values ('kept out');
 savepoint here;
+\set VERBOSITY sqlstate
 select * from nowhere;
+\set VERBOSITY verbose
 select 1;
 rollback to here;
 select count(*) from people;
+\set VERBOSITY sqlstate
 select * from nowhere;
+\set VERBOSITY verbose
 commit;
 select count(*) from people;
 select 1; select 2 / 0; select 3;
@@ -129,7 +135,7 @@ insert into people (name) values ('never committed');
 SQL
 psql -c 'select count(*) from psql.people'
 psql -1 -c 'insert into psql.people (name) values (1)' -c 'select 1 / 0' -c 'select 2' || echo "ended with $?"
-psql -v ON_ERROR_STOP=1 -f <(echo 'select 1; select * from nowhere; select 2;') || echo "ended with $?"
+psql -v ON_ERROR_STOP=1 -f <(echo 'select 1; select 1 / 0; select 2;') || echo "ended with $?"
 
 echo "== copying"
 seq 1 5000 | sed 's/.*/&\trow &/' >"$scratch/in.tsv"
@@ -174,7 +180,9 @@ select $1 as one, $2 as two \bind 1 'two' \g
 select $1::int + 1 as parsed \parse twice
 \bind_named twice 41 \g
 \close_prepared twice
+\set VERBOSITY sqlstate
 \bind_named twice 41 \g
+\set VERBOSITY default
 \startpipeline
 select $1 as first \bind 1 \sendpipeline
 select $1::int / 0 as second \bind 2 \sendpipeline

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use crate::leg::Socket;
+use crate::upstream::Registered;
 use crate::{Upstreams, credential};
 
 /// The answer to a question.
@@ -25,80 +26,116 @@ pub struct Answer {
     pub local: SocketAddr,
 }
 
-/// What the upstream's administrator sees of it.
-const APPLICATION: &str = "claviger:gateway";
+/// What the upstream's administrator sees of such a session.
+pub const OWN_APPLICATION: &str = "claviger:gateway";
 
 impl Upstreams {
     /// Asks a connection's upstream, with its own credential, within the time that a login has.
     pub async fn ask(&self, gateway: &Gateway, connection: &Connection, question: &str) -> Result<Answer, Refusal> {
         let deadline = Instant::now() + gateway.rules().deadlines.login;
-        let asking = timeout_at(deadline, self.ask_patiently(gateway, connection, question));
+        let asking = timeout_at(deadline, async {
+            let mut asking = Asking::open(self, gateway, connection).await?;
+            let rows = asking.ask(question).await?;
+            let local = asking.local;
+            asking.close().await;
+            Ok(Answer { rows, local })
+        });
         asking.await.unwrap_or_else(|_| Err(unavailable("the upstream took too long")))
-    }
-
-    async fn ask_patiently(&self, gateway: &Gateway, connection: &Connection, question: &str) -> Result<Answer, Refusal> {
-        let password = credential::find(connection).await?;
-        let (stream, _registered) = self.open(connection).await?;
-        let local = stream.local_addr().map_err(|_| unavailable("the upstream has gone"))?;
-        let protocol = claviger_protocols::open_own::<Infallible>(connection.kind, Limits::default());
-        let mut asking = Asking {
-            protocol: protocol.ok_or_else(|| unavailable("the upstream speaks another protocol"))?,
-            socket: Some(Socket::Plain(stream)),
-            input: BytesMut::new(),
-        };
-        let login = gateway.upstream_login(connection, password, APPLICATION.to_owned(), Bytes::from_static(&[0; 4]));
-        asking.protocol.resume(Reply::Authenticated(Box::new(login)));
-        let rows = asking.run(self, connection, question).await?;
-        Ok(Answer { rows, local })
     }
 }
 
-struct Asking {
+/// An upstream session of the gateway's own. Dropping it closes it.
+pub(crate) struct Asking {
     protocol: Box<dyn Protocol<Infallible>>,
     socket: Option<Socket>,
     input: BytesMut,
+    local: SocketAddr,
+    asked: u64,
+    _registered: Registered,
 }
 
 impl Asking {
-    async fn run(
-        &mut self,
-        upstreams: &Upstreams,
-        connection: &Connection,
-        question: &str,
-    ) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
-        let mut answer = None;
+    /// Logs in. What it takes too long for is the caller's affair.
+    pub(crate) async fn open(upstreams: &Upstreams, gateway: &Gateway, connection: &Connection) -> Result<Self, Refusal> {
+        let password = credential::find(connection).await?;
+        let (stream, registered) = upstreams.open(connection).await?;
+        let local = stream.local_addr().map_err(|_| unavailable("the upstream has gone"))?;
+        let protocol = claviger_protocols::open_own::<Infallible>(connection.kind, Limits::default());
+        let mut asking = Self {
+            protocol: protocol.ok_or_else(|| unavailable("the upstream speaks another protocol"))?,
+            socket: Some(Socket::Plain(stream)),
+            input: BytesMut::new(),
+            local,
+            asked: 0,
+            _registered: registered,
+        };
+        let login = gateway.upstream_login(connection, password, OWN_APPLICATION.to_owned(), Bytes::from_static(&[0; 4]));
+        asking.protocol.resume(Reply::Authenticated(Box::new(login)));
         loop {
-            let mut heard = false;
-            while let Some(event) = self.protocol.poll_event() {
-                heard = true;
-                match event {
-                    Event::StartTls(Side::Upstream) => self.start_tls(upstreams, connection).await?,
-                    Event::Ready(_) => {
-                        self.protocol.resume(Reply::Serve);
-                        self.protocol.resume(Reply::Probe(ProbeId(0), question.to_owned()));
-                    }
-                    Event::Probe(_, found) => {
-                        answer = Some(found);
-                        // The goodbye of a client that is not there.
-                        self.protocol.handle_eof(Side::Downstream);
-                    }
-                    Event::Closed(closed) => {
-                        self.write().await;
-                        return said(answer, closed);
-                    }
-                    _ => {}
+            match asking.next().await? {
+                Event::StartTls(Side::Upstream) => asking.start_tls(upstreams, connection).await?,
+                Event::Ready(_) => {
+                    asking.protocol.resume(Reply::Serve);
+                    return Ok(asking);
                 }
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks one question. After an error the session is good for nothing more.
+    pub(crate) async fn ask(&mut self, question: &str) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
+        self.asked += 1;
+        self.protocol.resume(Reply::Probe(ProbeId(self.asked), question.to_owned()));
+        loop {
+            match self.next().await? {
+                Event::Probe(ProbeId(id), found) if id == self.asked => {
+                    return match found {
+                        Probe::Rows(rows) => Ok(rows),
+                        Probe::Failed(code) => Err(unavailable(&format!("the upstream does not answer: SQLSTATE {code}"))),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Says goodbye, as a client that is not there would.
+    pub(crate) async fn close(mut self) {
+        self.protocol.handle_eof(Side::Downstream);
+        self.write().await;
+    }
+
+    /// The next thing that the upstream brings about; its end is an error.
+    async fn next(&mut self) -> Result<Event<Infallible>, Refusal> {
+        loop {
+            match self.protocol.poll_event() {
+                Some(Event::Closed(closed)) => {
+                    self.write().await;
+                    return Err(match closed {
+                        Closed::ByGateway(refusal) => refusal,
+                        _ => unavailable("the upstream closed the connection"),
+                    });
+                }
+                Some(event) => return Ok(event),
+                None => {}
             }
             self.write().await;
-            if heard {
-                continue;
-            }
             if !self.protocol.wants_input(Side::Upstream) {
                 return Err(unavailable("the upstream's protocol does not go on"));
             }
-            match self.read().await {
-                0 => self.protocol.handle_eof(Side::Upstream),
-                _ => self.protocol.handle_input(Side::Upstream, &mut self.input),
+            // What was read and not taken goes first: a protocol takes so much at a time.
+            let before = self.input.len();
+            if before > 0 {
+                self.protocol.handle_input(Side::Upstream, &mut self.input);
+                if self.input.len() < before {
+                    continue;
+                }
+            }
+            if self.read().await == 0 {
+                self.protocol.handle_eof(Side::Upstream);
+            } else {
+                self.protocol.handle_input(Side::Upstream, &mut self.input);
             }
         }
     }
@@ -132,15 +169,6 @@ impl Asking {
     }
 }
 
-fn said(answer: Option<Probe>, closed: Closed) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
-    match (answer, closed) {
-        (Some(Probe::Rows(rows)), _) => Ok(rows),
-        (Some(Probe::Failed(code)), _) => Err(unavailable(&format!("the upstream does not answer: SQLSTATE {code}"))),
-        (None, Closed::ByGateway(refusal)) => Err(refusal),
-        (None, _) => Err(unavailable("the upstream closed the connection")),
-    }
-}
-
-fn unavailable(why: &str) -> Refusal {
+pub(crate) fn unavailable(why: &str) -> Refusal {
     Refusal::new(RefusalKind::UpstreamUnavailable, why)
 }

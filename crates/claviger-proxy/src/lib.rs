@@ -6,6 +6,7 @@
 
 mod ask;
 mod cancel;
+mod catalogs;
 mod credential;
 mod drive;
 mod leg;
@@ -16,7 +17,8 @@ pub mod tls;
 mod upstream;
 mod workers;
 
-pub use ask::Answer;
+pub use ask::{Answer, OWN_APPLICATION};
+pub use catalogs::KeptCatalogs;
 pub use listen::{Listener, ListenerSpec, SharedSpec};
 pub use places::{ArrivalLimits, Places};
 pub use upstream::Upstreams;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, UnknownWord};
 use claviger_protocols::ChannelBinding;
 use claviger_protocols::postgres::Version;
+use claviger_sql::Classification;
 
 /// A registered upstream. Immutable: a changed configuration makes a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub struct Connection {
     pub recording: ResponseRecording,
     /// The most sessions that the upstream is to bear; more wait for one to end.
     pub upstream_connections: Option<usize>,
+    /// The labels of its tables and columns.
+    pub classification: Arc<Classification>,
+    /// How old what is known of its catalog may be.
+    pub catalog_max_age: Duration,
 }
 
 /// A certificate chain and where its key is found, both PEM.

@@ -1,5 +1,6 @@
 //! Deciding: whether an operation is admitted, refused or held.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -7,11 +8,13 @@ use std::sync::Arc;
 
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
-use claviger_model::{Mode, Refusal, RefusalKind};
-use claviger_policy::{Action, Answer, Context, PolicySet, Question, Resource};
-use claviger_protocols::{Forward, Operation};
+use claviger_model::{Mode, Refusal, RefusalKind, SessionId, Timestamp};
+use claviger_policy::{Action, Answer, Context, Judgement, Matter, Moment, Party, PolicySet, Question, Resource, Ruling};
+use claviger_protocols::{Forward, Operation, Request};
+use claviger_sql::{NotUnderstood, Undefined};
 
 use crate::Connection;
+use crate::understanding::{Text, Understanding};
 
 /// What is to become of an operation.
 pub enum Decision {
@@ -36,20 +39,182 @@ pub enum Decision {
 /// A decision that is not there yet. Dropping it withdraws the question.
 pub type Pending = Pin<Box<dyn Future<Output = Decision> + Send>>;
 
-/// Decides operations of an open session.
-pub trait Decider: Send + Sync + 'static {
-    /// Decides one operation. `connect` is how the session's own `connect` was decided.
-    fn decide(&self, identity: &Identity, connection: &Connection, connect: &DecisionFacts, operation: &Operation) -> Decision;
+/// An operation that is to be decided, and all that this may depend on.
+pub struct Case<'a> {
+    /// Its session.
+    pub session: SessionId,
+    /// Where it is to run.
+    pub connection: &'a Connection,
+    /// How the session's own `connect` was decided.
+    pub connect: &'a DecisionFacts,
+    /// What is asked for.
+    pub operation: &'a Operation,
+    /// What it does, where the connection's language is understood and is to be.
+    pub understanding: Option<&'a Understanding>,
+    /// The policies in force.
+    pub policy: &'a PolicySet,
+    /// Who asks, as the policies see it.
+    pub party: &'a Party,
+    /// The time of day.
+    pub now: Timestamp,
 }
 
-/// Admits every operation of a session that was let in: `connect` is the whole of policy.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PermitConnected;
+/// Decides operations of an open session.
+pub trait Decider: Send + Sync + 'static {
+    /// Decides one operation.
+    fn decide(&self, case: &Case<'_>) -> Decision;
+}
 
-impl Decider for PermitConnected {
-    fn decide(&self, _: &Identity, _: &Connection, connect: &DecisionFacts, _: &Operation) -> Decision {
-        Decision::Admit { facts: connect.clone(), forward: Forward::Original }
+/// Asks policy about all that an operation does. Where nothing is understood, as in mode `record`, `connect` is the whole of policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByPolicy;
+
+impl Decider for ByPolicy {
+    fn decide(&self, case: &Case<'_>) -> Decision {
+        let Some(understanding) = case.understanding else {
+            return Decision::Admit { facts: case.connect.clone(), forward: Forward::Original };
+        };
+        let finding = match understanding {
+            Understanding::Text(text) => match &text.matter {
+                Ok(matter) => judge(case, matter, text),
+                Err(error) => not_understood(*error),
+            },
+            Understanding::Unknown(code, why) => unknown(case, code, why),
+            Understanding::Undecidable(code, why) => {
+                let refusal = Refusal::new(RefusalKind::Undecidable, format!("this cannot be decided now: {why}"));
+                Finding::refused(code, refusal)
+            }
+            Understanding::Unreadable => {
+                let why = "the session reads texts in an encoding, or by rules, under which this one is not plain";
+                Finding::refused("sql.encoding", Refusal::new(RefusalKind::Encoding, why))
+            }
+            Understanding::FailedTransaction => {
+                let why = "the transaction has failed: nothing is done until its end";
+                Finding::refused("transaction.failed", Refusal::new(RefusalKind::TransactionFailed, why))
+            }
+        };
+        finding.decision(case)
     }
+}
+
+/// What deciding came to, before the connection's mode is asked.
+struct Finding {
+    facts: DecisionFacts,
+    /// What the client is told; none if it goes ahead.
+    refusal: Option<Refusal>,
+}
+
+impl Finding {
+    fn refused(code: &str, refusal: Refusal) -> Self {
+        let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..DecisionFacts::default() };
+        Self { facts, refusal: Some(refusal) }
+    }
+
+    /// In mode `observe` everything goes ahead, and the record says what would not have.
+    fn decision(self, case: &Case<'_>) -> Decision {
+        let Self { mut facts, refusal } = self;
+        facts.policy_hash = Arc::clone(case.policy.hash());
+        let forward = Forward::Original;
+        match refusal {
+            None => Decision::Admit { facts, forward },
+            Some(_) if case.connection.mode != Mode::Enforce => {
+                let would = Some(facts.verdict);
+                Decision::Admit { facts: DecisionFacts { verdict: Verdict::Permit, would, ..facts }, forward }
+            }
+            Some(refusal) => {
+                let reference = format!("reference {}/{}", case.session, case.operation.id);
+                let detail = Some(match facts.policies.is_empty() {
+                    true => reference,
+                    false => format!("policy {}; {reference}", facts.policies.join(", ")),
+                });
+                Decision::Refuse {
+                    facts: DecisionFacts { verdict: Verdict::Deny, ..facts },
+                    refusal: Refusal { detail, ..refusal },
+                }
+            }
+        }
+    }
+}
+
+fn judge(case: &Case<'_>, matter: &Matter, text: &Text) -> Finding {
+    let judgement = ask(case, matter);
+    let (verdict, refusal) = match &judgement.ruling {
+        Ruling::Permit => (Verdict::Permit, None),
+        Ruling::Deny => (Verdict::Deny, Some(denied(&judgement))),
+        // What a statement that is only prepared would do may yet be approved when it is to be done.
+        Ruling::Hold(_) if matches!(case.operation.request, Request::Prepare { .. }) => (Verdict::Permit, None),
+        Ruling::Hold(groups) => (Verdict::Hold, Some(needs_approval(&judgement, groups))),
+    };
+    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, refusal }
+}
+
+/// What cannot be told is for policy to admit, by the verb `unknown`; else the client learns why it cannot be told.
+fn unknown(case: &Case<'_>, code: &str, why: &str) -> Finding {
+    let judgement = ask(case, &Text::unknown());
+    match judgement.ruling {
+        Ruling::Permit => Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, refusal: None },
+        _ => {
+            let refusal = Refusal::new(RefusalKind::NotPermitted, format!("it cannot be told what this does: {why}"));
+            let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts(&judgement) };
+            Finding { facts, refusal: Some(refusal) }
+        }
+    }
+}
+
+fn ask(case: &Case<'_>, matter: &Matter) -> Arc<Judgement> {
+    let approvals = BTreeSet::new();
+    case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: &approvals })
+}
+
+fn facts(judgement: &Judgement) -> DecisionFacts {
+    DecisionFacts {
+        policies: Arc::clone(&judgement.policies),
+        reason: judgement.error.then(|| "policy.error".into()),
+        approvals: match &judgement.ruling {
+            Ruling::Hold(groups) => Arc::clone(groups),
+            Ruling::Permit | Ruling::Deny => Arc::default(),
+        },
+        risk: Some(judgement.risk.score),
+        ..DecisionFacts::default()
+    }
+}
+
+fn denied(judgement: &Judgement) -> Refusal {
+    let message = match (&judgement.reason, &judgement.refused) {
+        _ if judgement.error => "policy does not permit this: it could not be evaluated".to_owned(),
+        (Some(reason), _) => format!("policy does not permit this: {reason}"),
+        (None, Some((verb, object))) => format!("policy does not permit this: {} of {object}", verb.as_str()),
+        (None, None) => "policy does not permit this".to_owned(),
+    };
+    Refusal::new(RefusalKind::NotPermitted, message)
+}
+
+fn needs_approval(judgement: &Judgement, groups: &[Arc<str>]) -> Refusal {
+    let reason = judgement.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let message = format!("this needs approval by {}{reason}; approvals are not available yet", groups.join(" and "));
+    Refusal::new(RefusalKind::NotPermitted, message)
+}
+
+fn not_understood(error: NotUnderstood) -> Finding {
+    let (code, kind) = match error {
+        NotUnderstood::Syntax => ("sql.syntax", RefusalKind::NotUnderstood),
+        NotUnderstood::TooComplex => ("sql.too_complex", RefusalKind::TooLarge),
+        NotUnderstood::Undefined(what) => (
+            "sql.undefined",
+            match what {
+                Undefined::Relation => RefusalKind::UndefinedTable,
+                Undefined::Column => RefusalKind::UndefinedColumn,
+                Undefined::Schema => RefusalKind::UndefinedSchema,
+                Undefined::Prepared => RefusalKind::UndefinedStatement,
+                Undefined::Cursor => RefusalKind::UndefinedCursor,
+            },
+        ),
+    };
+    let message = match error {
+        NotUnderstood::Syntax => format!("syntax error: {error}"),
+        _ => error.to_string(),
+    };
+    Finding::refused(code, Refusal::new(kind, message))
 }
 
 /// Decides whether a chain may connect. The facts are for the record either way.
@@ -68,6 +233,7 @@ pub(crate) fn connect(
             policies: Arc::new([]),
             policy_hash: Arc::clone(policy.hash()),
             reason: Some("mode.record".into()),
+            ..DecisionFacts::default()
         };
         return (facts, Ok(()));
     }
@@ -94,10 +260,11 @@ fn verdict(policy: &PolicySet, mode: Mode, answer: Answer) -> (DecisionFacts, Re
         policies: answer.policies,
         policy_hash: Arc::clone(policy.hash()),
         reason: answer.error.then(|| "policy.error".into()),
+        ..DecisionFacts::default()
     };
     let result = match applied {
         Verdict::Permit => Ok(()),
-        Verdict::Deny => Err(Refusal::new(
+        Verdict::Deny | Verdict::Hold => Err(Refusal::new(
             RefusalKind::NotPermitted,
             match answer.reason {
                 Some(reason) => format!("policy does not permit this connection: {reason}"),

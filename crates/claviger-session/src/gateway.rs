@@ -20,7 +20,8 @@ use claviger_protocols::{UpstreamLogin, UpstreamTls};
 use crate::budget::{BudgetReading, Budgets};
 use crate::refusals::Refusals;
 use crate::seats::Seats;
-use crate::{Connection, Decider, Desk, Meters, Registry, UpstreamTlsPolicy, decide};
+use crate::understanding::{States, Texts};
+use crate::{Catalogs, Connection, Decider, Desk, Meters, Registry, UpstreamTlsPolicy, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +120,8 @@ pub struct Services {
     pub providers: Arc<dyn Providers>,
     /// Decides operations.
     pub decider: Arc<dyn Decider>,
+    /// Keeps the upstreams' catalogs; without it nothing is understood.
+    pub catalogs: Option<Arc<dyn Catalogs>>,
     /// Keeps the record.
     pub ledger: Arc<dyn Ledger>,
     /// The time of day.
@@ -157,6 +160,9 @@ pub struct Gateway {
     pub(crate) budgets: Budgets,
     refusals: Refusals,
     pub(crate) scram_keys: Arc<ScramKeys>,
+    /// Texts that were understood, and the states that they were understood in.
+    pub(crate) texts: Texts,
+    pub(crate) states: States,
 }
 
 impl Gateway {
@@ -173,6 +179,8 @@ impl Gateway {
             budgets: Budgets::default(),
             refusals: Refusals::default(),
             scram_keys: Arc::default(),
+            texts: Texts::default(),
+            states: States::default(),
         };
         gateway.set_budgets();
         gateway

@@ -10,6 +10,7 @@
 
 mod admission;
 mod budget;
+mod catalogs;
 mod connection;
 mod decide;
 mod desk;
@@ -21,14 +22,17 @@ mod refusals;
 mod registry;
 mod routing;
 mod seats;
+mod understanding;
 
 pub use admission::Admission;
 pub use budget::BudgetReading;
+pub use catalogs::{CatalogKeeper, Catalogs, FreshSnapshot, Snapshot};
 pub use connection::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
-pub use decide::{Decider, Decision, Pending, PermitConnected};
+pub use decide::{ByPolicy, Case, Decider, Decision, Pending};
 pub use desk::Desk;
 pub use gateway::{Bounds, Connections, Deadlines, Gateway, Providers, Random, Rules, Services};
 pub use meters::{ConnectionMeters, ConnectionReading, IssuerKeys, Meters};
 pub use pipeline::{Arrival, CancelTarget, Pipeline, Step, TlsFacts};
 pub use registry::{Registry, SessionInfo, SessionObserver};
 pub use routing::Route;
+pub use understanding::{Text, Understanding};

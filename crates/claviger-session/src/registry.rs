@@ -16,7 +16,7 @@ use crate::Connection;
 #[derive(Default)]
 pub struct Registry {
     sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
-    cancels: Mutex<HashMap<Cancel, (Arc<Connection>, BackendKey)>>,
+    cancels: Mutex<HashMap<Cancel, (Arc<Live>, BackendKey)>>,
     observer: OnceLock<Arc<dyn SessionObserver>>,
 }
 
@@ -79,6 +79,8 @@ pub(crate) enum Order {
 #[derive(Default)]
 struct Orders {
     order: Option<Order>,
+    /// What is asked for and has not left is to be given up.
+    cancel: bool,
     waker: Option<Waker>,
 }
 
@@ -179,7 +181,7 @@ impl Registry {
         if cancels.contains_key(&cancel) {
             return Err(Refusal::new(RefusalKind::Internal, "the cancel key is taken; connect again"));
         }
-        cancels.insert(cancel, (Arc::clone(&live.connection), backend));
+        cancels.insert(cancel, (Arc::clone(&live), backend));
         drop(cancels);
         if let Some(observer) = self.observer.get() {
             observer.opened(&live.info());
@@ -198,7 +200,9 @@ impl Registry {
 
     /// The upstream session that a cancel request means, if its secret is right.
     pub(crate) fn cancel(&self, cancel: &Cancel) -> Option<(Arc<Connection>, BackendKey)> {
-        lock(&self.cancels).get(cancel).cloned()
+        let (live, backend) = lock(&self.cancels).get(cancel).cloned()?;
+        live.cancel();
+        Some((Arc::clone(&live.connection), backend))
     }
 
     fn snapshot(&self) -> Vec<Arc<Live>> {
@@ -228,6 +232,19 @@ impl Live {
             orders.waker = Some(waker.clone());
         }
         order
+    }
+
+    /// Whether what has not left is to be given up, once.
+    pub(crate) fn take_cancel(&self) -> bool {
+        std::mem::take(&mut lock(&self.orders).cancel)
+    }
+
+    fn cancel(&self) {
+        let mut orders = lock(&self.orders);
+        orders.cancel = true;
+        if let Some(waker) = orders.waker.take() {
+            waker.wake();
+        }
     }
 
     /// Gives an order, unless a stronger one is in place.

@@ -14,6 +14,7 @@ mod catalog;
 mod lexer;
 mod procedure;
 mod session;
+mod state;
 mod values;
 
 use std::ops::Range;
@@ -25,6 +26,7 @@ pub use catalog::{
     Operator, QUESTION, Reference, Relation, Rule, Trigger, TypeFacts, Write,
 };
 pub use session::{Cursor, Prepared, Session, Transition};
+pub use state::{STATE, State};
 pub use values::{Value, with_values};
 
 /// One of a text's statements.

@@ -17,17 +17,16 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::{
-    Authenticator, Directory, Errand, Identity, IssuedToken, KeySet, LocalIssuer, Registered, SigningKey, TokenRequest,
-    TrustedIssuer,
+    Authenticator, Directory, Errand, IssuedToken, KeySet, LocalIssuer, Registered, SigningKey, TokenRequest, TrustedIssuer,
 };
 use claviger_model::{
     Durability, Mode, PrincipalKey, PrincipalKind, Refusal, RefusalKind, ResponseRecording, Secret, SessionId, Timestamp,
 };
 use claviger_policy::PolicySet;
-use claviger_protocols::{Forward, Limits, Operation, Protocol, Request, Side};
+use claviger_protocols::{Forward, Limits, Protocol, Request, Side};
 use claviger_session::{
-    Admission, Arrival, Bounds, CancelTarget, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending, Pipeline,
-    Providers, Route, Rules, Services, Step, TlsFacts, UpstreamTlsPolicy,
+    Admission, Arrival, Bounds, CancelTarget, Case, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending,
+    Pipeline, Providers, Route, Rules, Services, Step, TlsFacts, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -132,6 +131,7 @@ impl World {
             authenticator: Arc::clone(&authenticator),
             providers: Arc::new(LateKeys { authenticator: Arc::clone(&authenticator), jwks: issuer.jwks() }),
             decider: Arc::clone(&setup.decider),
+            catalogs: None,
             ledger: Arc::new(ledger.clone()),
             clock: Arc::new(move || time.time()),
             random: Arc::new(move |bytes| fill(bytes, counter.fetch_add(1, Ordering::Relaxed))),
@@ -442,11 +442,13 @@ impl Hold {
 }
 
 impl Decider for Referee {
-    fn decide(&self, _: &Identity, _: &Connection, connect: &DecisionFacts, operation: &Operation) -> Decision {
+    fn decide(&self, case: &Case<'_>) -> Decision {
+        let Case { connect, operation, .. } = *case;
         let text = match &operation.request {
             Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => {
                 String::from_utf8_lossy(text).into_owned()
             }
+            Request::Portal { name } => String::from_utf8_lossy(name).into_owned(),
             Request::Call { target } => target.clone(),
         };
         match () {
@@ -479,7 +481,14 @@ pub fn refuse(facts: &DecisionFacts) -> Decision {
 
 /// Facts of a permit.
 pub fn permitted() -> DecisionFacts {
-    DecisionFacts { verdict: Verdict::Permit, would: None, policies: Arc::new([]), policy_hash: "0".into(), reason: None }
+    DecisionFacts {
+        verdict: Verdict::Permit,
+        would: None,
+        policies: Arc::new([]),
+        policy_hash: "0".into(),
+        reason: None,
+        ..DecisionFacts::default()
+    }
 }
 
 fn wait(hold: Hold) -> Pending {
@@ -555,6 +564,8 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         durability: setup.durability,
         recording: setup.recording,
         upstream_connections: setup.upstream_connections,
+        classification: Arc::default(),
+        catalog_max_age: Duration::from_secs(1),
     }
 }
 

@@ -200,7 +200,7 @@ impl Pipeline {
         let expires_in = Duration::from_micros(u64::try_from(expires_in).unwrap_or(0));
         let tls = self.tls.downstream.is_some();
         let opening = Opening { live, connect: decision, record, cancel, key, epochs, meter, tls, expires_in };
-        self.stage = Stage::Serving(Box::new(Serving::new(opening, now)));
+        self.stage = Stage::Serving(Box::new(Serving::new(&self.gateway, opening, now)));
         self.protocol.resume(Reply::Serve);
         self.look(now);
     }

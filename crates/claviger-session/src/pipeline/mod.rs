@@ -5,6 +5,7 @@
 //! record is always ahead of both parties.
 
 mod arrival;
+mod deciding;
 mod lifetime;
 mod open;
 mod serving;
@@ -326,12 +327,9 @@ impl Pipeline {
             }
             Event::Ready(key) => self.open(key, now),
             Event::Closed(closed) => self.close(&closed, now),
-            Event::Probe(..) => {}
             event => {
-                if let Stage::Serving(serving) = &mut self.stage
-                    && let Err((refusal, code)) = serving.handle_event(&self.gateway, event, now)
-                {
-                    self.end(refusal, code, now);
+                if let Stage::Serving(serving) = &mut self.stage {
+                    serving.handle_event(&self.gateway, event, now);
                 }
             }
         }
@@ -352,7 +350,11 @@ impl Pipeline {
     /// Obeys an order from outside.
     fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Stage::Serving(serving) = &mut self.stage else { return false };
-        let Some(order) = serving.live.poll_order(cx.waker()) else { return false };
+        let order = serving.live.poll_order(cx.waker());
+        if serving.live.take_cancel() {
+            serving.cancel_undecided(&self.gateway);
+        }
+        let Some(order) = order else { return false };
         match order {
             Order::End(refusal, code) => self.end(refusal, code, now),
             Order::WindUp(refusal, code) => {

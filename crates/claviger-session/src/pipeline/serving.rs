@@ -16,6 +16,7 @@ use claviger_protocols::{
     TransactionResult,
 };
 
+use super::deciding::{Asked, Deciding};
 use super::lifetime::{Activity, Lifetime};
 use super::open::OpenOperations;
 use super::{CancelTarget, Traffic};
@@ -25,29 +26,32 @@ use crate::gateway::Epochs;
 use crate::meters::{Meter, Way};
 use crate::record::{Open, SessionRecord, close_reason};
 use crate::registry::Live;
+use crate::understanding::Understanding;
 use crate::{Admission, Connection, Deadlines, Gateway};
 
 /// An open session.
 pub(super) struct Serving {
     pub(super) live: Arc<Live>,
-    connect: DecisionFacts,
-    record: SessionRecord,
+    pub(super) connect: DecisionFacts,
+    pub(super) record: SessionRecord,
     cancel: Cancel,
     key: BackendKey,
     /// The connection as the rules in force have it; what is open stays as it was opened.
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
     tls: bool,
     /// As of which changes the session was last found good.
     epochs: Epochs,
     lifetime: Lifetime,
-    open: OpenOperations,
-    held: Vec<Held>,
+    pub(super) open: OpenOperations,
+    pub(super) held: Vec<Held>,
+    /// What was asked for and is not decided, and what that hangs on.
+    pub(super) deciding: Deciding,
     /// Transactions that have begun and not ended: at most one, unless the protocol runs operations side by side.
     transactions: Vec<Transaction>,
     /// What this turn does once its leaves are appended.
-    after_asking: Vec<After>,
+    pub(super) after_asking: Vec<After>,
     after_settling: Vec<After>,
-    refusals: Vec<(OpId, Refusal)>,
+    pub(super) refusals: Vec<(OpId, Refusal)>,
     /// What was handed in for the record, in that order, and what this allows once it is appended.
     handed_in: VecDeque<(Ticket, HandedIn)>,
     /// What waits for stable storage, in the order of the log.
@@ -67,9 +71,10 @@ struct Transaction {
 }
 
 /// An operation that somebody else decides.
-struct Held {
-    operation: Operation,
-    decision: Pending,
+pub(super) struct Held {
+    pub(super) operation: Operation,
+    pub(super) understanding: Option<Understanding>,
+    pub(super) decision: Pending,
 }
 
 /// Leaves that were handed in for the record.
@@ -83,7 +88,7 @@ enum HandedIn {
 }
 
 /// What follows an append.
-enum After {
+pub(super) enum After {
     Admit {
         op: OpId,
         forward: Forward,
@@ -118,8 +123,9 @@ pub(super) struct Opening {
 }
 
 impl Serving {
-    pub(super) fn new(opening: Opening, now: Instant) -> Self {
+    pub(super) fn new(gateway: &Gateway, opening: Opening, now: Instant) -> Self {
         let Opening { live, connect, record, cancel, key, epochs, meter, tls, expires_in } = opening;
+        let deciding = Deciding::new(gateway, &live, &live.identity.chain, &live.connection, tls);
         Self {
             connection: Arc::clone(&live.connection),
             live,
@@ -132,6 +138,7 @@ impl Serving {
             lifetime: Lifetime::new(now, expires_in),
             open: OpenOperations::default(),
             held: Vec::new(),
+            deciding,
             transactions: Vec::new(),
             after_asking: Vec::new(),
             after_settling: Vec::new(),
@@ -144,33 +151,26 @@ impl Serving {
         }
     }
 
-    pub(super) fn handle_event(&mut self, gateway: &Gateway, event: Event<Admission>, now: Instant) -> Result<(), End> {
+    pub(super) fn handle_event(&mut self, gateway: &Gateway, event: Event<Admission>, now: Instant) {
         self.lifetime.stir(now);
         match event {
             Event::Operation(operation) => {
-                self.recheck(gateway, Some(&operation))?;
                 self.live.operations.fetch_add(1, Ordering::Relaxed);
-                if self.is_too_late(&operation) {
-                    return self.refuse_late(gateway, &operation);
-                }
-                let decider = &gateway.services.decider;
-                match decider.decide(&self.live.identity, &self.connection, &self.connect, &operation) {
-                    Decision::Hold(decision) => {
-                        self.meter.held(1);
-                        self.held.push(Held { operation, decision });
-                    }
-                    decided => self.apply(gateway, &operation, decided, now),
-                }
+                self.deciding.ask(Asked::Operation(operation));
             }
-            Event::Continue(op) => {
-                self.recheck(gateway, None)?;
-                self.after_asking.push(After::Continue(op));
+            Event::Continue(op) => self.deciding.ask(Asked::Continue(op)),
+            Event::Outcome(outcome, _spent) => {
+                self.deciding.ended(gateway, &outcome);
+                self.end_operation(gateway, outcome, now);
             }
-            Event::Outcome(outcome, _spent) => self.end_operation(gateway, outcome, now),
-            Event::TransactionEnd(end) => self.end_transaction(gateway, end),
+            Event::TransactionEnd(end) => {
+                self.deciding.transaction_ended(end.tx);
+                self.end_transaction(gateway, end);
+            }
+            Event::Unprepared(name) => self.deciding.unprepared(&name),
+            Event::Probe(id, probe) => self.deciding.answered(gateway, id, &probe, now),
             _ => {}
         }
-        Ok(())
     }
 
     pub(super) fn record(&mut self, recorded: &Recorded) {
@@ -188,6 +188,7 @@ impl Serving {
         now: Instant,
     ) -> Result<bool, End> {
         self.poll_held(cx, gateway, now)?;
+        self.take_up(cx, gateway, protocol, now)?;
         self.append(cx, protocol).map_err(|error| unrecorded(&error))
     }
 
@@ -216,7 +217,10 @@ impl Serving {
 
     fn activity(&self) -> Activity {
         let nothing_waits = self.waiting.is_empty() && self.handed_in.is_empty() && self.after_settling.is_empty();
-        match (self.open.is_empty() && self.held.is_empty() && nothing_waits, self.transactions.is_empty()) {
+        match (
+            self.open.is_empty() && self.held.is_empty() && self.deciding.is_empty() && nothing_waits,
+            self.transactions.is_empty(),
+        ) {
             (false, _) => Activity::Busy,
             (true, false) => Activity::InTransaction,
             (true, true) => Activity::Quiet,
@@ -255,10 +259,11 @@ impl Serving {
         if let Err(error) = self.settle(None) {
             tracing::error!(session = %self.live.id, %error, "the outcomes of a session could not be recorded");
         }
-        for held in std::mem::take(&mut self.held) {
-            let withdrawn =
-                DecisionFacts { verdict: Verdict::Deny, reason: Some("hold.withdrawn".into()), ..self.connect.clone() };
-            self.record.request(time, &held.operation, withdrawn);
+        let held = std::mem::take(&mut self.held).into_iter().map(|held| (held.operation, "hold.withdrawn"));
+        let undecided = self.deciding.take_operations().map(|operation| (operation, "operation.withdrawn"));
+        for (operation, reason) in held.chain(undecided) {
+            let withdrawn = DecisionFacts { verdict: Verdict::Deny, reason: Some(reason.into()), ..self.connect.clone() };
+            self.record.request(time, &operation, withdrawn);
         }
         let in_flight: Vec<TxId> = self.open.iter().filter(|open| open.sent).map(|open| open.tx).collect();
         let asked = self.record.append_asking().is_ok();
@@ -297,7 +302,7 @@ impl Serving {
     }
 
     /// Every operation asks again whether the chain still stands and may connect: one comparison while nothing has changed.
-    fn recheck(&mut self, gateway: &Gateway, operation: Option<&Operation>) -> Result<(), End> {
+    pub(super) fn recheck(&mut self, gateway: &Gateway, operation: Option<&Operation>) -> Result<(), End> {
         let epochs = gateway.epochs();
         if epochs == self.epochs {
             return Ok(());
@@ -323,12 +328,13 @@ impl Serving {
             return Err((refusal, "policy.deny"));
         }
         self.record.keep(connection.recording);
+        self.deciding.change(gateway, live, &identity.chain, &connection, self.tls);
         (self.epochs, self.connect, self.connection) = (epochs, facts, connection);
         Ok(())
     }
 
     /// Whether the session is about to end and this belongs to nothing that has begun.
-    fn is_too_late(&self, operation: &Operation) -> bool {
+    pub(super) fn is_too_late(&self, operation: &Operation) -> bool {
         let tx = operation.tx;
         self.lifetime.closing().is_some()
             && !self.transactions.iter().any(|begun| begun.tx == tx)
@@ -336,7 +342,7 @@ impl Serving {
     }
 
     /// Refuses an operation that came too late. If something is under way, that goes on; if not, this is the end.
-    fn refuse_late(&mut self, gateway: &Gateway, operation: &Operation) -> Result<(), End> {
+    pub(super) fn refuse_late(&mut self, gateway: &Gateway, operation: &Operation) -> Result<(), End> {
         let Some((refusal, code)) = self.lifetime.closing().cloned() else { return Ok(()) };
         self.meter.decided(false);
         let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..self.connect.clone() };
@@ -349,7 +355,14 @@ impl Serving {
     }
 
     /// Notes a decision for the record, and what is to follow it.
-    fn apply(&mut self, gateway: &Gateway, operation: &Operation, decision: Decision, now: Instant) {
+    pub(super) fn apply(
+        &mut self,
+        gateway: &Gateway,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+        decision: Decision,
+        now: Instant,
+    ) {
         let time = gateway.now();
         self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
         match decision {
@@ -358,6 +371,7 @@ impl Serving {
                 self.record.request(time, operation, facts);
                 self.record.intent(time, operation.id, forward != Forward::Original);
                 self.open.insert(Open::new(operation, now, synced));
+                self.deciding.admitted(operation, understanding);
                 self.after_asking.push(After::Admit { op: operation.id, forward, synced });
             }
             Decision::Refuse { facts, refusal } => {
@@ -403,11 +417,11 @@ impl Serving {
                 Poll::Ready(decision) => {
                     self.recheck(gateway, None)?;
                     self.meter.held(-1);
-                    let Held { operation, .. } = self.held.remove(index);
+                    let Held { operation, understanding, .. } = self.held.remove(index);
                     if self.is_too_late(&operation) {
                         self.refuse_late(gateway, &operation)?;
                     } else {
-                        self.apply(gateway, &operation, decision, now);
+                        self.apply(gateway, &operation, understanding.as_ref(), decision, now);
                     }
                 }
             }

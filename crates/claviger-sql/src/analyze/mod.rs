@@ -252,15 +252,38 @@ fn statements(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<St
     let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
     let mut session = session.clone();
     let mut statements = Vec::new();
+    // What a statement changes without saying so leaves those after it unknown, but for what only begins or ends a transaction.
+    let mut unsaid = false;
     for raw in parsed.iter() {
         let start = usize::try_from(raw.stmt_location).unwrap_or(0).min(text.len());
         let length = usize::try_from(raw.stmt_len).unwrap_or(0);
         let end = if length == 0 { text.len() } else { (start + length).min(text.len()) };
         let own = text.get(start..end).ok_or(NotUnderstood::Syntax)?;
-        let mut statement = statement(raw.stmt(), own, catalog, &session)?;
+        let mut statement = match raw.stmt() {
+            Node::TransactionStmt(_) => statement(raw.stmt(), own, catalog, &session)?,
+            _ if unsaid => unknown(),
+            node => statement(node, own, catalog, &session)?,
+        };
+        unsaid |= changes_unsaid(&statement.transitions);
         statement.transitions.iter().for_each(|transition| session.apply(transition));
         statement.span = start..end;
         statements.push(statement);
     }
     Ok(statements)
+}
+
+/// Whether what comes after this in the same text cannot be told: the catalog is another, or the path or the role, to what is not said.
+fn changes_unsaid(transitions: &[Transition]) -> bool {
+    let says = transitions.iter().any(|transition| matches!(transition, Transition::Path(_)));
+    transitions.iter().any(|transition| match transition {
+        Transition::Define => true,
+        Transition::Resync => !says,
+        _ => false,
+    })
+}
+
+fn unknown() -> Statement {
+    let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
+    let meaning = Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into() };
+    Statement { meaning, span: 0..0, transitions: vec![Transition::Resync, Transition::Define], depends_on_values: false }
 }

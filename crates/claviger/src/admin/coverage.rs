@@ -10,7 +10,7 @@ use std::sync::Arc;
 use claviger_api::Problem;
 use claviger_api::wire::{Coverage, CoverageRules, HiddenSession, UpstreamSession};
 use claviger_protocols::postgres::activity::{self, Activity};
-use claviger_proxy::Upstreams;
+use claviger_proxy::{OWN_APPLICATION, Upstreams};
 use claviger_session::{Connection, Gateway, UpstreamTlsPolicy};
 
 /// Looks at a connection's upstream.
@@ -70,7 +70,8 @@ fn report(connection: &Connection, ours: &Ours, all: Vec<Activity>) -> Coverage 
     let (mut through, mut around, mut hidden) = (0, Vec::new(), Vec::new());
     for one in all.into_iter().filter(Activity::is_of_client) {
         if ours.has(&one) {
-            through += u64::from(!one.asking);
+            // The gateway's own sessions are nobody's way to the upstream.
+            through += u64::from(one.application.as_deref() != Some(OWN_APPLICATION));
         } else if one.is_hidden() {
             hidden.push(HiddenSession { process: one.process, user: one.user, database: one.database });
         } else {

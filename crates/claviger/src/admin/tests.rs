@@ -14,7 +14,7 @@ use claviger_api::{Act, Backend, Caller, Management};
 use claviger_identity::{Authenticator, Directory, Errand};
 use claviger_model::{Secret, SessionId};
 use claviger_policy::PolicySet;
-use claviger_session::{Gateway, PermitConnected, Providers, Rules, Services};
+use claviger_session::{ByPolicy, Gateway, Providers, Rules, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use serde_json::{Value, json};
@@ -225,7 +225,8 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
     let services = Services {
         authenticator: Arc::clone(&authenticator),
         providers,
-        decider: Arc::new(PermitConnected),
+        decider: Arc::new(ByPolicy),
+        catalogs: None,
         ledger: log.clone(),
         clock: Arc::new(now),
         random: Arc::new(|bytes| bytes.fill(7)),

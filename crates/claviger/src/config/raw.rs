@@ -154,6 +154,9 @@ pub(super) struct Connection {
     pub(super) durability: Option<String>,
     pub(super) recording: Option<String>,
     pub(super) upstream_connections: Option<usize>,
+    pub(super) catalog_max_age: Option<String>,
+    #[serde(default)]
+    pub(super) classify: BTreeMap<String, Vec<String>>,
 }
 
 /// Without the password, whatever somebody put there.

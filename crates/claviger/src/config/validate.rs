@@ -7,10 +7,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording};
+use claviger_model::{ConnectionName, Durability, Labels, Mode, ResponseRecording};
 use claviger_protocols::{ChannelBinding, PROTOCOLS, ProtocolEntry, postgres};
 use claviger_proxy::ArrivalLimits;
 use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, TlsIdentity, UpstreamTlsPolicy};
+use claviger_sql::{Classification, Classified};
 
 use super::entrance::Entrance;
 use super::{
@@ -232,7 +233,20 @@ impl<'a> At<'a> {
             durability: self.word("durability", raw.durability.as_deref().unwrap_or("auto"), &durabilities)?,
             recording: self.or("recording", raw.recording.as_deref(), recording)?,
             upstream_connections: raw.upstream_connections.map(|most| self.some("upstream_connections", most)).transpose()?,
+            classification: Arc::new(self.classification(&raw.classify)?),
+            catalog_max_age: self.duration("catalog_max_age", raw.catalog_max_age.as_deref(), Duration::from_secs(1))?,
         })
+    }
+
+    /// The labels of tables and columns, by their names.
+    fn classification(&self, raw: &BTreeMap<String, Vec<String>>) -> Result<Classification, ConfigError> {
+        let at = self.key("classify");
+        let entry = |(name, labels): (&String, &Vec<String>)| {
+            let shown: String = name.chars().take(80).collect();
+            let labels: Result<Vec<_>, _> = labels.iter().map(|label| self.label(label)).collect();
+            Ok((at.parse::<Classified>(&shown, name)?, Labels::from(labels?)))
+        };
+        raw.iter().map(entry).collect()
     }
 
     fn channel_binding(&self, word: Option<&str>, tls: UpstreamTlsPolicy) -> Result<ChannelBinding, ConfigError> {

@@ -21,8 +21,8 @@ use claviger_audit::{Batch, BootLeaf, Leaf, LeafKind, Ledger};
 use claviger_identity::Authenticator;
 use claviger_model::Timestamp;
 use claviger_policy::PolicySet;
-use claviger_proxy::{Places, Upstreams, Workers};
-use claviger_session::{Gateway, Meters, PermitConnected, Random, Rules, Services};
+use claviger_proxy::{KeptCatalogs, Places, Upstreams, Workers};
+use claviger_session::{ByPolicy, Catalogs, Gateway, Meters, Random, Rules, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -85,18 +85,21 @@ async fn serve(config: Config) -> Result<()> {
     authenticator.set_authorities(config.authorities.clone());
     let meters = Arc::new(Meters::default());
     let issuers = CurrentIssuers::start(&config, Arc::clone(&authenticator), Arc::clone(&meters));
+    let upstreams = Arc::new(Upstreams::default());
+    let catalogs = Arc::new(KeptCatalogs::new(Arc::clone(&upstreams)));
     let services = Services {
         authenticator: Arc::clone(&authenticator),
         providers: issuers.providers(),
-        decider: Arc::new(PermitConnected),
+        decider: Arc::new(ByPolicy),
+        catalogs: Some(Arc::clone(&catalogs) as Arc<dyn Catalogs>),
         ledger: Arc::clone(&log) as Arc<dyn Ledger>,
         clock: Arc::new(now),
         random: random(),
         meters,
     };
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy)));
+    catalogs.serve(&gateway);
     gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
-    let upstreams = Arc::new(Upstreams::default());
     let (records, sessions) = (Arc::clone(&log), Arc::clone(&gateway));
     let admin = Admin::of_gateway(&config, Arc::clone(&store), records, sessions, authenticator, Arc::clone(&upstreams));
     let admin = Arc::new(admin);

@@ -42,12 +42,12 @@ fn without_a_permit_nothing_reaches_the_upstream() {
         assert_eq!(refused["decision"]["verdict"], "deny");
         assert!(!reached(&server));
 
-        gateway.session("bank", "alice").await.batch_execute("select 1").await.unwrap();
+        gateway.session("bank", "alice").await.batch_execute("select name from customers").await.unwrap();
         assert!(reached(&server));
         let request = &gateway.leaves_of("REQUEST")[0];
         assert_eq!(
             (&request["decision"]["verdict"], &request["decision"]["policies"]),
-            (&json!("permit"), &json!(["engineers-connect"]))
+            (&json!("permit"), &json!(["statements"]))
         );
         gateway.verify();
     });

@@ -146,8 +146,8 @@ fn a_session_lasts_only_so_long() {
 fn an_upstream_bears_so_many_and_the_others_wait_their_turn() {
     run(async {
         let server = server!(Major::V15);
-        // The role itself bears no more either: a slot that were given on too early would be seen.
-        server.admin("postgres").await.batch_execute("alter role keeper connection limit 2").await.unwrap();
+        // The role itself bears no more either, beside the gateway's own session: a slot that were given on too early would be seen.
+        server.admin("postgres").await.batch_execute("alter role keeper connection limit 3").await.unwrap();
         let gateway = limited(&server, "upstream_wait = \"8s\"\nupstream_queue = 30", "upstream_connections = 2");
         let tokens = ["alice", "bob"].map(|name| gateway.token(&[name]));
         let (first, second) =

@@ -35,6 +35,7 @@ mod reload;
 mod routing;
 mod service;
 mod soak;
+mod statements;
 mod upstream;
 mod wire;
 mod workloads;

@@ -17,6 +17,10 @@ use super::{KEEPER_PASSWORD, Raw, Server, Session, contains, free_port, segments
 /// Everybody may connect to everything.
 pub(crate) const PERMIT_ALL: &str = r#"@id("all") permit (principal, action == Action::"connect", resource);"#;
 
+/// Whoever may connect may do anything there, unless a test's own policies forbid it.
+const PERMIT_STATEMENTS: &str = r#"@id("statements") permit (principal, action in Action::"operation", resource);
+    @id("statements-unknown") permit (principal, action == Action::"unknown", resource);"#;
+
 /// Members of `dbas` may run the gateway through its API.
 const DBAS_ADMINISTER: &str = r#"@id("dbas") permit (principal in Group::"dbas", action, resource is Gateway);"#;
 
@@ -151,9 +155,15 @@ impl Gateway {
         let secrets = RefCell::new(conns.iter().map(|conn| conn.password.clone()).collect());
         let gateway = Self { dir, process: None, ports, api, metrics, environment: Vec::new(), wrapper: None, secrets };
         gateway.write_policies(policies);
+        fs::write(gateway.path("policies/statements.cedar"), PERMIT_STATEMENTS).unwrap();
         let made = gateway.run(&["tls", "self-signed", "--host", "localhost", "--out"], &[&gateway.path("")]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         gateway
+    }
+
+    /// Leaves statements to a test's own policies.
+    pub(crate) fn permit_no_statements(&self) {
+        fs::remove_file(self.path("policies/statements.cedar")).unwrap();
     }
 
     pub(crate) fn write_policies(&self, policies: &str) {

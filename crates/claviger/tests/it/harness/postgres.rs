@@ -148,9 +148,13 @@ impl Server {
         self.ask(database, query).await[0][0].clone().unwrap_or_default()
     }
 
-    /// How many sessions of the gateway the server has, apart from those that are ending.
+    /// How many sessions of the gateway's clients the server has, apart from those that are ending.
     pub(crate) async fn gateway_sessions(&self) -> String {
-        self.value("postgres", "select count(*) from pg_stat_activity where usename like 'keeper%'").await
+        self.value(
+            "postgres",
+            "select count(*) from pg_stat_activity where usename like 'keeper%' and application_name <> 'claviger:gateway'",
+        )
+        .await
     }
 
     /// What the server wrote.

@@ -1,0 +1,273 @@
+//! Keeping the upstreams' catalogs fresh.
+//!
+//! For each upstream that is asked of, one task has an upstream session of its own. While there is traffic it asks, about once in the
+//! time that a snapshot may grow old, whether anything has changed, and reads the whole catalog only if so. Whoever decides looks at
+//! the last snapshot and waits only if it has grown too old, or is known to be out of date. With nobody looking the task lets its
+//! session go.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use claviger_model::Refusal;
+use claviger_session::{CatalogKeeper, Catalogs, Connection, FreshSnapshot, Gateway, Snapshot};
+use claviger_sql::{Catalog, FINGERPRINT, QUESTION};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use crate::Upstreams;
+use crate::ask::{Asking, unavailable};
+
+/// How long one look at an upstream's catalog may take.
+const LOOK: Duration = Duration::from_secs(10);
+/// After nobody has looked for so long, the session is let go.
+const IDLE: Duration = Duration::from_secs(30);
+/// A look that failed stands for so long, so that an upstream that is down is not asked by every statement.
+const FAILURE: Duration = Duration::from_millis(250);
+/// Keepers of upstreams that no connection leads to any more are forgotten when there are more than so many.
+const MOST: usize = 1000;
+
+/// The keepers of all upstreams.
+pub struct KeptCatalogs {
+    runtime: Handle,
+    upstreams: Arc<Upstreams>,
+    gateway: OnceLock<Weak<Gateway>>,
+    keepers: Mutex<Vec<(Arc<Connection>, Arc<Keeper>)>>,
+}
+
+impl KeptCatalogs {
+    /// Keeps catalogs by tasks of the runtime that this is called in. They ask nothing before [`serve`](Self::serve).
+    pub fn new(upstreams: Arc<Upstreams>) -> Self {
+        Self { runtime: Handle::current(), upstreams, gateway: OnceLock::new(), keepers: Mutex::default() }
+    }
+
+    /// The gateway that asks.
+    pub fn serve(&self, gateway: &Arc<Gateway>) {
+        _ = self.gateway.set(Arc::downgrade(gateway));
+    }
+}
+
+impl Catalogs for KeptCatalogs {
+    fn of(&self, connection: &Arc<Connection>) -> Arc<dyn CatalogKeeper> {
+        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, keeper)) = keepers.iter().find(|(known, _)| is_same_catalog(known, connection)) {
+            return Arc::clone(keeper) as Arc<dyn CatalogKeeper>;
+        }
+        if keepers.len() >= MOST {
+            // Its task ends with the last session that looks at it.
+            keepers.remove(0);
+        }
+        let keeper = Arc::new(Keeper::new(connection.catalog_max_age));
+        let task = Task {
+            keeper: Arc::downgrade(&keeper),
+            wanted: Arc::clone(&keeper.wanted),
+            connection: Arc::clone(connection),
+            upstreams: Arc::clone(&self.upstreams),
+            gateway: self.gateway.get().cloned().unwrap_or_default(),
+            asking: None,
+        };
+        self.runtime.spawn(task.run());
+        keepers.push((Arc::clone(connection), Arc::clone(&keeper)));
+        keeper
+    }
+}
+
+/// Whether two connections lead to the same catalog, seen by the same role, with the same labels on it.
+fn is_same_catalog(a: &Connection, b: &Connection) -> bool {
+    let upstream = |connection: &Connection| (connection.port, connection.tls, connection.catalog_max_age);
+    a.host == b.host
+        && a.database == b.database
+        && a.user == b.user
+        && upstream(a) == upstream(b)
+        && a.classification == b.classification
+}
+
+/// The catalog of one upstream.
+struct Keeper {
+    began: Instant,
+    max_age: Duration,
+    state: ArcSwap<State>,
+    /// What was asked before this, in microseconds since the keeper began, is out of date.
+    valid_from: AtomicU64,
+    wanted: Arc<Notify>,
+    looked: watch::Sender<u64>,
+}
+
+/// What came of the last look.
+struct State {
+    snapshot: Option<Snapshot>,
+    /// When the question was put that said so.
+    asked: Instant,
+    failed: Option<Arc<str>>,
+}
+
+impl Keeper {
+    fn new(max_age: Duration) -> Self {
+        let began = Instant::now();
+        Self {
+            began,
+            max_age,
+            state: ArcSwap::from_pointee(State { snapshot: None, asked: began, failed: None }),
+            valid_from: AtomicU64::new(0),
+            wanted: Arc::default(),
+            looked: watch::Sender::new(0),
+        }
+    }
+
+    fn since_beginning(&self, when: Instant) -> u64 {
+        u64::try_from(when.saturating_duration_since(self.began).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether nothing is known to have changed since this was asked.
+    fn is_up_to_date(&self, state: &State) -> bool {
+        self.since_beginning(state.asked) >= self.valid_from.load(Ordering::Acquire)
+    }
+
+    /// Whether it is also young enough.
+    fn is_valid(&self, state: &State, now: Instant) -> bool {
+        self.is_up_to_date(state) && now.saturating_duration_since(state.asked) <= self.max_age
+    }
+
+    fn found(&self, asked: Instant, snapshot: Option<Snapshot>, failed: Option<Arc<str>>) {
+        self.state.store(Arc::new(State { snapshot, asked, failed }));
+        self.looked.send_modify(|count| *count += 1);
+    }
+}
+
+impl CatalogKeeper for Keeper {
+    fn current(&self, now: Instant) -> Option<Snapshot> {
+        let state = self.state.load();
+        let valid = self.is_valid(&state, now);
+        if !valid || now.saturating_duration_since(state.asked) * 4 > self.max_age * 3 {
+            self.wanted.notify_one();
+        }
+        state.snapshot.clone().filter(|_| valid && state.failed.is_none())
+    }
+
+    fn fresh(self: Arc<Self>) -> FreshSnapshot {
+        let (state, now) = (self.state.load_full(), Instant::now());
+        if let Some(why) = state.failed.clone().filter(|_| now.saturating_duration_since(state.asked) < FAILURE) {
+            return Box::pin(std::future::ready(Err(why)));
+        }
+        Box::pin(async move {
+            let mut looked = self.looked.subscribe();
+            let waiting = timeout(LOOK * 2, async {
+                loop {
+                    let state = self.state.load_full();
+                    let began_since = state.asked >= now && self.is_up_to_date(&state);
+                    match (&state.snapshot, &state.failed) {
+                        (Some(snapshot), None) if began_since || self.is_valid(&state, Instant::now()) => {
+                            return Ok(snapshot.clone());
+                        }
+                        (_, Some(why)) if state.asked >= now => return Err(Arc::clone(why)),
+                        _ => {}
+                    }
+                    self.wanted.notify_one();
+                    // A look that is under way may have begun too early; then another follows.
+                    if looked.changed().await.is_err() {
+                        return Err("the gateway is stopping".into());
+                    }
+                }
+            });
+            waiting.await.unwrap_or_else(|_| Err("the upstream's catalog takes too long to be read".into()))
+        })
+    }
+
+    fn invalidate(&self) {
+        let now = self.since_beginning(Instant::now());
+        self.valid_from.fetch_max(now + 1, Ordering::AcqRel);
+    }
+}
+
+/// What looks at one upstream, when it is wanted to.
+struct Task {
+    keeper: Weak<Keeper>,
+    wanted: Arc<Notify>,
+    connection: Arc<Connection>,
+    upstreams: Arc<Upstreams>,
+    gateway: Weak<Gateway>,
+    asking: Option<Asking>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let wanted = timeout(IDLE, self.wanted.notified()).await;
+            let (Some(keeper), Some(gateway)) = (self.keeper.upgrade(), self.gateway.upgrade()) else { break };
+            match wanted {
+                Ok(()) => self.look(&keeper, &gateway).await,
+                Err(_) => self.let_go().await,
+            }
+        }
+        self.let_go().await;
+    }
+
+    async fn let_go(&mut self) {
+        if let Some(asking) = self.asking.take() {
+            // However it ends, the socket is closed.
+            _ = timeout(LOOK, asking.close()).await;
+        }
+    }
+
+    async fn look(&mut self, keeper: &Keeper, gateway: &Gateway) {
+        let (asked, last) = (Instant::now(), keeper.state.load_full());
+        let looking = timeout(LOOK, self.look_again(gateway, last.snapshot.as_ref()));
+        let found = looking.await.unwrap_or_else(|_| Err(unavailable("the upstream took too long")));
+        let name = &self.connection.name;
+        match found {
+            Ok(None) => keeper.found(asked, last.snapshot.clone(), None),
+            Ok(Some(catalog)) => {
+                let known = last.snapshot.as_ref().map(|snapshot| snapshot.catalog.unmatched());
+                if !catalog.unmatched().is_empty() && known != Some(catalog.unmatched()) {
+                    let names = catalog.unmatched().join(", ");
+                    tracing::warn!(connection = %name, names, "labels are given to what is not in the catalog");
+                }
+                keeper.found(asked, Some(Snapshot::new(catalog)), None);
+            }
+            Err(refusal) => {
+                self.asking = None;
+                if last.failed.is_none() {
+                    tracing::error!(connection = %name, reason = %refusal, "the catalog cannot be read: statements are refused");
+                }
+                keeper.found(asked, last.snapshot.clone(), Some(refusal.message.into()));
+                return;
+            }
+        }
+        if last.failed.is_some() {
+            tracing::info!(connection = %name, "the catalog can be read again");
+        }
+    }
+
+    /// The catalog, if it is another than the last. A session that was kept may have been closed meanwhile, so that is tried twice.
+    async fn look_again(&mut self, gateway: &Gateway, last: Option<&Snapshot>) -> Result<Option<Catalog>, Refusal> {
+        if let Some(asking) = &mut self.asking
+            && let Ok(found) = ask(asking, &self.connection, last).await
+        {
+            return Ok(found);
+        }
+        self.asking = None;
+        let mut asking = Asking::open(&self.upstreams, gateway, &self.connection).await?;
+        // To compile these questions would take longer than to answer them.
+        asking.ask("select pg_catalog.set_config('jit', 'off', false)").await?;
+        let found = ask(&mut asking, &self.connection, last).await?;
+        self.asking = Some(asking);
+        Ok(found)
+    }
+}
+
+async fn ask(asking: &mut Asking, connection: &Connection, last: Option<&Snapshot>) -> Result<Option<Catalog>, Refusal> {
+    if let Some(last) = last {
+        let answer = asking.ask(FINGERPRINT).await?;
+        let fingerprint = answer.first().and_then(|row| row.first()).and_then(Option::as_deref);
+        if fingerprint == Some(last.catalog.fingerprint().as_bytes()) {
+            return Ok(None);
+        }
+    }
+    let rows = asking.ask(QUESTION).await?;
+    let classification = Arc::clone(&connection.classification);
+    let read = tokio::task::spawn_blocking(move || Catalog::read(&rows, &classification)).await;
+    let read = read.map_err(|_| unavailable("the upstream's catalog could not be read"))?;
+    read.map(Some).map_err(|error| unavailable(&error.to_string()))
+}

@@ -1,0 +1,262 @@
+//! Understanding and deciding, in the order in which the client asked.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use claviger_audit::{DecisionFacts, Verdict};
+use claviger_model::{Chain, Mode, OpId, Refusal, RefusalKind, TxId};
+use claviger_policy::Party;
+use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Protocol, Reply, postgres};
+
+use super::serving::{After, End, Held, Serving};
+use crate::decide::{Case, Decision};
+use crate::registry::Live;
+use crate::understanding::{Need, Tracker, Understanding};
+use crate::{Admission, Connection, FreshSnapshot, Gateway, Snapshot};
+
+/// What is asked for and not decided, and what deciding hangs on.
+pub(super) struct Deciding {
+    queue: VecDeque<Asked>,
+    /// Follows the session, where what it does is to be understood.
+    tracker: Option<Box<Tracker>>,
+    party: Party,
+    /// A snapshot of the catalog that the first in the queue waits for, and what came of it.
+    fresh: Option<FreshSnapshot>,
+    seen: Option<Result<Snapshot, Arc<str>>>,
+    /// A question to the upstream that waits until all that was admitted has left.
+    question: Option<(ProbeId, &'static str)>,
+}
+
+/// What a client asks for.
+pub(super) enum Asked {
+    /// An operation.
+    Operation(Operation),
+    /// More of an operation.
+    Continue(OpId),
+}
+
+impl Deciding {
+    pub(super) fn new(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) -> Self {
+        let party = party(live, chain, connection, tls);
+        let mut deciding = Self { queue: VecDeque::new(), tracker: None, party, fresh: None, seen: None, question: None };
+        deciding.follow(gateway, live, connection);
+        deciding
+    }
+
+    /// The chain or the connection may be another.
+    pub(super) fn change(&mut self, gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) {
+        self.party = party(live, chain, connection, tls);
+        self.follow(gateway, live, connection);
+    }
+
+    /// Follows the session on the upstream that it is on, by the labels of this moment.
+    fn follow(&mut self, gateway: &Gateway, live: &Live, connection: &Arc<Connection>) {
+        // What was waited for was another keeper's.
+        (self.fresh, self.seen) = (None, None);
+        let catalogs = gateway.services.catalogs.as_ref();
+        let catalogs = catalogs.filter(|_| connection.mode != Mode::Record && connection.kind == postgres::ENTRY.kind);
+        let Some(catalogs) = catalogs else {
+            (self.tracker, self.question) = (None, None);
+            return;
+        };
+        let upstream = Arc::new(Connection {
+            classification: Arc::clone(&connection.classification),
+            catalog_max_age: connection.catalog_max_age,
+            ..(*live.connection).clone()
+        });
+        let keeper = catalogs.of(&upstream);
+        match &mut self.tracker {
+            Some(tracker) => tracker.keep_by(keeper, upstream),
+            None => self.tracker = Some(Box::new(Tracker::new(keeper, upstream))),
+        }
+    }
+
+    pub(super) fn ask(&mut self, asked: Asked) {
+        self.queue.push_back(asked);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The operations that will not be decided any more.
+    pub(super) fn take_operations(&mut self) -> impl Iterator<Item = Operation> + use<> {
+        std::mem::take(&mut self.queue).into_iter().filter_map(|asked| match asked {
+            Asked::Operation(operation) => Some(operation),
+            Asked::Continue(_) => None,
+        })
+    }
+
+    pub(super) fn admitted(&mut self, operation: &Operation, understanding: Option<&Understanding>) {
+        if let (Some(tracker), Some(understanding)) = (&mut self.tracker, understanding) {
+            tracker.admitted(operation, understanding);
+        }
+    }
+
+    pub(super) fn ended(&mut self, gateway: &Gateway, outcome: &Outcome) {
+        if let Some(tracker) = &mut self.tracker
+            && tracker.ended(outcome, &gateway.states)
+        {
+            tracker.keeper().invalidate();
+        }
+    }
+
+    pub(super) fn transaction_ended(&mut self, tx: TxId) {
+        if let Some(tracker) = &mut self.tracker
+            && tracker.transaction_ended(tx)
+        {
+            tracker.keeper().invalidate();
+        }
+    }
+
+    pub(super) fn unprepared(&mut self, name: &[u8]) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.unprepared(name);
+        }
+    }
+
+    pub(super) fn answered(&mut self, gateway: &Gateway, id: ProbeId, probe: &Probe, now: Instant) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.answered(id, probe, &gateway.states, now);
+        }
+    }
+
+    /// Whether all is there that it takes to understand this operation.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, operation: &Operation, now: Instant) -> bool {
+        let Some(tracker) = &mut self.tracker else { return true };
+        match tracker.need(operation, now) {
+            Need::Nothing => {
+                (self.fresh, self.seen) = (None, None);
+                return true;
+            }
+            Need::Answer => return false,
+            Need::Question(id, text) => {
+                self.question = Some((id, text));
+                return false;
+            }
+            Need::Snapshot => {}
+        }
+        if self.seen.is_some() {
+            return true;
+        }
+        let fresh = self.fresh.get_or_insert_with(|| Arc::clone(tracker.keeper()).fresh());
+        let Poll::Ready(seen) = Pin::new(fresh).poll(cx) else { return false };
+        (self.fresh, self.seen) = (None, Some(seen));
+        true
+    }
+
+    fn understand(&mut self, gateway: &Gateway, operation: &Operation, now: Instant) -> Option<Understanding> {
+        let seen = self.seen.take();
+        let tracker = self.tracker.as_mut()?;
+        Some(tracker.understand(operation, &gateway.texts, seen, now))
+    }
+}
+
+impl Serving {
+    /// Decides what can be decided now.
+    pub(super) fn take_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        gateway: &Gateway,
+        protocol: &mut dyn Protocol<Admission>,
+        now: Instant,
+    ) -> Result<(), End> {
+        while let Some(next) = self.deciding.queue.pop_front() {
+            let operation = match next {
+                Asked::Operation(operation) => operation,
+                Asked::Continue(op) => {
+                    self.recheck(gateway, None)?;
+                    if let Some(tracker) = &mut self.deciding.tracker {
+                        tracker.goes_on(op);
+                    }
+                    self.after_asking.push(After::Continue(op));
+                    continue;
+                }
+            };
+            self.recheck(gateway, Some(&operation))?;
+            if self.is_too_late(&operation) {
+                self.refuse_late(gateway, &operation)?;
+                continue;
+            }
+            // What is held may change what follows it.
+            let waits = self.deciding.tracker.is_some() && !self.held.is_empty();
+            if waits || !self.deciding.poll_ready(cx, &operation, now) {
+                self.deciding.queue.push_front(Asked::Operation(operation));
+                break;
+            }
+            self.decide(gateway, operation, now);
+        }
+        if self.deciding.queue.is_empty()
+            && let Some(tracker) = &mut self.deciding.tracker
+            && let Some(question) = tracker.look_ahead(now)
+        {
+            self.deciding.question = Some(question);
+        }
+        self.put_question(protocol);
+        Ok(())
+    }
+
+    /// The client gives up what it waits for.
+    pub(super) fn cancel_undecided(&mut self, gateway: &Gateway) {
+        let (undecided, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.deciding.queue).into_iter().partition(|asked| matches!(asked, Asked::Operation(_)));
+        self.deciding.queue.extend(rest);
+        for asked in undecided {
+            let Asked::Operation(operation) = asked else { continue };
+            let facts = DecisionFacts {
+                verdict: Verdict::Deny,
+                reason: Some("operation.cancelled".into()),
+                policy_hash: Arc::clone(&self.connect.policy_hash),
+                ..DecisionFacts::default()
+            };
+            self.record.request(gateway.now(), &operation, facts);
+            self.refusals.push((operation.id, Refusal::new(RefusalKind::TimedOut, "canceling statement due to user request")));
+        }
+    }
+
+    fn decide(&mut self, gateway: &Gateway, operation: Operation, now: Instant) {
+        let understanding = self.deciding.understand(gateway, &operation, now);
+        let rules = gateway.rules();
+        let decision = gateway.services.decider.decide(&Case {
+            session: self.live.id,
+            connection: &self.connection,
+            connect: &self.connect,
+            operation: &operation,
+            understanding: understanding.as_ref(),
+            policy: &rules.policy,
+            party: &self.deciding.party,
+            now: gateway.now(),
+        });
+        match decision {
+            Decision::Hold(decision) => {
+                self.meter.held(1);
+                self.held.push(Held { operation, understanding, decision });
+            }
+            decided => self.apply(gateway, &operation, understanding.as_ref(), decided, now),
+        }
+    }
+
+    /// A question is about what comes after all that was admitted, so that must have left.
+    fn put_question(&mut self, protocol: &mut dyn Protocol<Admission>) {
+        if self.deciding.question.is_some()
+            && self.after_asking.is_empty()
+            && self.open.iter().all(|open| open.sent)
+            && let Some((id, text)) = self.deciding.question.take()
+        {
+            protocol.resume(Reply::Probe(id, text.to_owned()));
+        }
+    }
+}
+
+fn party(live: &Live, chain: &Chain, connection: &Connection, tls: bool) -> Party {
+    let context = claviger_policy::Context {
+        client_address: live.client.ip(),
+        application: live.application.as_deref(),
+        tls,
+        purpose: live.identity.purpose.as_deref(),
+    };
+    Party::new(chain, &connection.name, connection.kind, &connection.labels, connection.mode, context)
+}

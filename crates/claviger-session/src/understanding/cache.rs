@@ -1,0 +1,162 @@
+//! Texts that were understood, kept for all sessions.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use claviger_sql::Session;
+
+use super::Text;
+
+/// Longer texts are not kept: they seldom come twice.
+const LONGEST: usize = 64 * 1024;
+/// How many parts it has, so that threads seldom wait for one another.
+const SHARDS: usize = 16;
+/// The most texts, and bytes of texts, of one generation of one part.
+const MOST: usize = 1024;
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// What the meaning of a text hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// The catalog's snapshot.
+    pub(crate) catalog: u64,
+    /// The search path and the roles.
+    pub(crate) state: u64,
+    /// The names of prepared statements and cursors, for a text that may use them; else 0.
+    pub(crate) names: u64,
+    /// The text, to the byte.
+    pub(crate) text: Bytes,
+}
+
+/// Texts by all that their meaning hangs on.
+pub(crate) struct Texts {
+    hasher: RandomState,
+    shards: [Mutex<Generations>; SHARDS],
+}
+
+/// When the young are too many, the old are forgotten and the young grow old. What is asked for stays.
+#[derive(Default)]
+struct Generations {
+    young: HashMap<Key, Arc<Text>>,
+    old: HashMap<Key, Arc<Text>>,
+    bytes: usize,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), shards: Default::default() }
+    }
+}
+
+impl Texts {
+    /// The text of this key, understood before or now.
+    pub(crate) fn get(&self, key: &Key, read: impl FnOnce() -> Text) -> Arc<Text> {
+        if key.text.len() > LONGEST {
+            return Arc::new(read());
+        }
+        if let Some(text) = self.find(key) {
+            return text;
+        }
+        let text = Arc::new(read());
+        // A copy: a slice would keep the whole read buffer alive.
+        let own = Key { text: Bytes::copy_from_slice(&key.text), ..*key };
+        self.shard(key).put(own, Arc::clone(&text));
+        text
+    }
+
+    pub(crate) fn find(&self, key: &Key) -> Option<Arc<Text>> {
+        let mut shard = self.shard(key);
+        if let Some(text) = shard.young.get(key) {
+            return Some(Arc::clone(text));
+        }
+        let (key, text) = shard.old.remove_entry(key)?;
+        shard.put(key, Arc::clone(&text));
+        Some(text)
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Generations> {
+        let index = usize::try_from(self.hasher.hash_one(key) >> 60).unwrap_or(0);
+        let [first, ..] = &self.shards;
+        self.shards.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn put(&mut self, key: Key, text: Arc<Text>) {
+        if self.young.len() >= MOST || self.bytes + key.text.len() > MOST_BYTES {
+            self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
+        }
+        self.bytes += key.text.len();
+        self.young.insert(key, text);
+    }
+}
+
+/// Search paths with roles, by number, so that a key need not hold them.
+#[derive(Default)]
+pub(crate) struct States(Mutex<HashMap<State, u64>>);
+
+/// A search path, the role, and the login.
+type State = (Vec<Arc<str>>, Arc<str>, Arc<str>);
+
+impl States {
+    /// The number of a session's state. A number never stands for two states; a state may have had another.
+    pub(crate) fn number(&self, session: &Session) -> u64 {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if states.len() >= MOST {
+            states.clear();
+        }
+        let state = (session.path.clone(), Arc::clone(&session.role), Arc::clone(&session.login));
+        *states.entry(state).or_insert_with(number)
+    }
+}
+
+/// A number that nothing else has in this process.
+pub(super) fn number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use claviger_sql::Catalog;
+
+    use super::*;
+
+    fn key(text: String, names: u64) -> Key {
+        Key { catalog: 1, state: 1, names, text: text.into() }
+    }
+
+    fn read() -> Text {
+        Text::read(b"select 1", &Catalog::default(), &Session::default())
+    }
+
+    #[test]
+    fn what_is_asked_for_stays_and_the_rest_is_forgotten() {
+        let texts = Texts::default();
+        let kept = texts.get(&key("kept".into(), 0), read);
+        for n in 0..SHARDS * MOST * 4 {
+            texts.get(&key(n.to_string(), 0), read);
+            assert!(Arc::ptr_eq(&kept, &texts.get(&key("kept".into(), 0), read)));
+        }
+        let held: usize = texts
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+            .map(|shard| shard.young.len() + shard.old.len())
+            .sum();
+        assert!(held <= SHARDS * MOST * 2, "{held}");
+        assert!(!Arc::ptr_eq(&kept, &texts.get(&key("kept".into(), 1), read)), "with other names it may mean something else");
+    }
+
+    #[test]
+    fn long_texts_are_not_kept() {
+        let texts = Texts::default();
+        let long = || key("x".repeat(LONGEST + 1), 0);
+        assert!(!Arc::ptr_eq(&texts.get(&long(), read), &texts.get(&long(), read)));
+    }
+}

@@ -1,0 +1,33 @@
+//! What a request does: the step before deciding, for connections whose language is understood.
+//!
+//! The meaning of a statement hangs on what its session has done so far. [`tracker`] follows that: the search path and the role, which only
+//! the server knows for certain and is asked for after anything that may have changed them; the names of prepared statements and
+//! cursors; and changes of the catalog that the session's own transaction has made and nobody else can see. [`text`] is a text, read and
+//! understood; [`cache`] keeps those that were.
+
+mod cache;
+mod facts;
+mod text;
+mod tracker;
+mod values;
+
+use std::sync::Arc;
+
+pub(crate) use self::cache::{States, Texts};
+pub use self::text::Text;
+pub(crate) use self::tracker::{Need, Tracker};
+
+/// What is known of what a request does.
+#[derive(Clone, Debug)]
+pub enum Understanding {
+    /// It was read, and either understood or not.
+    Text(Arc<Text>),
+    /// It cannot be told what it does, for this reason (a stable code, and words for the client).
+    Unknown(&'static str, Arc<str>),
+    /// It cannot be decided now, for this reason.
+    Undecidable(&'static str, Arc<str>),
+    /// The text is in an encoding, or is read by rules, under which it says something else than what it seems to.
+    Unreadable,
+    /// The transaction has failed, and this does not end it.
+    FailedTransaction,
+}

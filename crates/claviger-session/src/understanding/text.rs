@@ -1,0 +1,155 @@
+//! A text that was read.
+
+use std::sync::Arc;
+
+use claviger_audit::StatementFacts;
+use claviger_model::{Effect, Hazard, Meaning, Object, Verb};
+use claviger_policy::Matter;
+use claviger_sql::{Catalog, NotUnderstood, Session, Statement, Transition, understand};
+
+use super::facts::facts;
+
+/// A text, and what it does.
+#[derive(Debug)]
+pub struct Text {
+    /// What each of its statements does, for policy.
+    pub(crate) matter: Result<Matter, NotUnderstood>,
+    /// The same for the record.
+    pub(crate) facts: Arc<[StatementFacts]>,
+    /// How each statement changes its session.
+    pub(crate) transitions: Vec<Vec<Transition>>,
+    /// What all of it together may change.
+    pub(crate) changes: Changes,
+    /// Whether what it does may depend on the values of its parameters.
+    pub(crate) depends_on_values: bool,
+}
+
+/// What a text may change in its session, so that what comes after it may mean something else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// The search path, the role, or how texts are read, to what the text says, if it says so.
+    pub(crate) state: bool,
+    /// The same, to what cannot be told from the text.
+    pub(crate) unsaid: bool,
+    /// What the names of prepared statements or cursors stand for.
+    pub(crate) names: bool,
+    /// The catalog.
+    pub(crate) catalog: bool,
+    /// It ends a transaction, or a part of one.
+    pub(crate) ends: bool,
+    /// It does nothing but that.
+    pub(crate) only_ends: bool,
+}
+
+/// Settings that decide how a text is read.
+const READING: &[&str] = &["client_encoding", "standard_conforming_strings", "names", "all"];
+
+impl Text {
+    /// Reads a text.
+    pub(crate) fn read(text: &[u8], catalog: &Catalog, session: &Session) -> Self {
+        let text = std::str::from_utf8(text).map_err(|_| NotUnderstood::Syntax);
+        match text.and_then(|text| understand(text, catalog, session)) {
+            Ok(statements) => Self::of(statements),
+            Err(error) => {
+                let (facts, transitions) = Default::default();
+                Self { matter: Err(error), facts, transitions, changes: Changes::anything(), depends_on_values: false }
+            }
+        }
+    }
+
+    fn of(statements: Vec<Statement>) -> Self {
+        let facts = statements.iter().map(|statement| facts(&statement.meaning)).collect();
+        let mut changes = Changes { only_ends: !statements.is_empty(), ..Changes::default() };
+        statements.iter().for_each(|statement| changes.add(statement));
+        let depends_on_values = statements.iter().any(|statement| statement.depends_on_values);
+        let (meanings, transitions): (Vec<_>, Vec<_>) =
+            statements.into_iter().map(|statement| (statement.meaning, statement.transitions)).unzip();
+        Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values }
+    }
+
+    /// A text that is one of these: all of them are judged. What cannot be read with its values is taken as it was read without.
+    pub(crate) fn of_any(mut readings: Vec<Self>, without: &Self) -> Self {
+        let Ok(matter) = &without.matter else { return readings.pop().unwrap_or_else(Self::nothing) };
+        let meanings = readings.iter().flat_map(|reading| match &reading.matter {
+            Ok(matter) => matter.statements().to_vec(),
+            Err(_) => matter.statements().to_vec(),
+        });
+        Self {
+            matter: Ok(Matter::new(meanings)),
+            facts: Arc::clone(&readings.iter().find(|reading| reading.matter.is_ok()).unwrap_or(without).facts),
+            transitions: without.transitions.clone(),
+            changes: readings.iter().fold(without.changes, |changes, reading| changes.and(reading.changes)),
+            depends_on_values: true,
+        }
+    }
+
+    fn nothing() -> Self {
+        Self::of(Vec::new())
+    }
+
+    /// What is judged where it cannot be told what is done.
+    pub(crate) fn unknown() -> Matter {
+        let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
+        Matter::new([Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into() }])
+    }
+}
+
+impl Changes {
+    /// What is not understood, and runs all the same, may change anything.
+    pub(crate) fn anything() -> Self {
+        Self { state: true, unsaid: true, names: true, catalog: true, ends: true, only_ends: false }
+    }
+
+    /// All that either may change.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            state: self.state || other.state,
+            unsaid: self.unsaid || other.unsaid,
+            names: self.names || other.names,
+            catalog: self.catalog || other.catalog,
+            ends: self.ends || other.ends,
+            only_ends: false,
+        }
+    }
+
+    /// Whether something that follows may mean something else.
+    pub(crate) fn any(self) -> bool {
+        self.state || self.unsaid || self.names || self.catalog || self.ends
+    }
+
+    fn add(&mut self, statement: &Statement) {
+        let mut says = false;
+        let has = |hazards: &[Hazard]| hazards.iter().any(|hazard| statement.meaning.hazards.contains(hazard));
+        let opaque = has(&[Hazard::Opaque, Hazard::DynamicSql, Hazard::Unknown]);
+        let mut resyncs = opaque || has(&[Hazard::SessionEscape, Hazard::PrivilegeEscape]);
+        self.catalog |= opaque;
+        for effect in &statement.meaning.effects {
+            match &effect.object {
+                Object::Setting(name) if READING.contains(&&**name) => resyncs = true,
+                _ => {}
+            }
+            match effect.verb {
+                Verb::Unknown => *self = Self { only_ends: false, ..Self::anything() },
+                Verb::Create | Verb::Alter | Verb::Drop | Verb::Grant => self.catalog = true,
+                _ => {}
+            }
+        }
+        for transition in &statement.transitions {
+            match transition {
+                Transition::Begin | Transition::Savepoint(_) | Transition::Release(_) => {}
+                Transition::Commit | Transition::Rollback | Transition::RollbackTo(_) => self.ends = true,
+                Transition::Path(_) => says = true,
+                Transition::Resync => resyncs = true,
+                Transition::Prepare(..) | Transition::Deallocate(_) | Transition::Declare(..) | Transition::Close(_) => {
+                    self.names = true
+                }
+                Transition::Define => self.catalog = true,
+            }
+        }
+        let ends =
+            |transition: &Transition| matches!(transition, Transition::Commit | Transition::Rollback | Transition::RollbackTo(_));
+        self.only_ends &= matches!(statement.transitions.as_slice(), [only] if ends(only));
+        self.state |= resyncs || says;
+        self.unsaid |= resyncs && !says;
+    }
+}

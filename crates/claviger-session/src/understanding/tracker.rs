@@ -1,0 +1,531 @@
+//! What a session's statements leave behind for those that follow.
+//!
+//! Requests are understood in order, each when it is certain what it runs after. Within one *group* of a pipeline a failure makes the
+//! server pass over the rest, so what a statement says it changes counts for what follows it; what it changes without saying so leaves
+//! the rest of its group unknown. Between groups the server is asked, at a moment at which it has nothing else to do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use claviger_model::{OpId, TxId};
+use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
+use claviger_sql::{Catalog, FINGERPRINT, Prepared, QUESTION, STATE, Session, State};
+
+use super::cache::{Key, number};
+use super::text::Changes;
+use super::values::filled;
+use super::{States, Text, Texts, Understanding};
+use crate::{CatalogKeeper, Connection, Snapshot};
+
+/// The most names of prepared statements that are followed.
+const MOST_NAMES: usize = 10_000;
+
+/// Follows one session.
+pub(crate) struct Tracker {
+    keeper: Arc<dyn CatalogKeeper>,
+    connection: Arc<Connection>,
+    sql: Session,
+    state: Option<State>,
+    /// Numbers of the search path with the roles, and of the names, as they are now.
+    state_number: u64,
+    names_number: u64,
+    /// What is under way and changes something.
+    under_way: Vec<UnderWay>,
+    /// The state is not what was last heard of it.
+    stale: Option<Stale>,
+    /// The transaction that has changed the state, which its end may undo.
+    dirty: Option<TxId>,
+    /// The transaction that has changed the catalog, which only it sees.
+    defined: Option<TxId>,
+    own: Option<Own>,
+    /// That catalog is another than any that is at hand.
+    differs: bool,
+    asked: Option<(ProbeId, Question)>,
+    questions: u64,
+    failure: Option<Failure>,
+    /// The last question was cancelled, with what the client waited for.
+    cancelled: bool,
+    last_group: u64,
+}
+
+struct UnderWay {
+    op: OpId,
+    group: u64,
+    changes: Changes,
+    what: What,
+}
+
+enum What {
+    /// A statement is prepared by the protocol's own means.
+    Prepare(Arc<str>, Arc<str>),
+    Run(Arc<Text>),
+    /// It is not known what runs.
+    Unknown,
+}
+
+/// Since when, and by what.
+#[derive(Clone, Copy)]
+struct Stale {
+    /// The group in which it happened; none if it has ended.
+    group: Option<u64>,
+    changes: Changes,
+}
+
+/// The catalog as the session's own transaction sees it.
+struct Own {
+    snapshot: Snapshot,
+    asked: Instant,
+    /// Nothing has changed it since.
+    certain: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Question {
+    State,
+    Fingerprint,
+    Catalog,
+}
+
+/// What the last question came to, for the request that it was asked for.
+enum Failure {
+    Transaction,
+    Other(Arc<str>),
+}
+
+/// What must be there before a request can be understood.
+pub(crate) enum Need {
+    /// Nothing more.
+    Nothing,
+    /// An answer of the session's own upstream, which is under way.
+    Answer,
+    /// An answer to this.
+    Question(ProbeId, &'static str),
+    /// A fresh snapshot.
+    Snapshot,
+}
+
+impl Tracker {
+    pub(crate) fn new(keeper: Arc<dyn CatalogKeeper>, connection: Arc<Connection>) -> Self {
+        Self {
+            keeper,
+            connection,
+            sql: Session::default(),
+            state: None,
+            state_number: 0,
+            names_number: number(),
+            under_way: Vec::new(),
+            stale: Some(Stale { group: None, changes: Changes::default() }),
+            dirty: None,
+            defined: None,
+            own: None,
+            differs: false,
+            asked: None,
+            questions: 0,
+            failure: None,
+            cancelled: false,
+            last_group: 0,
+        }
+    }
+
+    /// Labels, or how old a snapshot may be, have changed.
+    pub(crate) fn keep_by(&mut self, keeper: Arc<dyn CatalogKeeper>, connection: Arc<Connection>) {
+        (self.keeper, self.connection, self.own) = (keeper, connection, None);
+    }
+
+    pub(crate) fn keeper(&self) -> &Arc<dyn CatalogKeeper> {
+        &self.keeper
+    }
+
+    /// What must be there before this can be understood.
+    pub(crate) fn need(&mut self, operation: &Operation, now: Instant) -> Need {
+        if self.asked.is_some() {
+            return Need::Answer;
+        }
+        if self.failure.is_some() {
+            return Need::Nothing;
+        }
+        let group = operation.group;
+        match self.stale {
+            Some(stale) if stale.group == Some(group) => return self.need_in_pipeline(stale, now),
+            Some(_) => return self.ask(Question::State),
+            None => {}
+        }
+        let names = |under_way: &UnderWay| under_way.group != group && under_way.changes.names;
+        if self.under_way.iter().any(names) && uses_names(&operation.request) {
+            return self.ask(Question::State);
+        }
+        if self.defined.is_none() {
+            return self.need_snapshot(now);
+        }
+        match &self.own {
+            Some(own) if own.certain && now.saturating_duration_since(own.asked) <= self.max_age() => Need::Nothing,
+            _ if self.differs => self.ask(Question::Catalog),
+            _ => self.ask(Question::Fingerprint),
+        }
+    }
+
+    /// What is better asked before anything needs it: where nothing is under way in a group that could go on.
+    pub(crate) fn look_ahead(&mut self, now: Instant) -> Option<(ProbeId, &'static str)> {
+        let is_due = self.asked.is_none() && self.failure.is_none() && self.stale.is_some_and(|stale| stale.group.is_none());
+        if !is_due {
+            return None;
+        }
+        if self.state.is_none() {
+            // Somebody will want it soon.
+            _ = self.keeper.current(now);
+        }
+        match self.ask(Question::State) {
+            Need::Question(id, text) => Some((id, text)),
+            Need::Nothing | Need::Answer | Need::Snapshot => None,
+        }
+    }
+
+    /// In a pipeline, nothing can be asked before its end.
+    fn need_in_pipeline(&self, stale: Stale, now: Instant) -> Need {
+        if stale.changes.unsaid || stale.changes.catalog || self.own.is_some() { Need::Nothing } else { self.need_snapshot(now) }
+    }
+
+    fn need_snapshot(&self, now: Instant) -> Need {
+        if self.keeper.current(now).is_some() { Need::Nothing } else { Need::Snapshot }
+    }
+
+    fn max_age(&self) -> Duration {
+        self.connection.catalog_max_age
+    }
+
+    fn ask(&mut self, question: Question) -> Need {
+        self.questions += 1;
+        let id = ProbeId(self.questions);
+        self.asked = Some((id, question));
+        let text = match question {
+            Question::State => STATE,
+            Question::Fingerprint => FINGERPRINT,
+            Question::Catalog => QUESTION,
+        };
+        Need::Question(id, text)
+    }
+
+    /// The upstream has answered. Whatever was sent before is answered too; what is under way still is a portal that waits to go on.
+    pub(crate) fn answered(&mut self, id: ProbeId, probe: &Probe, states: &States, now: Instant) {
+        let Some((_, question)) = self.asked.take_if(|(asked, _)| *asked == id) else { return };
+        let rows = match probe {
+            Probe::Rows(rows) => rows,
+            Probe::Failed(code) if code == "25P02" => return self.failure = Some(Failure::Transaction),
+            // It is asked once more.
+            Probe::Failed(code) if code == "57014" && !std::mem::replace(&mut self.cancelled, true) => return,
+            Probe::Failed(code) => {
+                return self.failure = Some(Failure::Other(format!("the upstream does not answer: SQLSTATE {code}").into()));
+            }
+        };
+        self.cancelled = false;
+        match question {
+            Question::State => match State::read(rows) {
+                Some(state) => self.learn(state, states),
+                None => self.failure = Some(Failure::Other("the upstream's answer about the session is none".into())),
+            },
+            Question::Fingerprint => {
+                let fingerprint = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+                let base = self.own.as_ref().map(|own| own.snapshot.clone()).or_else(|| self.keeper.current(now));
+                let same = base.filter(|base| Some(base.catalog.fingerprint().as_bytes()) == fingerprint);
+                self.differs = same.is_none();
+                self.own = same.map(|snapshot| Own { snapshot, asked: now, certain: true });
+            }
+            Question::Catalog => match Catalog::read(rows, &self.connection.classification) {
+                Ok(catalog) => {
+                    (self.differs, self.own) = (false, Some(Own { snapshot: Snapshot::new(catalog), asked: now, certain: true }))
+                }
+                Err(error) => self.failure = Some(Failure::Other(error.to_string().into())),
+            },
+        }
+    }
+
+    fn learn(&mut self, state: State, states: &States) {
+        self.stale = None;
+        // Quiet now: what is under way still is a portal that waits to go on, which [`goes_on`](Self::goes_on) tells.
+        self.under_way.retain(|under_way| matches!(under_way.what, What::Run(_) | What::Unknown));
+        self.under_way.iter_mut().for_each(|under_way| under_way.changes.names = false);
+        if self.state.as_ref() != Some(&state) {
+            (self.sql.path, self.sql.role, self.sql.login) =
+                (state.path.clone(), Arc::clone(&state.role), Arc::clone(&state.login));
+            self.state = Some(state);
+        }
+        self.state_number = states.number(&self.sql);
+    }
+
+    /// What a request does. To be called when nothing more is [needed](Self::need), with the snapshot if that was, or the reason why there
+    /// is none.
+    pub(crate) fn understand(
+        &mut self,
+        operation: &Operation,
+        texts: &Texts,
+        seen: Option<Result<Snapshot, Arc<str>>>,
+        now: Instant,
+    ) -> Understanding {
+        self.last_group = operation.group;
+        let own: Bytes;
+        let text = match &operation.request {
+            Request::Execute { name: Some(name), .. } => {
+                own = [b"EXECUTE ", quoted(name).as_slice()].concat().into();
+                &own
+            }
+            Request::Portal { name } => {
+                own = [b"FETCH ALL FROM ", quoted(name).as_slice()].concat().into();
+                &own
+            }
+            Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => text,
+            Request::Call { .. } => return Understanding::Unknown("sql.call", "a function is called by its number".into()),
+        };
+        match self.failure.take() {
+            Some(Failure::Transaction) => {
+                let text = Text::read(text, &Catalog::default(), &self.sql);
+                let ends = text.changes.only_ends;
+                return if ends { Understanding::Text(Arc::new(text)) } else { Understanding::FailedTransaction };
+            }
+            Some(Failure::Other(why)) => return Understanding::Undecidable("session.unknown", why),
+            None => {}
+        }
+        let Some(state) = &self.state else {
+            return Understanding::Undecidable("session.unknown", "the session's state is not known".into());
+        };
+        if !state.reads(text) {
+            return Understanding::Unreadable;
+        }
+        let snapshot = match (&self.own, seen) {
+            (Some(own), _) => own.snapshot.clone(),
+            (None, Some(Ok(snapshot))) => snapshot,
+            (None, Some(Err(why))) => return self.without_snapshot(text, why),
+            (None, None) => match self.keeper.current(now) {
+                Some(snapshot) => snapshot,
+                None => return self.without_snapshot(text, "it takes too long to be read".into()),
+            },
+        };
+        let in_pipeline = |under_way: &UnderWay| under_way.group == operation.group && under_way.changes.names;
+        let said = self.stale.is_some_and(|stale| stale.changes.any());
+        if let Some(stale) = self.stale
+            && (stale.changes.unsaid || stale.changes.catalog)
+        {
+            return self.after_the_unsaid(text, &snapshot.catalog);
+        }
+        if said || self.under_way.iter().any(in_pipeline) {
+            let session = self.as_it_will_be(operation.group);
+            let text = Arc::new(Text::read(text, &snapshot.catalog, &session));
+            return Understanding::Text(with_values(operation, text, &snapshot.catalog, &session));
+        }
+        let key = Key { catalog: snapshot.id, state: self.state_number, names: 0, text: text.clone() };
+        let found = texts.find(&key).unwrap_or_else(|| {
+            let names = if mentions_names(text) { self.names_number } else { 0 };
+            texts.get(&Key { names, ..key }, || Text::read(text, &snapshot.catalog, &self.sql))
+        });
+        Understanding::Text(if found.depends_on_values {
+            with_values(operation, found, &snapshot.catalog, &self.sql)
+        } else {
+            found
+        })
+    }
+
+    /// In the rest of a pipeline in which something was changed that its text does not say, only what ends a transaction is plain.
+    fn after_the_unsaid(&self, text: &[u8], catalog: &Catalog) -> Understanding {
+        let text = Text::read(text, catalog, &self.sql);
+        if text.changes.only_ends
+            || text.transitions.is_empty() && text.matter.as_ref().is_ok_and(|matter| matter.statements().is_empty())
+        {
+            return Understanding::Text(Arc::new(text));
+        }
+        let why = "what comes before it in the same pipeline may change what it means";
+        Understanding::Unknown("sql.pipeline", why.into())
+    }
+
+    fn without_snapshot(&self, text: &[u8], why: Arc<str>) -> Understanding {
+        let text = Text::read(text, &Catalog::default(), &self.sql);
+        if text.changes.only_ends {
+            return Understanding::Text(Arc::new(text));
+        }
+        Understanding::Undecidable("catalog.unavailable", why)
+    }
+
+    /// The session after what is under way in this group, if none of it fails: if it does, nothing more of the group runs.
+    fn as_it_will_be(&self, group: u64) -> Session {
+        let mut session = self.sql.clone();
+        for under_way in self.under_way.iter().filter(|under_way| under_way.group == group) {
+            match &under_way.what {
+                What::Prepare(name, text) => _ = session.prepared.insert(Arc::clone(name), Prepared { text: Arc::clone(text) }),
+                What::Run(text) => text.transitions.iter().flatten().for_each(|transition| session.apply(transition)),
+                What::Unknown => {}
+            }
+        }
+        session
+    }
+
+    /// The request is admitted.
+    pub(crate) fn admitted(&mut self, operation: &Operation, understanding: &Understanding) {
+        let (op, group) = (operation.id, operation.group);
+        if let Request::Prepare { name, text } = &operation.request {
+            if !name.is_empty()
+                && let (Ok(name), Ok(text)) = (std::str::from_utf8(name), std::str::from_utf8(text))
+            {
+                let changes = Changes { names: true, ..Changes::default() };
+                self.under_way.push(UnderWay { op, group, changes, what: What::Prepare(name.into(), text.into()) });
+            }
+            return;
+        }
+        let (changes, what) = match understanding {
+            Understanding::Text(text) => (text.changes, What::Run(Arc::clone(text))),
+            _ => (Changes::anything(), What::Unknown),
+        };
+        if !changes.any() {
+            return;
+        }
+        self.note_changes(changes, Some(group), operation.tx);
+        if changes.names || changes.catalog || changes.state {
+            self.under_way.push(UnderWay { op, group, changes, what });
+        }
+    }
+
+    fn note_changes(&mut self, changes: Changes, group: Option<u64>, tx: TxId) {
+        let undoes = changes.ends && (self.dirty.is_some() || self.defined.is_some());
+        if changes.state || changes.unsaid || changes.catalog || undoes {
+            let before = self.stale.filter(|stale| stale.group == group).map(|stale| stale.changes).unwrap_or_default();
+            self.stale =
+                Some(Stale { group, changes: before.and(changes).and(Changes { unsaid: undoes, ..Changes::default() }) });
+        }
+        if changes.state || changes.unsaid || changes.catalog {
+            self.dirty = Some(tx);
+        }
+        if changes.catalog {
+            self.defined = Some(tx);
+        }
+        if changes.catalog || undoes {
+            self.own_is_uncertain();
+        }
+    }
+
+    fn own_is_uncertain(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.certain = false;
+        }
+    }
+
+    /// A portal that waited goes on.
+    pub(crate) fn goes_on(&mut self, op: OpId) {
+        let under_way = self.under_way.iter().find(|under_way| under_way.op == op).map(|under_way| under_way.changes);
+        if let Some(changes) = under_way {
+            let tx = self.dirty.max(self.defined).unwrap_or(TxId(0));
+            self.note_changes(changes, Some(self.last_group), tx);
+        }
+    }
+
+    /// An admitted request has ended. Whether the catalog may have been changed by it.
+    pub(crate) fn ended(&mut self, outcome: &Outcome, states: &States) -> bool {
+        let Some(at) = self.under_way.iter().position(|under_way| under_way.op == outcome.op) else { return false };
+        let UnderWay { changes, what, .. } = self.under_way.remove(at);
+        match what {
+            What::Prepare(name, text) if outcome.status == Status::Completed => self.prepared(name, text),
+            What::Prepare(..) => {}
+            What::Run(text) => self.apply(&text, outcome, states),
+            What::Unknown => self.names_are_lost(),
+        }
+        changes.catalog
+    }
+
+    fn prepared(&mut self, name: Arc<str>, text: Arc<str>) {
+        if self.sql.prepared.len() < MOST_NAMES || self.sql.prepared.contains_key(&name) {
+            self.sql.prepared.insert(name, Prepared { text });
+            self.names_number = number();
+        }
+    }
+
+    /// What statements made of names stays, whatever became of those after them and of their transaction.
+    fn apply(&mut self, text: &Text, outcome: &Outcome, states: &States) {
+        let done = match outcome.status {
+            Status::Completed => text.transitions.len(),
+            Status::Error => outcome.results.len(),
+            Status::Skipped | Status::NotSent => 0,
+            Status::Unknown => return self.names_are_lost(),
+        };
+        let path = self.sql.path.clone();
+        text.transitions.iter().take(done).flatten().for_each(|transition| self.sql.apply(transition));
+        if self.sql.path != path {
+            self.state_number = states.number(&self.sql);
+        }
+        if text.changes.names {
+            self.names_number = number();
+        }
+        if text.changes == Changes::anything() || text.changes.unsaid && text.changes.catalog {
+            self.names_are_lost();
+        }
+    }
+
+    fn names_are_lost(&mut self) {
+        self.sql.prepared.clear();
+        self.sql.cursors.clear();
+        self.names_number = number();
+    }
+
+    /// A statement is gone.
+    pub(crate) fn unprepared(&mut self, name: &[u8]) {
+        if let Ok(name) = std::str::from_utf8(name)
+            && self.sql.prepared.remove(name).is_some()
+        {
+            self.names_number = number();
+        }
+    }
+
+    /// A transaction has ended. Whether it may have changed the catalog.
+    pub(crate) fn transaction_ended(&mut self, tx: TxId) -> bool {
+        let ended = |of: &mut TxId| *of <= tx;
+        if self.dirty.take_if(ended).is_some() {
+            let changes = self.stale.map(|stale| stale.changes).unwrap_or_default();
+            self.stale = Some(Stale { group: None, changes });
+        }
+        let defined = self.defined.take_if(ended).is_some();
+        if defined {
+            (self.own, self.differs) = (None, false);
+        }
+        defined
+    }
+}
+
+/// A statement with the values of its parameters, if what it does depends on them and they are there.
+fn with_values(operation: &Operation, read: Arc<Text>, catalog: &Catalog, session: &Session) -> Arc<Text> {
+    match &operation.request {
+        Request::Execute { text, name: None, parameters, binary } if read.depends_on_values && !parameters.is_empty() => {
+            let Ok(text) = std::str::from_utf8(text) else { return read };
+            let readings = filled(text, parameters, binary);
+            Arc::new(Text::of_any(readings.iter().map(|text| Text::read(text.as_bytes(), catalog, session)).collect(), &read))
+        }
+        _ => read,
+    }
+}
+
+/// Whether a request may say what a name stands for that the client gave.
+fn uses_names(request: &Request) -> bool {
+    match request {
+        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, name: None, .. } => {
+            mentions_names(text)
+        }
+        Request::Execute { .. } | Request::Portal { .. } => true,
+        Request::Call { .. } => false,
+    }
+}
+
+/// Whether a text may use a prepared statement or a cursor: it has a word that would be needed for it.
+fn mentions_names(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [b"execute", b"fetch", b"move", b"current"];
+    let begins =
+        |at: usize| WORDS.iter().any(|word| text.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word)));
+    (0..text.len()).any(begins)
+}
+
+/// A name as SQL takes it.
+fn quoted(name: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'"'];
+    for byte in name {
+        quoted.push(*byte);
+        if *byte == b'"' {
+            quoted.push(b'"');
+        }
+    }
+    quoted.push(b'"');
+    quoted
+}

@@ -1,0 +1,299 @@
+//! Statements are decided by what they do, and what is refused never reaches the upstream.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Conn, Gateway, Major, Server, Session, sqlstate, text};
+
+on_each_server!(
+    what_policy_forbids_does_not_happen,
+    a_refusal_is_an_error_of_the_servers_own,
+    names_mean_what_the_session_made_of_them,
+    what_was_defined_a_moment_ago_is_known,
+    a_catalog_that_cannot_be_read_is_no_permit,
+    observing_refuses_nothing_and_says_what_it_would,
+    labels_follow_the_configuration,
+);
+
+const SETUP: &str = "create table notes (id serial primary key, body text); insert into notes (body) values ('a'), ('b'), ('c');
+    alter table notes owner to keeper; grant create on schema public to keeper; grant create on database bank to keeper;
+    create view secrets as select ssn from customers; alter view secrets owner to keeper";
+
+/// Nobody deletes, drops, or reads `ssn`; whoever changes all rows of a table needs an approval.
+const FORBID: &str = r#"@id("all") permit (principal, action == Action::"connect", resource);
+    @id("no-riddles") @reason("it must be plain") forbid (principal, action == Action::"unknown", resource);
+    @id("no-deletes") @reason("rows stay") forbid (principal, action == Action::"delete", resource);
+    @id("no-drops") @reason("tables stay") forbid (principal, action == Action::"drop", resource);
+    @id("no-ssn") @reason("that is nobody's business") forbid (principal, action in Action::"read", resource)
+        when { resource is Column && resource.name == "ssn" };
+    @id("bulk") @reason("many rows") @approval("dba") forbid (principal, action == Action::"update", resource)
+        when { context.hazards.contains("bulk_write") } unless { context.approvals.contains("dba") };"#;
+
+async fn prepared(server: &Server) -> Session {
+    let admin = server.admin("bank").await;
+    admin.batch_execute(SETUP).await.unwrap();
+    admin
+}
+
+fn gateway(server: &Server, line: &str) -> Gateway {
+    let mut gateway = Gateway::configure(&[Conn::to("bank", server).set(line)], FORBID, "");
+    gateway.add(&["user", "alice"]);
+    gateway.start();
+    gateway
+}
+
+/// The SQLSTATE and the words that a text is refused with.
+async fn refused(session: &Session, text_of_it: &str) -> (String, String) {
+    let error = session.batch_execute(text_of_it).await.expect_err(text_of_it);
+    (sqlstate(&error).to_owned(), text(&error))
+}
+
+async fn what_policy_forbids_does_not_happen(major: Major) {
+    let server = server!(major, &["log_statement=all"]);
+    let admin = prepared(&server).await;
+    let gateway = gateway(&server, "");
+    let session = gateway.session("bank", "alice").await;
+    for bad in [
+        "delete from notes where id = 1",
+        "select 1; /* */ DELETE FROM notes where id = 1",
+        "with d as (delete from notes where id = 1 returning id) select * from d",
+        "explain analyze delete from notes where id = 1",
+        "select ssn from customers where id = 1",
+        "select * from customers",
+        "select * from secrets",
+        "table secrets",
+        "begin; drop table notes; commit",
+    ] {
+        let (state, words) = refused(&session, bad).await;
+        assert_eq!(state, "42501", "{bad}: {words}");
+        assert!(words.contains("policy no-") && words.contains("reference "), "{bad}: {words}");
+        assert!(!words.to_lowercase().contains("notes") && !words.contains("select"), "nothing is echoed: {words}");
+    }
+    // By the extended protocol too, at Parse.
+    let error = session.prepare("delete from notes where id = $1").await.unwrap_err();
+    assert_eq!(sqlstate(&error), "42501");
+    let (state, words) = refused(&session, "update notes set body = 'x'").await;
+    assert_eq!(state, "42501");
+    assert!(words.contains("approval by dba") && words.contains("many rows"), "{words}");
+    // What is prepared may be approved later; what is run is refused now.
+    let bulk = session.prepare("update notes set body = 'x'").await.unwrap();
+    assert!(text(&session.execute(&bulk, &[]).await.unwrap_err()).contains("approval by dba"));
+    for good in ["select 'please drop table notes'", "select name from customers", "update notes set body = 'z' where id = 3"] {
+        session.batch_execute(good).await.unwrap_or_else(|error| panic!("{good}: {}", text(&error)));
+    }
+    assert_eq!(admin.value("select string_agg(body, ',' order by id) from notes").await, "a,b,z");
+    let log = server.log().to_lowercase();
+    assert!(!log.contains("delete from notes") && !log.contains("begin; drop table"), "it never reached the server");
+
+    let (state, _) = refused(&session, "selec 1").await;
+    assert_eq!(state, "42601");
+    assert_eq!(refused(&session, "select * from nowhere").await.0, "42P01");
+
+    let refusals: Vec<Value> =
+        gateway.leaves_of("REQUEST").into_iter().filter(|leaf| leaf["decision"]["verdict"] == "deny").collect();
+    let first = &refusals[0];
+    assert_eq!((&first["decision"]["policies"], &first["statements"][0]["class"]), (&json!(["no-deletes"]), &json!("DELETE")));
+    let deletes = |effect: &Value| effect["verb"] == "delete" && effect["object"] == "public.notes";
+    assert!(first["statements"][0]["effects"].as_array().unwrap().iter().any(deletes), "{first}");
+    let held = refusals.iter().find(|leaf| leaf["decision"]["approvals"] == json!(["dba"])).unwrap();
+    assert_eq!((&held["decision"]["verdict"], &held["statements"][0]["hazards"]), (&json!("deny"), &json!(["bulk_write"])));
+    drop(session);
+    gateway.verify();
+}
+
+async fn a_refusal_is_an_error_of_the_servers_own(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let gateway = gateway(&server, "");
+    let session = gateway.session("bank", "alice").await;
+    // In a transaction it fails it: nothing more is done, and a commit rolls back.
+    session.batch_execute("begin").await.unwrap();
+    session.batch_execute("insert into notes (body) values ('lost')").await.unwrap();
+    assert_eq!(refused(&session, "delete from notes where id = 1").await.0, "42501");
+    assert_eq!(refused(&session, "select 1").await.0, "25P02");
+    session.batch_execute("commit").await.unwrap();
+    assert_eq!(admin.value("select count(*) from notes").await, "3");
+    // A savepoint gets it back.
+    session.batch_execute("begin; insert into notes (body) values ('kept'); savepoint s").await.unwrap();
+    assert_eq!(refused(&session, "delete from notes where id = 1").await.0, "42501");
+    session.batch_execute("rollback to s").await.unwrap();
+    session.batch_execute("commit").await.unwrap();
+    assert_eq!(admin.value("select count(*) from notes").await, "4");
+    // In a batch nothing of it runs.
+    assert_eq!(refused(&session, "insert into notes (body) values ('no'); delete from notes where id = 1").await.0, "42501");
+    // In a pipeline, what comes after it up to the Sync is passed over, and what comes then is not.
+    let insert = session.prepare("insert into notes (body) values ($1)").await.unwrap();
+    let bulk = session.prepare("update notes set body = 'x'").await.unwrap();
+    let (first, second, third) =
+        tokio::join!(session.execute(&insert, &[&"one"]), session.execute(&bulk, &[]), session.execute(&insert, &[&"two"]));
+    assert_eq!((first.unwrap(), sqlstate(&second.unwrap_err()), third.unwrap()), (1, "42501", 1));
+    assert_eq!(admin.value("select string_agg(body, ',' order by id) from notes where id > 4").await, "kept,one,two");
+}
+
+async fn names_mean_what_the_session_made_of_them(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let more = "create schema attic; alter schema attic owner to keeper;
+        create table attic.customers (id int, note text); insert into attic.customers values (1, 'old');
+        alter table attic.customers owner to keeper";
+    admin.batch_execute(more).await.unwrap();
+    let gateway = gateway(&server, "");
+    let session = gateway.session("bank", "alice").await;
+    let all = "select * from customers";
+    assert_eq!(refused(&session, all).await.0, "42501");
+    // The path is followed, by whatever means it is set.
+    session.batch_execute("set search_path = attic, public").await.unwrap();
+    assert_eq!(session.value("select note from customers").await, "old");
+    session.batch_execute(all).await.unwrap();
+    session.batch_execute("select set_config('search_path', 'public', false)").await.unwrap();
+    assert_eq!(refused(&session, all).await.0, "42501");
+    assert_eq!(
+        refused(&session, "set search_path = attic; select 1; reset search_path; select * from customers").await.0,
+        "42501"
+    );
+    session.batch_execute("reset search_path").await.unwrap();
+    // What a transaction set goes with it.
+    session.batch_execute("begin; set search_path = attic; select * from customers").await.unwrap();
+    session.batch_execute(all).await.unwrap();
+    session.batch_execute("rollback").await.unwrap();
+    assert_eq!(refused(&session, all).await.0, "42501");
+    session.batch_execute("begin; set local search_path = attic").await.unwrap();
+    session.batch_execute(all).await.unwrap();
+    session.batch_execute("commit").await.unwrap();
+    assert_eq!(refused(&session, all).await.0, "42501");
+    session.batch_execute("begin; savepoint s; set search_path = attic").await.unwrap();
+    session.batch_execute(all).await.unwrap();
+    session.batch_execute("rollback to s").await.unwrap();
+    assert_eq!(refused(&session, all).await.0, "42501");
+    session.batch_execute("rollback").await.unwrap();
+
+    // Prepared statements, by SQL and by the protocol, share their names.
+    assert_eq!(refused(&session, "prepare d as delete from notes where id = 1").await.0, "42501");
+    session.batch_execute("prepare u as update notes set body = 'x' where id = $1").await.unwrap();
+    session.batch_execute("execute u(1)").await.unwrap();
+    assert_eq!(admin.value("select body from notes where id = 1").await, "x");
+    assert_eq!(refused(&session, "execute nothing").await.0, "26000");
+    session.batch_execute("deallocate u").await.unwrap();
+    assert_eq!(refused(&session, "execute u(1)").await.0, "26000");
+    session.batch_execute("declare c cursor with hold for select name from customers order by id").await.unwrap();
+    assert_eq!(session.value("fetch 1 from c").await, "Ada");
+    session.batch_execute("close c").await.unwrap();
+    refused(&session, "fetch 1 from c").await;
+    session.batch_execute("discard all").await.unwrap();
+    gateway.verify();
+}
+
+async fn what_was_defined_a_moment_ago_is_known(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let gateway = gateway(&server, "");
+    let session = gateway.session("bank", "alice").await;
+    let other = gateway.session("bank", "alice").await;
+    session.batch_execute("create table fresh (id int, body text)").await.unwrap();
+    session.batch_execute("insert into fresh values (1, 'x')").await.unwrap();
+    other.batch_execute("select * from fresh").await.unwrap();
+    session.batch_execute("alter table fresh rename body to ssn").await.unwrap();
+    for session in [&session, &other] {
+        assert_eq!(refused(session, "select * from fresh").await.0, "42501");
+        session.batch_execute("select id from fresh").await.unwrap();
+    }
+    session.batch_execute("create view peek as select id from fresh").await.unwrap();
+    other.batch_execute("select * from peek").await.unwrap();
+    session.batch_execute("create temporary table mine as select 1 as a").await.unwrap();
+    assert_eq!(session.value("select a from mine").await, "1");
+    assert_eq!(refused(&other, "select a from mine").await.0, "42P01", "it is in nobody else's path");
+
+    // In an open transaction, only the session itself sees it.
+    session.batch_execute("begin").await.unwrap();
+    session.batch_execute("create table inner_one (id int)").await.unwrap();
+    session.batch_execute("insert into inner_one values (1)").await.unwrap();
+    session.batch_execute("alter table fresh rename id to number").await.unwrap();
+    assert_eq!(refused(&other, "select * from inner_one").await.0, "42P01");
+    session.batch_execute("select * from inner_one").await.unwrap();
+    session.batch_execute("select number from fresh").await.unwrap();
+    assert_eq!(refused(&session, "select ssn from fresh").await.0, "42501");
+    session.batch_execute("rollback").await.unwrap();
+    session.batch_execute("select id from fresh").await.unwrap();
+    assert_eq!(refused(&session, "select * from inner_one").await.0, "42P01");
+
+    // What somebody defines by another road is known when the snapshot has grown too old.
+    admin.batch_execute("create table outside (id int); grant all on outside to keeper").await.unwrap();
+    let began = std::time::Instant::now();
+    while session.batch_execute("select * from outside").await.is_err() {
+        assert!(began.elapsed().as_secs() < 20, "it is never seen");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // In the same text, what follows a definition cannot be told.
+    assert_eq!(refused_by_unknown(&server, "create table late (id int); insert into late values (1)").await, "42501");
+}
+
+/// How a text is refused to somebody who may do all but what cannot be told.
+async fn refused_by_unknown(server: &Server, text_of_it: &str) -> String {
+    let policies = r#"permit (principal, action == Action::"connect", resource);
+        permit (principal, action in Action::"operation", resource);"#;
+    let mut gateway = Gateway::configure(&[Conn::to("bank", server)], policies, "");
+    gateway.permit_no_statements();
+    gateway.add(&["user", "alice"]);
+    gateway.start();
+    refused(&gateway.session("bank", "alice").await, text_of_it).await.0
+}
+
+async fn a_catalog_that_cannot_be_read_is_no_permit(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let gateway = gateway(&server, "catalog_max_age = \"200ms\"");
+    let session = gateway.session("bank", "alice").await;
+    session.batch_execute("select name from customers").await.unwrap();
+    // The gateway's role may not read what there is any more.
+    admin.batch_execute("revoke select on pg_catalog.pg_class from public").await.unwrap();
+    let began = std::time::Instant::now();
+    let (state, words) = loop {
+        if let Err(error) = session.batch_execute("select name from customers").await {
+            break (sqlstate(&error).to_owned(), text(&error));
+        }
+        assert!(began.elapsed().as_secs() < 20, "an old snapshot is used for ever");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert_eq!(state, "55000", "{words}");
+    assert!(words.contains("cannot be decided now") && words.contains("42501"), "{words}");
+    let leaf = gateway.leaves_of("REQUEST").pop().unwrap();
+    assert_eq!((&leaf["decision"]["verdict"], &leaf["decision"]["reason"]), (&json!("deny"), &json!("catalog.unavailable")));
+    admin.batch_execute("grant select on pg_catalog.pg_class to public").await.unwrap();
+    let began = std::time::Instant::now();
+    while session.batch_execute("select name from customers").await.is_err() {
+        assert!(began.elapsed().as_secs() < 20, "it does not recover");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+async fn observing_refuses_nothing_and_says_what_it_would(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let gateway = gateway(&server, "mode = \"observe\"");
+    let session = gateway.session("bank", "alice").await;
+    session.batch_execute("delete from notes where id = 1").await.unwrap();
+    session.batch_execute("update notes set body = 'x'").await.unwrap();
+    assert_eq!(refused(&session, "selec 1").await, ("42601".to_owned(), "syntax error at or near \"selec\"".to_owned()));
+    assert_eq!(admin.value("select string_agg(body, ',') from notes").await, "x,x");
+    let would: Vec<Value> = gateway.leaves_of("REQUEST").iter().map(|leaf| leaf["decision"]["would"].clone()).collect();
+    assert_eq!(would, [json!("deny"), json!("hold"), json!("deny")]);
+    gateway.verify();
+}
+
+async fn labels_follow_the_configuration(major: Major) {
+    let server = server!(major);
+    prepared(&server).await;
+    let policies = r#"@id("all") permit (principal, action == Action::"connect", resource);
+        @id("pii") forbid (principal, action in Action::"read", resource in Label::"pii");"#;
+    let conn = Conn::to("bank", &server).set("classify = { \"public.customers.name\" = [\"pii\"], \"public.gone\" = [\"pii\"] }");
+    let mut gateway = Gateway::configure(&[conn], policies, "");
+    gateway.add(&["user", "alice"]);
+    gateway.start();
+    let session = gateway.session("bank", "alice").await;
+    assert_eq!(refused(&session, "select name from customers").await.0, "42501");
+    session.batch_execute("select ssn from customers").await.unwrap();
+    let warned = || gateway.log().contains("public.gone");
+    assert!(warned(), "a label for nothing is said to be: {}", gateway.log());
+    assert!(gateway.reload(|toml| toml.replace("public.customers.name", "public.customers.ssn")).await);
+    session.batch_execute("select name from customers").await.unwrap();
+    assert_eq!(refused(&session, "select ssn from customers").await.0, "42501");
+}

@@ -14,6 +14,7 @@ mod backend;
 mod extract;
 mod oauth;
 mod openapi;
+mod patient;
 mod problem;
 mod routes;
 mod server;

@@ -92,7 +92,8 @@ impl App {
     }
 }
 
-async fn time_limit(request: Request, next: Next) -> Response {
+/// An answer in time, whatever it says.
+pub(crate) async fn time_limit(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => {

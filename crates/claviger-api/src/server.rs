@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -19,12 +20,20 @@ use tokio_rustls::{TlsAcceptor, rustls};
 use tracing::debug;
 
 use crate::extract::Peer;
+use crate::patient::Patient;
 
 /// Connections served at the same time; more wait.
 const MAX_CONNECTIONS: usize = 512;
 
 /// How long a TLS handshake, and then the head of each request, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a peer may take nothing of a response. The kernel says that there is room only when a good part of its buffer is free,
+/// so a peer that reads slowly needs a while to be seen reading.
+const READING: Duration = Duration::from_secs(30);
+
+/// How long a peer may say nothing until it is asked whether it is still there, and how long each of its answers may take.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
 /// The longest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -58,11 +67,11 @@ pub async fn serve(
         let (service, stop) = (service.clone(), stop.clone());
         connections.spawn(async move {
             match acceptor {
-                None => connection(socket, peer, service, stop).await,
+                None => connection(Patient::new(socket, READING), peer, service, stop).await,
                 Some(None) => {}
                 Some(Some(acceptor)) => {
                     if let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(socket)).await {
-                        connection(stream, peer, service, stop).await;
+                        connection(Patient::new(stream, READING), peer, service, stop).await;
                     }
                 }
             }
@@ -77,7 +86,12 @@ pub async fn serve(
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((socket, peer)) => Some((socket, Peer(peer.ip()), place)),
+        Ok((socket, peer)) => {
+            let (idle, answer) = KEEPALIVE;
+            let keepalive = TcpKeepalive::new().with_time(idle).with_interval(answer);
+            SockRef::from(&socket).set_tcp_keepalive(&keepalive).ok()?;
+            Some((socket, Peer(peer.ip()), place))
+        }
         Err(error) => {
             debug!(%error, "cannot accept");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -87,7 +101,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
 }
 
 async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    stream: Patient<impl AsyncRead + AsyncWrite + Unpin + Send>,
     peer: Peer,
     service: TowerToHyperService<axum::Router>,
     mut stop: watch::Receiver<()>,
@@ -104,4 +118,40 @@ async fn connection(
         _stopping = stop.changed() => serving.as_mut().graceful_shutdown(),
     }
     let _ended = serving.await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Room for one response and a bit in the connection between, none for all.
+    const ROOM: usize = 1024;
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_left() {
+        let (mut peer, ours) = tokio::io::duplex(ROOM);
+        let routes = axum::Router::new().route("/", get(async || "x".repeat(64 * ROOM)));
+        let (_stopping, stop) = watch::channel(());
+        let from = Peer([127, 0, 0, 1].into());
+        let serving = connection(Patient::new(ours, Duration::from_millis(50)), from, TowerToHyperService::new(routes), stop);
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        // It ends by itself, while the peer is still there.
+        timeout(PATIENCE, serving).await.unwrap();
+        drop(peer);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_vanished_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, ..) = accept(&listener, &Arc::new(Semaphore::new(1))).await.unwrap();
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!((socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()), KEEPALIVE);
+    }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
 use crate::Problem;
+use crate::routes::time_limit;
 
 /// How a gateway is. Methods may block; they are called where that is allowed.
 pub trait Status: Send + Sync + 'static {
@@ -59,6 +61,7 @@ pub fn status_router(status: Arc<dyn Status>) -> Router {
         .route("/healthz", get(|State(status)| health(status, |status| status.health())))
         .route("/readyz", get(|State(status)| health(status, |status| status.readiness())))
         .fallback(async || Problem::not_found("there is nothing here"))
+        .layer(from_fn(time_limit))
         .with_state(status)
 }
 

@@ -27,6 +27,7 @@ mod issuers;
 mod limits;
 mod login;
 mod operation;
+mod policies;
 mod providers;
 mod proxied;
 mod record;

@@ -1,0 +1,97 @@
+//! Policies tried against what was recorded, with the command line that people use.
+
+use std::fs;
+use std::time::Duration;
+
+use claviger_sql::QUESTION;
+use serde_json::{Value, json};
+
+use crate::harness::{Gateway, Major, Server, eventually, run};
+
+/// The catalog of a database as a file: one row a line, its line breaks being between JSON's own words.
+async fn keep_catalog(server: &Server, database: &str, gateway: &Gateway) -> String {
+    let rows = server.ask(database, QUESTION).await;
+    let line = |row: &Vec<Option<String>>| {
+        let [Some(kind), Some(facts)] = row.as_slice() else { panic!("{row:?}") };
+        format!("{kind}\t{}\n", facts.replace('\n', ""))
+    };
+    let file = gateway.path("bank.catalog");
+    fs::write(&file, rows.iter().map(line).collect::<String>()).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+fn candidate(gateway: &Gateway, policies: &str) -> String {
+    let dir = gateway.path("candidate");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("candidate.cedar"), policies).unwrap();
+    dir.to_str().unwrap().to_owned()
+}
+
+const CANDIDATE: &str = r#"
+    @id("read") permit (principal in Group::"engineers", action in Action::"read", resource);
+    @id("write") permit (principal in Group::"engineers", action in Action::"write", resource);
+    @id("bulk") @approval("dbas")
+    forbid (principal, action in Action::"write", resource) when { context.hazards.contains("bulk_write") }
+    unless { context.approvals.contains("dbas") };"#;
+
+#[test]
+fn a_simulation_lists_what_would_be_decided_otherwise_and_nothing_else() {
+    run(async {
+        let server = server!(Major::V15);
+        let gateway = Gateway::before(&server);
+        let catalog = keep_catalog(&server, "bank", &gateway).await;
+        let session = gateway.session("bank", "alice").await;
+        session.batch_execute("select count(*) from customers").await.unwrap();
+        session.batch_execute("update customers set name = 'Eva' where id = 1").await.unwrap();
+        session.query_one("select name from customers where id = $1", &[&1]).await.unwrap();
+        session.batch_execute("begin; delete from customers; rollback").await.unwrap();
+        session.batch_execute("create table plans (id int)").await.unwrap();
+        drop(session);
+        eventually("the session is closed", Duration::from_secs(2), async || !gateway.leaves_of("SESSION_CLOSE").is_empty())
+            .await;
+
+        let policies = candidate(&gateway, CANDIDATE);
+        let simulate = ["policy", "simulate", "--connection", "bank", "--catalog", &catalog, &policies];
+        let changes: Value = serde_json::from_str(&gateway.must(&[&simulate[..], &["--json"]].concat())).unwrap();
+        let changes: Vec<_> = changes.as_array().unwrap().iter().collect();
+        let seen: Vec<_> = changes.iter().map(|change| [&change["statement"], &change["was"], &change["would"]]).collect();
+        assert_eq!(
+            seen,
+            [
+                [&json!("begin; delete from customers; rollback"), &json!("permit"), &json!("hold")],
+                [&json!("create table plans (id int)"), &json!("permit"), &json!("deny")],
+            ]
+        );
+        assert_eq!((&changes[0]["who"], &changes[0]["policies"]), (&json!("alice@local"), &json!(["bulk"])));
+        let said = gateway.must(&simulate);
+        assert!(said.contains("would be decided otherwise") && said.contains("create table plans"), "{said}");
+        // To read what was said is on record.
+        let acts: Vec<_> = gateway.leaves_of("ADMIN").iter().map(|leaf| leaf["action"].clone()).collect();
+        assert!(acts.contains(&json!("session.read")), "{acts:?}");
+    });
+}
+
+#[test]
+fn an_explanation_knows_who_is_registered() {
+    run(async {
+        let server = server!(Major::V15);
+        let gateway = Gateway::before(&server);
+        gateway.add(&["workload", "assistant", "--group", "agents", "--sponsor", "alice"]);
+        let catalog = keep_catalog(&server, "bank", &gateway).await;
+        let policies = candidate(&gateway, CANDIDATE);
+        let explain = |who: &str, sql: &str| {
+            let arguments = ["policy", "explain", "--policies", &policies, "--connection"];
+            let rest = ["bank", "--catalog", &catalog, "--who", who, "--json", sql];
+            serde_json::from_str::<Value>(&gateway.must(&[&arguments[..], &rest[..]].concat())).unwrap()
+        };
+        assert_eq!(explain("alice", "select * from customers")["verdict"], "permit");
+        let held = explain("alice", "delete from customers");
+        assert_eq!((&held["verdict"], &held["changes"]), (&json!("hold"), &json!(["the approval of dbas"])));
+        let denied = explain("assistant for alice", "select name from customers where id = 1");
+        assert_eq!(denied["verdict"], "deny");
+        let links = &denied["statements"][0]["questions"][0]["links"];
+        assert_eq!((&links[0]["principal"], &links[0]["answer"]), (&json!("assistant@local"), &json!("deny")));
+        assert_eq!((&links[1]["answer"], &links[1]["policies"][0]["at"]), (&json!("permit"), &json!("candidate.cedar:2")));
+        assert!(denied["changes"][0].as_str().unwrap().starts_with(r#"a permit for Workload::"assistant" to read "#));
+    });
+}

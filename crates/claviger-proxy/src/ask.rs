@@ -6,13 +6,14 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use claviger_model::{Refusal, RefusalKind};
-use claviger_protocols::{Closed, Event, Limits, Probe, ProbeId, Protocol, Reply, Side};
+use claviger_model::{Refusal, RefusalKind, Secret};
+use claviger_protocols::{Closed, Event, Limits, Probe, ProbeId, Protocol, Reply, Side, UpstreamLogin};
 use claviger_session::{Connection, Gateway};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::leg::Socket;
 use crate::upstream::Registered;
@@ -32,9 +33,19 @@ pub const OWN_APPLICATION: &str = "claviger:gateway";
 impl Upstreams {
     /// Asks a connection's upstream, with its own credential, within the time that a login has.
     pub async fn ask(&self, gateway: &Gateway, connection: &Connection, question: &str) -> Result<Answer, Refusal> {
-        let deadline = Instant::now() + gateway.rules().deadlines.login;
-        let asking = timeout_at(deadline, async {
-            let mut asking = Asking::open(self, gateway, connection).await?;
+        self.ask_by(connection, login_of(gateway, connection), gateway.rules().deadlines.login, question).await
+    }
+
+    /// Asks a connection's upstream, with its own credential in this login, within this time.
+    pub async fn ask_by(
+        &self,
+        connection: &Connection,
+        login: impl FnOnce(Option<Secret>) -> UpstreamLogin,
+        within: Duration,
+        question: &str,
+    ) -> Result<Answer, Refusal> {
+        let asking = timeout(within, async {
+            let mut asking = Asking::open(self, connection, login).await?;
             let rows = asking.ask(question).await?;
             let local = asking.local;
             asking.close().await;
@@ -42,6 +53,11 @@ impl Upstreams {
         });
         asking.await.unwrap_or_else(|_| Err(unavailable("the upstream took too long")))
     }
+}
+
+/// A login of the gateway's own.
+pub(crate) fn login_of(gateway: &Gateway, connection: &Connection) -> impl FnOnce(Option<Secret>) -> UpstreamLogin {
+    |password| gateway.upstream_login(connection, password, OWN_APPLICATION.to_owned(), Bytes::from_static(&[0; 4]))
 }
 
 /// An upstream session of the gateway's own. Dropping it closes it.
@@ -56,7 +72,11 @@ pub(crate) struct Asking {
 
 impl Asking {
     /// Logs in. What it takes too long for is the caller's affair.
-    pub(crate) async fn open(upstreams: &Upstreams, gateway: &Gateway, connection: &Connection) -> Result<Self, Refusal> {
+    pub(crate) async fn open(
+        upstreams: &Upstreams,
+        connection: &Connection,
+        login: impl FnOnce(Option<Secret>) -> UpstreamLogin,
+    ) -> Result<Self, Refusal> {
         let password = credential::find(connection).await?;
         let (stream, registered) = upstreams.open(connection).await?;
         let local = stream.local_addr().map_err(|_| unavailable("the upstream has gone"))?;
@@ -69,8 +89,7 @@ impl Asking {
             asked: 0,
             _registered: registered,
         };
-        let login = gateway.upstream_login(connection, password, OWN_APPLICATION.to_owned(), Bytes::from_static(&[0; 4]));
-        asking.protocol.resume(Reply::Authenticated(Box::new(login)));
+        asking.protocol.resume(Reply::Authenticated(Box::new(login(password))));
         loop {
             match asking.next().await? {
                 Event::StartTls(Side::Upstream) => asking.start_tls(upstreams, connection).await?,

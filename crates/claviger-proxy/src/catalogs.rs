@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use crate::Upstreams;
-use crate::ask::{Asking, unavailable};
+use crate::ask::{Asking, login_of, unavailable};
 
 /// How long one look at an upstream's catalog may take.
 const LOOK: Duration = Duration::from_secs(10);
@@ -248,7 +248,7 @@ impl Task {
             return Ok(found);
         }
         self.asking = None;
-        let mut asking = Asking::open(&self.upstreams, gateway, &self.connection).await?;
+        let mut asking = Asking::open(&self.upstreams, &self.connection, login_of(gateway, &self.connection)).await?;
         // To compile these questions would take longer than to answer them.
         asking.ask("select pg_catalog.set_config('jit', 'off', false)").await?;
         let found = ask(&mut asking, &self.connection, last).await?;

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, UnknownWord};
-use claviger_protocols::ChannelBinding;
-use claviger_protocols::postgres::Version;
+use bytes::Bytes;
+use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, Secret, UnknownWord};
+use claviger_protocols::postgres::{ScramKeys, Version};
+use claviger_protocols::{ChannelBinding, UpstreamLogin, UpstreamTls};
 use claviger_sql::Classification;
 
 /// A registered upstream. Immutable: a changed configuration makes a new one.
@@ -51,6 +52,36 @@ pub struct Connection {
     pub classification: Arc<Classification>,
     /// How old what is known of its catalog may be.
     pub catalog_max_age: Duration,
+}
+
+impl Connection {
+    /// How to log in to the upstream with this password; the client gets the cancel secret in place of the upstream's. The nonce is
+    /// random.
+    pub fn login(
+        &self,
+        password: Option<Secret>,
+        application: String,
+        cancel_secret: Bytes,
+        nonce: [u8; 18],
+        scram_keys: Arc<ScramKeys>,
+    ) -> UpstreamLogin {
+        UpstreamLogin {
+            tls: match self.tls {
+                UpstreamTlsPolicy::Disable => UpstreamTls::Disable,
+                UpstreamTlsPolicy::Prefer => UpstreamTls::Prefer,
+                UpstreamTlsPolicy::Require | UpstreamTlsPolicy::VerifyCa | UpstreamTlsPolicy::VerifyFull => UpstreamTls::Require,
+            },
+            user: self.user.clone(),
+            database: self.database.clone(),
+            version: self.max_protocol_version,
+            password,
+            application,
+            channel_binding: self.channel_binding,
+            nonce,
+            cancel_secret,
+            scram_keys,
+        }
+    }
 }
 
 /// A certificate chain and where its key is found, both PEM.

@@ -14,14 +14,14 @@ use claviger_audit::{Batch, Leaf, LeafKind, Ledger, SessionRefusedLeaf};
 use claviger_identity::{Authenticator, Denied, Errand, Identity};
 use claviger_model::{ConnectionName, Refusal, RefusalKind, Secret, SessionId, Timestamp};
 use claviger_policy::PolicySet;
+use claviger_protocols::UpstreamLogin;
 use claviger_protocols::postgres::ScramKeys;
-use claviger_protocols::{UpstreamLogin, UpstreamTls};
 
 use crate::budget::{BudgetReading, Budgets};
 use crate::refusals::Refusals;
 use crate::seats::Seats;
 use crate::understanding::{States, Texts};
-use crate::{Catalogs, Connection, Decider, Desk, Meters, Registry, UpstreamTlsPolicy, decide};
+use crate::{Catalogs, Connection, Decider, Desk, Meters, Registry, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -260,22 +260,7 @@ impl Gateway {
         application: String,
         cancel_secret: Bytes,
     ) -> UpstreamLogin {
-        UpstreamLogin {
-            tls: match connection.tls {
-                UpstreamTlsPolicy::Disable => UpstreamTls::Disable,
-                UpstreamTlsPolicy::Prefer => UpstreamTls::Prefer,
-                UpstreamTlsPolicy::Require | UpstreamTlsPolicy::VerifyCa | UpstreamTlsPolicy::VerifyFull => UpstreamTls::Require,
-            },
-            user: connection.user.clone(),
-            database: connection.database.clone(),
-            version: connection.max_protocol_version,
-            password,
-            application,
-            channel_binding: connection.channel_binding,
-            nonce: self.random(),
-            cancel_secret,
-            scram_keys: Arc::clone(&self.scram_keys),
-        }
+        connection.login(password, application, cancel_secret, self.random(), Arc::clone(&self.scram_keys))
     }
 
     /// Lets nobody in any more, and ends every session: at once where nothing is under way, else when that has ended, at the

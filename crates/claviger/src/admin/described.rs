@@ -110,7 +110,10 @@ pub(super) fn replayed(record: &SessionRecord) -> Replayed {
                     prepares: preparing.contains(&op.0),
                     statement: entry.and_then(|entry| entry.statement),
                     // What was only observed is what counts. What is held is recorded as denied, with who might have approved it.
-                    verdict: if held { "hold".to_owned() } else { word("would").or(word("verdict")).unwrap_or_default() },
+                    verdict: match word("would").or(word("verdict")) {
+                        Some(verdict) if verdict == "deny" && held => "hold".to_owned(),
+                        verdict => verdict.unwrap_or_default(),
+                    },
                 });
             }
             _ => {}

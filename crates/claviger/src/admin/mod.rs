@@ -106,6 +106,11 @@ impl Admin {
         Ok(Acting { admin: self, who: LOCAL_OPERATOR.into(), sees: None })
     }
 
+    /// Notes for the log what the command line does on this machine beyond the acts of the API.
+    pub(crate) fn note_local(&self, action: &str, target: &str) -> Result<(), Problem> {
+        self.store.note_act(action, target, now()).map_err(problem)
+    }
+
     fn running(&self) -> Result<&Running, Problem> {
         let needed = || Problem::conflict("this needs the running gateway: ask its API");
         self.running.as_ref().ok_or_else(needed)

@@ -3,20 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use claviger_sql::QUESTION;
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, Major, Server, eventually, run};
+use crate::harness::{Conn, Gateway, Major, eventually, run};
 
-/// The catalog of a database as a file: one row a line, its line breaks being between JSON's own words.
-async fn keep_catalog(server: &Server, database: &str, gateway: &Gateway) -> String {
-    let rows = server.ask(database, QUESTION).await;
-    let line = |row: &Vec<Option<String>>| {
-        let [Some(kind), Some(facts)] = row.as_slice() else { panic!("{row:?}") };
-        format!("{kind}\t{}\n", facts.replace('\n', ""))
-    };
+/// The catalog of the gateway's connection, in a file.
+fn keep_catalog(gateway: &Gateway) -> String {
     let file = gateway.path("bank.catalog");
-    fs::write(&file, rows.iter().map(line).collect::<String>()).unwrap();
+    fs::write(&file, gateway.must(&["policy", "catalog", "bank"])).unwrap();
     file.to_str().unwrap().to_owned()
 }
 
@@ -39,7 +33,7 @@ fn a_simulation_lists_what_would_be_decided_otherwise_and_nothing_else() {
     run(async {
         let server = server!(Major::V15);
         let gateway = Gateway::before(&server);
-        let catalog = keep_catalog(&server, "bank", &gateway).await;
+        let catalog = keep_catalog(&gateway);
         let session = gateway.session("bank", "alice").await;
         session.batch_execute("select count(*) from customers").await.unwrap();
         session.batch_execute("update customers set name = 'Eva' where id = 1").await.unwrap();
@@ -67,7 +61,7 @@ fn a_simulation_lists_what_would_be_decided_otherwise_and_nothing_else() {
         assert!(said.contains("would be decided otherwise") && said.contains("create table plans"), "{said}");
         // To read what was said is on record.
         let acts: Vec<_> = gateway.leaves_of("ADMIN").iter().map(|leaf| leaf["action"].clone()).collect();
-        assert!(acts.contains(&json!("session.read")), "{acts:?}");
+        assert!(acts.contains(&json!("session.read")) && acts.contains(&json!("catalog.read")), "{acts:?}");
     });
 }
 
@@ -77,7 +71,7 @@ fn an_explanation_knows_who_is_registered() {
         let server = server!(Major::V15);
         let gateway = Gateway::before(&server);
         gateway.add(&["workload", "assistant", "--group", "agents", "--sponsor", "alice"]);
-        let catalog = keep_catalog(&server, "bank", &gateway).await;
+        let catalog = keep_catalog(&gateway);
         let policies = candidate(&gateway, CANDIDATE);
         let explain = |who: &str, sql: &str| {
             let arguments = ["policy", "explain", "--policies", &policies, "--connection"];
@@ -93,5 +87,50 @@ fn an_explanation_knows_who_is_registered() {
         assert_eq!((&links[0]["principal"], &links[0]["answer"]), (&json!("assistant@local"), &json!("deny")));
         assert_eq!((&links[1]["answer"], &links[1]["policies"][0]["at"]), (&json!("permit"), &json!("candidate.cedar:2")));
         assert!(denied["changes"][0].as_str().unwrap().starts_with(r#"a permit for Workload::"assistant" to read "#));
+    });
+}
+
+const PRIVATE: &str = r#"
+    @id("read") permit (principal, action == Action::"read", resource);
+    @id("private") @reason("no names") forbid (principal, action in Action::"read", resource in Label::"pii.name");"#;
+
+#[test]
+fn the_upstream_is_asked_and_the_configuration_says_what_is_classified() {
+    run(async {
+        let server = server!(Major::V18);
+        server.admin("bank").await.batch_execute("create view v_names as select id, name from customers").await.unwrap();
+        let classified = Conn::to("bank", &server).set(r#"classify = { "public.customers.name" = ["pii.name"] }"#);
+        let gateway = Gateway::configure(&[classified], PRIVATE, "");
+        gateway.add(&["user", "alice"]);
+        let explain = |sql: &str| {
+            let policies = candidate(&gateway, PRIVATE);
+            let said = gateway.must(&[
+                "policy",
+                "explain",
+                "--policies",
+                &policies,
+                "--connection",
+                "bank",
+                "--who",
+                "alice",
+                "--json",
+                sql,
+            ]);
+            serde_json::from_str::<Value>(&said).unwrap()
+        };
+        assert_eq!(explain("select id from v_names where id = 1")["verdict"], "permit");
+        let denied = explain("select * from v_names where id = 1");
+        assert_eq!((&denied["verdict"], &denied["reason"]), (&json!("deny"), &json!("no names")));
+
+        // The same as a test that stands beside policies.
+        let tests = |expect: &str| {
+            let table = format!(
+                "principals.alice = {{}}\n[[tests]]\nwho = \"alice\"\nsql = \"select name from v_names limit 1\"\nexpect = \"{expect}\"\n"
+            );
+            fs::write(gateway.path("candidate/names.test.toml"), table).unwrap();
+            let policies = gateway.path("candidate");
+            gateway.command(&["policy", "test", "--policies", policies.to_str().unwrap()]).status.code()
+        };
+        assert_eq!([tests("deny"), tests("permit")], [Some(0), Some(1)]);
     });
 }

@@ -31,9 +31,10 @@ use serde::{Deserialize, Serialize};
 
 use super::judged::judge;
 use super::people::{People, Person};
-use super::{PoliciesArgs, read, read_catalog};
+use super::{PoliciesArgs, catalog, read};
 use crate::cli::Failure;
 use crate::cli::output::Output;
+use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -50,15 +51,14 @@ pub(in crate::cli) struct Args {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// The file with the catalog, relative to this one.
-    catalog: PathBuf,
+    /// The file with the catalog, relative to this one; else the connection of the configuration is asked for it.
+    catalog: Option<PathBuf>,
     /// The connection's name.
     #[serde(default = "bank")]
     connection: ConnectionName,
-    /// The connection's labels.
-    #[serde(default)]
-    labels: Vec<Arc<str>>,
-    /// The labels of tables and columns.
+    /// The connection's labels; those of the configuration if absent.
+    labels: Option<Vec<Arc<str>>>,
+    /// The labels of tables and columns in a catalog that comes out of a file.
     #[serde(default)]
     classify: BTreeMap<String, Vec<Arc<str>>>,
     /// Who may be named in tests.
@@ -131,7 +131,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     let files = if args.files.is_empty() { beside(&dir)? } else { args.files.clone() };
     let mut ran = Vec::new();
     for file in &files {
-        ran.extend(run_file(file, &policies)?);
+        ran.extend(run_file(file, &policies, args.policies.config()?)?);
     }
     let failed: Vec<&Ran> = ran.iter().filter(|one| !one.passed).collect();
     if args.json {
@@ -164,17 +164,30 @@ fn beside(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn run_file(path: &Path, policies: &PolicySet) -> Result<Vec<Ran>, Failure> {
+fn run_file(path: &Path, policies: &PolicySet, config: Option<Config>) -> Result<Vec<Ran>, Failure> {
     let shown = path.display().to_string();
     let file: File = toml::from_str(&read(path)?).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
-    let catalog = read_catalog(&path.parent().unwrap_or(Path::new("")).join(&file.catalog), &classification(&file, &shown)?)?;
+    let configured =
+        config.as_ref().and_then(|config| config.connections.iter().find(|one| one.name == file.connection).cloned());
+    let catalog = match &file.catalog {
+        Some(catalog) => {
+            let classes = classification(&file, &shown)?;
+            catalog::of_file(&path.parent().unwrap_or(Path::new("")).join(catalog), &classes)?
+        }
+        None => catalog::of(None, config.zip(configured.as_deref()))?,
+    };
+    let labels = match (&file.labels, &configured) {
+        (Some(labels), _) => labels.clone(),
+        (None, Some(connection)) => connection.labels.clone(),
+        (None, None) => Vec::new(),
+    };
     if let [first, ..] = catalog.unmatched() {
         return Err(Failure::Usage(format!("{shown}: `classify`: there is no `{first}` in the catalog")));
     }
     let mut people = People::default();
     file.principals.iter().for_each(|(name, person)| people.add(name, person.clone()));
     let run = |(n, test): (usize, &Test)| {
-        run_test(test, &file, &people, policies, &catalog).map(|(expected, got)| Ran {
+        run_test(test, (&file.connection, &labels), &people, policies, &catalog).map(|(expected, got)| Ran {
             file: shown.clone(),
             test: n + 1,
             who: test.who.clone(),
@@ -198,14 +211,14 @@ fn classification(file: &File, shown: &str) -> Result<Classification, Failure> {
 /// What was expected and what came, in the same words.
 fn run_test(
     test: &Test,
-    file: &File,
+    (connection, labels): (&ConnectionName, &[Arc<str>]),
     people: &People,
     policies: &PolicySet,
     catalog: &Catalog,
 ) -> Result<(String, String), Failure> {
     let context = Context { client_address: IpAddr::from([127, 0, 0, 1]), application: None, tls: true, purpose: None };
-    let labels = test.labels.as_ref().unwrap_or(&file.labels);
-    let party = Party::new(&people.chain(&test.who)?, &file.connection, "postgres", labels, Mode::Enforce, context);
+    let labels = test.labels.as_deref().unwrap_or(labels);
+    let party = Party::new(&people.chain(&test.who)?, connection, "postgres", labels, Mode::Enforce, context);
     let session = Session { path: catalog.path().to_vec(), ..Session::default() };
     let now = test.at.map_or(MONDAY, Timestamp::from_secs);
     let judged = judge(policies, &party, (catalog, &session), &test.sql, now, &test.approvals);

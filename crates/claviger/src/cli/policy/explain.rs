@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use claviger_model::{ConnectionName, Mode};
 use claviger_policy::{Context, Party};
-use claviger_sql::{Classification, Session};
+use claviger_sql::Session;
 
 use super::judged::{Explanation, LinkShown, QuestionShown, judge};
 use super::people::People;
-use super::{PoliciesArgs, read_catalog};
+use super::{PoliciesArgs, catalog};
 use crate::cli::Failure;
 use crate::cli::output::Output;
 
@@ -35,9 +35,9 @@ pub(in crate::cli) struct Args {
     /// Labels of the connection, if the configuration does not say them
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
-    /// A file with the catalog of the connection's database
+    /// A file with the catalog of the connection's database; else its upstream is asked
     #[arg(long, value_name = "FILE")]
-    catalog: PathBuf,
+    catalog: Option<PathBuf>,
     /// Groups that have approved it
     #[arg(long = "approval", value_name = "GROUP")]
     approvals: Vec<String>,
@@ -53,6 +53,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     let config = args.policies.config()?;
     let configured =
         config.as_ref().and_then(|config| config.connections.iter().find(|one| one.name == args.connection).cloned());
+    let catalog = catalog::of(args.catalog.as_deref(), config.clone().zip(configured.as_deref()))?;
     let mut people = match config {
         Some(config) => People::registered(config)?,
         None => People::default(),
@@ -71,7 +72,6 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     // As a client on this machine would be seen, over TLS.
     let context = Context { client_address: IpAddr::from([127, 0, 0, 1]), application: None, tls: true, purpose: None };
     let party = Party::new(&chain, &args.connection, "postgres", &labels, mode, context);
-    let catalog = read_catalog(&args.catalog, &Classification::default())?;
     let session = Session { path: catalog.path().to_vec(), ..Session::default() };
     let approvals: BTreeSet<Arc<str>> = args.approvals.iter().map(|group| group.as_str().into()).collect();
     let judged = judge(&policies, &party, (&catalog, &session), &text(&args.sql)?, crate::serve::now(), &approvals);

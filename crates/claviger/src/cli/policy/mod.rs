@@ -1,6 +1,7 @@
 //! `claviger policy`: policies looked at without a gateway that runs them.
 
 mod cases;
+mod catalog;
 mod check;
 mod explain;
 mod judged;
@@ -14,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use claviger_policy::PolicySet;
-use claviger_sql::{Catalog, Classification};
 
 use super::Failure;
 use super::output::Output;
@@ -30,6 +30,8 @@ pub(super) enum Command {
     Explain(explain::Args),
     /// Say which recorded operations other policies would decide otherwise
     Simulate(simulate::Args),
+    /// Print the catalog of a connection's database, for tests to keep beside policies
+    Catalog(catalog::Args),
 }
 
 pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
@@ -38,6 +40,7 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
         Command::Test(args) => cases::run(&args, output),
         Command::Explain(args) => explain::run(&args, output),
         Command::Simulate(args) => simulate::run(&args, output),
+        Command::Catalog(args) => catalog::run(&args, output),
     }
 }
 
@@ -78,12 +81,6 @@ fn load(dir: &Path) -> Result<PolicySet, Failure> {
         return Err(Failure::Usage(format!("{}: there is no such directory", dir.display())));
     }
     PolicySet::load(&read_policies(dir)?, LOCAL_ISSUER).map_err(|errors| Failure::Usage(errors.to_string()))
-}
-
-/// A catalog that was kept in a file.
-fn read_catalog(file: &Path, classes: &Classification) -> Result<Catalog, Failure> {
-    let text = read(file)?;
-    Catalog::read_text(&text, classes).map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

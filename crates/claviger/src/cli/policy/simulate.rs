@@ -10,12 +10,12 @@ use claviger_api::{Act, Management as _};
 use claviger_model::{Mode, SessionId};
 use claviger_policy::{Context, Party, PolicySet};
 use claviger_session::Connection;
-use claviger_sql::{Catalog, Classification, Session};
+use claviger_sql::{Catalog, Session};
 use serde::Serialize;
 
 use super::judged::judge;
 use super::people::People;
-use super::{load, read_catalog};
+use super::{catalog, load};
 use crate::admin::{Admin, Replayed};
 use crate::cli::Failure;
 use crate::cli::output::{self, Output};
@@ -34,9 +34,9 @@ pub(in crate::cli) struct Args {
     /// The connection whose operations are replayed
     #[arg(long, value_name = "NAME")]
     connection: String,
-    /// A file with the catalog of the connection's database
+    /// A file with the catalog of the connection's database; else its upstream is asked
     #[arg(long, value_name = "FILE")]
-    catalog: PathBuf,
+    catalog: Option<PathBuf>,
     /// Only sessions in whose chain this principal stands, `SUBJECT@ISSUER`
     #[arg(long, value_name = "PRINCIPAL")]
     who: Option<String>,
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     let connection =
         connection.cloned().ok_or_else(|| Failure::Usage(format!("there is no connection `{}`", args.connection)))?;
     let policies = load(&args.policies)?;
-    let catalog = read_catalog(&args.catalog, &Classification::default())?;
+    let catalog = catalog::of(args.catalog.as_deref(), Some((config.clone(), &connection)))?;
     let mut people = People::registered(config.clone())?;
     people.join_all(&args.groups)?;
     let admin = Admin::on_this_machine(config)?;

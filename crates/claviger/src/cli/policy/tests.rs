@@ -87,7 +87,9 @@ fn what_is_wrong_with_policies_is_told_with_its_place() {
 
 #[test]
 fn an_explanation_says_who_determined_it_and_what_stands_in_the_way() {
-    let catalog = read_catalog(&root().join("crates/claviger-sql/tests/catalog.tsv"), &Classification::default()).unwrap();
+    let catalog =
+        catalog::of_file(&root().join("crates/claviger-sql/tests/catalog.tsv"), &claviger_sql::Classification::default())
+            .unwrap();
     let policies = load(&root().join("policies")).unwrap();
     let mut people = people::People::default();
     people.join_all(&["assistant=agents".to_owned(), "alice=engineers".to_owned()]).unwrap();
@@ -136,7 +138,9 @@ fn an_explanation_says_who_determined_it_and_what_stands_in_the_way() {
 fn what_no_policy_permits_is_told_as_the_permit_that_is_missing() {
     let dir = beside(READ, "tests = []");
     let policies = load(dir.path()).unwrap();
-    let catalog = read_catalog(&root().join("crates/claviger-sql/tests/catalog.tsv"), &Classification::default()).unwrap();
+    let catalog =
+        catalog::of_file(&root().join("crates/claviger-sql/tests/catalog.tsv"), &claviger_sql::Classification::default())
+            .unwrap();
     let mut people = people::People::default();
     people.know("a");
     let context = claviger_policy::Context { client_address: [127, 0, 0, 1].into(), application: None, tls: true, purpose: None };

@@ -10,6 +10,7 @@ use pg_raw_parse::nodes::{self, TypeName};
 use super::flow::Flow;
 use super::names::{constant_text, is_parameter, qualified};
 use super::scope::Scope;
+use super::walk::visit;
 use super::{Analysis, Followed, Result};
 use crate::builtin::{Builtin, Special, Target, builtin, extension};
 use crate::{Cast, Function, FunctionKind};
@@ -180,7 +181,14 @@ impl Analysis<'_> {
             Target::Itself => Ok(false),
             Target::Sequence => self.sequence(&first, special.verb),
             Target::Setting => {
-                let value = arguments.get(1).map(argument).and_then(constant_text);
+                let value = arguments.get(1).map_or(Node::None, argument);
+                // A value out of a table would be told to everybody who asks for the setting.
+                let mut of_table = false;
+                visit(value, |node| of_table |= matches!(node, Node::ColumnRef(_) | Node::SubLink(_)));
+                if of_table {
+                    return Ok(false);
+                }
+                let value = constant_text(value);
                 self.set(&first.to_ascii_lowercase(), value.map(|value| vec![value]));
                 Ok(true)
             }

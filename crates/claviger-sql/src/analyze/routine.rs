@@ -54,7 +54,9 @@ impl Analysis<'_> {
         let path = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
         let path = path.map_or_else(|| self.path.clone(), |path| self.path_of(&names_of(path)));
         let outer_path = std::mem::replace(&mut self.path, path);
-        let outer_names = std::mem::replace(&mut self.variables, function.names.clone());
+        // An argument can be named after its function, too: `f.argument`.
+        let names = function.names.iter().chain([&function.routine.name]).map(Arc::clone).collect();
+        let outer_names = std::mem::replace(&mut self.variables, names);
         // What it reads is read, wherever it is called.
         let quiet = std::mem::take(&mut self.quiet);
         let gives = std::mem::replace(&mut self.gives, Gives::of(function));

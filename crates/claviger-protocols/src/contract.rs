@@ -370,6 +370,9 @@ pub enum Probe {
     Rows(Vec<Vec<Option<Bytes>>>),
     /// The upstream refused it, with this code.
     Failed(String),
+    /// There will be no such moment before the operation that waits for its decision is decided: what came before it in its group has
+    /// left already.
+    TooLate,
 }
 
 /// Why a session is over.

@@ -111,6 +111,7 @@ impl Asking {
                 Event::Probe(ProbeId(id), found) if id == self.asked => {
                     return match found {
                         Probe::Rows(rows) => Ok(rows),
+                        Probe::TooLate => Err(unavailable("the upstream is not asked")),
                         Probe::Failed(code) => Err(unavailable(&format!("the upstream does not answer: SQLSTATE {code}"))),
                     };
                 }

@@ -18,8 +18,9 @@ use super::values::filled;
 use super::{States, Text, Texts, Understanding};
 use crate::{CatalogKeeper, Connection, Snapshot};
 
-/// The most names of prepared statements that are followed.
+/// The most names of prepared statements that are followed, and the longest text of one: what is beyond is as if it were not there.
 const MOST_NAMES: usize = 10_000;
+const LONGEST_TEXT: usize = 64 * 1024;
 
 /// Follows one session.
 pub(crate) struct Tracker {
@@ -90,6 +91,8 @@ enum Question {
 /// What the last question came to, for the request that it was asked for.
 enum Failure {
     Transaction,
+    /// It came too late for the question.
+    Pipeline,
     Other(Arc<str>),
 }
 
@@ -211,6 +214,7 @@ impl Tracker {
         let Some((_, question)) = self.asked.take_if(|(asked, _)| *asked == id) else { return };
         let rows = match probe {
             Probe::Rows(rows) => rows,
+            Probe::TooLate => return self.is_too_late(question, now),
             Probe::Failed(code) if code == "25P02" => return self.failure = Some(Failure::Transaction),
             // It is asked once more.
             Probe::Failed(code) if code == "57014" && !std::mem::replace(&mut self.cancelled, true) => return,
@@ -237,6 +241,14 @@ impl Tracker {
                 }
                 Err(error) => self.failure = Some(Failure::Other(error.to_string().into())),
             },
+        }
+    }
+
+    /// It cannot be asked in the middle of a pipeline. What is only old is good until its end.
+    fn is_too_late(&mut self, question: Question, now: Instant) {
+        match &mut self.own {
+            Some(own) if own.certain && question == Question::Fingerprint => own.asked = now,
+            _ => self.failure = Some(Failure::Pipeline),
         }
     }
 
@@ -282,6 +294,7 @@ impl Tracker {
                 let ends = text.changes.only_ends;
                 return if ends { Understanding::Text(Arc::new(text)) } else { Understanding::FailedTransaction };
             }
+            Some(Failure::Pipeline) => return self.after_the_unsaid(text, &Catalog::default()),
             Some(Failure::Other(why)) => return Understanding::Undecidable("session.unknown", why),
             None => {}
         }
@@ -429,7 +442,7 @@ impl Tracker {
     }
 
     fn prepared(&mut self, name: Arc<str>, text: Arc<str>) {
-        if self.sql.prepared.len() < MOST_NAMES || self.sql.prepared.contains_key(&name) {
+        if text.len() <= LONGEST_TEXT && (self.sql.prepared.len() < MOST_NAMES || self.sql.prepared.contains_key(&name)) {
             self.sql.prepared.insert(name, Prepared { text });
             self.names_number = number();
         }
@@ -451,7 +464,8 @@ impl Tracker {
         if text.changes.names {
             self.names_number = number();
         }
-        if text.changes == Changes::anything() || text.changes.unsaid && text.changes.catalog {
+        let too_many = self.sql.prepared.len() > MOST_NAMES || self.sql.cursors.len() > MOST_NAMES;
+        if too_many || text.changes == Changes::anything() || text.changes.unsaid && text.changes.catalog {
             self.names_are_lost();
         }
     }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Conn, Gateway, Major, Server, Session, sqlstate, text};
+use crate::harness::{
+    Conn, Gateway, Major, Message, Raw, Server, Session, error_field, frame, sqlstate, terminated, text, text_value,
+};
 
 on_each_server!(
     what_policy_forbids_does_not_happen,
@@ -12,6 +14,8 @@ on_each_server!(
     a_catalog_that_cannot_be_read_is_no_permit,
     observing_refuses_nothing_and_says_what_it_would,
     labels_follow_the_configuration,
+    pipelines_are_understood_in_their_order,
+    the_protocol_and_sql_share_their_names,
 );
 
 const SETUP: &str = "create table notes (id serial primary key, body text); insert into notes (body) values ('a'), ('b'), ('c');
@@ -296,4 +300,120 @@ async fn labels_follow_the_configuration(major: Major) {
     assert!(gateway.reload(|toml| toml.replace("public.customers.name", "public.customers.ssn")).await);
     session.batch_execute("select name from customers").await.unwrap();
     assert_eq!(refused(&session, "select ssn from customers").await.0, "42501");
+}
+
+fn parse(name: &str, text: &str) -> Vec<u8> {
+    frame(b'P', &[terminated(name), terminated(text), vec![0, 0]].concat())
+}
+
+/// Binds the unnamed portal and runs it.
+fn run_bound(statement: &str) -> Vec<u8> {
+    let bind = frame(b'B', &[terminated(""), terminated(statement), vec![0; 6]].concat());
+    [bind, frame(b'E', &[terminated(""), vec![0; 4]].concat())].concat()
+}
+
+/// Parses and runs each of these texts in turn.
+fn group(texts: &[&str]) -> Vec<u8> {
+    let steps: Vec<u8> = texts.iter().flat_map(|text| [parse("", text), run_bound("")].concat()).collect();
+    [steps, sync()].concat()
+}
+
+fn sync() -> Vec<u8> {
+    frame(b'S', &[])
+}
+
+/// The code of the error in an answer, if there is one.
+fn code(answer: &[Message]) -> Option<String> {
+    answer.iter().find(|(kind, _)| *kind == b'E').map(|error| error_field(error, b'C'))
+}
+
+fn raw_session(gateway: &Gateway) -> Raw {
+    let mut raw = gateway.raw("bank");
+    raw.login("alice", "bank", &gateway.token(&["alice"])).unwrap();
+    raw
+}
+
+async fn pipelines_are_understood_in_their_order(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let more = "create schema attic; grant all on schema attic to keeper; create table attic.customers (id int, note text);
+        insert into attic.customers values (1, 'old'); alter table attic.customers owner to keeper";
+    admin.batch_execute(more).await.unwrap();
+    let gateway = gateway(&server, "");
+    let mut raw = raw_session(&gateway);
+    let all = "select * from customers";
+    // Nothing is waited for between these: each is decided after what it runs after.
+    let texts = ["set search_path = attic", all, "set search_path = public", all, "select 1"];
+    raw.send(&texts.map(|text| frame(b'Q', &terminated(text))).concat());
+    let codes: Vec<_> = texts.iter().map(|_| code(&raw.until_ready())).collect();
+    assert_eq!(codes, [None, None, None, Some("42501".to_owned()), None]);
+    // In one group: what is said counts, as far as nothing before it fails.
+    raw.send(&group(&["set search_path = attic", all]));
+    assert_eq!(code(&raw.until_ready()), None);
+    raw.send(&group(&["set search_path = public", all]));
+    assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
+    // The refusal undid the group, so the path is still what it was before it.
+    assert_eq!(text_value(&raw.query("select note from customers")), "old");
+    raw.query("reset search_path");
+    // What is not said leaves the rest of its group unknown, and nothing hangs.
+    raw.send(&group(&["reset search_path", "select 1"]));
+    assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
+    raw.send(&group(&["create table made (id int)", "insert into made values (1)"]));
+    assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
+    raw.send(&[group(&["create table made (id int)"]), group(&["insert into made values (1)"]), group(&[all])].concat());
+    let codes = [(); 3].map(|()| code(&raw.until_ready()));
+    assert_eq!(codes, [None, None, Some("42501".to_owned())]);
+    assert_eq!(admin.value("select count(*) from made").await, "1");
+    // A portal that waits, and changes the session when it goes on.
+    raw.query("begin");
+    let step = "select set_config('search_path', 'attic', true) from generate_series(1, 2)";
+    let bind = frame(b'B', &[terminated("p"), terminated(""), vec![0; 6]].concat());
+    let more = frame(b'E', &[terminated("p"), vec![0, 0, 0, 1]].concat());
+    raw.send(&[parse("", step), bind, more.clone(), sync()].concat());
+    assert_eq!(code(&raw.until_ready()), None);
+    raw.send(&frame(b'Q', &terminated(all)));
+    assert_eq!(code(&raw.until_ready()), None);
+    raw.send(&[more, parse("", "select * from secrets"), run_bound(""), sync()].concat());
+    assert!(code(&raw.until_ready()).is_some(), "it is not known what the name stands for, and nobody waits for ever");
+    raw.query("rollback");
+    assert_eq!(code(&raw.query(all)).as_deref(), Some("42501"));
+    gateway.verify();
+}
+
+async fn the_protocol_and_sql_share_their_names(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let gateway = gateway(&server, "");
+    let mut raw = raw_session(&gateway);
+    // SQL runs what the protocol prepared, also in a pipeline.
+    raw.send(&[parse("one", "update notes set body = 'one' where id = 1"), sync()].concat());
+    assert_eq!(code(&raw.until_ready()), None);
+    assert_eq!(code(&raw.query("execute one")), None);
+    raw.send(&[parse("bulk", "update notes set body = 'all'"), sync(), frame(b'Q', &terminated("execute bulk"))].concat());
+    assert_eq!(code(&raw.until_ready()), None, "to prepare it is no harm");
+    assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
+    // The protocol runs what SQL prepared.
+    assert_eq!(code(&raw.query("prepare two as update notes set body = 'two' where id = 2")), None);
+    raw.send(&[run_bound("two"), sync()].concat());
+    assert_eq!(code(&raw.until_ready()), None);
+    assert_eq!(code(&raw.query("prepare many as update notes set body = 'all'")).as_deref(), Some("42501"));
+    raw.send(&[run_bound("many"), sync()].concat());
+    assert_eq!(code(&raw.until_ready()).as_deref(), Some("26000"));
+    raw.send(&[run_bound("bulk"), sync()].concat());
+    assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
+    // A name is what was last made of it.
+    raw.query("deallocate two");
+    raw.send(&[parse("two", "select name from customers where id = 1"), run_bound("two"), sync()].concat());
+    assert_eq!(text_value(&raw.until_ready()), "Ada");
+    assert_eq!(text_value(&raw.query("execute two")), "Ada");
+    raw.send(&[frame(b'C', &[b"S".to_vec(), terminated("two")].concat()), sync()].concat());
+    assert_eq!(code(&raw.until_ready()), None);
+    assert_eq!(code(&raw.query("execute two")).as_deref(), Some("26000"));
+    // A cursor of SQL's as a portal.
+    raw.query("begin; declare c cursor for select name from customers order by id");
+    raw.send(&[frame(b'E', &[terminated("c"), vec![0; 4]].concat()), sync()].concat());
+    assert_eq!(text_value(&raw.until_ready()), "Ada");
+    raw.query("rollback");
+    assert_eq!(admin.value("select string_agg(body, ',' order by id) from notes").await, "one,two,c");
+    gateway.verify();
 }

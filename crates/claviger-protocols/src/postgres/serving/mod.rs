@@ -257,7 +257,14 @@ impl<A> Serving<A> {
                 return Ok(());
             }
             match self.queue.front() {
-                Some(Item::Ask { answer: None, .. } | Item::Resume { answer: None, .. }) | None => return Ok(()),
+                None => return Ok(()),
+                Some(Item::Ask { answer: None, .. } | Item::Resume { answer: None, .. }) => {
+                    // The end of the group that has begun waits behind what is to be decided.
+                    if self.in_group {
+                        io.events.extend(self.probes.drain(..).map(|(id, _)| Event::Probe(id, Probe::TooLate)));
+                    }
+                    return Ok(());
+                }
                 Some(_) => {}
             }
             let Some(item) = self.queue.pop_front() else { return Ok(()) };

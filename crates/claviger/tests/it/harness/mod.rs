@@ -27,7 +27,7 @@ pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
 pub(crate) use oidc::Provider;
 pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server, open_to_all};
 pub(crate) use raw::{
-    Raw, SSL_REQUEST, cancel_key, cancel_request, error_field, frame, startup_of, startup_packet, terminated, text_value,
+    Message, Raw, SSL_REQUEST, cancel_key, cancel_request, error_field, frame, startup_of, startup_packet, terminated, text_value,
 };
 pub(crate) use session::{Session, Stream, client_config, client_config_of, sqlstate, stream, text};
 pub(crate) use tokens::{KeySetServer, SigningKey, forge, key_set, now, segments};

@@ -36,14 +36,8 @@ fn rec() -> Option<ChunkRef> {
     Some(ChunkRef { chunk: 3, digest: [0xee; 32] })
 }
 
-#[test]
-fn every_kind_has_one_form() {
-    let ee = "ee".repeat(32);
-    let s = "11".repeat(16);
-    let t = r#""time":"2026-11-21T03:04:05.000006Z""#;
-    let b = r#""boot":"abababababababab""#;
-    let d = r#""decision":{"policies":[],"policy_hash":"cafe","verdict":"permit","would":"deny"}"#;
-    let request = RequestLeaf {
+fn request() -> RequestLeaf {
+    RequestLeaf {
         session: session(),
         op: OpId(1),
         tx: TxId(2),
@@ -53,7 +47,17 @@ fn every_kind_has_one_form() {
         form: "batch",
         decision: facts(),
         rec: rec(),
-    };
+    }
+}
+
+#[test]
+fn every_kind_has_one_form() {
+    let ee = "ee".repeat(32);
+    let s = "11".repeat(16);
+    let t = r#""time":"2026-11-21T03:04:05.000006Z""#;
+    let b = r#""boot":"abababababababab""#;
+    let d = r#""decision":{"policies":[],"policy_hash":"cafe","verdict":"permit","would":"deny"}"#;
+    let request = request();
     let outcome = OutcomeLeaf {
         session: session(),
         op: OpId(1),
@@ -227,6 +231,35 @@ fn leaves_stay_within_their_room() {
         let length = line(kind).len();
         assert!(length <= room && length > room / 2, "{length} of {room}");
     }
+}
+
+#[test]
+fn what_statements_do_is_cut_to_fit() {
+    let effect = |columns: usize| EffectFacts {
+        verb: "read",
+        kind: "column",
+        object: "public.customers".into(),
+        columns: (0..columns).map(|n| n.to_string().into()).collect(),
+        labels: Arc::new(["pii".into()]),
+        through: Some("v".into()),
+    };
+    let statement =
+        |effects: usize| StatementFacts { class: "SELECT", effects: vec![effect(2); effects], hazards: vec!["bulk_write"] };
+    let written = |statements: Vec<StatementFacts>| {
+        let decision = DecisionFacts { statements: statements.into(), ..facts() };
+        line(LeafKind::Request(RequestLeaf { decision, ..request() }))
+    };
+    let one = concat!(
+        r#""statements":[{"class":"SELECT","effects":[{"columns":["0","1"],"kind":"column","labels":["pii"],"#,
+        r#""object":"public.customers","through":"v","verb":"read"}],"hazards":["bulk_write"]}],"#
+    );
+    assert!(written(vec![statement(1)]).contains(one), "{}", written(vec![statement(1)]));
+    for many in [written(vec![statement(10_000)]), written(vec![statement(1); 10_000]), written(vec![statement(1000); 1000])] {
+        assert!(many.len() < MAX_LEAF / 2 + 8192 && many.contains("{\"more\":"), "{}", many.len());
+        Line::parse(many.as_bytes()).unwrap();
+    }
+    let wide = StatementFacts { effects: vec![effect(2000)], ..statement(0) };
+    assert!(written(vec![wide]).len() < 2048);
 }
 
 #[test]

@@ -26,6 +26,10 @@ const LOOK: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 /// A look that failed stands for so long, so that an upstream that is down is not asked by every statement.
 const FAILURE: Duration = Duration::from_millis(250);
+/// Settings of such a session. To compile its questions would take longer than to answer them; and a lock that somebody keeps for long
+/// is better reported than waited for.
+const SETTINGS: &str = "select pg_catalog.set_config('jit', 'off', false), pg_catalog.set_config('lock_timeout', '2s', false), \
+    pg_catalog.set_config('statement_timeout', '9s', false)";
 /// Keepers of upstreams that no connection leads to any more are forgotten when there are more than so many.
 const MOST: usize = 1000;
 
@@ -76,11 +80,10 @@ impl Catalogs for KeptCatalogs {
 
 /// Whether two connections lead to the same catalog, seen by the same role, with the same labels on it.
 fn is_same_catalog(a: &Connection, b: &Connection) -> bool {
-    let upstream = |connection: &Connection| (connection.port, connection.tls, connection.catalog_max_age);
-    a.host == b.host
-        && a.database == b.database
-        && a.user == b.user
-        && upstream(a) == upstream(b)
+    let numbers = |one: &Connection| (one.port, one.tls, one.channel_binding, one.max_protocol_version, one.catalog_max_age);
+    numbers(a) == numbers(b)
+        && (&a.host, &a.database, &a.user) == (&b.host, &b.database, &b.user)
+        && (&a.password, &a.tls_ca, &a.tls_identity) == (&b.password, &b.tls_ca, &b.tls_identity)
         && a.classification == b.classification
 }
 
@@ -249,8 +252,7 @@ impl Task {
         }
         self.asking = None;
         let mut asking = Asking::open(&self.upstreams, &self.connection, login_of(gateway, &self.connection)).await?;
-        // To compile these questions would take longer than to answer them.
-        asking.ask("select pg_catalog.set_config('jit', 'off', false)").await?;
+        asking.ask(SETTINGS).await?;
         let found = ask(&mut asking, &self.connection, last).await?;
         self.asking = Some(asking);
         Ok(found)

@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use claviger_audit::{DecisionFacts, Verdict};
-use claviger_model::{Chain, Mode, OpId, Refusal, RefusalKind, TxId};
+use claviger_identity::Identity;
+use claviger_model::{Chain, Durability, Mode, OpId, Refusal, RefusalKind, TxId};
 use claviger_policy::Party;
-use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Protocol, Reply, postgres};
+use claviger_protocols::{Access, Forward, Operation, Outcome, Probe, ProbeId, Protocol, Reply, postgres};
 
+use super::lifetime::Activity;
 use super::serving::{After, End, Held, Serving};
-use crate::decide::{Case, Decision};
+use crate::decide::{self, Case, Decision};
+use crate::record::Open;
 use crate::registry::Live;
 use crate::understanding::{Need, Tracker, Understanding};
 use crate::{Admission, Connection, FreshSnapshot, Gateway, Snapshot};
@@ -249,6 +252,116 @@ impl Serving {
             protocol.resume(Reply::Probe(id, text.to_owned()));
         }
     }
+
+    /// Every operation asks again whether the chain still stands and may connect: one comparison while nothing has changed.
+    fn recheck(&mut self, gateway: &Gateway, operation: Option<&Operation>) -> Result<(), End> {
+        let epochs = gateway.epochs();
+        if epochs == self.epochs {
+            return Ok(());
+        }
+        let authenticator = &gateway.services.authenticator;
+        // Expiry is judged by the session's lifetime: an operation in an open transaction has its grace.
+        let now = gateway.now().min(self.live.identity.expires.plus_secs(-1));
+        if let Err(denied) = authenticator.recheck(&self.live.identity, now) {
+            return Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code()));
+        }
+        let rules = gateway.rules();
+        let Some(connection) = rules.connections.get(&self.live.connection.name) else {
+            return Err((Refusal::new(RefusalKind::Terminated, "the connection was removed"), "connection.removed"));
+        };
+        let live = &self.live;
+        let identity = Identity { chain: authenticator.current_chain(&live.identity), ..live.identity.clone() };
+        let (facts, verdict) =
+            decide::connect(&rules.policy, &identity, &connection, live.client.ip(), self.tls, live.application.as_deref());
+        if let Err(refusal) = verdict {
+            if let Some(operation) = operation {
+                self.record.request(gateway.now(), operation, facts);
+            }
+            return Err((refusal, "policy.deny"));
+        }
+        self.record.keep(connection.recording);
+        self.deciding.change(gateway, live, &identity.chain, &connection, self.tls);
+        (self.epochs, self.connect, self.connection) = (epochs, facts, connection);
+        Ok(())
+    }
+
+    /// Whether the session is about to end and this belongs to nothing that has begun.
+    fn is_too_late(&self, operation: &Operation) -> bool {
+        let tx = operation.tx;
+        self.lifetime.closing().is_some()
+            && !self.transactions.iter().any(|begun| begun.tx == tx)
+            && !self.open.iter().any(|open| open.tx == tx)
+    }
+
+    /// Refuses an operation that came too late. If something is under way, that goes on; if not, this is the end.
+    fn refuse_late(&mut self, gateway: &Gateway, operation: &Operation) -> Result<(), End> {
+        let Some((refusal, code)) = self.lifetime.closing().cloned() else { return Ok(()) };
+        self.meter.decided(false);
+        let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..self.connect.clone() };
+        self.record.request(gateway.now(), operation, facts);
+        if self.activity() == Activity::Quiet {
+            return Err((refusal, code));
+        }
+        self.refusals.push((operation.id, refusal));
+        Ok(())
+    }
+
+    /// Notes a decision for the record, and what is to follow it.
+    fn apply(
+        &mut self,
+        gateway: &Gateway,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+        decision: Decision,
+        now: Instant,
+    ) {
+        let time = gateway.now();
+        self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
+        match decision {
+            Decision::Admit { facts, forward } if facts.verdict == Verdict::Permit => {
+                let synced = must_sync(self.connection.durability, operation);
+                self.record.request(time, operation, facts);
+                self.record.intent(time, operation.id, forward != Forward::Original);
+                self.open.insert(Open::new(operation, now, synced));
+                self.deciding.admitted(operation, understanding);
+                self.after_asking.push(After::Admit { op: operation.id, forward, synced });
+            }
+            Decision::Refuse { facts, refusal } => {
+                self.record.request(time, operation, facts);
+                self.refusals.push((operation.id, refusal));
+            }
+            // A hold decides once, and an admission that its own facts deny is none.
+            Decision::Admit { facts, .. } => {
+                self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..facts });
+                self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision contradicts itself")));
+            }
+            Decision::Hold(_) => {
+                self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..self.connect.clone() });
+                self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision was put off twice")));
+            }
+        }
+    }
+
+    /// Takes up what has been decided meanwhile, if the chain still stands; if not, the hold ends with the session.
+    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway, now: Instant) -> Result<(), End> {
+        let mut index = 0;
+        while let Some(held) = self.held.get_mut(index) {
+            match held.decision.as_mut().poll(cx) {
+                Poll::Pending => index += 1,
+                Poll::Ready(decision) => {
+                    self.recheck(gateway, None)?;
+                    self.meter.held(-1);
+                    let Held { operation, understanding, .. } = self.held.remove(index);
+                    if self.is_too_late(&operation) {
+                        self.refuse_late(gateway, &operation)?;
+                    } else {
+                        self.apply(gateway, &operation, understanding.as_ref(), decision, now);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn party(live: &Live, chain: &Chain, connection: &Connection, tls: bool) -> Party {
@@ -259,4 +372,15 @@ fn party(live: &Live, chain: &Chain, connection: &Connection, tls: bool) -> Part
         purpose: live.identity.purpose.as_deref(),
     };
     Party::new(chain, &connection.name, connection.kind, &connection.labels, connection.mode, context)
+}
+
+/// Whether an operation's intent must be on stable storage before it leaves, and its outcome before the client hears of it.
+/// In an open transaction a write is held back by the server until the commit, which waits for all intents before it.
+fn must_sync(durability: Durability, operation: &Operation) -> bool {
+    match durability {
+        Durability::Ordered => false,
+        Durability::Synced => true,
+        Durability::Auto if operation.in_transaction => operation.access == Access::Barrier,
+        Durability::Auto => operation.access != Access::Read,
+    }
 }

@@ -9,22 +9,20 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
-use claviger_identity::Identity;
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{
-    Access, BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Recorded, Reply, TransactionEnd,
-    TransactionResult,
+    BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Recorded, Reply, TransactionEnd, TransactionResult,
 };
 
 use super::deciding::{Asked, Deciding};
 use super::lifetime::{Activity, Lifetime};
 use super::open::OpenOperations;
 use super::{CancelTarget, Traffic};
-use crate::decide::{self, Decision, Pending};
+use crate::decide::Pending;
 use crate::desk::Ticket;
 use crate::gateway::Epochs;
 use crate::meters::{Meter, Way};
-use crate::record::{Open, SessionRecord, close_reason};
+use crate::record::{SessionRecord, close_reason};
 use crate::registry::Live;
 use crate::understanding::Understanding;
 use crate::{Admission, Connection, Deadlines, Gateway};
@@ -38,16 +36,16 @@ pub(super) struct Serving {
     key: BackendKey,
     /// The connection as the rules in force have it; what is open stays as it was opened.
     pub(super) connection: Arc<Connection>,
-    tls: bool,
+    pub(super) tls: bool,
     /// As of which changes the session was last found good.
-    epochs: Epochs,
-    lifetime: Lifetime,
+    pub(super) epochs: Epochs,
+    pub(super) lifetime: Lifetime,
     pub(super) open: OpenOperations,
     pub(super) held: Vec<Held>,
     /// What was asked for and is not decided, and what that hangs on.
     pub(super) deciding: Deciding,
     /// Transactions that have begun and not ended: at most one, unless the protocol runs operations side by side.
-    transactions: Vec<Transaction>,
+    pub(super) transactions: Vec<Transaction>,
     /// What this turn does once its leaves are appended.
     pub(super) after_asking: Vec<After>,
     after_settling: Vec<After>,
@@ -64,8 +62,8 @@ pub(super) struct Serving {
 /// Resolves when the log is on stable storage up to some place.
 type Flush = Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>;
 
-struct Transaction {
-    tx: TxId,
+pub(super) struct Transaction {
+    pub(super) tx: TxId,
     /// Whether what it did must be on stable storage when it ends.
     lasting: bool,
 }
@@ -215,7 +213,7 @@ impl Serving {
         }
     }
 
-    fn activity(&self) -> Activity {
+    pub(super) fn activity(&self) -> Activity {
         let nothing_waits = self.waiting.is_empty() && self.handed_in.is_empty() && self.after_settling.is_empty();
         match (
             self.open.is_empty() && self.held.is_empty() && self.deciding.is_empty() && nothing_waits,
@@ -301,95 +299,6 @@ impl Serving {
         traffic.counted = (traffic.bytes_in, traffic.bytes_out);
     }
 
-    /// Every operation asks again whether the chain still stands and may connect: one comparison while nothing has changed.
-    pub(super) fn recheck(&mut self, gateway: &Gateway, operation: Option<&Operation>) -> Result<(), End> {
-        let epochs = gateway.epochs();
-        if epochs == self.epochs {
-            return Ok(());
-        }
-        let authenticator = &gateway.services.authenticator;
-        // Expiry is judged by the session's lifetime: an operation in an open transaction has its grace.
-        let now = gateway.now().min(self.live.identity.expires.plus_secs(-1));
-        if let Err(denied) = authenticator.recheck(&self.live.identity, now) {
-            return Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code()));
-        }
-        let rules = gateway.rules();
-        let Some(connection) = rules.connections.get(&self.live.connection.name) else {
-            return Err((Refusal::new(RefusalKind::Terminated, "the connection was removed"), "connection.removed"));
-        };
-        let live = &self.live;
-        let identity = Identity { chain: authenticator.current_chain(&live.identity), ..live.identity.clone() };
-        let (facts, verdict) =
-            decide::connect(&rules.policy, &identity, &connection, live.client.ip(), self.tls, live.application.as_deref());
-        if let Err(refusal) = verdict {
-            if let Some(operation) = operation {
-                self.record.request(gateway.now(), operation, facts);
-            }
-            return Err((refusal, "policy.deny"));
-        }
-        self.record.keep(connection.recording);
-        self.deciding.change(gateway, live, &identity.chain, &connection, self.tls);
-        (self.epochs, self.connect, self.connection) = (epochs, facts, connection);
-        Ok(())
-    }
-
-    /// Whether the session is about to end and this belongs to nothing that has begun.
-    pub(super) fn is_too_late(&self, operation: &Operation) -> bool {
-        let tx = operation.tx;
-        self.lifetime.closing().is_some()
-            && !self.transactions.iter().any(|begun| begun.tx == tx)
-            && !self.open.iter().any(|open| open.tx == tx)
-    }
-
-    /// Refuses an operation that came too late. If something is under way, that goes on; if not, this is the end.
-    pub(super) fn refuse_late(&mut self, gateway: &Gateway, operation: &Operation) -> Result<(), End> {
-        let Some((refusal, code)) = self.lifetime.closing().cloned() else { return Ok(()) };
-        self.meter.decided(false);
-        let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..self.connect.clone() };
-        self.record.request(gateway.now(), operation, facts);
-        if self.activity() == Activity::Quiet {
-            return Err((refusal, code));
-        }
-        self.refusals.push((operation.id, refusal));
-        Ok(())
-    }
-
-    /// Notes a decision for the record, and what is to follow it.
-    pub(super) fn apply(
-        &mut self,
-        gateway: &Gateway,
-        operation: &Operation,
-        understanding: Option<&Understanding>,
-        decision: Decision,
-        now: Instant,
-    ) {
-        let time = gateway.now();
-        self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
-        match decision {
-            Decision::Admit { facts, forward } if facts.verdict == Verdict::Permit => {
-                let synced = must_sync(self.connection.durability, operation);
-                self.record.request(time, operation, facts);
-                self.record.intent(time, operation.id, forward != Forward::Original);
-                self.open.insert(Open::new(operation, now, synced));
-                self.deciding.admitted(operation, understanding);
-                self.after_asking.push(After::Admit { op: operation.id, forward, synced });
-            }
-            Decision::Refuse { facts, refusal } => {
-                self.record.request(time, operation, facts);
-                self.refusals.push((operation.id, refusal));
-            }
-            // A hold decides once, and an admission that its own facts deny is none.
-            Decision::Admit { facts, .. } => {
-                self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..facts });
-                self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision contradicts itself")));
-            }
-            Decision::Hold(_) => {
-                self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..self.connect.clone() });
-                self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision was put off twice")));
-            }
-        }
-    }
-
     fn end_operation(&mut self, gateway: &Gateway, outcome: Outcome, now: Instant) {
         let Some(open) = self.open.remove(outcome.op) else { return };
         self.after_settling.push(After::Release { op: open.op, synced: open.synced, since: now });
@@ -406,27 +315,6 @@ impl Serving {
             Durability::Auto if lasting && committed => self.after_settling.push(After::Transmit),
             Durability::Auto | Durability::Ordered => {}
         }
-    }
-
-    /// Takes up what has been decided meanwhile, if the chain still stands; if not, the hold ends with the session.
-    fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway, now: Instant) -> Result<(), End> {
-        let mut index = 0;
-        while let Some(held) = self.held.get_mut(index) {
-            match held.decision.as_mut().poll(cx) {
-                Poll::Pending => index += 1,
-                Poll::Ready(decision) => {
-                    self.recheck(gateway, None)?;
-                    self.meter.held(-1);
-                    let Held { operation, understanding, .. } = self.held.remove(index);
-                    if self.is_too_late(&operation) {
-                        self.refuse_late(gateway, &operation)?;
-                    } else {
-                        self.apply(gateway, &operation, understanding.as_ref(), decision, now);
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Hands in what the turn gathered, and takes up what has been appended and what has reached stable storage.
@@ -609,16 +497,5 @@ fn admitted(afters: &[After]) -> impl Iterator<Item = OpId> {
 fn refuse(protocol: &mut dyn Protocol<Admission>, refusals: Vec<(OpId, Refusal)>) {
     for (op, refusal) in refusals {
         protocol.resume(Reply::Refuse { op, refusal });
-    }
-}
-
-/// Whether an operation's intent must be on stable storage before it leaves, and its outcome before the client hears of it.
-/// In an open transaction a write is held back by the server until the commit, which waits for all intents before it.
-fn must_sync(durability: Durability, operation: &Operation) -> bool {
-    match durability {
-        Durability::Ordered => false,
-        Durability::Synced => true,
-        Durability::Auto if operation.in_transaction => operation.access == Access::Barrier,
-        Durability::Auto => operation.access != Access::Read,
     }
 }

@@ -7,6 +7,7 @@
 
 mod cache;
 mod facts;
+mod names;
 mod text;
 mod tracker;
 mod values;

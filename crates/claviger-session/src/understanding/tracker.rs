@@ -13,8 +13,9 @@ use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
 use claviger_sql::{Catalog, FINGERPRINT, Prepared, QUESTION, STATE, Session, State};
 
 use super::cache::{Key, number};
+use super::names::{mentions_names, quoted, uses_names};
 use super::text::Changes;
-use super::values::filled;
+use super::values::with_its_values;
 use super::{States, Text, Texts, Understanding};
 use crate::{CatalogKeeper, Connection, Snapshot};
 
@@ -323,7 +324,7 @@ impl Tracker {
         if said || self.under_way.iter().any(in_pipeline) {
             let session = self.as_it_will_be(operation.group);
             let text = Arc::new(Text::read(text, &snapshot.catalog, &session));
-            return Understanding::Text(with_values(operation, text, &snapshot.catalog, &session));
+            return Understanding::Text(with_its_values(operation, text, &snapshot.catalog, &session));
         }
         let key = Key { catalog: snapshot.id, state: self.state_number, names: 0, text: text.clone() };
         let found = texts.find(&key).unwrap_or_else(|| {
@@ -331,7 +332,7 @@ impl Tracker {
             texts.get(&Key { names, ..key }, || Text::read(text, &snapshot.catalog, &self.sql))
         });
         Understanding::Text(if found.depends_on_values {
-            with_values(operation, found, &snapshot.catalog, &self.sql)
+            with_its_values(operation, found, &snapshot.catalog, &self.sql)
         } else {
             found
         })
@@ -498,48 +499,4 @@ impl Tracker {
         }
         defined
     }
-}
-
-/// A statement with the values of its parameters, if what it does depends on them and they are there.
-fn with_values(operation: &Operation, read: Arc<Text>, catalog: &Catalog, session: &Session) -> Arc<Text> {
-    match &operation.request {
-        Request::Execute { text, name: None, parameters, binary } if read.depends_on_values && !parameters.is_empty() => {
-            let Ok(text) = std::str::from_utf8(text) else { return read };
-            let readings = filled(text, parameters, binary);
-            Arc::new(Text::of_any(readings.iter().map(|text| Text::read(text.as_bytes(), catalog, session)).collect(), &read))
-        }
-        _ => read,
-    }
-}
-
-/// Whether a request may say what a name stands for that the client gave.
-fn uses_names(request: &Request) -> bool {
-    match request {
-        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, name: None, .. } => {
-            mentions_names(text)
-        }
-        Request::Execute { .. } | Request::Portal { .. } => true,
-        Request::Call { .. } => false,
-    }
-}
-
-/// Whether a text may use a prepared statement or a cursor: it has a word that would be needed for it.
-fn mentions_names(text: &[u8]) -> bool {
-    const WORDS: [&[u8]; 4] = [b"execute", b"fetch", b"move", b"current"];
-    let begins =
-        |at: usize| WORDS.iter().any(|word| text.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word)));
-    (0..text.len()).any(begins)
-}
-
-/// A name as SQL takes it.
-fn quoted(name: &[u8]) -> Vec<u8> {
-    let mut quoted = vec![b'"'];
-    for byte in name {
-        quoted.push(*byte);
-        if *byte == b'"' {
-            quoted.push(b'"');
-        }
-    }
-    quoted.push(b'"');
-    quoted
 }

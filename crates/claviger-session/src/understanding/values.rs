@@ -3,12 +3,29 @@
 //! The types of parameters are the server's to tell, and are not waited for. A value in binary form may be a number or a text, so where
 //! it may be either, what counts is what the statement does with each.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use claviger_sql::{Value, with_values};
+use claviger_protocols::{Operation, Request};
+use claviger_sql::{Catalog, Session, Value, with_values};
+
+use super::Text;
+
+/// A statement with the values of its parameters, if what it does depends on them and they are there.
+pub(super) fn with_its_values(operation: &Operation, read: Arc<Text>, catalog: &Catalog, session: &Session) -> Arc<Text> {
+    match &operation.request {
+        Request::Execute { text, name: None, parameters, binary } if read.depends_on_values && !parameters.is_empty() => {
+            let Ok(text) = std::str::from_utf8(text) else { return read };
+            let readings = filled(text, parameters, binary);
+            Arc::new(Text::of_any(readings.iter().map(|text| Text::read(text.as_bytes(), catalog, session)).collect(), &read))
+        }
+        _ => read,
+    }
+}
 
 /// A text with the values of its parameters in place: binary ones as numbers where they may be; and, if one of those may be a text,
 /// once more as texts.
-pub(super) fn filled(text: &str, parameters: &[Option<Bytes>], binary: &[bool]) -> Vec<String> {
+fn filled(text: &str, parameters: &[Option<Bytes>], binary: &[bool]) -> Vec<String> {
     let readings: Vec<Reading<'_>> =
         parameters.iter().enumerate().map(|(at, value)| Reading::of(value.as_deref(), binary.get(at) == Some(&true))).collect();
     let as_numbers: Vec<Value<'_>> = readings.iter().map(Reading::as_number).collect();

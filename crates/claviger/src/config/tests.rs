@@ -255,6 +255,10 @@ fn what_makes_no_sense_is_named() {
         (bank("durability = 'maybe'"), "`connections[0] (bank).durability`: `maybe` is not one of `auto`, `ordered`, `synced`"),
         (bank("recording = 'some'"), "`connections[0] (bank).recording`: `some` is not one of"),
         (bank("labels = ['Prod']"), "`connections[0] (bank).labels`: a label is"),
+        (bank("catalog_max_age = '0s'"), "(bank).catalog_max_age`: must be more than nothing"),
+        (bank("classify = { customers = ['pii'] }"), "(bank).classify.customers`: must be `schema.table`"),
+        (bank("classify = { 'a.b' = ['PII'] }"), "(bank).labels`: a label is"),
+        (bank("classify = { 'a.b' = 'pii' }"), "invalid type: string"),
         (bank("listen = 'localhost:6432'"), "`connections[0] (bank).listen`: `localhost:6432` is not an address and port"),
         (
             bank("listen = '10.0.0.1:6432'\nplaintext = true"),

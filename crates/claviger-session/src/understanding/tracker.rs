@@ -258,11 +258,8 @@ impl Tracker {
         // Quiet now: what is under way still is a portal that waits to go on, which [`goes_on`](Self::goes_on) tells.
         self.under_way.retain(|under_way| matches!(under_way.what, What::Run(_) | What::Unknown));
         self.under_way.iter_mut().for_each(|under_way| under_way.changes.names = false);
-        if self.state.as_ref() != Some(&state) {
-            (self.sql.path, self.sql.role, self.sql.login) =
-                (state.path.clone(), Arc::clone(&state.role), Arc::clone(&state.login));
-            self.state = Some(state);
-        }
+        (self.sql.path, self.sql.role, self.sql.login) = (state.path.clone(), Arc::clone(&state.role), Arc::clone(&state.login));
+        self.state = Some(state);
         self.state_number = states.number(&self.sql);
     }
 

@@ -77,7 +77,7 @@ impl Analysis<'_> {
             return Ok(flow);
         };
         let arity = call.args().len();
-        if !self.special(schema, name, call.args())? && !self.is_attribute(scope, schema, name, call) {
+        if !self.special(scope, schema, name, call.args())? && !self.is_attribute(scope, schema, name, call) {
             self.call_by_name(schema, name, arity)?;
         }
         if call.over().is_some() {
@@ -173,10 +173,11 @@ impl Analysis<'_> {
     }
 
     /// Calls whose arguments say what they do it to.
-    fn special(&mut self, schema: Option<&str>, name: &str, arguments: &NodeList) -> Result<bool> {
+    fn special(&mut self, scope: &Scope<'_>, schema: Option<&str>, name: &str, arguments: &NodeList) -> Result<bool> {
         let Some(Builtin::Special(special)) = self.system_function(schema, name) else { return Ok(false) };
         self.depends_on_values |= arguments.iter().map(argument).any(is_parameter);
-        let Some(first) = arguments.first().map(argument).and_then(constant_text) else { return Ok(false) };
+        let first = arguments.first().map(argument).and_then(|first| constant_text(first).or_else(|| scope.known_text(first)));
+        let Some(first) = first else { return Ok(false) };
         match special.target {
             Target::Itself => Ok(false),
             Target::Sequence => self.sequence(&first, special.verb),

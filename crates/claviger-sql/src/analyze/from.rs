@@ -172,6 +172,7 @@ impl Analysis<'_> {
                 expressions: scope.expressions,
                 unbounded: Tables::default(),
                 equal: Vec::new(),
+                known: Vec::new(),
                 outputs: Vec::new(),
             };
             self.query(select.subquery(), scope.expressions, Some(&before))?
@@ -226,6 +227,7 @@ impl Analysis<'_> {
             expressions: scope.expressions,
             unbounded: Tables::default(),
             equal: Vec::new(),
+            known: Vec::new(),
             outputs: Vec::new(),
         };
         control.add(&self.control(&inner, join.quals())?);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use claviger_model::{Hazard, Object, TableKind, Verb};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, SelectStmt};
-use pg_raw_parse::raw::{LimitOption, SetOperation};
+use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, LimitOption, SetOperation};
 
 use super::expression::SETOP_NONE;
 use super::flow::{Field, Flow, Rows, Sources};
-use super::names::{constant_number, is_parameter, parts, qualified};
+use super::names::{constant_number, constant_text, is_parameter, parts, qualified};
 use super::scope::{Expressions, Found, Item, Scope};
 use super::walk::visit;
 use super::{Analysis, Result, undefined};
@@ -188,6 +188,7 @@ impl Analysis<'_> {
         control.add(&self.control(&scope, select.where_clause())?);
         conditions.push((select.where_clause(), None));
         let bounded = self.bound(&mut scope, &conditions)?;
+        scope.known = known(&scope, select.where_clause());
 
         let mut rows = Rows { bounded, ..Rows::default() };
         for target in select.target_list().iter() {
@@ -411,6 +412,27 @@ impl Analysis<'_> {
         });
         found
     }
+}
+
+/// The columns of the server's own catalogs that a condition holds to one text. Columns of users may be compared by rules of their
+/// own, under which several texts are equal.
+fn known(scope: &Scope<'_>, condition: Node<'_>) -> Vec<(Arc<str>, String)> {
+    let conditions: Vec<Node<'_>> = match condition {
+        Node::BoolExpr(all) if all.boolop == BoolExprType::AND_EXPR => all.args().iter().collect(),
+        condition => vec![condition],
+    };
+    let equals = |node| {
+        let Node::A_Expr(comparison) = node else { return None };
+        let (Node::ColumnRef(column), Some((None, "="))) = (comparison.lexpr(), qualified(comparison.name())) else {
+            return None;
+        };
+        let [name] = parts(column.fields())[..] else { return None };
+        let item = scope.items.get(scope.index_of(None, name)?)?;
+        let is_system = item.relation.as_ref().is_some_and(|relation| relation.table.system);
+        (is_system && comparison.kind == A_Expr_Kind::AEXPR_OP).then_some(())?;
+        Some((Arc::from(name), constant_text(comparison.rexpr())?))
+    };
+    conditions.into_iter().filter_map(equals).collect()
 }
 
 /// Whether a limit keeps the number of rows small. One that is given as a parameter is what the client asks for.

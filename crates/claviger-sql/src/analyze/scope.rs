@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use claviger_model::Column;
+use pg_raw_parse::Node;
 
 use super::flow::{Field, Flow, Rows, Tables};
 use super::{Analysis, Result, undefined};
@@ -17,6 +18,8 @@ pub(super) struct Scope<'s> {
     pub(super) unbounded: Tables,
     /// Items that are joined by a column of the same name, and those that this can limit.
     pub(super) equal: Vec<(usize, usize, std::ops::Range<usize>)>,
+    /// Columns of the server's own catalogs that are equal to a text in every row.
+    pub(super) known: Vec<(Arc<str>, String)>,
     /// Names that a query gives to its own columns, which `ORDER BY` and `GROUP BY` may use.
     pub(super) outputs: Vec<Field>,
 }
@@ -79,7 +82,15 @@ pub(super) enum Found {
 
 impl<'s> Scope<'s> {
     pub(super) fn new(outer: Option<&'s Scope<'s>>, expressions: &'s Expressions<'s>) -> Self {
-        Self { items: Vec::new(), outer, expressions, unbounded: Tables::default(), equal: Vec::new(), outputs: Vec::new() }
+        Self {
+            items: Vec::new(),
+            outer,
+            expressions,
+            unbounded: Tables::default(),
+            equal: Vec::new(),
+            known: Vec::new(),
+            outputs: Vec::new(),
+        }
     }
 
     /// The item of this name, with the number of levels that it is outside.
@@ -89,6 +100,13 @@ impl<'s> Scope<'s> {
             Some(item) => Some((0, item)),
             None => self.outer?.item(schema, name).map(|(level, item)| (level + 1, item)),
         }
+    }
+
+    /// The text that a column has in every row, if that is known.
+    pub(super) fn known_text(&self, node: Node<'_>) -> Option<String> {
+        let Node::ColumnRef(column) = node else { return None };
+        let [name] = super::names::parts(column.fields())[..] else { return None };
+        self.known.iter().find(|(known, _)| **known == *name).map(|(_, text)| text.clone())
     }
 
     /// The item of this level that a column's name belongs to.

@@ -27,6 +27,7 @@ mod issuers;
 mod limits;
 mod login;
 mod operation;
+mod packs;
 mod policies;
 mod providers;
 mod proxied;

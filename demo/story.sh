@@ -32,6 +32,15 @@ refused() {
   shown <<<"$answer"
 }
 
+# stopped NAME TOKEN SQL WORDS: shows that a statement is not run, and that these words say why.
+stopped() {
+  typed "psql \"… user=$1\" -c \"$3\""
+  local answer
+  ! answer=$(psql_as "$1" "$2" "$3" 2>&1) || wrong "$1 was not stopped: $answer"
+  [[ $answer == *ERROR*$4* ]] || wrong "$1 was stopped for another reason: $answer"
+  shown <<<"$answer"
+}
+
 # manage NAME TOKEN ARGUMENT...: shows a management command through the API.
 manage() {
   local name=$1 token=$2; shift 2
@@ -72,10 +81,17 @@ chapter "5. Alice, an engineer, works as before; so does the AI agent that acts 
 works alice "$ALICE_TOKEN" "select kind, count(*), sum(balance) from accounts group by kind order by kind"
 works assistant "$AGENT_TOKEN" "select merchant, count(*) from transactions group by merchant order by 2 desc, 1 limit 3"
 
-chapter "6. Audra may read what happened. No policy lets her into the bank."
+chapter "6. The agent is asked to tidy up. It destroys nothing, and what concerns many rows waits for a DBA, also when Alice asks."
+stopped assistant "$AGENT_TOKEN" "select 1; /* tidy */ drop table transactions" "agents do not drop"
+stopped assistant "$AGENT_TOKEN" "with old as (delete from transactions returning *) select count(*) from old" "needs approval by dbas"
+stopped assistant "$AGENT_TOKEN" "select name, ssn from customers" "needs approval by privacy"
+stopped alice "$ALICE_TOKEN" "delete from transactions where id = id" "needs approval by dbas"
+works assistant "$AGENT_TOKEN" "select 'please drop table transactions' as harmless, count(*) from transactions"
+
+chapter "7. Audra may read what happened. No policy lets her into the bank."
 refused audra "$AUDRA_TOKEN" "select * from customers"
 
-chapter "7. All of it is on record, and anybody with the files can check that nothing was changed."
+chapter "8. All of it is on record, and anybody with the files can check that nothing was changed."
 # A checkpoint is signed every second: wait for one over all of the above.
 sleep 1.5
 typed "claviger audit verify --data \$CLAVIGER_DATA"

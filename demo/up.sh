@@ -69,7 +69,7 @@ configure() {
   API_PORT=$(scripts/postgres.sh free-port 28443)
   sed -e "s|@DATA@|$DEMO/data|" -e "s|@PASSWORD_FILE@|$DEMO/bank-password|" -e "s|@UPSTREAM_PORT@|$UPSTREAM_PORT|" \
     -e "s|@PG_PORT@|$PG_PORT|" -e "s|@API_PORT@|$API_PORT|" demo/claviger.toml >"$CONFIG/claviger.toml"
-  cp demo/policies/*.cedar "$CONFIG/policies/"
+  cp demo/policies/*.cedar policies/{agents,agents-mass-export,engineers}.cedar "$CONFIG/policies/"
   claviger tls self-signed --out "$CONFIG" --host localhost --host 127.0.0.1 >/dev/null
   claviger check --config "$CONFIG" >/dev/null
 }

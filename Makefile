@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check bench soak fuzz doc
+.PHONY: help demo demo-down test check corpus bench soak fuzz doc
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ check: ## The fast checks: format, lints, unit tests, links
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo test --workspace --lib --bins --quiet
 	scripts/check-links.sh
+
+corpus: ## Play the statements of FILE through a gateway, and compare what becomes of each (MAJOR=15 or 18, FIXTURE=fixture.sql)
+	@scripts/corpus.sh "$(FILE)"
 
 bench: ## Measure Claviger beside a plain relay and its peers
 	@bench/run

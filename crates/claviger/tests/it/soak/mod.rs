@@ -56,7 +56,7 @@ fn sessions_come_and_go_and_leave_nothing_behind() {
 }
 
 /// Says a figure.
-fn figure(line: &str) {
+pub(crate) fn figure(line: &str) {
     eprintln!("FIGURE: {line}");
     if let Some(file) = std::env::var_os("CLAVIGER_SOAK_FIGURES") {
         writeln!(File::options().create(true).append(true).open(file).unwrap(), "{line}").unwrap();

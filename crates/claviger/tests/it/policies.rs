@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Conn, Gateway, Major, eventually, run};
+use crate::harness::{Conn, Gateway, Major, eventually, run, sqlstate, text};
 
 /// The catalog of the gateway's connection, in a file.
 fn keep_catalog(gateway: &Gateway) -> String {
@@ -132,5 +132,51 @@ fn the_upstream_is_asked_and_the_configuration_says_what_is_classified() {
             gateway.command(&["policy", "test", "--policies", policies.to_str().unwrap()]).status.code()
         };
         assert_eq!([tests("deny"), tests("permit")], [Some(0), Some(1)]);
+    });
+}
+
+const CONNECT: &str = r#"@id("connect") permit (principal, action == Action::"connect", resource);
+    @id("work") permit (principal, action in Action::"operation", resource);"#;
+
+const NO_DELETE: &str = r#"@id("no-delete") @reason("rows stay") forbid (principal, action in Action::"delete", resource);"#;
+
+#[test]
+fn policies_that_do_not_load_leave_the_old_ones_in_force() {
+    run(async {
+        let server = server!(Major::V18);
+        let mut gateway = Gateway::configure(&[Conn::to("bank", &server)], &format!("{CONNECT}{NO_DELETE}"), "");
+        gateway.permit_no_statements();
+        gateway.add(&["user", "alice"]);
+        gateway.start();
+        let session = gateway.session("bank", "alice").await;
+        let rows = async || server.value("bank", "select count(*) from customers").await;
+        let before = rows().await;
+        let refused = async |statement: &str, why: &str| {
+            let error = session.batch_execute(statement).await.unwrap_err();
+            assert!(sqlstate(&error) == "42501" && text(&error).contains(why), "{statement}: {}", text(&error));
+        };
+        refused("delete from customers where id = 1", "rows stay").await;
+        for wrong in [
+            r#"@approval("dbas") forbid (principal, action == Action::"read", resource);"#,
+            r#"permit (principal, action == Action::"delete", resource) when { resource.colour == "red" };"#,
+            r#"permit (principal, action == Action::"deleet", resource);"#,
+            "permit (principal, action, resource)",
+        ] {
+            gateway.write_policies(&format!("{CONNECT}{wrong}"));
+            assert!(!gateway.reload(|toml| toml).await, "{wrong}");
+            refused("delete from customers where id = 1", "rows stay").await;
+            session.batch_execute("select count(*) from customers").await.unwrap();
+        }
+
+        // A policy that loads and cannot be evaluated.
+        let erring = r#"@id("erring") forbid (principal, action == Action::"update", resource)
+            when { 9223372036854775807 + context.risk == 0 };"#;
+        gateway.write_policies(&format!("{CONNECT}{erring}"));
+        assert!(gateway.reload(|toml| toml).await);
+        refused("update customers set name = 'Eva' where id = 1", "could not be evaluated").await;
+        session.batch_execute("delete from customers where id = 1").await.expect("that is permitted now");
+        assert_eq!(rows().await.parse::<u32>().unwrap() + 1, before.parse::<u32>().unwrap());
+        assert_eq!(server.value("bank", "select count(*) from customers where name = 'Eva'").await, "0");
+        gateway.verify();
     });
 }

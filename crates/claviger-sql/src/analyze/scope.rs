@@ -113,6 +113,8 @@ impl<'s> Scope<'s> {
     pub(super) fn index_of(&self, qualifier: Option<&str>, column: &str) -> Option<usize> {
         match qualifier {
             Some(name) => self.items.iter().position(|item| *item.name == *name),
+            // A row's place tells it from all others, as a key does.
+            None if column == "ctid" => self.items.iter().position(|item| item.relation.is_some()),
             None => self.items.iter().position(|item| item.shows(column)),
         }
     }

@@ -1,9 +1,10 @@
 //! How many sessions each upstream bears, and who is next when it bears no more.
 //!
 //! Logins that must wait are served in turn: one of each principal, and then the next of each, so that a principal who opens a
-//! hundred sessions at once makes others wait for one of them and not for all.
+//! hundred sessions at once makes others wait for one of them and not for all. When the queue is full, a principal who has fewer in it
+//! takes the place of the last of whoever has most.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,13 +42,15 @@ struct State {
     tickets: HashMap<PrincipalKey, VecDeque<u64>>,
     /// Who is to be woken for a ticket; tickets that were called have none.
     wakers: HashMap<u64, Option<Waker>>,
+    /// Tickets that made way for somebody else's, until their holders have heard of it.
+    displaced: HashSet<u64>,
     waiting: usize,
 }
 
 /// One session's share of a budget. Dropping it calls the next.
 pub(crate) struct Slot(Arc<Budget>);
 
-/// A place in the queue: resolves to a slot. Dropping it leaves the queue.
+/// A place in the queue: resolves to a slot, unless it must make way. Dropping it leaves the queue.
 pub(crate) struct Ticket {
     budget: Arc<Budget>,
     who: PrincipalKey,
@@ -82,10 +85,10 @@ impl Budget {
         state.call();
     }
 
-    /// A ticket for this principal, unless so many wait already. Where there is room, it is called at once.
+    /// A ticket for this principal, unless so many wait already and nobody has more of them. Where there is room, it is called at once.
     pub(crate) fn ask(self: &Arc<Self>, who: &PrincipalKey, most_waiting: usize) -> Result<Ticket, QueueFull> {
         let mut state = lock(&self.0);
-        if state.waiting >= most_waiting.max(1) {
+        if state.waiting >= most_waiting.max(1) && !state.make_way(who) {
             return Err(QueueFull);
         }
         state.last_ticket += 1;
@@ -124,6 +127,19 @@ impl State {
         }
     }
 
+    /// Takes the newest ticket from whoever has most, if that leaves them no fewer than this one shall have: whether there was one.
+    fn make_way(&mut self, who: &PrincipalKey) -> bool {
+        let own = self.tickets.get(who).map_or(0, VecDeque::len);
+        let most = self.tickets.values_mut().max_by_key(|queue| queue.len()).filter(|queue| queue.len() > own + 1);
+        let Some(number) = most.and_then(VecDeque::pop_back) else { return false };
+        self.waiting -= 1;
+        self.displaced.insert(number);
+        if let Some(waker) = self.wakers.remove(&number).flatten() {
+            waker.wake();
+        }
+        true
+    }
+
     fn give_back(&mut self) {
         self.used = self.used.saturating_sub(1);
         self.call();
@@ -131,11 +147,15 @@ impl State {
 }
 
 impl Future for Ticket {
-    type Output = Slot;
+    type Output = Result<Slot, QueueFull>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Slot> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let budget = Arc::clone(&self.budget);
         let mut state = lock(&budget.0);
+        if state.displaced.remove(&self.number) {
+            self.done = true;
+            return Poll::Ready(Err(QueueFull));
+        }
         match state.wakers.get_mut(&self.number) {
             Some(waker) => {
                 *waker = Some(cx.waker().clone());
@@ -143,7 +163,7 @@ impl Future for Ticket {
             }
             None => {
                 self.done = true;
-                Poll::Ready(Slot(Arc::clone(&budget)))
+                Poll::Ready(Ok(Slot(Arc::clone(&budget))))
             }
         }
     }
@@ -155,6 +175,9 @@ impl Drop for Ticket {
             return;
         }
         let mut state = lock(&self.budget.0);
+        if state.displaced.remove(&self.number) {
+            return;
+        }
         if state.wakers.remove(&self.number).is_none() {
             // It was called, and nobody came.
             state.give_back();
@@ -191,7 +214,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use super::*;
 
@@ -201,7 +224,7 @@ mod tests {
 
     fn poll(ticket: &mut Ticket) -> Option<Slot> {
         match Pin::new(ticket).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(slot) => Some(slot),
+            Poll::Ready(slot) => slot.ok(),
             Poll::Pending => None,
         }
     }
@@ -249,6 +272,33 @@ mod tests {
         let state = lock(&budget.0);
         assert_eq!((state.used, state.waiting), (0, 0));
         assert!(state.turns.is_empty() && state.tickets.is_empty() && state.wakers.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_kept_out_of_the_queue_by_one_who_fills_it() {
+        let budget = budget(1);
+        let slot = poll(&mut budget.ask(&who("eve"), 3).unwrap());
+        let mut eves: Vec<_> = (0..3).map(|_| budget.ask(&who("eve"), 3).unwrap()).collect();
+        assert_eq!(budget.ask(&who("eve"), 3).err(), Some(QueueFull), "she takes no place from herself");
+        let mut bob = budget.ask(&who("bob"), 3).unwrap();
+        // Her last one has made way and hears it; the others wait in turn with Bob's.
+        let mut last = eves.pop().unwrap();
+        let heard = Pin::new(&mut last).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(heard, Poll::Ready(Err(QueueFull))));
+        assert_eq!(budget.ask(&who("bob"), 3).err(), Some(QueueFull), "he has as many as she would have left");
+        drop(slot);
+        let first = poll(&mut eves[0]);
+        assert!(first.is_some() && poll(&mut bob).is_none());
+        drop(first);
+        assert!(poll(&mut bob).is_some());
+        // One that made way and never looked leaves nothing behind.
+        let slot = poll(&mut eves.pop().unwrap());
+        let gone: Vec<_> = (0..3).map(|_| budget.ask(&who("eve"), 3).unwrap()).collect();
+        let bob = budget.ask(&who("bob"), 3).unwrap();
+        drop((gone, bob, slot));
+        let state = lock(&budget.0);
+        assert_eq!((state.used, state.waiting), (0, 0));
+        assert!(state.turns.is_empty() && state.tickets.is_empty() && state.wakers.is_empty() && state.displaced.is_empty());
     }
 
     #[test]

@@ -142,7 +142,15 @@ impl Pipeline {
     /// When it is the client's turn, the upstream is opened.
     pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Stage::Waiting(waiting) = &mut self.stage else { return false };
-        let Poll::Ready(slot) = Pin::new(&mut waiting.ticket).poll(cx) else { return false };
+        if self.ending.is_some() {
+            return false;
+        }
+        let Poll::Ready(called) = Pin::new(&mut waiting.ticket).poll(cx) else { return false };
+        let Ok(slot) = called else {
+            let (refusal, code) = queue_full();
+            self.refuse_entry(refusal, code, now);
+            return true;
+        };
         let Stage::Waiting(waiting) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return false };
         let Waiting { entrant, since, .. } = *waiting;
         self.slot = Some(slot);

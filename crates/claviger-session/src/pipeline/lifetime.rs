@@ -79,7 +79,10 @@ impl Lifetime {
             let refusal = Refusal::new(RefusalKind::Terminated, "the session has lasted as long as it may");
             self.wind_up((refusal, "session.max_age"), now, deadlines.drain);
         }
-        if let Some(Closing { end, until, .. }) = &self.closing {
+        // However it is to end, it has no more after its token's end than the grace.
+        let lapses = after(self.expires, deadlines.expiry_grace);
+        if let Some(Closing { end, until, .. }) = &mut self.closing {
+            *until = (*until).min(lapses);
             return if activity == Activity::Quiet || now >= *until { Err(end.clone()) } else { Ok(*until) };
         }
         let idle = self.look_for_idleness(deadlines, activity, now)?;
@@ -143,6 +146,16 @@ mod tests {
         assert_eq!(code(life.look(&deadlines, Activity::Busy, start + SECOND * 14)), None);
         assert_eq!(code(life.look(&deadlines, Activity::Quiet, start + SECOND * 14)), Some("token.expired"));
         assert_eq!(code(life.look(&deadlines, Activity::Busy, start + SECOND * 15)), Some("token.expired"));
+    }
+
+    #[test]
+    fn no_other_end_outlives_the_token_by_more_than_its_grace() {
+        let start = Instant::now();
+        let deadlines = Deadlines { expiry_grace: SECOND * 5, ..Deadlines::default() };
+        let mut life = Lifetime::new(start, SECOND * 10);
+        life.wind_up((Refusal::new(RefusalKind::Terminated, "x"), "gateway.stop"), start + SECOND * 8, SECOND * 900);
+        assert_eq!(life.look(&deadlines, Activity::InTransaction, start + SECOND * 8).ok(), Some(start + SECOND * 15));
+        assert_eq!(code(life.look(&deadlines, Activity::InTransaction, start + SECOND * 15)), Some("gateway.stop"));
     }
 
     #[test]

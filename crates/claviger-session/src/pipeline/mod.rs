@@ -27,8 +27,9 @@ use crate::registry::Order;
 use crate::seats::Seat;
 use crate::{Admission, Connection, Desk, Gateway, Route};
 
-/// A session that is to end does not wait for a client that takes nothing for so long.
-const STALL: Duration = Duration::from_secs(3);
+/// A session that is to end does not wait for a client that takes nothing for so long. The kernel says that there is room only when a
+/// good part of its buffer is free, so a client that reads slowly needs a while to be seen reading.
+const STALL: Duration = Duration::from_secs(10);
 
 /// One session, from the first byte to the last.
 pub struct Pipeline {
@@ -373,12 +374,13 @@ impl Pipeline {
             return;
         }
         let looked = serving.look(&self.gateway.rules().deadlines, now);
-        let winding_up = serving.winding_up().cloned();
+        let (winding_up, waits_for_the_record) = (serving.winding_up().cloned(), serving.waits_for_the_record());
         match (looked, winding_up) {
             (Ok(again), None) => self.deadline = Some(again),
             (Ok(again), Some((refusal, code))) => {
-                // A client that does not read finishes nothing.
-                let stalled = (!self.protocol.wants_input(Side::Upstream)).then_some(self.traffic.bytes_out);
+                // A client that does not read finishes nothing; but what waits for the record is not its doing.
+                let full = !self.protocol.wants_input(Side::Upstream) && !waits_for_the_record;
+                let stalled = full.then_some(self.traffic.bytes_out);
                 if stalled.is_some() && stalled == self.stalled {
                     return self.end(refusal, code, now);
                 }

@@ -213,10 +213,15 @@ impl Serving {
         }
     }
 
+    /// Whether anything waits until it is on record.
+    pub(super) fn waits_for_the_record(&self) -> bool {
+        !(self.waiting.is_empty() && self.handed_in.is_empty() && self.after_settling.is_empty())
+    }
+
     pub(super) fn activity(&self) -> Activity {
-        let nothing_waits = self.waiting.is_empty() && self.handed_in.is_empty() && self.after_settling.is_empty();
+        let nothing_under_way = self.open.is_empty() && self.held.is_empty() && self.deciding.is_empty();
         match (
-            self.open.is_empty() && self.held.is_empty() && self.deciding.is_empty() && nothing_waits,
+            nothing_under_way && !self.waits_for_the_record(),
             self.transactions.is_empty(),
         ) {
             (false, _) => Activity::Busy,

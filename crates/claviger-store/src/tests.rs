@@ -369,6 +369,19 @@ fn only_what_matters_wakes_the_watcher() {
 }
 
 #[test]
+fn a_watcher_that_cannot_read_ends() {
+    let (directory, store) = with_alice_and_bot();
+    let watch = store.watch().unwrap();
+    let other = rusqlite::Connection::open(directory.path().join("data/claviger.db")).unwrap();
+    other.execute("ALTER TABLE change RENAME TO changed_by_another_version", []).unwrap();
+    let start = Instant::now();
+    while watch.has_changed().is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it goes on, and nobody knows that it sees nothing");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn the_watcher_ends_with_the_store() {
     let (_directory, store) = with_alice_and_bot();
     let watch = store.watch().unwrap();

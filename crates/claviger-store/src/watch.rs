@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claviger_identity::{Directory, Registered};
 use rusqlite::Connection;
@@ -15,6 +15,9 @@ use crate::{Store, StoreError};
 /// How often another process's changes are looked for. A revocation must take effect within two seconds.
 const POLL: Duration = Duration::from_millis(200);
 
+/// When all looks have failed for so long, what was seen before is too old to go by.
+const BLIND: Duration = Duration::from_secs(2);
+
 impl Store {
     /// What is known of principals, delegations and revoked tokens at this moment.
     pub fn directory(&self) -> Result<Directory, StoreError> {
@@ -22,7 +25,8 @@ impl Store {
     }
 
     /// Yields the directory at this moment, and another whenever it or the set of signing keys has changed: at once after a
-    /// change through this store, within a fifth of a second after one by another process. Ends with the store.
+    /// change through this store, within a fifth of a second after one by another process. Ends with the store, or when it cannot
+    /// be read for two seconds.
     pub fn watch(&self) -> Result<watch::Receiver<Arc<Directory>>, StoreError> {
         let mut db = self.reader()?;
         // Registered before the first look, so that no change falls between.
@@ -70,17 +74,23 @@ struct Seen {
 }
 
 fn follow(db: &mut Connection, local: &Arc<str>, mut seen: Seen, changes: &Receiver<()>, out: &watch::Sender<Arc<Directory>>) {
-    loop {
+    let mut failing: Option<Instant> = None;
+    while failing.is_none_or(|since| since.elapsed() < BLIND) {
         if changes.recv_timeout(POLL) == Err(RecvTimeoutError::Disconnected) || out.is_closed() {
             return;
         }
         match look(db, local, &mut seen) {
-            Ok(None) => {}
-            Ok(Some(directory)) => {
-                out.send_replace(Arc::new(directory));
+            Ok(changed) => {
+                failing = None;
+                if let Some(directory) = changed {
+                    out.send_replace(Arc::new(directory));
+                }
             }
             // What was seen stays as it was, so the next look tries again.
-            Err(error) => tracing::error!(%error, "changes of the store cannot be read"),
+            Err(error) => {
+                tracing::error!(%error, "changes of the store cannot be read");
+                failing.get_or_insert_with(Instant::now);
+            }
         }
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Trust {
     pub(crate) authorities: Arc<[TrustedAuthority]>,
     /// By the issuer's name.
     keys: HashMap<Arc<str>, Arc<Published>>,
+    /// Grows when an issuer, or where it is asked, changes: what was asked before that is nobody's answer.
+    generation: u64,
 }
 
 /// Keys, and until when they count if they are not fetched again.
@@ -158,19 +160,27 @@ impl Authenticator {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Replaces the trusted issuers. Keys stay with those that are trusted as before.
-    pub fn set_issuers(&self, issuers: Vec<TrustedIssuer>) {
+    /// Replaces the trusted issuers. Keys stay with those that are trusted as before and, by their names, are asked where they were
+    /// before.
+    pub fn set_issuers(&self, issuers: Vec<TrustedIssuer>, asked_as_before: impl Fn(&str) -> bool) {
         let issuers: Arc<[TrustedIssuer]> = issuers.into();
         self.trust.rcu(|old| {
             let kept = |name: &Arc<str>| {
                 let iss = |list: &[TrustedIssuer]| list.iter().find(|one| one.name == *name).map(|one| one.issuer.clone());
-                iss(&old.issuers) == iss(&issuers)
+                iss(&old.issuers) == iss(&issuers) && asked_as_before(name)
             };
+            let as_before = old.issuers == issuers && issuers.iter().all(|one| asked_as_before(&one.name));
             let keys = old.keys.iter().filter(|(name, _)| kept(name)).map(|(name, keys)| (name.clone(), keys.clone()));
-            Trust { issuers: issuers.clone(), keys: keys.collect(), authorities: old.authorities.clone() }
+            let generation = old.generation + u64::from(!as_before);
+            Trust { issuers: issuers.clone(), keys: keys.collect(), authorities: old.authorities.clone(), generation }
         });
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A number that grows when an issuer, or where it is asked, changes.
+    pub fn generation(&self) -> u64 {
+        self.trust.load().generation
     }
 
     /// Replaces the authorities whose certificates are believed.
@@ -182,12 +192,13 @@ impl Authenticator {
 
     /// Replaces the keys of an issuer, given by the name of its trust record.
     pub fn set_keys(&self, issuer: &str, keys: KeySet) {
-        self.publish(issuer, Published { keys, until: None });
+        self.publish(issuer, Published { keys, until: None }, None);
     }
 
-    /// Replaces the keys of an issuer, which count until then if they are not replaced before.
-    pub fn set_keys_until(&self, issuer: &str, keys: KeySet, until: Timestamp) {
-        self.publish(issuer, Published { keys, until: Some(until) });
+    /// Replaces the keys of an issuer that was asked in this generation, which count until then if they are not replaced before. Of a
+    /// generation that has passed they are not taken: they may be those of another issuer, or of a place that is not believed any more.
+    pub fn set_keys_until(&self, generation: u64, issuer: &str, keys: KeySet, until: Timestamp) {
+        self.publish(issuer, Published { keys, until: Some(until) }, Some(generation));
     }
 
     /// Takes note that an issuer's keys could not be fetched, so that who wants a new one need not wait for long.
@@ -195,10 +206,13 @@ impl Authenticator {
         self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).forget(issuer);
     }
 
-    fn publish(&self, issuer: &str, keys: Published) {
+    fn publish(&self, issuer: &str, keys: Published, generation: Option<u64>) {
         let keys = Arc::new(keys);
         self.trust.rcu(|old| {
             let mut trust = Trust::clone(old);
+            if generation.is_some_and(|generation| generation != old.generation) {
+                return trust;
+            }
             trust.keys.insert(issuer.into(), keys.clone());
             trust
         });

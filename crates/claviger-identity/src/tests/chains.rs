@@ -142,7 +142,7 @@ fn time_and_trust_end_a_session() {
     assert_eq!(authenticator.recheck(&identity, Timestamp::from_micros(identity.expires.as_micros() - 1)), Ok(()));
     assert_eq!(authenticator.recheck(&identity, identity.expires).unwrap_err().code(), "token.expired");
     let epoch = authenticator.epoch();
-    authenticator.set_issuers(vec![okta()]);
+    authenticator.set_issuers(vec![okta()], |_| true);
     assert!(authenticator.epoch() > epoch);
     assert_eq!(authenticator.recheck(&identity, NOW).unwrap_err().code(), "token.unknown_issuer");
 }

@@ -210,7 +210,7 @@ fn it_ends_with_any_of_what_it_is_made_from() {
         assert_eq!(stands, expected);
     }
     exchange.authenticator.set_directory(directory());
-    exchange.authenticator.set_issuers(vec![local()]);
+    exchange.authenticator.set_issuers(vec![local()], |_| true);
     assert_eq!(
         exchange.authenticator.recheck(&twice, NOW).unwrap_err().code(),
         "token.unknown_issuer",

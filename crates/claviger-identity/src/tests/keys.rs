@@ -135,12 +135,29 @@ fn keys_stay_with_issuers_that_are_trusted_as_before() {
     let pair = Pair::ed();
     let authenticator = authenticator(&pair, Directory::new("local"));
     let token = pair.token(&claims(json!({})));
-    authenticator.set_issuers(vec![TrustedIssuer { max_lifetime: 900, ..okta() }]);
+    authenticator.set_issuers(vec![TrustedIssuer { max_lifetime: 900, ..okta() }], |_| true);
     assert_eq!(code(&authenticator, &token), "ok");
     // The same name for another issuer: the old keys must not speak for it.
-    authenticator.set_issuers(vec![TrustedIssuer { issuer: "https://other.example".into(), ..okta() }]);
-    authenticator.set_issuers(vec![okta()]);
+    authenticator.set_issuers(vec![TrustedIssuer { issuer: "https://other.example".into(), ..okta() }], |_| true);
+    authenticator.set_issuers(vec![okta()], |_| true);
     assert_eq!(code(&authenticator, &token), "keys.unavailable");
+}
+
+#[test]
+fn keys_of_a_source_that_is_not_asked_any_more_are_nobodys() {
+    let pair = Pair::ed();
+    let authenticator = authenticator(&pair, Directory::new("local"));
+    let token = pair.token(&claims(json!({})));
+    let before = authenticator.generation();
+    authenticator.set_issuers(vec![okta()], |_| true);
+    assert_eq!((code(&authenticator, &token), authenticator.generation()), ("ok", before));
+    // It is asked elsewhere: neither the keys at hand count, nor those that were under way.
+    authenticator.set_issuers(vec![okta()], |_| false);
+    assert_eq!(code(&authenticator, &token), "keys.unavailable");
+    authenticator.set_keys_until(before, "okta", jwks(&[pair.jwk("k")]), NOW.plus_secs(5));
+    assert_eq!(code(&authenticator, &token), "keys.unavailable");
+    authenticator.set_keys_until(authenticator.generation(), "okta", jwks(&[pair.jwk("k")]), NOW.plus_secs(5));
+    assert_eq!(code(&authenticator, &token), "ok");
 }
 
 #[test]
@@ -218,7 +235,7 @@ fn ed25519_is_called_by_both_its_names() {
 fn keys_count_until_they_are_too_old() {
     let pair = Pair::ed();
     let authenticator = Authenticator::new(vec![okta()], Directory::new("local"));
-    authenticator.set_keys_until("okta", jwks(&[pair.jwk("k")]), NOW.plus_secs(5));
+    authenticator.set_keys_until(authenticator.generation(), "okta", jwks(&[pair.jwk("k")]), NOW.plus_secs(5));
     let token = pair.token(&claims(json!({})));
     assert!(authenticator.verify(&token, NOW.plus_secs(4)).is_ok());
     assert_eq!(authenticator.verify(&token, NOW.plus_secs(5)).unwrap_err().code(), "keys.unavailable");

@@ -39,6 +39,8 @@ struct Issuers {
 struct Issuer {
     config: IssuerConfig,
     meters: Arc<Meters>,
+    /// Of which issuers it is: what it answers when others have taken their place is not taken.
+    generation: u64,
     /// One fetch at a time: many clients may wait for the same one.
     turn: Arc<Mutex<()>>,
     /// What it said of itself when it was last asked.
@@ -62,6 +64,7 @@ impl Issuers {
         let issuer = |config: &IssuerConfig| Issuer {
             config: config.clone(),
             meters: Arc::clone(meters),
+            generation: authenticator.generation(),
             turn: Arc::default(),
             known: std::sync::Mutex::default(),
             fetches: AtomicU64::new(0),
@@ -102,7 +105,7 @@ impl CurrentIssuers {
         Self { current: Arc::new(Current(ArcSwap::new(issuers))), authenticator, meters, running }
     }
 
-    /// Asks these issuers instead, and at once. Keys at hand stay with the issuers that stay.
+    /// Asks these issuers instead, and at once. Keys at hand stay with the issuers that stay, and are asked where they were.
     pub(super) fn replace(&mut self, config: &Config) {
         let issuers = Issuers::new(&config.issuers, Arc::clone(&self.authenticator), &self.meters);
         self.meters.keep_issuers(|name| config.issuers.iter().any(|issuer| *issuer.trust.name == *name));
@@ -188,6 +191,9 @@ impl Issuer {
         let fetched = tokio::task::spawn_blocking(move || issuer.read_keys()).await;
         self.fetches.fetch_add(1, Ordering::AcqRel);
         let fetched = fetched.map_err(anyhow::Error::from).and_then(|read| read);
+        if authenticator.generation() != self.generation {
+            return false;
+        }
         self.meters.keys_fetched(name, now(), fetched.is_ok());
         match fetched {
             Ok(keys) => {
@@ -195,7 +201,7 @@ impl Issuer {
                     tracing::warn!(issuer = %name, "an issuer publishes no key that can verify a signature");
                 }
                 let age = i64::try_from(self.config.keys_max_age.as_secs()).unwrap_or(i64::MAX);
-                authenticator.set_keys_until(name, keys, now().plus_secs(age));
+                authenticator.set_keys_until(self.generation, name, keys, now().plus_secs(age));
                 true
             }
             Err(error) => {
@@ -220,6 +226,9 @@ impl Issuer {
         });
         let asked = asked.await;
         let asked = asked.map_err(anyhow::Error::from).and_then(|asked| asked);
+        if authenticator.generation() != self.generation {
+            return;
+        }
         let taken = authenticator.set_groups(name, &token, asked.as_deref().ok(), now());
         if let Some(error) = asked.err().or(taken.err().map(Into::into)) {
             tracing::warn!(issuer = %name, error = format!("{error:#}"), "an issuer does not tell somebody's groups");

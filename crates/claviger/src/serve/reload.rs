@@ -1,6 +1,7 @@
 //! Taking up a changed configuration while sessions run.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,7 +10,7 @@ use claviger_model::{Refusal, RefusalKind};
 use claviger_policy::PolicySet;
 
 use super::{Running, boot_leaf, rules, server_tls};
-use crate::config::{Config, LOCAL_ISSUER};
+use crate::config::{Config, KeySource, LOCAL_ISSUER};
 
 impl Running {
     /// Reads the directory again and takes up all of it or, if anything is wrong with it, nothing.
@@ -34,13 +35,13 @@ impl Running {
         // A configuration that cannot be recorded is not taken up. From here on nothing can fail.
         self.log.append(Batch::of(boot_leaf(&config, &policy, true))).context("the change cannot be recorded")?;
 
-        let issuers_before = std::mem::replace(&mut self.config, Arc::clone(&config)).trusted();
+        let before = std::mem::replace(&mut self.config, Arc::clone(&config));
         self.admin.set_config(Arc::clone(&config));
         let authenticator = self.gateway.authenticator();
-        authenticator.set_issuers(config.trusted());
+        authenticator.set_issuers(config.trusted(), |name| source(&before, name) == source(&config, name));
         authenticator.set_authorities(config.authorities.clone());
         if let Err(error) = self.admin.publish_keys(authenticator) {
-            tracing::error!(error = format!("{error:#}"), "the local issuer's keys cannot be read: its tokens are refused");
+            tracing::error!(error = format!("{error:#}"), "the local issuer's keys cannot be read: changed ones are not taken up");
         }
         self.issuers.replace(&config);
         self.gateway.replace(rules(&config, policy));
@@ -53,12 +54,18 @@ impl Running {
         // Sessions of issuers that are gone end, and so do those of issuers that another has taken the name of.
         self.gateway.end_revoked();
         let now: HashSet<_> = config.trusted().into_iter().map(|issuer| (issuer.name, issuer.issuer)).collect();
-        for before in issuers_before.iter().filter(|before| !now.contains(&(before.name.clone(), before.issuer.clone()))) {
+        for before in before.trusted().iter().filter(|before| !now.contains(&(before.name.clone(), before.issuer.clone()))) {
             let refusal = Refusal::new(RefusalKind::Unauthenticated, "the issuer of the token is not trusted here any more");
             self.gateway.registry.end_of_issuer(&before.name, &refusal, "issuer.removed");
         }
         Ok(())
     }
+}
+
+/// Where an external issuer is asked for keys and groups, and whom it must prove to be.
+fn source<'a>(config: &'a Config, issuer: &str) -> Option<(&'a KeySource, Option<&'a Path>, Option<&'a str>)> {
+    let issuer = config.issuers.iter().find(|configured| *configured.trust.name == *issuer)?;
+    Some((&issuer.keys, issuer.tls_ca.as_deref(), issuer.userinfo_url.as_deref()))
 }
 
 /// What cannot change while the gateway runs must not seem to.

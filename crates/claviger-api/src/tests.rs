@@ -151,7 +151,8 @@ fn identity(token: &Secret) -> Result<Identity, Problem> {
     let key = PrincipalKey::new("local", subject);
     let chain = Chain::of(Link { key, kind: PrincipalKind::User, groups: vec![], sponsor: None });
     let expires = Timestamp::from_secs(i64::MAX);
-    Ok(Identity { chain, token: "t0".into(), issuer: "local".into(), expires, purpose: None, origin: Origin::default() })
+    let (origin, issuers) = (Origin::default(), Arc::default());
+    Ok(Identity { chain, token: "t0".into(), issuer: "local".into(), expires, purpose: None, origin, issuers })
 }
 
 impl Backend for Memory {

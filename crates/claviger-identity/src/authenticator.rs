@@ -32,6 +32,8 @@ pub struct Identity {
     pub purpose: Option<Arc<str>>,
     /// What the token was made from, if it was exchanged, and how far it goes.
     pub origin: Origin,
+    /// The issuers that it stands on, each by the name of its trust record and its `iss`: another that takes the name is another.
+    pub issuers: Arc<[(Arc<str>, Arc<str>)]>,
 }
 
 /// What can be fetched so that a token may be believed after all.
@@ -105,6 +107,7 @@ impl Authenticator {
         let mut origin = if local { claims.origin()? } else { Origin::default() };
         origin.vouched = vouched;
         origin.may_act = may_act(&claims, trusted, &trust)?;
+        let issuers = trust.stood_on(&trusted.name, &origin, &chain);
         let identity = Identity {
             chain,
             token: claims.id()?.map_or_else(|| digest_id(said), Arc::from),
@@ -112,6 +115,7 @@ impl Authenticator {
             expires,
             purpose: claims.purpose()?.map(Into::into),
             origin,
+            issuers,
         };
         check(&identity, &trust, &directory, now)?;
         Ok(identity)
@@ -286,6 +290,15 @@ impl Trust {
             || self.authorities.iter().any(|trusted| **trusted.name() == *name)
     }
 
+    /// The issuers that a token stands on: its own, those of what it was made from, and those whose principals it names.
+    fn stood_on(&self, own: &str, origin: &Origin, chain: &Chain) -> Arc<[(Arc<str>, Arc<str>)]> {
+        let inputs = || origin.inputs.iter().map(|(issuer, _)| &**issuer);
+        let named = || chain.links().iter().map(|link| &*link.key.issuer);
+        let counts = |name: &str| name == own || inputs().chain(named()).any(|one| one == name);
+        let issuers = self.issuers.iter().filter(|trusted| counts(&trusted.name));
+        issuers.map(|trusted| (Arc::clone(&trusted.name), Arc::clone(&trusted.issuer))).collect()
+    }
+
     fn issuer(&self, iss: &str) -> Result<&TrustedIssuer, Reason> {
         self.issuers.iter().find(|trusted| *trusted.issuer == *iss).ok_or(Reason::UnknownIssuer)
     }
@@ -392,7 +405,13 @@ pub(crate) fn check(identity: &Identity, trust: &Trust, directory: &Directory, n
         return denied(Reason::Expired);
     }
     let inputs = &identity.origin.inputs;
-    if !trust.knows(&identity.issuer) || !inputs.iter().all(|(issuer, _)| trust.knows(issuer)) {
+    let are_the_same = |(name, iss): &(Arc<str>, Arc<str>)| {
+        trust.issuers.iter().any(|trusted| trusted.name == *name && trusted.issuer == *iss)
+    };
+    if !trust.knows(&identity.issuer)
+        || !inputs.iter().all(|(issuer, _)| trust.knows(issuer))
+        || !identity.issuers.iter().all(are_the_same)
+    {
         return denied(Reason::UnknownIssuer);
     }
     if directory.is_revoked(&identity.issuer, &identity.token)

@@ -156,13 +156,6 @@ impl Registry {
         }
     }
 
-    /// Ends every session whose token is of this issuer.
-    pub fn end_of_issuer(&self, issuer: &str, refusal: &Refusal, code: &'static str) {
-        for live in self.snapshot().into_iter().filter(|live| *live.identity.issuer == *issuer) {
-            live.order(Order::End(refusal.clone(), code));
-        }
-    }
-
     /// Ends every session of whose identity the test finds a reason to; returns how many.
     pub(crate) fn end_where(&self, reason: impl Fn(&Identity) -> Option<Denied>) -> usize {
         let mut ended = 0;

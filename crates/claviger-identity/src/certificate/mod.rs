@@ -98,6 +98,7 @@ impl Authenticator {
             expires: said.not_after,
             purpose: None,
             origin: Origin::default(),
+            issuers: Arc::default(),
         };
         check(&identity, &trust, &directory, now)?;
         Ok(identity)

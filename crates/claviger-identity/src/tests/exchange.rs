@@ -210,12 +210,11 @@ fn it_ends_with_any_of_what_it_is_made_from() {
         assert_eq!(stands, expected);
     }
     exchange.authenticator.set_directory(directory());
-    exchange.authenticator.set_issuers(vec![local()], |_| true);
-    assert_eq!(
-        exchange.authenticator.recheck(&twice, NOW).unwrap_err().code(),
-        "token.unknown_issuer",
-        "okta is not trusted any more"
-    );
+    let other = TrustedIssuer { issuer: "https://other.example".into(), ..okta() };
+    for (issuers, why) in [(vec![local()], "okta is not trusted any more"), (vec![local(), other], "another has taken its name")] {
+        exchange.authenticator.set_issuers(issuers, |_| true);
+        assert_eq!(exchange.authenticator.recheck(&twice, NOW).unwrap_err().code(), "token.unknown_issuer", "{why}");
+    }
 }
 
 #[test]

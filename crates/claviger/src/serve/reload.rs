@@ -1,12 +1,10 @@
 //! Taking up a changed configuration while sessions run.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use claviger_audit::{Batch, Ledger};
-use claviger_model::{Refusal, RefusalKind};
 use claviger_policy::PolicySet;
 
 use super::{Running, boot_leaf, rules, server_tls};
@@ -51,13 +49,8 @@ impl Running {
         self.listeners.apply(listeners);
         self.web.apply(web);
 
-        // Sessions of issuers that are gone end, and so do those of issuers that another has taken the name of.
+        // Those of issuers that are gone, or that another has taken the name of, among them.
         self.gateway.end_revoked();
-        let now: HashSet<_> = config.trusted().into_iter().map(|issuer| (issuer.name, issuer.issuer)).collect();
-        for before in before.trusted().iter().filter(|before| !now.contains(&(before.name.clone(), before.issuer.clone()))) {
-            let refusal = Refusal::new(RefusalKind::Unauthenticated, "the issuer of the token is not trusted here any more");
-            self.gateway.registry.end_of_issuer(&before.name, &refusal, "issuer.removed");
-        }
         Ok(())
     }
 }

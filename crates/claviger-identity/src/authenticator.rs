@@ -405,9 +405,8 @@ pub(crate) fn check(identity: &Identity, trust: &Trust, directory: &Directory, n
         return denied(Reason::Expired);
     }
     let inputs = &identity.origin.inputs;
-    let are_the_same = |(name, iss): &(Arc<str>, Arc<str>)| {
-        trust.issuers.iter().any(|trusted| trusted.name == *name && trusted.issuer == *iss)
-    };
+    let are_the_same =
+        |(name, iss): &(Arc<str>, Arc<str>)| trust.issuers.iter().any(|trusted| trusted.name == *name && trusted.issuer == *iss);
     if !trust.knows(&identity.issuer)
         || !inputs.iter().all(|(issuer, _)| trust.knows(issuer))
         || !identity.issuers.iter().all(are_the_same)

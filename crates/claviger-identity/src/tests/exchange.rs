@@ -211,7 +211,8 @@ fn it_ends_with_any_of_what_it_is_made_from() {
     }
     exchange.authenticator.set_directory(directory());
     let other = TrustedIssuer { issuer: "https://other.example".into(), ..okta() };
-    for (issuers, why) in [(vec![local()], "okta is not trusted any more"), (vec![local(), other], "another has taken its name")] {
+    for (issuers, why) in [(vec![local()], "okta is not trusted any more"), (vec![local(), other], "another has taken its name")]
+    {
         exchange.authenticator.set_issuers(issuers, |_| true);
         assert_eq!(exchange.authenticator.recheck(&twice, NOW).unwrap_err().code(), "token.unknown_issuer", "{why}");
     }

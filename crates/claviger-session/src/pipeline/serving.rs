@@ -220,10 +220,7 @@ impl Serving {
 
     pub(super) fn activity(&self) -> Activity {
         let nothing_under_way = self.open.is_empty() && self.held.is_empty() && self.deciding.is_empty();
-        match (
-            nothing_under_way && !self.waits_for_the_record(),
-            self.transactions.is_empty(),
-        ) {
+        match (nothing_under_way && !self.waits_for_the_record(), self.transactions.is_empty()) {
             (false, _) => Activity::Busy,
             (true, false) => Activity::InTransaction,
             (true, true) => Activity::Quiet,

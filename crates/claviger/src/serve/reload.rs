@@ -39,7 +39,10 @@ impl Running {
         authenticator.set_issuers(config.trusted(), |name| source(&before, name) == source(&config, name));
         authenticator.set_authorities(config.authorities.clone());
         if let Err(error) = self.admin.publish_keys(authenticator) {
-            tracing::error!(error = format!("{error:#}"), "the local issuer's keys cannot be read: changed ones are not taken up");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the local issuer's keys cannot be read: changed ones are not taken up"
+            );
         }
         self.issuers.replace(&config);
         self.gateway.replace(rules(&config, policy));

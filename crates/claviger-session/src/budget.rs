@@ -260,7 +260,7 @@ mod tests {
         let budget = budget(1);
         let slot = poll(&mut budget.ask(&who("ana"), 2).unwrap());
         let (first, mut second) = (budget.ask(&who("ana"), 2).unwrap(), budget.ask(&who("ana"), 2).unwrap());
-        assert_eq!(budget.ask(&who("eve"), 2).err(), Some(QueueFull));
+        assert_eq!(budget.ask(&who("ana"), 2).err(), Some(QueueFull));
         drop(first);
         let third = budget.ask(&who("eve"), 2).unwrap();
         drop(slot);

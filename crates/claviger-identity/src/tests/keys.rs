@@ -149,10 +149,10 @@ fn keys_of_a_source_that_is_not_asked_any_more_are_nobodys() {
     let authenticator = authenticator(&pair, Directory::new("local"));
     let token = pair.token(&claims(json!({})));
     let before = authenticator.generation();
-    authenticator.set_issuers(vec![okta()], |_| true);
+    authenticator.set_issuers(vec![okta(), local()], |_| true);
     assert_eq!((code(&authenticator, &token), authenticator.generation()), ("ok", before));
     // It is asked elsewhere: neither the keys at hand count, nor those that were under way.
-    authenticator.set_issuers(vec![okta()], |_| false);
+    authenticator.set_issuers(vec![okta(), local()], |_| false);
     assert_eq!(code(&authenticator, &token), "keys.unavailable");
     authenticator.set_keys_until(before, "okta", jwks(&[pair.jwk("k")]), NOW.plus_secs(5));
     assert_eq!(code(&authenticator, &token), "keys.unavailable");

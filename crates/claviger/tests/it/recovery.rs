@@ -167,7 +167,7 @@ fn stopping_does_not_wait_for_who_does_not_read() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let began = std::time::Instant::now();
         assert!(gateway.stop().success());
-        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(25), "{:?}: it waited for the drain to end", began.elapsed());
         assert_eq!(gateway.verify()["open_operations"], 0);
         let upstream = async || server.gateway_sessions().await == "0";
         eventually("what ran upstream has ended", Duration::from_secs(5), upstream).await;

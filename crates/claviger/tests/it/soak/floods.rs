@@ -65,6 +65,7 @@ fn floods_of_cancel_requests() {
 #[ignore = "minutes"]
 fn clients_that_never_read() {
     const STUCK: usize = 50;
+    const EACH: u64 = 4 * 1024;
     run(async {
         let server = server!(Major::V15);
         let ground = Ground::of(&server, &[], "").await;
@@ -90,7 +91,8 @@ fn clients_that_never_read() {
         sleep(Duration::from_secs(10)).await;
         let (memory, during) = (peak.growth(), ground.seen());
         figure(&format!("{} clients that never read: {memory} KiB at the most", STUCK * 2));
-        assert!(memory < BOUND, "{memory} KiB");
+        // A mebibyte that waits in either direction, and what is known of some thousands of operations.
+        assert!(memory < EACH * 2 * STUCK as u64, "{memory} KiB");
         enter(port, "open", &ground.token).await.unwrap();
         drop((stuck, greedy));
         eventually("they are gone upstream", Duration::from_secs(30), async || server.gateway_sessions().await == "1").await;

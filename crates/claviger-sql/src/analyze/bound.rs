@@ -87,7 +87,7 @@ impl Analysis<'_> {
             },
             Node::NullTest(test) => test.nulltesttype == NullTestType::IS_NULL && self.column_of(scope, item, test.arg()),
             Node::A_Expr(expression) => self.comparison_limits(scope, bounded, item, expression),
-            Node::SubLink(link) => self.query_limits(scope, bounded, item, link),
+            Node::SubLink(link) => self.query_limits(scope, item, link),
             _ => false,
         }
     }
@@ -152,7 +152,7 @@ impl Analysis<'_> {
                 .is_none_or(|pattern| if like { is_narrow(&pattern) } else { is_narrow_expression(&pattern) })
     }
 
-    fn query_limits(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, link: &nodes::SubLink) -> bool {
+    fn query_limits(&self, scope: &Scope<'_>, item: usize, link: &nodes::SubLink) -> bool {
         let Node::SelectStmt(select) = link.subselect() else { return false };
         match link.sub_link_type {
             SubLinkType::ANY_SUBLINK => {
@@ -164,14 +164,13 @@ impl Analysis<'_> {
                 name == "=" && tested && self.selects_few(select)
             }
             // Rows that something refers to, if that has a bound or says so of its own.
-            SubLinkType::EXISTS_SUBLINK => self.refers(scope, bounded, item, select),
+            SubLinkType::EXISTS_SUBLINK => self.refers(scope, item, select),
             _ => false,
         }
     }
 
     /// Whether a query inside a condition refers to the item by a condition that limits it.
-    fn refers(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, select: &nodes::SelectStmt) -> bool {
-        let _ = bounded;
+    fn refers(&self, scope: &Scope<'_>, item: usize, select: &nodes::SelectStmt) -> bool {
         let Some(item) = scope.items.get(item) else { return false };
         let mut refers = false;
         visit(select.where_clause(), |node| {

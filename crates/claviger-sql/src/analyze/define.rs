@@ -322,16 +322,10 @@ impl Analysis<'_> {
     }
 
     fn create_table_as(&mut self, statement: &nodes::CreateTableAsStmt) -> Result<&'static str> {
-        let rows = match statement.query() {
-            node @ Node::ExecuteStmt(_) => {
-                self.utility(node)?;
-                super::flow::Rows::default()
-            }
-            node => {
-                let none = Expressions::default();
-                self.query(node, &none, None)?
-            }
-        };
+        match statement.query() {
+            node @ Node::ExecuteStmt(_) => _ = self.utility(node)?,
+            node => _ = self.query(node, &Expressions::default(), None)?,
+        }
         let materialized = statement.objtype == ObjectType::OBJECT_MATVIEW;
         if let Some(into) = statement.into() {
             if materialized {
@@ -339,7 +333,7 @@ impl Analysis<'_> {
                     self.creates_table(range, TableKind::MaterializedView);
                 }
             } else {
-                self.creates_from(into, &rows)?;
+                self.creates_from(into);
             }
         }
         Ok(if materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE TABLE AS" })

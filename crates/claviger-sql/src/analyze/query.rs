@@ -22,27 +22,19 @@ impl Analysis<'_> {
     /// A statement that can stand in `WITH`, in `PREPARE`, in `COPY`, in `EXPLAIN` or alone: its class, and what it gives.
     pub(super) fn query_statement(&mut self, node: Node<'_>) -> Result<(&'static str, Rows)> {
         let none = Expressions::default();
-        let rows = match node {
-            Node::SelectStmt(select) if select.into_clause().is_some() => {
-                let rows = self.query(node, &none, None)?;
-                if let Some(into) = select.into_clause() {
-                    self.creates_from(into, &rows)?;
-                }
-                // They go into the table.
-                return Ok(("SELECT INTO", Rows { bounded: true, ..Rows::default() }));
-            }
-            node => self.query(node, &none, None)?,
-        };
-        Ok((class(node), rows))
+        let rows = self.query(node, &none, None)?;
+        match node {
+            // They go into the table.
+            Node::SelectStmt(select) if goes_into(select) => Ok(("SELECT INTO", Rows { bounded: true, ..Rows::default() })),
+            _ => Ok((class(node), rows)),
+        }
     }
 
-    /// A table comes to be with these rows.
-    pub(super) fn creates_from(&mut self, into: &nodes::IntoClause, rows: &Rows) -> Result<()> {
-        let Some(range) = into.rel() else { return Ok(()) };
+    /// A table comes to be with the rows of a query.
+    pub(super) fn creates_from(&mut self, into: &nodes::IntoClause) {
+        let Some(range) = into.rel() else { return };
         self.creates_table(range, TableKind::Table);
         self.transitions.push(crate::Transition::Define);
-        let _ = rows;
-        Ok(())
     }
 
     /// A query or a change with `RETURNING`, inside what is around it.
@@ -182,6 +174,9 @@ impl Analysis<'_> {
     }
 
     fn simple_select(&mut self, select: &SelectStmt, own: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        if let Some(into) = select.into_clause() {
+            self.creates_from(into);
+        }
         let mut scope = Scope::new(outer, own);
         let mut conditions = Vec::new();
         let mut control = self.select_from_all(select.from_clause(), &mut scope, &mut conditions)?;
@@ -524,6 +519,14 @@ fn implied_name(node: Node<'_>) -> Arc<str> {
         Node::GroupingFunc(_) => "grouping".into(),
         _ => "?column?".into(),
     }
+}
+
+/// Whether the rows of a query go into a table. Of several with `UNION` and its kin, the first says so.
+fn goes_into(mut select: &SelectStmt) -> bool {
+    while let Some(first) = select.larg() {
+        select = first;
+    }
+    select.into_clause().is_some()
 }
 
 fn class(node: Node<'_>) -> &'static str {

@@ -56,8 +56,9 @@ impl Analysis<'_> {
             Node::CallStmt(statement) => {
                 let none = Expressions::default();
                 let scope = Scope::new(None, &none);
-                let flow = statement.funccall().map_or(Ok(Default::default()), |call| self.call(&scope, call))?;
-                let _ = flow;
+                if let Some(call) = statement.funccall() {
+                    self.call(&scope, call)?;
+                }
                 self.transitions.push(Transition::Resync);
                 Ok("CALL")
             }

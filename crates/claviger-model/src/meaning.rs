@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Disclosure;
+
 /// What one statement, call or command does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meaning {
@@ -13,6 +15,8 @@ pub struct Meaning {
     pub effects: BTreeSet<Effect>,
     /// What is dangerous about it.
     pub hazards: BTreeSet<Hazard>,
+    /// What it shows of classified columns.
+    pub disclosure: Disclosure,
 }
 
 /// Something that is done to something.
@@ -192,6 +196,8 @@ pub struct Column {
     pub name: Arc<str>,
     /// What the target calls it inside the table (PostgreSQL: its attribute number).
     pub number: i16,
+    /// What the target calls its type (PostgreSQL: its OID).
+    pub kind: u32,
     /// Its own classifications and its table's, sorted.
     pub labels: Labels,
 }

@@ -48,10 +48,10 @@ fn matter() -> Matter {
     });
     let columns = ["id", "name", "email", "branch", "ssn"].into_iter().zip(1..).map(|(name, number)| {
         let labels = Arc::clone(if name == "ssn" { &pii } else { &none });
-        let column = Column { table: Arc::clone(&table), name: name.into(), number, labels };
+        let column = Column { table: Arc::clone(&table), name: name.into(), number, kind: 25, labels };
         Effect { verb: Verb::Read, object: Object::Column(Arc::new(column)), through: None }
     });
-    Matter::new([Meaning { class: "SELECT", effects: columns.collect(), hazards: BTreeSet::new() }])
+    Matter::new([Meaning { class: "SELECT", effects: columns.collect(), ..Meaning::default() }])
 }
 
 fn judging(criterion: &mut Criterion) {

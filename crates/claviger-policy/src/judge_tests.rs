@@ -32,7 +32,7 @@ fn column(of: &str, name: &str) -> Object {
         "name" | "ssn" => labels(&format!("pii.{name}")),
         _ => labels(""),
     };
-    Object::Column(Arc::new(Column { table: table(of), name: name.into(), number: 1, labels: own }))
+    Object::Column(Arc::new(Column { table: table(of), name: name.into(), number: 1, kind: 25, labels: own }))
 }
 
 /// `read customers.name`, `delete notes`, `execute fn:pay`, `configure set:role`, `drop def:i`, `create schema:x`, `unknown *`;

@@ -112,7 +112,7 @@ impl Matter {
         let statements: Arc<[Meaning]> = statements.into_iter().collect();
         let mut hasher = Sha256::default();
         for meaning in &*statements {
-            (meaning.class, &meaning.effects, &meaning.hazards).hash(&mut hasher);
+            (meaning.class, &meaning.effects, &meaning.hazards, &meaning.disclosure).hash(&mut hasher);
         }
         Self { digest: hasher.digest(), statements }
     }

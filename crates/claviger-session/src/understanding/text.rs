@@ -90,7 +90,12 @@ impl Text {
     /// What is judged where it cannot be told what is done.
     pub(crate) fn unknown() -> Matter {
         let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
-        Matter::new([Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into() }])
+        Matter::new([Meaning {
+            class: "UNKNOWN",
+            effects: [effect].into(),
+            hazards: [Hazard::Unknown].into(),
+            ..Meaning::default()
+        }])
     }
 }
 

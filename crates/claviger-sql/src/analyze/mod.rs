@@ -158,7 +158,12 @@ impl<'a> Analysis<'a> {
                 self.effects.insert(Effect { verb: Verb::Read, object: Object::Table(table), through });
             }
         }
-        Meaning { class, effects: std::mem::take(&mut self.effects), hazards: std::mem::take(&mut self.hazards) }
+        Meaning {
+            class,
+            effects: std::mem::take(&mut self.effects),
+            hazards: std::mem::take(&mut self.hazards),
+            ..Meaning::default()
+        }
     }
 
     fn note(&mut self, verb: Verb, object: Object) {
@@ -284,6 +289,6 @@ fn changes_unsaid(transitions: &[Transition]) -> bool {
 
 fn unknown() -> Statement {
     let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
-    let meaning = Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into() };
+    let meaning = Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into(), ..Meaning::default() };
     Statement { meaning, span: 0..0, transitions: vec![Transition::Resync, Transition::Define], depends_on_values: false }
 }

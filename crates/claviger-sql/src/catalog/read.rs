@@ -338,7 +338,8 @@ fn sorted(mut children: Vec<Child>) -> Vec<Child> {
 }
 
 fn column_facts(facts: facts::Column, table: &Arc<Table>, labels: Labels, words: &mut Words) -> ColumnFacts {
-    let column = Column { table: Arc::clone(table), name: words.word(facts.name), number: facts.number, labels };
+    let column =
+        Column { table: Arc::clone(table), name: words.word(facts.name), number: facts.number, kind: facts.kind.0, labels };
     ColumnFacts {
         column: Arc::new(column),
         kind: facts.kind.0,

@@ -1,0 +1,139 @@
+//! What of classified columns a request shows, and what is done about it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::Column;
+
+/// What a statement shows of classified columns, and what they decide about what it shows. Never less than really happens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Disclosure {
+    /// The columns of its rows, in order.
+    pub outputs: Vec<Output>,
+    /// If its rows may have more columns than those: the classified columns that these are made of.
+    pub rest: Option<BTreeSet<Arc<Column>>>,
+    /// What decides which rows there are, how many, in which order, and whether there is an error in their place.
+    pub control: BTreeSet<Control>,
+    /// What goes into columns that do not have the same labels.
+    pub carried: BTreeSet<Carried>,
+    /// Classified columns whose values an error or a notice may tell of.
+    pub told: BTreeSet<Arc<Column>>,
+    /// Whether it may show any classified column that there is, because it is not known all that it does.
+    pub anything: bool,
+    /// How its rows are written, if they leave by `COPY`.
+    pub copy: Option<CopyFormat>,
+}
+
+/// A column of a statement's rows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// It shows nothing of classified columns.
+    Plain,
+    /// It is a classified column, unchanged.
+    Copy(Arc<Column>),
+    /// It is made of classified columns, or they decide what it is.
+    Made(BTreeSet<Arc<Column>>),
+}
+
+/// A classified column that decides about rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Control {
+    /// Which.
+    pub column: Arc<Column>,
+    /// The classified column that it must be equal to, if that is all.
+    pub equals: Option<Arc<Column>>,
+}
+
+/// A value on its way from a classified column into another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Carried {
+    /// From where.
+    pub from: Arc<Column>,
+    /// Into which column; none if it is none of a table that there is.
+    pub into: Option<Arc<Column>>,
+}
+
+/// How `COPY` writes rows (PostgreSQL manual, `COPY`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CopyFormat {
+    /// Lines of fields, with backslashes.
+    Text {
+        /// Between fields.
+        delimiter: u8,
+        /// What stands for NULL.
+        null: Arc<str>,
+        /// Whether the first line holds the columns' names.
+        header: bool,
+    },
+    /// Comma-separated values.
+    Csv {
+        /// Between fields.
+        delimiter: u8,
+        /// What stands for NULL, where it is not quoted.
+        null: Arc<str>,
+        /// Around fields.
+        quote: u8,
+        /// Before a quote inside a field.
+        escape: u8,
+        /// Whether the first line holds the columns' names.
+        header: bool,
+    },
+    /// The server's own binary form.
+    Binary,
+}
+
+/// How what an operation gives is rewritten before it leaves: for each of its statements, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaskPlan {
+    /// One for each statement.
+    pub statements: Vec<StatementMask>,
+    /// Whether the text that is not masked by this is searched for what should be.
+    pub detect: bool,
+}
+
+/// How what one statement gives is rewritten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatementMask {
+    /// For each column of its rows, in order.
+    pub cells: Vec<Cell>,
+    /// For any further column.
+    pub rest: Cell,
+    /// Whether an error or a notice may tell of masked values, so that nothing of its words may leave.
+    pub telling: bool,
+    /// Every classified column that it is known to show, masked or not, by the server's own numbers for its table and itself. A row
+    /// that comes from another classified column was not foreseen.
+    pub foreseen: BTreeSet<(u32, i16)>,
+    /// How its rows are written, if they leave by `COPY`.
+    pub copy: Option<CopyFormat>,
+}
+
+/// What is done with a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cell {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// It is this column's value: what is kept of it is for the column's labels to say.
+    Column(Arc<Column>),
+    /// It is made of masked values: nothing of it is kept, not even whether it is NULL.
+    Made,
+}
+
+impl MaskPlan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        !self.detect && self.statements.iter().all(StatementMask::is_empty)
+    }
+}
+
+impl StatementMask {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        !self.telling && self.rest == Cell::Plain && self.cells.iter().all(|cell| *cell == Cell::Plain)
+    }
+
+    /// What is done with a column, counted from 0.
+    pub fn cell(&self, column: usize) -> &Cell {
+        self.cells.get(column).unwrap_or(&self.rest)
+    }
+}

@@ -65,14 +65,17 @@ pub trait Decider: Send + Sync + 'static {
     fn decide(&self, case: &Case<'_>) -> Decision;
 }
 
-/// Asks policy about all that an operation does. Where nothing is understood, as in mode `record`, `connect` is the whole of policy.
+/// Asks policy about all that an operation does. In mode `record` nothing is understood, and `connect` is the whole of policy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByPolicy;
 
 impl Decider for ByPolicy {
     fn decide(&self, case: &Case<'_>) -> Decision {
-        let Some(understanding) = case.understanding else {
+        if case.connection.mode == Mode::Record {
             return Decision::Admit { facts: case.connect.clone(), forward: Forward::Original };
+        }
+        let Some(understanding) = case.understanding else {
+            return unknown(case, "operation.unknown", "what is asked for here is not understood").decision(case);
         };
         let finding = match understanding {
             Understanding::Text(text) => match &text.matter {

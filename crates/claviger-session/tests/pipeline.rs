@@ -10,7 +10,7 @@ use std::sync::Arc;
 use claviger_audit::LeafKind;
 use claviger_model::{Durability, Mode, Refusal, RefusalKind, ResponseRecording};
 use claviger_protocols::Side;
-use claviger_session::{Connections, Route};
+use claviger_session::{ByPolicy, Connections, Route};
 use claviger_testkit::ledger::Storage;
 use claviger_testkit::mux::{self, answer, frame, request};
 use claviger_testkit::world::{Client, Referee, Setup, World, admit, permitted, refuse};
@@ -159,6 +159,29 @@ mod arrival {
         client.connect();
         client.let_in();
         assert!(world.ledger.journal().contains(&"SESSION_OPEN eve@local for bank permit mode.record".to_owned()));
+    }
+
+    /// Nobody says what requests of this protocol do.
+    #[test]
+    fn what_nobody_understands_is_decided_by_the_mode() {
+        const ANYTHING: &str = "permit (principal, action in [Action::\"connect\", Action::\"operation\"], resource);";
+        const UNKNOWN: &str = "permit (principal, action in [Action::\"connect\", Action::\"unknown\"], resource);";
+        for (mode, policy, request_leaf, passes) in [
+            (Mode::Enforce, ANYTHING, "REQUEST 1 deny operation.unknown", false),
+            (Mode::Enforce, UNKNOWN, "REQUEST 1 permit", true),
+            (Mode::Observe, ANYTHING, "REQUEST 1 permit would deny operation.unknown", true),
+            (Mode::Record, "forbid (principal, action, resource);", "REQUEST 1 permit mode.record", true),
+        ] {
+            let world = World::new(&Setup { mode, policy, decider: Arc::new(ByPolicy), ..Setup::default() });
+            let mut client = world.serving();
+            client.send(&request(1, "write 0"));
+            assert_eq!(world.ledger.journal()[0], request_leaf);
+            assert_eq!(client.asked().len(), usize::from(passes), "{mode:?} {policy}");
+            if !passes {
+                let heard = client.heard();
+                assert!(heard[0].starts_with("1 E not-permitted it cannot be told what this does"), "{heard:?}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! [`NotUnderstood`]. Nothing here reads a clock, a file or a socket.
 
 mod analyze;
+mod assigned;
 pub mod builtin;
 mod catalog;
 mod lexer;
@@ -22,8 +23,8 @@ use std::ops::Range;
 use claviger_model::Meaning;
 
 pub use catalog::{
-    Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, FINGERPRINT, Function, FunctionKind, NotAName,
-    Operator, QUESTION, Reference, Relation, Rule, Trigger, TypeFacts, Write,
+    Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, EventTrigger, FINGERPRINT, Function,
+    FunctionKind, NotAName, Operator, QUESTION, Reference, Relation, Rule, Trigger, TypeFacts, Write,
 };
 pub use session::{Cursor, Prepared, Session, Transition};
 pub use state::{STATE, State};

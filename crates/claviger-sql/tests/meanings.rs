@@ -33,6 +33,36 @@ fn statements_mean_what_the_table_says() {
     assert_eq!(table.len(), now.len());
 }
 
+#[test]
+fn event_triggers_run_beside_what_sets_them_off() {
+    let answer = include_str!("catalog.tsv");
+    let touch = answer.lines().find(|line| line.starts_with("function") && line.contains("\"f_touch\"")).unwrap();
+    let id = touch.split('"').nth(3).unwrap();
+    let runs = |event: &str, tags: &str, text: &str| {
+        let facts = format!("event_trigger\t{{\"function\": \"{id}\", \"event\": \"{event}\", \"tags\": {tags}}}\n");
+        let catalog = Catalog::read_text(&format!("{answer}{facts}"), &Classification::default()).unwrap();
+        let said = said(text, &catalog);
+        assert_eq!(said.contains("execute: public.f_touch"), said.contains("update by way of public.f_touch: public.notes.body"));
+        said.contains("f_touch")
+    };
+    for (event, tags, text, expected) in [
+        ("ddl_command_start", "null", "create table t (id int)", true),
+        ("ddl_command_end", "null", "select 1 as one into t", true),
+        ("ddl_command_end", "[\"DROP TABLE\"]", "create table t (id int)", false),
+        ("ddl_command_end", "[\"DROP TABLE\"]", "drop table notes", true),
+        ("ddl_command_end", "null", "comment on table notes is 'x'", true),
+        ("ddl_command_end", "null", "refresh materialized view m_balances", true),
+        ("ddl_command_end", "null", "create role r", false),
+        ("sql_drop", "null", "create temporary table t (id int)", false),
+        ("sql_drop", "null", "alter table notes drop column body", true),
+        ("table_rewrite", "null", "drop table notes", false),
+        ("login", "null", "create table t (id int)", false),
+        ("ddl_command_end", "null", "insert into notes (body) values ('x')", false),
+    ] {
+        assert_eq!(runs(event, tags, text), expected, "{event} {tags} {text}");
+    }
+}
+
 fn catalog() -> Catalog {
     let labels = [("public.customers.ssn", "pii.ssn"), ("public.customers.account_number", "pci.account")];
     let labels: Classification =

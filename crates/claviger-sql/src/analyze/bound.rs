@@ -209,7 +209,7 @@ impl Analysis<'_> {
     }
 
     /// Whether an expression is made of a column of the item in a way that keeps its values apart.
-    fn column_of(&self, scope: &Scope<'_>, item: usize, mut node: Node<'_>) -> bool {
+    pub(super) fn column_of(&self, scope: &Scope<'_>, item: usize, mut node: Node<'_>) -> bool {
         let of = |node| self.column_of(scope, item, node);
         loop {
             node = match node {

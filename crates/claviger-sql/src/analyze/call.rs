@@ -77,7 +77,11 @@ impl Analysis<'_> {
             return Ok(flow);
         };
         let arity = call.args().len();
-        if !self.special(scope, schema, name, call.args())? && !self.is_attribute(scope, schema, name, call) {
+        if self.is_harmless_call(schema, name, call.args())? || self.special(scope, schema, name, call.args())? {
+            for function in self.fitting(schema, name, arity) {
+                self.follow(&function)?;
+            }
+        } else if !self.is_attribute(scope, schema, name, call) {
             self.call_by_name(schema, name, arity)?;
         }
         if call.over().is_some() {
@@ -140,26 +144,33 @@ impl Analysis<'_> {
 
     /// Follows every function that a name with so many arguments can stand for.
     pub(super) fn call_by_name(&mut self, schema: Option<&str>, name: &str, arity: usize) -> Result<()> {
+        let given = schema;
         let schema = schema.map(|schema| self.schema(schema).to_owned());
         let system = self.system_function(schema.as_deref(), name);
-        let own: Vec<_> = self.catalog.find_functions(schema.as_deref(), name, &self.path).map(Arc::clone).collect();
-        let fitting: Vec<_> = own.iter().filter(|function| takes(function, arity)).collect();
+        let fitting = self.fitting(schema.as_deref(), name, arity);
         match system {
             Some(Builtin::Special(special)) => self.special_function(name, special),
-            Some(Builtin::Harmless | Builtin::Gathers) => {}
+            Some(Builtin::Harmless | Builtin::Gathers) => self.makes_json(name),
             // It is the server's to say that there is none, and that none takes so many arguments; what is not known may do anything.
             None if fitting.is_empty() && !self.is_conversion(schema.as_deref(), name, arity) => {
                 let schema = schema.as_deref().unwrap_or(SYSTEM).into();
                 self.hazards.insert(Hazard::Opaque);
-                self.note_routine(Verb::Execute, &schema, name, own.is_empty());
+                let own = self.catalog.find_functions(given.map(|schema| self.schema(schema)), name, &self.path).next().is_some();
+                self.note_routine(Verb::Execute, &schema, name, !own);
                 self.note_unknown(Hazard::Unknown);
             }
             None => {}
         }
-        for function in fitting {
+        for function in &fitting {
             self.follow(function)?;
         }
         Ok(())
+    }
+
+    /// The functions of the users' own that a name with so many arguments can stand for.
+    fn fitting(&self, schema: Option<&str>, name: &str, arity: usize) -> Vec<Arc<Function>> {
+        let schema = schema.map(|schema| self.schema(schema));
+        self.catalog.find_functions(schema, name, &self.path).filter(|function| takes(function, arity)).cloned().collect()
     }
 
     /// `type(value)` is a cast where there is no such function.
@@ -246,6 +257,7 @@ impl Analysis<'_> {
     }
 
     fn converted_here(&mut self, kind: u32, applies: fn(&Cast) -> bool) -> Result<()> {
+        self.sees(kind);
         let catalog = self.catalog;
         for cast in catalog.casts().iter().filter(|cast| cast.to == kind && applies(cast)) {
             if let Some(function) = catalog.function(cast.function) {
@@ -271,6 +283,7 @@ impl Analysis<'_> {
             return Ok(());
         }
         self.note(Verb::Execute, Object::Routine(Arc::clone(&function.routine)));
+        function.arguments.iter().chain(&function.all_types).chain([&function.returns]).for_each(|kind| self.sees(*kind));
         let known = function.extension.as_deref().and_then(|of| extension(of, &function.routine.name));
         match known {
             Some(Builtin::Special(special)) => {

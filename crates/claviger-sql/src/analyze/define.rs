@@ -5,17 +5,26 @@ use std::sync::Arc;
 use claviger_model::{Definition, Hazard, Object, Routine, TableKind, Verb};
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
-use pg_raw_parse::nodes::{self, AlterTableCmd, RangeVar};
-use pg_raw_parse::raw::{AlterTableType, ConstrType, ObjectType};
+use pg_raw_parse::nodes::{self, RangeVar};
+use pg_raw_parse::raw::ObjectType;
 
+use super::kinds::{is_shared, kind_of};
 use super::names::{parts, qualified};
-use super::scope::{Expressions, Item, Scope};
+use super::scope::Expressions;
 use super::{Analysis, Result};
-use crate::{NotUnderstood, Relation, Transition};
+use crate::{NotUnderstood, Transition};
 
 impl Analysis<'_> {
     pub(super) fn define(&mut self, node: Node<'_>) -> Result<&'static str> {
         self.transitions.push(Transition::Define);
+        let class = self.define_relation(node)?;
+        if !is_shared(node) {
+            self.event_triggers(class)?;
+        }
+        Ok(class)
+    }
+
+    fn define_relation(&mut self, node: Node<'_>) -> Result<&'static str> {
         match node {
             Node::CreateStmt(statement) => self.create_table(statement),
             Node::CreateTableAsStmt(statement) => self.create_table_as(statement),
@@ -208,12 +217,12 @@ impl Analysis<'_> {
         Ok(class)
     }
 
-    fn on(&mut self, verb: Verb, kind: &'static str, name: Option<&str>) {
+    pub(super) fn on(&mut self, verb: Verb, kind: &'static str, name: Option<&str>) {
         let object = self.definition(kind, name.unwrap_or_default());
         self.note(verb, object);
     }
 
-    fn creates(&mut self, kind: &'static str, name: Option<&str>) {
+    pub(super) fn creates(&mut self, kind: &'static str, name: Option<&str>) {
         self.on(Verb::Create, kind, name);
     }
 
@@ -238,7 +247,7 @@ impl Analysis<'_> {
         self.note(verb, Object::Routine(Arc::new(Routine { schema, name: name.into(), system: false })));
     }
 
-    fn on_range(&mut self, verb: Verb, range: Option<&RangeVar>, class: &'static str) -> Result<&'static str> {
+    pub(super) fn on_range(&mut self, verb: Verb, range: Option<&RangeVar>, class: &'static str) -> Result<&'static str> {
         if let Some(range) = range {
             let object = self.table_or_name("relation", range)?;
             self.note(verb, object);
@@ -247,7 +256,7 @@ impl Analysis<'_> {
     }
 
     /// A table; or something that is called like one and is in no catalog of tables, as an index is.
-    fn table_or_name(&self, kind: &'static str, range: &RangeVar) -> Result<Object> {
+    pub(super) fn table_or_name(&self, kind: &'static str, range: &RangeVar) -> Result<Object> {
         match self.relation(range) {
             Ok(relation) => Ok(Object::Table(Arc::clone(&relation.table))),
             Err(NotUnderstood::Undefined(_)) => Ok(Object::Definition(Arc::new(Definition {
@@ -259,169 +268,12 @@ impl Analysis<'_> {
         }
     }
 
-    fn create_table(&mut self, statement: &nodes::CreateStmt) -> Result<&'static str> {
-        for element in statement.table_elts() {
-            self.table_element(element)?;
-        }
-        for constraint in statement.constraints().iter() {
-            self.constraint(constraint)?;
-        }
-        for parent in statement.inh_relations() {
-            if let Node::RangeVar(range) = parent {
-                let relation = self.relation(range)?;
-                self.note(Verb::Alter, Object::Table(Arc::clone(&relation.table)));
-            }
-        }
-        if let Some(range) = statement.relation() {
-            self.creates_table(range, TableKind::Table);
-        }
-        Ok("CREATE TABLE")
-    }
-
-    /// A column or a constraint of a table.
-    fn table_element(&mut self, element: Node<'_>) -> Result<()> {
-        match element {
-            Node::ColumnDef(column) => {
-                let none = Expressions::default();
-                let scope = Scope::new(None, &none);
-                if let Some(name) = column.type_name() {
-                    self.converted(name)?;
-                }
-                self.computed(&scope, column.raw_default())?;
-                for constraint in column.constraints() {
-                    if let Node::Constraint(constraint) = constraint {
-                        self.constraint(constraint)?;
-                    }
-                }
-                Ok(())
-            }
-            Node::Constraint(constraint) => self.constraint(constraint),
-            _ => Ok(()),
-        }
-    }
-
-    fn constraint(&mut self, constraint: &nodes::Constraint) -> Result<()> {
-        let none = Expressions::default();
-        let scope = Scope::new(None, &none);
-        self.computed(&scope, constraint.raw_expr())?;
-        self.computed(&scope, constraint.where_clause())?;
-        if constraint.contype == ConstrType::CONSTR_FOREIGN
-            && let Some(range) = constraint.pktable()
-        {
-            self.on_range(Verb::Read, Some(range), "")?;
-        }
-        Ok(())
-    }
-
-    /// An expression over columns that are not in the catalog yet: only what it calls matters.
-    fn computed(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<()> {
-        let outer = std::mem::replace(&mut self.any_variable, true);
-        let result = self.expression(scope, node);
-        self.any_variable = outer;
-        result.map(|_| ())
-    }
-
-    fn create_table_as(&mut self, statement: &nodes::CreateTableAsStmt) -> Result<&'static str> {
-        match statement.query() {
-            node @ Node::ExecuteStmt(_) => _ = self.utility(node)?,
-            node => _ = self.query(node, &Expressions::default(), None)?,
-        }
-        let materialized = statement.objtype == ObjectType::OBJECT_MATVIEW;
-        if let Some(into) = statement.into() {
-            if materialized {
-                if let Some(range) = into.rel() {
-                    self.creates_table(range, TableKind::MaterializedView);
-                }
-            } else {
-                self.creates_from(into);
-            }
-        }
-        Ok(if materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE TABLE AS" })
-    }
-
-    fn create_index(&mut self, statement: &nodes::IndexStmt) -> Result<&'static str> {
-        let none = Expressions::default();
-        let mut scope = Scope::new(None, &none);
-        if let Some(range) = statement.relation() {
-            let relation = self.relation(range)?;
-            self.note(Verb::Alter, Object::Table(Arc::clone(&relation.table)));
-            scope.items.push(plain(&relation));
-        }
-        for element in statement.index_params().iter() {
-            self.computed(&scope, element.expr())?;
-        }
-        self.computed(&scope, statement.where_clause())?;
-        self.creates("index", statement.idxname());
-        Ok("CREATE INDEX")
-    }
-
     fn create_schema(&mut self, statement: &nodes::CreateSchemaStmt) -> Result<&'static str> {
         self.note(Verb::Create, Object::Schema(statement.schemaname().unwrap_or_default().into()));
         for element in statement.schema_elts() {
             self.deeper(|this| this.utility(element))?;
         }
         Ok("CREATE SCHEMA")
-    }
-
-    fn alter_table(&mut self, statement: &nodes::AlterTableStmt) -> Result<&'static str> {
-        let Some(range) = statement.relation() else { return Ok("ALTER TABLE") };
-        let object = self.table_or_name(kind_of(statement.objtype), range)?;
-        let relation = self.relation(range).ok();
-        self.note(Verb::Alter, object.clone());
-        for command in statement.cmds() {
-            if let Node::AlterTableCmd(command) = command {
-                self.alter_command(&object, relation.as_deref(), command)?;
-            }
-        }
-        Ok("ALTER TABLE")
-    }
-
-    fn alter_command(&mut self, object: &Object, relation: Option<&Relation>, command: &AlterTableCmd) -> Result<()> {
-        match command.subtype {
-            AlterTableType::AT_DropColumn => {
-                let column = command.name().and_then(|name| relation?.column(name));
-                let object = column.map_or(object.clone(), |facts| Object::Column(Arc::clone(&facts.column)));
-                self.note(Verb::Drop, object);
-            }
-            // What keeps bad rows out, or tells who wrote them.
-            AlterTableType::AT_DropConstraint => self.on(Verb::Drop, "constraint", command.name()),
-            AlterTableType::AT_ChangeOwner
-            | AlterTableType::AT_EnableRowSecurity
-            | AlterTableType::AT_DisableRowSecurity
-            | AlterTableType::AT_ForceRowSecurity
-            | AlterTableType::AT_NoForceRowSecurity
-            | AlterTableType::AT_EnableTrig
-            | AlterTableType::AT_EnableAlwaysTrig
-            | AlterTableType::AT_EnableReplicaTrig
-            | AlterTableType::AT_DisableTrig
-            | AlterTableType::AT_EnableTrigAll
-            | AlterTableType::AT_DisableTrigAll
-            | AlterTableType::AT_EnableTrigUser
-            | AlterTableType::AT_DisableTrigUser
-            | AlterTableType::AT_EnableRule
-            | AlterTableType::AT_EnableAlwaysRule
-            | AlterTableType::AT_EnableReplicaRule
-            | AlterTableType::AT_DisableRule => {
-                self.hazards.insert(Hazard::PrivilegeEscape);
-                self.note(Verb::Grant, object.clone());
-            }
-            _ => {}
-        }
-        self.deeper(|this| match command.def() {
-            // The values of all rows are computed anew.
-            node @ (Node::ColumnDef(_) | Node::Constraint(_)) => this.table_element(node),
-            Node::RangeVar(range) => this.on_range(Verb::Alter, Some(range), "").map(|_| ()),
-            Node::NodeList(_) | Node::None => Ok(()),
-            node => {
-                let none = Expressions::default();
-                let scope = Scope::new(None, &none);
-                if matches!(command.subtype, AlterTableType::AT_ColumnDefault | AlterTableType::AT_SetExpression) {
-                    this.computed(&scope, node)
-                } else {
-                    Ok(())
-                }
-            }
-        })
     }
 
     fn drop(&mut self, statement: &nodes::DropStmt) -> Result<&'static str> {
@@ -499,60 +351,5 @@ impl Analysis<'_> {
                 }
             }
         }
-    }
-}
-
-/// A table whose columns an expression may name.
-fn plain(relation: &Arc<Relation>) -> Item {
-    let fields =
-        relation.columns.iter().map(|facts| super::flow::Field { name: Arc::clone(&facts.column.name), ..Default::default() });
-    Item { name: Arc::clone(&relation.table.name), fields: fields.collect(), ..Item::default() }
-}
-
-/// The word for a kind of object.
-fn kind_of(kind: ObjectType::Type) -> &'static str {
-    match kind {
-        ObjectType::OBJECT_ACCESS_METHOD => "access method",
-        ObjectType::OBJECT_AGGREGATE => "aggregate",
-        ObjectType::OBJECT_CAST => "cast",
-        ObjectType::OBJECT_COLUMN => "column",
-        ObjectType::OBJECT_COLLATION => "collation",
-        ObjectType::OBJECT_CONVERSION => "conversion",
-        ObjectType::OBJECT_DATABASE => "database",
-        ObjectType::OBJECT_DOMAIN => "domain",
-        ObjectType::OBJECT_EVENT_TRIGGER => "event trigger",
-        ObjectType::OBJECT_EXTENSION => "extension",
-        ObjectType::OBJECT_FDW => "foreign data wrapper",
-        ObjectType::OBJECT_FOREIGN_SERVER => "server",
-        ObjectType::OBJECT_FOREIGN_TABLE => "foreign table",
-        ObjectType::OBJECT_FUNCTION | ObjectType::OBJECT_PROCEDURE | ObjectType::OBJECT_ROUTINE => "routine",
-        ObjectType::OBJECT_INDEX => "index",
-        ObjectType::OBJECT_LANGUAGE => "language",
-        ObjectType::OBJECT_LARGEOBJECT => "large object",
-        ObjectType::OBJECT_MATVIEW => "materialized view",
-        ObjectType::OBJECT_OPCLASS => "operator class",
-        ObjectType::OBJECT_OPERATOR => "operator",
-        ObjectType::OBJECT_OPFAMILY => "operator family",
-        ObjectType::OBJECT_POLICY => "policy",
-        ObjectType::OBJECT_PUBLICATION => "publication",
-        ObjectType::OBJECT_ROLE => "role",
-        ObjectType::OBJECT_RULE => "rule",
-        ObjectType::OBJECT_SCHEMA => "schema",
-        ObjectType::OBJECT_SEQUENCE => "sequence",
-        ObjectType::OBJECT_SUBSCRIPTION => "subscription",
-        ObjectType::OBJECT_STATISTIC_EXT => "statistics",
-        ObjectType::OBJECT_TABCONSTRAINT | ObjectType::OBJECT_DOMCONSTRAINT => "constraint",
-        ObjectType::OBJECT_TABLE => "table",
-        ObjectType::OBJECT_TABLESPACE => "tablespace",
-        ObjectType::OBJECT_TRANSFORM => "transform",
-        ObjectType::OBJECT_TRIGGER => "trigger",
-        ObjectType::OBJECT_TSCONFIGURATION => "text search configuration",
-        ObjectType::OBJECT_TSDICTIONARY => "text search dictionary",
-        ObjectType::OBJECT_TSPARSER => "text search parser",
-        ObjectType::OBJECT_TSTEMPLATE => "text search template",
-        ObjectType::OBJECT_TYPE | ObjectType::OBJECT_ATTRIBUTE => "type",
-        ObjectType::OBJECT_USER_MAPPING => "user mapping",
-        ObjectType::OBJECT_VIEW => "view",
-        _ => "object",
     }
 }

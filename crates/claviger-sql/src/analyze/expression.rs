@@ -37,7 +37,6 @@ impl Analysis<'_> {
         match node {
             Node::None
             | Node::A_Const(_)
-            | Node::ParamRef(_)
             | Node::SQLValueFunction(_)
             | Node::SetToDefault(_)
             | Node::MergeSupportFunc(_)
@@ -47,6 +46,10 @@ impl Analysis<'_> {
             | Node::String(_)
             | Node::BitString(_)
             | Node::CurrentOfExpr(_) => Ok(Flow::default()),
+            Node::ParamRef(_) => {
+                self.sees_any();
+                Ok(Flow::default())
+            }
             Node::ColumnRef(reference) => self.column_reference(scope, reference),
             Node::A_Expr(expression) => self.operation(scope, expression),
             Node::BoolExpr(expression) => self.expressions(scope, expression.args()),
@@ -226,6 +229,7 @@ impl Analysis<'_> {
     }
 
     fn json(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
+        self.makes_json("json_agg");
         match node {
             Node::JsonValueExpr(value) => self.both(scope, value.raw_expr(), value.formatted_expr()),
             Node::JsonParseExpr(json) => self.json_value(scope, json.expr()),

@@ -46,6 +46,7 @@ impl Analysis<'_> {
             Node::RangeTableFunc(table) => this.select_from_xml(table, scope),
             Node::JsonTable(table) => this.select_from_json(table, scope),
             Node::RangeTableSample(sample) => {
+                this.sample_method(sample)?;
                 let mut control = this.select_from(sample.relation(), scope, conditions)?;
                 control.controlled_by(&this.expressions(scope, sample.args())?);
                 control.controlled_by(&this.expression(scope, sample.repeatable())?);
@@ -77,6 +78,7 @@ impl Analysis<'_> {
     /// A table or view as something to select from, with or without the rows of its children.
     pub(super) fn item_of(&mut self, relation: &Arc<Relation>, children: bool) -> Result<Item> {
         self.touch(&relation.table);
+        relation.columns.iter().for_each(|facts| self.sees(facts.kind));
         let mut item = Item {
             name: Arc::clone(&relation.table.name),
             schema: Some(Arc::clone(&relation.table.schema)),

@@ -1,20 +1,26 @@
 //! The analysis of one statement: a walk over its tree, in which every name is looked up as the server would.
 //!
-//! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs` and `partition.rs` changes
-//! and all that they set off, `bound.rs` and `either.rs` what limits either, `utility.rs` and `define.rs` everything else, `routine.rs` the bodies of functions.
+//! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs`, `cascade.rs` and
+//! `partition.rs` changes and all that they set off, `bound.rs`, `either.rs` and `joined.rs` what limits either, `utility.rs`, `define.rs`
+//! and `table.rs` everything else, `routine.rs` the bodies of functions, `implied.rs` what runs without being called.
 
 mod bound;
 mod call;
+mod cascade;
 mod define;
 mod either;
 mod expression;
 mod flow;
 mod from;
+mod implied;
+mod joined;
+mod kinds;
 mod names;
 mod partition;
 mod query;
 mod routine;
 mod scope;
+mod table;
 mod utility;
 mod walk;
 mod write;
@@ -44,19 +50,22 @@ fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -
     let mut analysis = Analysis::new(catalog, session);
     analysis.text = text;
     let class = analysis.statement(node)?;
+    analysis.casts_to_json()?;
     let meaning = analysis.meaning(class);
     let Analysis { transitions, depends_on_values, .. } = analysis;
     Ok(Statement { meaning, span: 0..text.len(), transitions, depends_on_values })
 }
 
 /// Something that has been followed, by OID, so that it is not followed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Followed {
     Function(u32),
     /// What a change of a table sets off.
     Change(u32, Verb),
-    /// A change that a foreign key carries on, from one table to another.
-    Cascade(u32, u32, Verb),
+    /// A change of these columns of a table.
+    Write(u32, Verb, Box<[i16]>),
+    /// A change that a foreign key, which is named, carries on from one table to another.
+    Cascade(u32, u32, Arc<str>, Verb),
     /// The partitions that rows can move between.
     Moved(u32),
     /// The children of a table that is read.
@@ -93,6 +102,8 @@ struct Analysis<'a> {
     any_variable: bool,
     /// What the function gives whose body is being read.
     gives: routine::Gives,
+    /// What may become JSON.
+    json: implied::IntoJson,
 }
 
 impl<'a> Analysis<'a> {
@@ -116,6 +127,7 @@ impl<'a> Analysis<'a> {
             variables: Vec::new(),
             any_variable: false,
             gives: routine::Gives::default(),
+            json: implied::IntoJson::new(catalog),
         }
     }
 

@@ -31,10 +31,11 @@ impl Analysis<'_> {
     }
 
     /// A table comes to be with the rows of a query.
-    pub(super) fn creates_from(&mut self, into: &nodes::IntoClause) {
-        let Some(range) = into.rel() else { return };
+    pub(super) fn creates_from(&mut self, into: &nodes::IntoClause) -> Result<()> {
+        let Some(range) = into.rel() else { return Ok(()) };
         self.creates_table(range, TableKind::Table);
         self.transitions.push(crate::Transition::Define);
+        self.event_triggers("SELECT INTO")
     }
 
     /// A query or a change with `RETURNING`, inside what is around it.
@@ -175,7 +176,7 @@ impl Analysis<'_> {
 
     fn simple_select(&mut self, select: &SelectStmt, own: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
         if let Some(into) = select.into_clause() {
-            self.creates_from(into);
+            self.creates_from(into)?;
         }
         let mut scope = Scope::new(outer, own);
         let mut conditions = Vec::new();

@@ -88,6 +88,7 @@ impl Analysis<'_> {
             return Ok(());
         };
         let outer = std::mem::replace(&mut self.any_variable, true);
+        self.sees_any();
         let mut result = Ok(());
         for piece in pieces {
             result = match piece {

@@ -45,7 +45,10 @@ impl Analysis<'_> {
             }
             Node::TruncateStmt(statement) => self.truncate(statement),
             Node::VacuumStmt(statement) => self.vacuum(statement),
-            Node::ReindexStmt(statement) => self.maintains("REINDEX", statement.relation()),
+            Node::ReindexStmt(statement) => {
+                self.event_triggers("REINDEX")?;
+                self.maintains("REINDEX", statement.relation())
+            }
             Node::ClusterStmt(statement) => self.maintains("CLUSTER", statement.relation()),
             Node::RefreshMatViewStmt(statement) => self.refresh(statement),
             Node::CheckPointStmt(_) => self.maintains("CHECKPOINT", None),
@@ -367,6 +370,7 @@ impl Analysis<'_> {
             let rows = self.by_way_of(&relation.table.to_string(), |this| this.own_query(&definition));
             self.torn(rows)?;
         }
+        self.event_triggers("REFRESH MATERIALIZED VIEW")?;
         Ok("REFRESH MATERIALIZED VIEW")
     }
 

@@ -13,7 +13,7 @@ use super::names::parts;
 use super::scope::{Expressions, Item, Scope, fields};
 use super::walk::visit;
 use super::{Analysis, Followed, Result, undefined};
-use crate::{ColumnFacts, Reference, Relation, Undefined};
+use crate::{ColumnFacts, Relation, Undefined};
 
 impl Analysis<'_> {
     pub(super) fn insert(
@@ -103,7 +103,7 @@ impl Analysis<'_> {
         self.expression(&scope, update.where_clause())?;
         conditions.push((update.where_clause(), None));
         let bounded = self.target_bounded(&mut scope, &conditions)?;
-        self.write(&relation, Verb::Update, &columns)?;
+        self.update_rows(&relation, &columns)?;
         self.returning(update.returning_clause(), scope, &relation, bounded)
     }
 
@@ -143,7 +143,7 @@ impl Analysis<'_> {
         self.expression(&scope, merge.join_condition())?;
         conditions.push((merge.join_condition(), None));
         let all = self.bound(&mut scope, &conditions)?;
-        let bounded = !scope.unbounded.contains(&relation.table);
+        let bounded = !scope.unbounded.contains(&relation.table) || self.is_joined(&scope, &conditions);
         for when in merge.merge_when_clauses().iter() {
             self.expression(&scope, when.condition())?;
             let by_itself = when.match_kind == MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE;
@@ -160,7 +160,7 @@ impl Analysis<'_> {
             match when.command_type {
                 CmdType::CMD_UPDATE => {
                     let columns = self.assignments(&scope, &relation, targets)?;
-                    self.write(&relation, Verb::Update, &columns)?;
+                    self.update_rows(&relation, &columns)?;
                 }
                 CmdType::CMD_DELETE => self.write(&relation, Verb::Delete, &[])?,
                 CmdType::CMD_INSERT => {
@@ -210,7 +210,7 @@ impl Analysis<'_> {
             .first()
             .and_then(|item| item.relation.as_ref())
             .is_some_and(|relation| scope.unbounded.contains(&relation.table));
-        if target {
+        if target && !self.is_joined(scope, conditions) {
             self.hazards.insert(Hazard::BulkWrite);
         }
         Ok(all)
@@ -293,26 +293,21 @@ impl Analysis<'_> {
         for column in columns {
             self.note(verb, Object::Column(Arc::clone(column)));
         }
+        let numbers = columns.iter().map(|column| column.number).collect();
+        if !self.followed.insert(Followed::Write(relation.table.id, verb, numbers)) {
+            return Ok(());
+        }
         if verb == Verb::Update || verb == Verb::Delete {
             self.references(relation, verb, columns)?;
         }
-        if verb == Verb::Update && self.moves(relation, columns) && self.followed.insert(Followed::Moved(relation.table.id)) {
-            self.moved(relation)?;
-        }
-        // What else a change of the table sets off is the same for all columns.
-        if !self.followed.insert(Followed::Change(relation.table.id, verb)) {
-            return Ok(());
-        }
-        self.triggers(relation, verb)?;
-        self.rules(relation, verb)?;
-        if relation.table.kind == TableKind::View {
-            self.view_target(relation, verb, columns)?;
+        if self.followed.insert(Followed::Change(relation.table.id, verb)) {
+            self.set_off(relation, verb)?;
         }
         if matches!(verb, Verb::Insert | Verb::Update) {
-            self.checks(relation, columns)?;
+            self.conversions(relation, columns)?;
         }
-        for policy in &relation.policies {
-            self.own_expression(policy, &relation.table.to_string(), Some(relation))?;
+        if relation.table.kind == TableKind::View {
+            self.view_target(relation, verb, columns)?;
         }
         let catalog = self.catalog;
         // New rows go into partitions; those that only inherit get none of them.
@@ -321,6 +316,19 @@ impl Analysis<'_> {
             let same: Vec<_> =
                 columns.iter().filter_map(|column| child.column(&column.name)).map(|facts| Arc::clone(&facts.column)).collect();
             self.by_way_of(&relation.table.to_string(), |this| this.write(child, verb, &same))?;
+        }
+        Ok(())
+    }
+
+    /// What a change of a table sets off, whichever of its columns are changed.
+    fn set_off(&mut self, relation: &Arc<Relation>, verb: Verb) -> Result<()> {
+        self.triggers(relation, verb)?;
+        self.rules(relation, verb)?;
+        if matches!(verb, Verb::Insert | Verb::Update) {
+            self.checks(relation)?;
+        }
+        for policy in &relation.policies {
+            self.own_expression(policy, &relation.table.to_string(), Some(relation))?;
         }
         Ok(())
     }
@@ -360,7 +368,7 @@ impl Analysis<'_> {
     }
 
     /// The checks and indexes of a table, and what is generated from others.
-    fn checks(&mut self, relation: &Arc<Relation>, columns: &[Arc<Column>]) -> Result<()> {
+    fn checks(&mut self, relation: &Arc<Relation>) -> Result<()> {
         let name = relation.table.to_string();
         for expression in &relation.expressions {
             self.own_expression(expression, &name, Some(relation))?;
@@ -370,6 +378,12 @@ impl Analysis<'_> {
                 self.own_expression(expression, &name, Some(relation))?;
             }
         }
+        Ok(())
+    }
+
+    /// What is given to columns becomes of their types.
+    fn conversions(&mut self, relation: &Arc<Relation>, columns: &[Arc<Column>]) -> Result<()> {
+        let name = relation.table.to_string();
         for facts in relation.columns.iter().filter(|facts| columns.iter().any(|column| Arc::ptr_eq(column, &facts.column))) {
             self.by_way_of(&name, |this| this.converted_to(facts.kind))?;
         }
@@ -392,43 +406,6 @@ impl Analysis<'_> {
         Ok(())
     }
 
-    /// Foreign keys that point at the table carry the change on.
-    fn references(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
-        let catalog = self.catalog;
-        for reference in &relation.references {
-            let Some(from) = catalog.relation(reference.from) else { continue };
-            let (action, hit) = match verb {
-                Verb::Delete => (reference.on_delete, true),
-                _ => (
-                    reference.on_update,
-                    columns.is_empty() || columns.iter().any(|column| reference.to.contains(&column.number)),
-                ),
-            };
-            if hit
-                && matches!(action, 'c' | 'n' | 'd')
-                && self.followed.insert(Followed::Cascade(relation.table.id, from.table.id, verb))
-            {
-                self.hazards.insert(Hazard::Cascade);
-                self.cascade(from, reference, verb, action)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn cascade(&mut self, from: &Arc<Relation>, reference: &Reference, verb: Verb, action: char) -> Result<()> {
-        let columns: Vec<_> = from
-            .columns
-            .iter()
-            .filter(|facts| reference.columns.contains(&facts.column.number))
-            .map(|facts| Arc::clone(&facts.column))
-            .collect();
-        let name = format!("{}.{}", from.table, reference.name);
-        self.by_way_of(&name, |this| match (verb, action) {
-            (Verb::Delete, 'c') => this.write(from, Verb::Delete, &[]),
-            _ => this.write(from, Verb::Update, &columns),
-        })
-    }
-
     /// A change of a view is one of the table that it shows, unless a trigger or a rule takes its place.
     fn view_target(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
         let item = self.item_of(relation, true)?;
@@ -444,9 +421,13 @@ impl Analysis<'_> {
             .filter(|(_, facts)| columns.iter().any(|column| Arc::ptr_eq(column, &facts.column)))
             .filter_map(|(field, _)| field.copy.clone())
             .collect();
-        self.by_way_of(&relation.table.to_string(), |this| {
-            this.write(&base, verb, &of_base)?;
-            if verb == Verb::Insert { this.defaults(&base, &of_base) } else { Ok(()) }
+        self.by_way_of(&relation.table.to_string(), |this| match verb {
+            Verb::Update => this.update_rows(&base, &of_base),
+            Verb::Insert => {
+                this.write(&base, verb, &of_base)?;
+                this.defaults(&base, &of_base)
+            }
+            _ => this.write(&base, verb, &of_base),
         })
     }
 }

@@ -146,6 +146,8 @@ pub(super) struct Trigger {
 #[serde(deny_unknown_fields)]
 pub(super) struct EventTrigger {
     pub(super) function: Oid,
+    pub(super) event: String,
+    pub(super) tags: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -176,6 +178,7 @@ pub(super) struct Reference {
     pub(super) to: Vec<i16>,
     pub(super) on_delete: char,
     pub(super) on_update: char,
+    pub(super) inherited: bool,
 }
 
 #[derive(Deserialize)]

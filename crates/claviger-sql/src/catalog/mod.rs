@@ -30,8 +30,7 @@ pub struct Catalog {
     fingerprint: Arc<str>,
     /// What was to get a label and is not there.
     unmatched: Vec<Arc<str>>,
-    /// The functions of enabled event triggers, by OID.
-    event_triggers: Vec<u32>,
+    event_triggers: Vec<EventTrigger>,
     /// By OID.
     relations: HashMap<u32, Arc<Relation>>,
     /// OIDs of relations, by schema and name.
@@ -126,10 +125,23 @@ pub struct Trigger {
     pub name: Arc<str>,
     /// What sets it off.
     pub on: Write,
+    /// Whether it runs before each row, which may then be another.
+    pub makes_row: bool,
     /// The OID of its function.
     pub function: u32,
     /// Its condition.
     pub when: Option<Arc<str>>,
+}
+
+/// An event trigger, enabled.
+#[derive(Clone, Debug)]
+pub struct EventTrigger {
+    /// The OID of its function.
+    pub function: u32,
+    /// The event: `ddl_command_start`, `sql_drop` and so on.
+    pub event: Arc<str>,
+    /// The commands that set it off, such as `CREATE TABLE`; any if there are none.
+    pub tags: Vec<Arc<str>>,
 }
 
 /// A rule, enabled.
@@ -161,6 +173,8 @@ pub struct Reference {
     pub on_delete: char,
     /// What happens there when a key here changes, likewise.
     pub on_update: char,
+    /// Whether it is here because one of a whole table holds for its partitions, too.
+    pub inherited: bool,
 }
 
 /// A function, procedure, aggregate or window function of the users' own.
@@ -290,8 +304,8 @@ impl Catalog {
         &self.unmatched
     }
 
-    /// The OIDs of the functions that run when anything is defined.
-    pub fn event_triggers(&self) -> &[u32] {
+    /// What runs when something is defined.
+    pub fn event_triggers(&self) -> &[EventTrigger] {
         &self.event_triggers
     }
 

@@ -58,7 +58,7 @@ union all select 'trigger', pg_catalog.json_build_object(
 from pg_catalog.pg_trigger t
 where not t.tgisinternal and t.tgenabled operator(pg_catalog.<>) 'D'::pg_catalog."char"
 
-union all select 'event_trigger', pg_catalog.json_build_object('function', e.evtfoid)
+union all select 'event_trigger', pg_catalog.json_build_object('function', e.evtfoid, 'event', e.evtevent, 'tags', e.evttags)
 from pg_catalog.pg_event_trigger e
 where e.evtenabled operator(pg_catalog.<>) 'D'::pg_catalog."char"
 
@@ -86,7 +86,8 @@ where not c.system
 
 union all select 'reference', pg_catalog.json_build_object(
     'relation', k.confrelid, 'name', k.conname, 'from', k.conrelid, 'columns', k.conkey, 'to', k.confkey,
-    'on_delete', k.confdeltype, 'on_update', k.confupdtype)
+    'on_delete', k.confdeltype, 'on_update', k.confupdtype,
+    'inherited', k.conparentid operator(pg_catalog.<>) 0::pg_catalog.oid)
 from pg_catalog.pg_constraint k
 where k.contype operator(pg_catalog.=) 'f'::pg_catalog."char"
 

@@ -11,7 +11,8 @@ use claviger_model::{Column, Labels, Routine, Table, TableKind};
 use super::facts::{self, Fact, Oid};
 use super::when::condition;
 use super::{
-    Cast, Catalog, Child, Classification, ColumnFacts, Function, FunctionKind, Operator, Reference, Relation, Rule, Trigger,
+    Cast, Catalog, Child, Classification, ColumnFacts, EventTrigger, Function, FunctionKind, Operator, Reference, Relation, Rule,
+    Trigger,
 };
 use super::{TypeFacts, Write};
 
@@ -62,7 +63,7 @@ struct Reading {
     views: HashMap<u32, String>,
     parents: HashMap<u32, Vec<u32>>,
     triggers: HashMap<u32, Vec<Trigger>>,
-    event_triggers: Vec<u32>,
+    event_triggers: Vec<EventTrigger>,
     rules: HashMap<u32, Vec<Rule>>,
     expressions: HashMap<u32, Vec<Arc<str>>>,
     references: HashMap<u32, Vec<Reference>>,
@@ -91,7 +92,7 @@ impl Reading {
                     let relation = trigger.relation.0;
                     reading.triggers.entry(relation).or_default().push(self::trigger(trigger)?);
                 }
-                Fact::EventTrigger(trigger) => reading.event_triggers.push(trigger.function.0),
+                Fact::EventTrigger(trigger) => reading.event_triggers.push(event_trigger(trigger)),
                 Fact::Rule(rule) => {
                     let relation = rule.relation.0;
                     reading.rules.entry(relation).or_default().push(self::rule(rule)?);
@@ -359,9 +360,16 @@ fn trigger(facts: facts::Trigger) -> Result<Trigger, CatalogError> {
     Ok(Trigger {
         name: facts.name.into(),
         on: Write { insert: has(4), delete: has(8), update: has(16), truncate: has(32) },
+        // `TRIGGER_TYPE_ROW` and `TRIGGER_TYPE_BEFORE`.
+        makes_row: has(1) && has(2),
         function: facts.function.0,
         when,
     })
+}
+
+fn event_trigger(facts: facts::EventTrigger) -> EventTrigger {
+    let tags = facts.tags.unwrap_or_default().into_iter().map(Arc::from).collect();
+    EventTrigger { function: facts.function.0, event: facts.event.into(), tags }
 }
 
 /// `pg_rewrite.ev_type` (PostgreSQL manual, 53.44).
@@ -383,6 +391,7 @@ fn reference(facts: facts::Reference) -> Reference {
         to: facts.to,
         on_delete: facts.on_delete,
         on_update: facts.on_update,
+        inherited: facts.inherited,
     }
 }
 

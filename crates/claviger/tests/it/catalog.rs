@@ -59,7 +59,7 @@ async fn the_whole_catalog_is_read(major: Major) {
         assert_eq!(catalog.find_functions(None, function, catalog.path()).count(), count, "{function}");
     }
     assert_eq!(catalog.find_operators(None, "===", catalog.path()).count(), 1);
-    assert_eq!(catalog.casts().len(), 1);
+    assert_eq!(catalog.casts().len(), 2);
     let scratch = catalog.find_relation(None, "scratch", catalog.path()).unwrap();
     assert_eq!(scratch.table.kind.as_str(), "temporary");
 }

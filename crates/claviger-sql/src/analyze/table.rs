@@ -1,0 +1,179 @@
+//! Tables: how they are made and altered.
+
+use std::sync::Arc;
+
+use claviger_model::{Hazard, Object, TableKind, Verb};
+use pg_raw_parse::Node;
+use pg_raw_parse::nodes::{self, AlterTableCmd};
+use pg_raw_parse::raw::{AlterTableType, ConstrType, ObjectType};
+
+use super::kinds::kind_of;
+use super::scope::{Expressions, Item, Scope};
+use super::{Analysis, Result};
+use crate::Relation;
+
+impl Analysis<'_> {
+    pub(super) fn create_table(&mut self, statement: &nodes::CreateStmt) -> Result<&'static str> {
+        for element in statement.table_elts() {
+            self.table_element(element)?;
+        }
+        for constraint in statement.constraints().iter() {
+            self.constraint(constraint)?;
+        }
+        for parent in statement.inh_relations() {
+            if let Node::RangeVar(range) = parent {
+                let relation = self.relation(range)?;
+                self.note(Verb::Alter, Object::Table(Arc::clone(&relation.table)));
+            }
+        }
+        if let Some(range) = statement.relation() {
+            self.creates_table(range, TableKind::Table);
+        }
+        Ok("CREATE TABLE")
+    }
+
+    /// A column or a constraint of a table.
+    fn table_element(&mut self, element: Node<'_>) -> Result<()> {
+        match element {
+            Node::ColumnDef(column) => {
+                let none = Expressions::default();
+                let scope = Scope::new(None, &none);
+                if let Some(name) = column.type_name() {
+                    self.converted(name)?;
+                }
+                self.computed(&scope, column.raw_default())?;
+                for constraint in column.constraints() {
+                    if let Node::Constraint(constraint) = constraint {
+                        self.constraint(constraint)?;
+                    }
+                }
+                Ok(())
+            }
+            Node::Constraint(constraint) => self.constraint(constraint),
+            _ => Ok(()),
+        }
+    }
+
+    fn constraint(&mut self, constraint: &nodes::Constraint) -> Result<()> {
+        let none = Expressions::default();
+        let scope = Scope::new(None, &none);
+        self.computed(&scope, constraint.raw_expr())?;
+        self.computed(&scope, constraint.where_clause())?;
+        if constraint.contype == ConstrType::CONSTR_FOREIGN
+            && let Some(range) = constraint.pktable()
+        {
+            self.on_range(Verb::Read, Some(range), "")?;
+        }
+        Ok(())
+    }
+
+    /// An expression over columns that are not in the catalog yet: only what it calls matters.
+    fn computed(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<()> {
+        let outer = std::mem::replace(&mut self.any_variable, true);
+        let result = self.expression(scope, node);
+        self.any_variable = outer;
+        result.map(|_| ())
+    }
+
+    pub(super) fn create_table_as(&mut self, statement: &nodes::CreateTableAsStmt) -> Result<&'static str> {
+        match statement.query() {
+            node @ Node::ExecuteStmt(_) => _ = self.utility(node)?,
+            node => _ = self.query(node, &Expressions::default(), None)?,
+        }
+        let materialized = statement.objtype == ObjectType::OBJECT_MATVIEW;
+        if let Some(into) = statement.into() {
+            if materialized {
+                if let Some(range) = into.rel() {
+                    self.creates_table(range, TableKind::MaterializedView);
+                }
+            } else {
+                self.creates_from(into)?;
+            }
+        }
+        Ok(if materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE TABLE AS" })
+    }
+
+    pub(super) fn create_index(&mut self, statement: &nodes::IndexStmt) -> Result<&'static str> {
+        let none = Expressions::default();
+        let mut scope = Scope::new(None, &none);
+        if let Some(range) = statement.relation() {
+            let relation = self.relation(range)?;
+            self.note(Verb::Alter, Object::Table(Arc::clone(&relation.table)));
+            scope.items.push(plain(&relation));
+        }
+        for element in statement.index_params().iter() {
+            self.computed(&scope, element.expr())?;
+        }
+        self.computed(&scope, statement.where_clause())?;
+        self.creates("index", statement.idxname());
+        Ok("CREATE INDEX")
+    }
+
+    pub(super) fn alter_table(&mut self, statement: &nodes::AlterTableStmt) -> Result<&'static str> {
+        let Some(range) = statement.relation() else { return Ok("ALTER TABLE") };
+        let object = self.table_or_name(kind_of(statement.objtype), range)?;
+        let relation = self.relation(range).ok();
+        self.note(Verb::Alter, object.clone());
+        for command in statement.cmds() {
+            if let Node::AlterTableCmd(command) = command {
+                self.alter_command(&object, relation.as_deref(), command)?;
+            }
+        }
+        Ok("ALTER TABLE")
+    }
+
+    fn alter_command(&mut self, object: &Object, relation: Option<&Relation>, command: &AlterTableCmd) -> Result<()> {
+        match command.subtype {
+            AlterTableType::AT_DropColumn => {
+                let column = command.name().and_then(|name| relation?.column(name));
+                let object = column.map_or(object.clone(), |facts| Object::Column(Arc::clone(&facts.column)));
+                self.note(Verb::Drop, object);
+            }
+            // What keeps bad rows out, or tells who wrote them.
+            AlterTableType::AT_DropConstraint => self.on(Verb::Drop, "constraint", command.name()),
+            AlterTableType::AT_ChangeOwner
+            | AlterTableType::AT_EnableRowSecurity
+            | AlterTableType::AT_DisableRowSecurity
+            | AlterTableType::AT_ForceRowSecurity
+            | AlterTableType::AT_NoForceRowSecurity
+            | AlterTableType::AT_EnableTrig
+            | AlterTableType::AT_EnableAlwaysTrig
+            | AlterTableType::AT_EnableReplicaTrig
+            | AlterTableType::AT_DisableTrig
+            | AlterTableType::AT_EnableTrigAll
+            | AlterTableType::AT_DisableTrigAll
+            | AlterTableType::AT_EnableTrigUser
+            | AlterTableType::AT_DisableTrigUser
+            | AlterTableType::AT_EnableRule
+            | AlterTableType::AT_EnableAlwaysRule
+            | AlterTableType::AT_EnableReplicaRule
+            | AlterTableType::AT_DisableRule => {
+                self.hazards.insert(Hazard::PrivilegeEscape);
+                self.note(Verb::Grant, object.clone());
+            }
+            _ => {}
+        }
+        self.deeper(|this| match command.def() {
+            // The values of all rows are computed anew.
+            node @ (Node::ColumnDef(_) | Node::Constraint(_)) => this.table_element(node),
+            Node::RangeVar(range) => this.on_range(Verb::Alter, Some(range), "").map(|_| ()),
+            Node::NodeList(_) | Node::None => Ok(()),
+            node => {
+                let none = Expressions::default();
+                let scope = Scope::new(None, &none);
+                if matches!(command.subtype, AlterTableType::AT_ColumnDefault | AlterTableType::AT_SetExpression) {
+                    this.computed(&scope, node)
+                } else {
+                    Ok(())
+                }
+            }
+        })
+    }
+}
+
+/// A table whose columns an expression may name.
+fn plain(relation: &Arc<Relation>) -> Item {
+    let fields =
+        relation.columns.iter().map(|facts| super::flow::Field { name: Arc::clone(&facts.column.name), ..Default::default() });
+    Item { name: Arc::clone(&relation.table.name), fields: fields.collect(), ..Item::default() }
+}

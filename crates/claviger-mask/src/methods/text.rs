@@ -1,0 +1,98 @@
+//! What is kept of a text.
+
+use bytes::{BufMut, BytesMut};
+
+/// What stands where a character was.
+pub(super) const HIDDEN: u8 = b'*';
+
+/// Keeps so many characters of each end; of a text that has not more than twice as many, nothing. Spaces that only fill it up do not count.
+pub(super) fn partial(value: &str, first: usize, last: usize, out: &mut BytesMut) {
+    let content = value.trim_end_matches(' ');
+    let count = count(content);
+    let (first, last) = if count > first + last { (first, last) } else { (0, 0) };
+    let head = nth(content, first);
+    let tail = nth(content, count - last).max(head);
+    out.put_slice(content.get(..head).unwrap_or_default().as_bytes());
+    out.put_bytes(HIDDEN, count - first - last);
+    out.put_slice(content.get(tail..).unwrap_or_default().as_bytes());
+    out.put_bytes(b' ', value.len() - content.len());
+}
+
+/// Replaces letters and digits, and keeps what stands between them.
+pub(super) fn length(value: &str, out: &mut BytesMut) {
+    for c in value.chars() {
+        if c.is_ascii() && !c.is_ascii_alphanumeric() {
+            out.put_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        } else {
+            out.put_u8(HIDDEN);
+        }
+    }
+}
+
+/// Keeps the domain of a mail address. False if it is none.
+pub(super) fn email_domain(value: &str, limit: Option<usize>, out: &mut BytesMut) -> bool {
+    const LOCAL: &str = "masked";
+    let address = value.trim_end_matches(' ');
+    let Some((local, domain)) = address.rsplit_once('@') else { return false };
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
+    let is_domain = domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.') && domain.chars().all(plain);
+    let len = LOCAL.len() + 1 + count(domain);
+    if local.is_empty() || !is_domain || limit.is_some_and(|limit| len > limit) {
+        return false;
+    }
+    out.put_slice(LOCAL.as_bytes());
+    out.put_u8(b'@');
+    out.put_slice(domain.as_bytes());
+    true
+}
+
+fn count(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
+}
+
+/// Where the character of this number begins.
+fn nth(text: &str, n: usize) -> usize {
+    if text.is_ascii() { n.min(text.len()) } else { text.char_indices().nth(n).map_or(text.len(), |(at, _)| at) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn partial_keeps_the_ends() {
+        let of = |value, first, last| written(|out| partial(value, first, last, out));
+        assert_eq!(of("123-45-6789", 0, 4), "*******6789");
+        assert_eq!(of("Łukasz Żak", 1, 2), "Ł*******ak");
+        assert_eq!(of("6789", 0, 4), "****");
+        assert_eq!(of("ab", 1, 1), "**");
+        assert_eq!(of("", 1, 1), "");
+        assert_eq!(of("12345   ", 0, 2), "***45   ");
+    }
+
+    #[test]
+    fn length_keeps_what_separates() {
+        assert_eq!(written(|out| length("AB12-é 7", out)), "****-* *");
+    }
+
+    #[test]
+    fn only_a_domain_is_kept() {
+        let of = |value, limit| {
+            let mut out = BytesMut::new();
+            email_domain(value, limit, &mut out).then(|| String::from_utf8(out.to_vec()).unwrap())
+        };
+        assert_eq!(of("ana@bank.example", None).as_deref(), Some("masked@bank.example"));
+        assert_eq!(of("ana@bank.example", Some(10)), None);
+        assert_eq!(of("@bank.example", None), None);
+        assert_eq!(of("ana@ 123-45-6789.x y", None), None);
+        assert_eq!(of("123-45-6789", None), None);
+    }
+}

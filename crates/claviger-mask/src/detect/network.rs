@@ -1,0 +1,126 @@
+//! Addresses of the internet and of hardware.
+
+use std::net::Ipv6Addr;
+
+use super::Entity;
+use super::context::Topics;
+use super::numbers::{Cluster, Edge};
+use super::scan::Scan;
+use super::text::{is_word, number};
+
+/// The longest IPv6 address with an IPv4 one in it.
+const LONGEST: usize = 45;
+
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')
+}
+
+impl Scan<'_, '_> {
+    /// Four numbers up to 255 with dots between them.
+    pub(super) fn ipv4(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
+        let lengths = cluster.shape::<4>(i)?;
+        let end = i + 4;
+        let dots = (i + 1..end).all(|group| cluster.separator(group) == b'.');
+        if !dots || cluster.separator(end) == b'.' || cluster.separator(i) == b'.' || lengths.iter().any(|length| *length > 3) {
+            return None;
+        }
+        if i == 0 && cluster.before == Edge::Part {
+            return None;
+        }
+        let groups = cluster.groups().get(i..end)?;
+        let octets = groups.iter().map(|group| self.text.slice(group.start..group.end));
+        if !octets.clone().all(|octet| number(octet) <= 255 && (octet.len() == 1 || octet.first() != Some(&b'0'))) {
+            return None;
+        }
+        let (start, stop) = (groups.first()?.start, groups.last()?.end);
+        let product = self.text.before(start) == b'/' && octets.skip(1).all(|octet| octet == b"0");
+        if product || self.text.at(stop) == b'.' && self.text.at(stop + 1).is_ascii_digit() || self.is_version(start) {
+            return None;
+        }
+        self.report(Entity::IpAddress, start..stop, 80);
+        Some(end)
+    }
+
+    /// Whether the word right before says that this is a version.
+    fn is_version(&self, start: usize) -> bool {
+        let end = self.text.run_start(start, start.saturating_sub(3), |byte| matches!(byte, b' ' | b':' | b'='));
+        let word = self.text.run_start(end, end.saturating_sub(9), |byte| byte.is_ascii_alphabetic());
+        let lower = self.text.slice(word..end).to_ascii_lowercase();
+        super::context::of_word(&lower).meets(Topics::VERSION)
+    }
+
+    /// A colon: an IPv6 or a hardware address if it is in the midst of hexadecimal digits.
+    pub(super) fn colon(&mut self, place: usize) -> usize {
+        let (before, next) = (self.text.before(place), self.text.at(place + 1));
+        if !((before.is_ascii_hexdigit() && (next.is_ascii_hexdigit() || next == b':'))
+            || (next == b':' && is_part(self.text.at(place + 2))))
+        {
+            return place + 1;
+        }
+        let floor = place.saturating_sub(LONGEST);
+        let start = self.text.token_start(place, floor, is_part);
+        let end = self.text.run_end(start, is_part);
+        let end = start + self.text.slice(start..end).iter().rposition(|byte| *byte != b'.').map_or(0, |last| last + 1);
+        // A colon that ends a clause is no part of an address: `fe80::1:`.
+        let end = if self.text.slice(start..end).ends_with(b":") && !self.text.slice(start..end).ends_with(b"::") {
+            end - 1
+        } else {
+            end
+        };
+        let token = self.text.slice(start..end);
+        if token.len() > LONGEST
+            || is_word(self.text.before(start))
+            || self.text.before(start) == b'_'
+            || is_word(self.text.at(end))
+            || self.text.at(end) == b'_'
+        {
+            return place + 1;
+        }
+        let entity = if is_hardware(token, b':', 2, 6) || is_hardware(token, b':', 2, 8) {
+            Entity::MacAddress
+        } else if is_ipv6(token) {
+            Entity::IpAddress
+        } else {
+            return place + 1;
+        };
+        self.report(entity, start..end, 85);
+        end
+    }
+
+    /// A hardware address with hyphens or dots: `00-1a-2b-3c-4d-5e`, `001a.2b3c.4d5e`; or a bare one that is called so.
+    pub(super) fn hardware(&mut self, start: usize, end: usize) -> Option<usize> {
+        let (separator, length, groups) = match (end - start, self.text.at(end)) {
+            (2, b'-') => (b'-', 2, 6),
+            (4, b'.') => (b'.', 4, 3),
+            (12, _) if self.text.slice(start..end).iter().all(u8::is_ascii_hexdigit) => {
+                let named = self.words.about(start, end).meets(Topics::HARDWARE);
+                named.then(|| self.report(Entity::MacAddress, start..end, 60));
+                return named.then_some(end);
+            }
+            _ => return None,
+        };
+        let stop = start + groups * (length + 1) - 1;
+        let token = self.text.slice(start..stop);
+        let open = !is_word(self.text.at(stop)) && self.text.before(start) != separator && self.text.at(stop) != separator;
+        if !open || !is_hardware(token, separator, length, groups) || !token.iter().any(u8::is_ascii_alphabetic) {
+            return None;
+        }
+        self.report(Entity::MacAddress, start..stop, 80);
+        Some(stop)
+    }
+}
+
+/// Whether a token is so many groups of so many hexadecimal digits.
+fn is_hardware(token: &[u8], separator: u8, length: usize, groups: usize) -> bool {
+    token.len() == groups * (length + 1) - 1
+        && token
+            .iter()
+            .enumerate()
+            .all(|(i, byte)| if i % (length + 1) == length { *byte == separator } else { byte.is_ascii_hexdigit() })
+}
+
+fn is_ipv6(token: &[u8]) -> bool {
+    let address = std::str::from_utf8(token).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    // Without a digit it is more likely two names: `dead::beef`.
+    address.is_some_and(|address| !address.is_unspecified()) && token.iter().any(u8::is_ascii_digit)
+}

@@ -1,0 +1,285 @@
+//! Numbers: rows of digits with what separates them, and what they may be.
+
+use super::Entity;
+use super::context::Topics;
+use super::scan::Scan;
+use super::text::{Text, is_word};
+
+/// As many groups of digits are looked at together.
+const MOST: usize = 20;
+
+/// Fewer digits are nothing by themselves.
+const FEWEST_DIGITS: usize = 6;
+
+/// Some digits in a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Group {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// What separates it from the group before: a space, `-`, `.`, `/`, `_`, or `(` for anything with parentheses.
+    pub(super) separator: u8,
+}
+
+impl Group {
+    pub(super) fn len(self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// What a cluster is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// To nothing.
+    Open,
+    /// By a hyphen or underscore to letters.
+    Letters,
+    /// To something that makes it part of an identifier, an amount or a longer number.
+    Part,
+}
+
+/// Groups of digits, with at most a few separating characters between them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cluster {
+    groups: [Group; MOST],
+    count: usize,
+    pub(super) before: Edge,
+    pub(super) after: Edge,
+}
+
+impl Cluster {
+    /// Whether what begins here may directly follow a row of digits: `x` and an extension, or `T` and a time.
+    pub(super) fn may_precede(text: Text<'_>, end: usize) -> bool {
+        let digits = |count: usize| end >= count && text.slice(end - count..end).iter().all(u8::is_ascii_digit);
+        match text.at(end) {
+            b'x' | b'X' => digits(4) && text.at(end + 1).is_ascii_digit(),
+            b'T' => digits(2) && text.at(end + 1).is_ascii_digit(),
+            b'e' => text.has_at(end, b"ext"),
+            _ => false,
+        }
+    }
+
+    /// Reads what begins with the digit at `start`.
+    pub(super) fn read(text: Text<'_>, start: usize) -> Self {
+        let mut cluster = Self { groups: [Group::default(); MOST], count: 0, before: Edge::Open, after: Edge::Open };
+        let (mut place, mut separator) = (start, 0);
+        while let Some(group) = cluster.groups.get_mut(cluster.count) {
+            let end = text.run_end(place, |byte| byte.is_ascii_digit());
+            if text.at(end).is_ascii_alphabetic() && !Self::may_precede(text, end) {
+                // The digits of a word that begins with digits: what is before them is attached to that.
+                cluster.after = if separator == b' ' { Edge::Open } else { Edge::Part };
+                break;
+            }
+            *group = Group { start: place, end, separator };
+            cluster.count += 1;
+            cluster.after = Edge::after(text, end);
+            let Some((next, found)) = separated(text, end) else { break };
+            if cluster.count == MOST {
+                cluster.after = Edge::Part;
+            }
+            (place, separator) = (next, found);
+        }
+        cluster.before = Edge::before(text, start);
+        cluster
+    }
+
+    pub(super) fn groups(&self) -> &[Group] {
+        self.groups.get(..self.count).unwrap_or_default()
+    }
+
+    pub(super) fn group(&self, i: usize) -> Group {
+        self.groups().get(i).copied().unwrap_or_default()
+    }
+
+    /// What separates group `i` from the one before; a NUL where there is none.
+    pub(super) fn separator(&self, i: usize) -> u8 {
+        if i == 0 { 0 } else { self.group(i).separator }
+    }
+
+    /// The lengths of `N` groups from group `i` on.
+    pub(super) fn shape<const N: usize>(&self, i: usize) -> Option<[usize; N]> {
+        let mut lengths = [0; N];
+        let groups = self.groups().get(i..i + N)?;
+        lengths.iter_mut().zip(groups).for_each(|(length, group)| *length = group.len());
+        Some(lengths)
+    }
+
+    /// Whether the groups from `i` up to `end` stand for themselves: what is before and behind them is not separated like them.
+    pub(super) fn is_alone(&self, i: usize, end: usize, separator: u8) -> bool {
+        let before = if i == 0 { self.before != Edge::Part } else { self.separator(i) != separator && self.separator(i) != b'-' };
+        let after = if end >= self.count {
+            self.after != Edge::Part
+        } else {
+            self.separator(end) != separator && self.separator(end) != b'-'
+        };
+        before && after
+    }
+
+    fn end(&self) -> usize {
+        self.groups().last().map_or(0, |group| group.end)
+    }
+
+    fn digits(&self) -> usize {
+        self.groups().iter().map(|group| group.len()).sum()
+    }
+}
+
+impl Edge {
+    fn before(text: Text<'_>, start: usize) -> Self {
+        let before = text.before(start);
+        let attached = start.saturating_sub(1);
+        match before {
+            b'-' | b'_' => match text.before(attached) {
+                b'0'..=b'9' if text.at(start.wrapping_sub(4)) != b'%' => Self::Part,
+                byte if byte.is_ascii_alphabetic() => Self::of_word(text, attached),
+                _ => Self::Open,
+            },
+            b'.' if text.before(attached).is_ascii_alphanumeric() => match Self::of_word(text, attached) {
+                Self::Letters => Self::Open,
+                edge => edge,
+            },
+            b'$' => Self::Part,
+            byte if byte.is_ascii_alphanumeric() && text.token_start(start, attached.saturating_sub(6), is_word) < start => {
+                Self::Part
+            }
+            _ => Self::Open,
+        }
+    }
+
+    /// What it means to be attached to the word that ends here.
+    fn of_word(text: Text<'_>, end: usize) -> Self {
+        let start = text.run_start(end, end.saturating_sub(32), |byte| byte.is_ascii_alphanumeric());
+        let digits = text.slice(start..end).iter().any(u8::is_ascii_digit);
+        if digits || text.before(start) == b'-' { Self::Part } else { Self::Letters }
+    }
+
+    fn after(text: Text<'_>, end: usize) -> Self {
+        let next = text.at(end + 1);
+        match text.at(end) {
+            b'-' | b'_' if next.is_ascii_alphanumeric() => Self::Letters,
+            b'@' if next.is_ascii_alphanumeric() => Self::Part,
+            b'%' => Self::Part,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// Where the next group of digits begins, if one follows, and what separates it.
+fn separated(text: Text<'_>, end: usize) -> Option<(usize, u8)> {
+    let (mut place, mut kind) = (end, 0);
+    while place < end + 3 {
+        let byte = text.at(place);
+        kind = match (byte, kind) {
+            (b'0'..=b'9', 0) => return None,
+            (b'0'..=b'9', kind) => return Some((place, kind)),
+            (b' ', 0) => b' ',
+            (b' ', kind) if kind != b'.' => kind,
+            (b'(' | b')', _) => b'(',
+            (b'-' | b'/' | b'_', 0 | b' ') => byte,
+            (b'.', 0) => byte,
+            (b'-', b'(') => b'(',
+            _ => return None,
+        };
+        place += 1;
+    }
+    (text.at(place).is_ascii_digit() && kind != 0).then_some((place, kind))
+}
+
+impl Scan<'_, '_> {
+    /// A number begins here. Says up to where it has been dealt with.
+    pub(super) fn numbers(&mut self, start: usize) -> usize {
+        let cluster = Cluster::read(self.text, start);
+        self.cluster(start, &cluster)
+    }
+
+    /// A number begins here, right behind a word that says what it is.
+    pub(super) fn numbers_behind_a_word(&mut self, start: usize) -> usize {
+        let cluster = Cluster { before: Edge::Open, ..Cluster::read(self.text, start) };
+        self.cluster(start, &cluster)
+    }
+
+    fn cluster(&mut self, start: usize, cluster: &Cluster) -> usize {
+        if cluster.count == 0 {
+            return self.text.run_end(start, |byte| byte.is_ascii_digit());
+        }
+        if cluster.digits() < FEWEST_DIGITS && cluster.count < 4 {
+            let day = cluster.group(0);
+            if cluster.count <= 2 {
+                self.long_date(day.start, day.end);
+            }
+            return self.done.max(cluster.end());
+        }
+        let mut i = 0;
+        while i < cluster.count {
+            i = self.number(cluster, i).max(i + 1);
+        }
+        self.done.max(cluster.end())
+    }
+
+    /// What begins with group `i`, if it is anything. Returns the group behind it.
+    fn number(&mut self, cluster: &Cluster, i: usize) -> usize {
+        let found = self
+            .ipv4(cluster, i)
+            .or_else(|| self.card(cluster, i))
+            .or_else(|| self.social_security(cluster, i))
+            .or_else(|| self.health_service(cluster, i))
+            .or_else(|| self.date_of_birth(cluster, i))
+            .or_else(|| self.phone(cluster, i))
+            .or_else(|| self.routing(cluster, i))
+            .or_else(|| self.by_context(cluster, i));
+        found.unwrap_or(i)
+    }
+
+    /// A number that is one only because of the words around it.
+    fn by_context(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
+        let group = cluster.group(i);
+        let length = group.len();
+        let space = |separator| matches!(separator, 0 | b' ' | b'/');
+        let open = if i == 0 { cluster.before != Edge::Part } else { space(cluster.separator(i)) };
+        let ended = if i + 1 == cluster.count { cluster.after != Edge::Part } else { space(cluster.separator(i + 1)) };
+        if !(6..=19).contains(&length) || !open || !ended {
+            return None;
+        }
+        let topics = self.words.about(group.start, group.end);
+        let entity = self.named(group, topics)?;
+        // What is attached to a word is rather the name of something.
+        if i == 0 && cluster.before == Edge::Letters && !matches!(entity, Entity::Ssn | Entity::Itin) {
+            return None;
+        }
+        self.report(entity, group.start..group.end, 60);
+        Some(i + 1)
+    }
+
+    fn named(&self, group: Group, topics: Topics) -> Option<Entity> {
+        let length = group.len();
+        let column = self.words.column();
+        let digits = self.text.slice(group.start..group.end);
+        let plausible_date = length == 8 && super::dates::is_compact(digits);
+        if length == 9 && topics.meets(Topics::SSN | Topics::TAX) {
+            match super::identity::kind(digits) {
+                Some(entity) => return Some(entity),
+                None if topics.meets(Topics::TAX) => return Some(Entity::Ein),
+                None => {}
+            }
+        }
+        if length == 9 && topics.meets(Topics::ROUTING) && super::banking::is_routing(digits) {
+            return Some(Entity::AbaRouting);
+        }
+        if length == 10 && topics.meets(Topics::PROVIDER) && super::health::is_npi(digits) {
+            return Some(Entity::Npi);
+        }
+        if (6..=9).contains(&length) && topics.meets(Topics::PASSPORT) && (length == 9 || column.meets(Topics::PASSPORT)) {
+            return Some(Entity::Passport);
+        }
+        if topics.meets(Topics::LICENSE) && super::licenses::fits(digits) {
+            return Some(Entity::DriverLicense);
+        }
+        let shortest = if column.meets(Topics::ACCOUNT) { 6 } else { 8 };
+        if (shortest..=17).contains(&length)
+            && topics.meets(Topics::ACCOUNT)
+            && (column.meets(Topics::ACCOUNT) || !plausible_date)
+        {
+            return Some(Entity::BankAccount);
+        }
+        None
+    }
+}

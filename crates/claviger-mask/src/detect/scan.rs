@@ -1,0 +1,121 @@
+//! One pass over a text: from anchor to anchor, and what stands at each.
+
+use std::ops::Range;
+
+use super::blocks::{BLOCK, Blocks};
+use super::context::{Topics, Words};
+use super::numbers::Cluster;
+use super::text::{Text, is_word};
+use super::{Entity, EntitySet, Found};
+
+/// A text being looked over.
+pub(super) struct Scan<'a, 'f> {
+    pub(super) text: Text<'a>,
+    pub(super) words: Words<'a>,
+    on: EntitySet,
+    found: &'f mut Vec<Found>,
+    /// How many were found before this text.
+    others: usize,
+    /// Nothing before this is looked at again.
+    pub(super) done: usize,
+    /// Words before this are of a token that is known to be no secret.
+    pub(super) token_end: usize,
+}
+
+impl<'a, 'f> Scan<'a, 'f> {
+    pub(super) fn new(text: &'a [u8], column: Topics, on: EntitySet, found: &'f mut Vec<Found>) -> Self {
+        let text = Text(text);
+        Self { text, words: Words::new(text, column), on, others: found.len(), found, done: 0, token_end: 0 }
+    }
+
+    /// Finds everything; says whether there was anything beyond ASCII.
+    pub(super) fn run(mut self) -> bool {
+        let mut blocks = Blocks::default();
+        let mut foreign = false;
+        let (whole, rest) = self.text.0.as_chunks::<BLOCK>();
+        for (i, block) in whole.iter().enumerate() {
+            let anchors = blocks.anchors(block);
+            foreign |= anchors.foreign;
+            if anchors.places != 0 {
+                self.look(i * BLOCK, anchors.places);
+            }
+        }
+        if !rest.is_empty() {
+            let mut block = [0; BLOCK];
+            if let Some(start) = block.get_mut(..rest.len()) {
+                start.copy_from_slice(rest);
+            }
+            let anchors = blocks.anchors(&block);
+            foreign |= anchors.foreign;
+            self.look(whole.len() * BLOCK, anchors.places);
+        }
+        foreign
+    }
+
+    fn look(&mut self, base: usize, mut places: u64) {
+        while places != 0 {
+            let place = base + places.trailing_zeros() as usize;
+            places &= places - 1;
+            if place >= self.done {
+                self.done = self.anchor(place);
+            }
+        }
+    }
+
+    /// Looks at what stands here; says up to where everything has been dealt with.
+    fn anchor(&mut self, place: usize) -> usize {
+        match self.text.at(place) {
+            b'0'..=b'9' => self.digits(place),
+            b'@' => self.at_sign(place),
+            b':' => self.colon(place),
+            b'-' => self.armour(place.saturating_sub(1)),
+            _ => self.word(place),
+        }
+    }
+
+    /// A row of digits begins here.
+    fn digits(&mut self, place: usize) -> usize {
+        let end = self.text.run_end(place, |byte| byte.is_ascii_digit());
+        let start = self.text.token_start(place, self.done, is_word);
+        let glued = start < place || (self.text.at(end).is_ascii_alphabetic() && !Cluster::may_precede(self.text, end));
+        if glued {
+            return self.word(place);
+        }
+        // The digits of `%20` and `\u00a0` are no part of what follows.
+        let place = self.text.token_start(end, self.done.max(place), |byte| byte.is_ascii_digit());
+        if place == end {
+            return end;
+        }
+        if matches!((end - place, self.text.at(end)), (2, b'-') | (4, b'.'))
+            && let Some(end) = self.hardware(place, end)
+        {
+            return end;
+        }
+        if matches!(self.text.before(place), b'-' | b'_')
+            && let Some(end) = self.secret(place, end)
+        {
+            return end;
+        }
+        self.numbers(place)
+    }
+
+    /// Notes a finding. Of two that overlap the longer one stays, and covers both.
+    pub(super) fn report(&mut self, entity: Entity, span: Range<usize>, score: u8) {
+        if !self.on.contains(entity) || span.is_empty() {
+            return;
+        }
+        let mut new = Found { entity, span, score };
+        while self.found.len() > self.others
+            && let Some(last) = self.found.last()
+            && last.span.end > new.span.start
+        {
+            if last.span.len() > new.span.len() {
+                new.entity = last.entity;
+                new.score = last.score;
+            }
+            new.span = new.span.start.min(last.span.start)..new.span.end.max(last.span.end);
+            self.found.pop();
+        }
+        self.found.push(new);
+    }
+}

@@ -113,6 +113,9 @@ impl EntitySet {
     /// None of them.
     pub const NONE: Self = Self(0);
 
+    /// All of them.
+    pub const ALL: Self = Self(u32::MAX);
+
     /// Adds one. Custom ones are in no set.
     pub fn insert(&mut self, entity: Entity) {
         self.0 |= Self::bit(entity);

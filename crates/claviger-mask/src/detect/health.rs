@@ -28,8 +28,7 @@ fn is_nhs(digits: &[u8]) -> bool {
 const MBI: &[u8; 11] = b"1AX0AX0AA00";
 
 fn fits_mbi(byte: u8, kind: u8) -> bool {
-    let letter = byte.is_ascii_alphabetic()
-        && !matches!(byte.to_ascii_uppercase(), b'S' | b'L' | b'O' | b'I' | b'B' | b'Z');
+    let letter = byte.is_ascii_alphabetic() && !matches!(byte.to_ascii_uppercase(), b'S' | b'L' | b'O' | b'I' | b'B' | b'Z');
     match kind {
         b'1' => matches!(byte, b'1'..=b'9'),
         b'0' => byte.is_ascii_digit(),

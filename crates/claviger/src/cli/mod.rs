@@ -17,6 +17,7 @@ mod connect;
 mod coverage;
 mod gateway;
 mod login;
+mod mask;
 mod output;
 mod policy;
 mod principals;
@@ -88,6 +89,9 @@ enum Command {
     /// Check policies, test them, and say how they decide
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Try what the content detectors find
+    #[command(subcommand)]
+    Mask(mask::Command),
     /// Verify the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -195,6 +199,7 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Connect(args) => connect::run(args, output),
         Command::Coverage(args) => coverage::run(&args, output),
         Command::Policy(command) => policy::run(command, output),
+        Command::Mask(command) => mask::run(&command, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Tls(command) => tls::run(command, output),
         Command::Completions { shell } => {

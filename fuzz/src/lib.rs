@@ -12,7 +12,7 @@ use claviger_protocols::{
 
 /// Small limits, so that they are met.
 const OPTIONS: ProtocolOptions = ProtocolOptions {
-    limits: Limits { statement: 2048, login: 512, pending: 2048, control: 2048, response: 2048, statements: 8 },
+    limits: Limits { statement: 2048, login: 512, pending: 2048, control: 2048, response: 2048, row: 2048, statements: 8 },
     tls: true,
     plaintext: true,
     auth: Auth::PASSWORD,
@@ -93,7 +93,7 @@ impl Rig {
             Event::Operation(operation) if operation.id.0 % 5 == 4 => {
                 Reply::Refuse { op: operation.id, refusal: Refusal::new(RefusalKind::NotPermitted, "no") }
             }
-            Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original },
+            Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original, masker: None },
             Event::Continue(op) => Reply::Continue(op),
             Event::Outcome(outcome, Admitted(admission)) => {
                 assert_eq!(outcome.op, admission, "an admission comes back with its own operation");

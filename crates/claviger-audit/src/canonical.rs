@@ -7,7 +7,7 @@
 
 use std::io::Write;
 
-use claviger_model::{BootId, SessionId, Timestamp};
+use claviger_model::{BootId, Masked, SessionId, Timestamp};
 
 use crate::hex;
 use crate::leaf::{
@@ -18,7 +18,7 @@ use crate::leaf::{
 /// No leaf is longer than this, in bytes.
 pub const MAX_LEAF: usize = 64 * 1024;
 /// No `OUTCOME` is longer than this.
-pub const MAX_OUTCOME_LEAF: usize = 2560;
+pub const MAX_OUTCOME_LEAF: usize = 8 * 1024;
 /// No `TX_END`, `SESSION_CLOSE` or `GAP` is longer than this.
 pub const MAX_CLOSING_LEAF: usize = 768;
 
@@ -30,6 +30,9 @@ const TEXT: usize = 256;
 const WHO: usize = 1024;
 const TAG: usize = 48;
 const CODE: usize = 64;
+/// A masked column with its table, and a kind of value.
+const MASKED: usize = 136;
+const FOUND: usize = 32;
 const LINKS: usize = 16;
 const POLICIES: usize = 64;
 /// The most columns of one effect, and how long one's name may be.
@@ -117,7 +120,7 @@ fn write_session_refused(leaf: &SessionRefusedLeaf, o: &mut Object<'_>) {
 }
 
 fn write_refusals(leaf: &RefusalsLeaf, o: &mut Object<'_>) {
-    o.counts("addresses", &leaf.addresses);
+    o.counts("addresses", &leaf.addresses, LINKS, TEXT);
     o.optional_text("connection", leaf.connection.as_deref(), TEXT);
     o.number("count", leaf.count);
     o.text("reason", &leaf.reason, TEXT);
@@ -177,12 +180,18 @@ fn write_outcome(leaf: &OutcomeLeaf, o: &mut Object<'_>) {
     o.number("bytes_unrecorded", leaf.bytes_unrecorded);
     o.optional_text("code", leaf.code.as_deref(), CODE);
     o.number("duration_us", leaf.duration_us);
+    if let Some(masked) = leaf.masked.as_ref().filter(|masked| !masked.observed) {
+        o.masked("masked", masked);
+    }
     o.number("op", leaf.op.0);
     o.chunk(leaf.rec);
     o.number("rows", leaf.rows);
     o.session(leaf.session);
     o.text("status", leaf.status.as_str(), TEXT);
     o.list("tags", &leaf.tags, OutcomeLeaf::MAX_TAGS, TAG);
+    if let Some(masked) = leaf.masked.as_ref().filter(|masked| masked.observed) {
+        o.masked("would_mask", masked);
+    }
 }
 
 fn write_tx_end(leaf: &TxEndLeaf, o: &mut Object<'_>) {
@@ -310,19 +319,39 @@ impl<'a> Object<'a> {
     }
 
     /// How many of each, as a list of `{"count":…,"of":…}`.
-    fn counts(&mut self, key: &'static str, counts: &[(String, u64)]) {
+    fn counts<T: AsRef<str>>(&mut self, key: &'static str, counts: &[(T, u64)], max_items: usize, max: usize) {
+        self.list_of(key, counts.iter().take(max_items), |o, (of, count)| {
+            o.number("count", *count);
+            o.text("of", of.as_ref(), max);
+        });
+    }
+
+    fn list_of<T>(&mut self, key: &'static str, items: impl Iterator<Item = T>, write: impl Fn(&mut Object<'_>, T)) {
         self.key(key);
         self.out.push(b'[');
-        for (i, (of, count)) in counts.iter().take(LINKS).enumerate() {
+        for (i, item) in items.enumerate() {
             if i > 0 {
                 self.out.push(b',');
             }
             let mut o = Object::begin(self.out, None);
-            o.number("count", *count);
-            o.text("of", of, TEXT);
+            write(&mut o, item);
             o.end();
         }
         self.out.push(b']');
+    }
+
+    fn masked(&mut self, key: &'static str, masked: &Masked) {
+        self.key(key);
+        let mut o = Object::begin(self.out, None);
+        o.list_of("columns", masked.columns.iter().take(OutcomeLeaf::MAX_COLUMNS), |o, column| {
+            o.text("column", &column.column, MASKED);
+            o.text("method", column.method, FOUND);
+            o.number("values", column.values);
+        });
+        o.counts("found", &masked.found, OutcomeLeaf::MAX_FOUND, FOUND);
+        o.number("made", masked.made);
+        o.number("withheld", masked.withheld);
+        o.end();
     }
 
     fn session(&mut self, session: SessionId) {

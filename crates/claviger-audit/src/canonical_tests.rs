@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claviger_model::{Mode, OpId, TxId};
+use claviger_model::{Masked, MaskedColumn, Mode, OpId, TxId};
 use proptest::prelude::*;
 
 use super::*;
@@ -68,6 +68,7 @@ fn every_kind_has_one_form() {
         bytes: u64::MAX,
         bytes_unrecorded: 0,
         duration_us: 9,
+        masked: None,
         rec: None,
     };
     let close = SessionCloseLeaf {
@@ -200,6 +201,13 @@ fn what_is_too_long_is_cut_visibly() {
 #[test]
 fn leaves_stay_within_their_room() {
     let worst: Arc<str> = "\u{1}".repeat(5000).into();
+    let masked = Masked {
+        columns: vec![MaskedColumn { column: Arc::clone(&worst), method: "email_domain", values: u64::MAX }; 40],
+        made: u64::MAX,
+        found: vec![(Arc::clone(&worst), u64::MAX); 40],
+        withheld: u64::MAX,
+        observed: true,
+    };
     let outcome = OutcomeLeaf {
         session: session(),
         op: OpId(u64::MAX),
@@ -210,6 +218,7 @@ fn leaves_stay_within_their_room() {
         bytes: u64::MAX,
         bytes_unrecorded: u64::MAX,
         duration_us: u64::MAX,
+        masked: Some(Box::new(masked)),
         rec: Some(ChunkRef { chunk: u64::MAX, digest: [1; 32] }),
     };
     let close = SessionCloseLeaf {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claviger_model::{Labels, Mode, OpId, SessionId, Timestamp, TxId};
+use claviger_model::{Labels, Masked, Mode, OpId, SessionId, Timestamp, TxId};
 
 /// One leaf, before it is given its place in the log. The log adds `seq`, `boot` and `v`.
 #[derive(Clone, Debug)]
@@ -398,6 +398,9 @@ pub struct OutcomeLeaf {
     pub bytes_unrecorded: u64,
     /// From the decision to the end, in microseconds.
     pub duration_us: u64,
+    /// What of the response was masked, if anything was: at most [`OutcomeLeaf::MAX_COLUMNS`] columns and
+    /// [`OutcomeLeaf::MAX_FOUND`] kinds of values.
+    pub masked: Option<Box<Masked>>,
     /// The recording chunk in which the response ends.
     pub rec: Option<ChunkRef>,
 }
@@ -405,6 +408,10 @@ pub struct OutcomeLeaf {
 impl OutcomeLeaf {
     /// The most completion tags that a leaf names; a batch of more has its rest in the recording.
     pub const MAX_TAGS: usize = 32;
+    /// The most columns of which a leaf tells how they were masked.
+    pub const MAX_COLUMNS: usize = 16;
+    /// The most kinds of values of which a leaf tells how many were found.
+    pub const MAX_FOUND: usize = 24;
 }
 
 /// In which way an operation ended.

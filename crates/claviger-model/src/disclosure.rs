@@ -137,3 +137,39 @@ impl StatementMask {
         self.cells.get(column).unwrap_or(&self.rest)
     }
 }
+
+/// What was masked of what an operation gave. No value is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Masked {
+    /// Values of classified columns, in the order in which they first came.
+    pub columns: Vec<MaskedColumn>,
+    /// Values that were made of classified columns.
+    pub made: u64,
+    /// Values that were found in texts, by what they were.
+    pub found: Vec<(Arc<str>, u64)>,
+    /// Messages that left without their words.
+    pub withheld: u64,
+    /// Whether that is what would have been masked: everything left as it came.
+    pub observed: bool,
+}
+
+/// Values of one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskedColumn {
+    /// Its name, with its table's.
+    pub column: Arc<str>,
+    /// By which method they were masked.
+    pub method: &'static str,
+    /// How many there were.
+    pub values: u64,
+}
+
+impl Masked {
+    /// Whether nothing was.
+    pub fn is_empty(&self) -> bool {
+        self.columns.iter().all(|column| column.values == 0)
+            && self.made == 0
+            && self.found.iter().all(|(_, count)| *count == 0)
+            && self.withheld == 0
+    }
+}

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use claviger_model::{OpId, Refusal, Secret, TxId};
+use claviger_model::{Masked, OpId, Refusal, Secret, TxId};
 
-use crate::{Auth, Login};
+use crate::{Auth, Login, Masker};
 
 /// One of the two parties of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,7 +123,11 @@ pub enum Reply<A> {
         admission: A,
         /// What leaves for the upstream.
         forward: Forward,
+        /// How what it gives is rewritten; `None` if it leaves as it came.
+        masker: Option<Box<dyn Masker>>,
     },
+    /// What belongs to no operation is rewritten by this from here on.
+    Mask(Option<Box<dyn Masker>>),
     /// An admitted operation may go on.
     Continue(OpId),
     /// The operation is refused: the client gets this error, and the session is left as a server's own error would leave it.
@@ -315,6 +319,8 @@ pub struct Outcome {
     pub bytes: u64,
     /// The protocol's error code (an SQLSTATE), if it failed. Never the message, which may hold values.
     pub code: Option<String>,
+    /// What of its response was masked, if anything was.
+    pub masked: Option<Box<Masked>>,
 }
 
 /// In which way an operation ended.
@@ -399,13 +405,23 @@ pub struct Limits {
     pub control: usize,
     /// Response bytes that may wait for the client.
     pub response: usize,
+    /// The longest row that is kept whole, because values in it are masked.
+    pub row: usize,
     /// Prepared statements and portals that one session may keep.
     pub statements: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { statement: 16 << 20, login: 128 << 10, pending: 1 << 20, control: 4 << 20, response: 1 << 20, statements: 10_000 }
+        Self {
+            statement: 16 << 20,
+            login: 128 << 10,
+            pending: 1 << 20,
+            control: 4 << 20,
+            response: 1 << 20,
+            row: 16 << 20,
+            statements: 10_000,
+        }
     }
 }
 

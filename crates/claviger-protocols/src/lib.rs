@@ -14,6 +14,7 @@
 
 mod contract;
 mod credential;
+mod masking;
 pub mod postgres;
 pub mod proxied;
 
@@ -24,6 +25,7 @@ pub use contract::{
 };
 
 pub use credential::{Ask, Auth, Credential, Login};
+pub use masking::{Look, Masker, Slot};
 
 /// Every protocol that byte-stream listeners speak. Config kinds, default ports, help texts and the conformance suite derive
 /// from this list; a new protocol is one directory and one line here.

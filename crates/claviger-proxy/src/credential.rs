@@ -31,7 +31,8 @@ fn unavailable(connection: &Connection, error: &str) -> Refusal {
     Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream's credential is not available")
 }
 
-async fn get(reference: &CredentialRef) -> Result<Secret, String> {
+/// The secret that a reference names. An error says where it was looked for, and nothing of what was found.
+pub async fn get(reference: &CredentialRef) -> Result<Secret, String> {
     match reference {
         CredentialRef::Env(name) => variable(name),
         CredentialRef::File(path) => read(path).await,

@@ -19,6 +19,7 @@ mod workers;
 
 pub use ask::{Answer, OWN_APPLICATION};
 pub use catalogs::KeptCatalogs;
+pub use credential::get as find_secret;
 pub use listen::{Listener, ListenerSpec, SharedSpec};
 pub use places::{ArrivalLimits, Places};
 pub use upstream::Upstreams;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
-use claviger_model::{Mode, Refusal, RefusalKind, SessionId, Timestamp};
+use claviger_model::{MaskPlan, Mode, Refusal, RefusalKind, SessionId, Timestamp};
 use claviger_policy::{Action, Answer, Context, Judgement, Matter, Moment, Party, PolicySet, Question, Resource, Ruling};
 use claviger_protocols::{Forward, Operation, Request};
 use claviger_sql::{NotUnderstood, Undefined};
@@ -24,6 +24,8 @@ pub enum Decision {
         facts: DecisionFacts,
         /// What leaves for the upstream.
         forward: Forward,
+        /// How what comes back is masked, if it is.
+        mask: Option<Arc<MaskPlan>>,
     },
     /// It does not.
     Refuse {
@@ -72,7 +74,7 @@ pub struct ByPolicy;
 impl Decider for ByPolicy {
     fn decide(&self, case: &Case<'_>) -> Decision {
         if case.connection.mode == Mode::Record {
-            return Decision::Admit { facts: case.connect.clone(), forward: Forward::Original };
+            return Decision::Admit { facts: case.connect.clone(), forward: Forward::Original, mask: None };
         }
         let Some(understanding) = case.understanding else {
             return unknown(case, "operation.unknown", "what is asked for here is not understood").decision(case);
@@ -105,24 +107,26 @@ struct Finding {
     facts: DecisionFacts,
     /// What the client is told; none if it goes ahead.
     refusal: Option<Refusal>,
+    /// How what comes back is masked, if it goes ahead.
+    mask: Option<Arc<MaskPlan>>,
 }
 
 impl Finding {
     fn refused(code: &str, refusal: Refusal) -> Self {
         let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..DecisionFacts::default() };
-        Self { facts, refusal: Some(refusal) }
+        Self { facts, refusal: Some(refusal), mask: None }
     }
 
     /// In mode `observe` everything goes ahead, and the record says what would not have.
     fn decision(self, case: &Case<'_>) -> Decision {
-        let Self { mut facts, refusal } = self;
+        let Self { mut facts, refusal, mask } = self;
         facts.policy_hash = Arc::clone(case.policy.hash());
         let forward = Forward::Original;
         match refusal {
-            None => Decision::Admit { facts, forward },
+            None => Decision::Admit { facts, forward, mask },
             Some(_) if case.connection.mode != Mode::Enforce => {
                 let would = Some(facts.verdict);
-                Decision::Admit { facts: DecisionFacts { verdict: Verdict::Permit, would, ..facts }, forward }
+                Decision::Admit { facts: DecisionFacts { verdict: Verdict::Permit, would, ..facts }, forward, mask }
             }
             Some(refusal) => {
                 let reference = format!("reference {}/{}", case.session, case.operation.id);
@@ -148,18 +152,20 @@ fn judge(case: &Case<'_>, matter: &Matter, text: &Text) -> Finding {
         Ruling::Hold(_) if matches!(case.operation.request, Request::Prepare { .. }) => (Verdict::Permit, None),
         Ruling::Hold(groups) => (Verdict::Hold, Some(needs_approval(&judgement, groups))),
     };
-    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, refusal }
+    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, refusal, mask: None }
 }
 
 /// What cannot be told is for policy to admit, by the verb `unknown`; else the client learns why it cannot be told.
 fn unknown(case: &Case<'_>, code: &str, why: &str) -> Finding {
     let judgement = ask(case, &Text::unknown());
     match judgement.ruling {
-        Ruling::Permit => Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, refusal: None },
+        Ruling::Permit => {
+            Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, refusal: None, mask: None }
+        }
         _ => {
             let refusal = Refusal::new(RefusalKind::NotPermitted, format!("it cannot be told what this does: {why}"));
             let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts(&judgement) };
-            Finding { facts, refusal: Some(refusal) }
+            Finding { facts, refusal: Some(refusal), mask: None }
         }
     }
 }

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use claviger_audit::{Batch, Leaf, LeafKind, Ledger, SessionRefusedLeaf};
 use claviger_identity::{Authenticator, Denied, Errand, Identity};
+use claviger_mask::methods::Masks;
 use claviger_model::{ConnectionName, Refusal, RefusalKind, Secret, SessionId, Timestamp};
 use claviger_policy::PolicySet;
 use claviger_protocols::UpstreamLogin;
@@ -143,6 +144,8 @@ pub struct Rules {
     pub deadlines: Deadlines,
     /// How many there may be.
     pub bounds: Bounds,
+    /// How the values of labels are masked.
+    pub masks: Arc<Masks>,
 }
 
 /// What all sessions share: the services, and the rules that a reload replaces.

@@ -15,6 +15,7 @@ mod connection;
 mod decide;
 mod desk;
 mod gateway;
+mod masking;
 mod meters;
 mod pipeline;
 mod record;

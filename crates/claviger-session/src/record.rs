@@ -136,6 +136,7 @@ impl SessionRecord {
                 bytes: outcome.bytes,
                 bytes_unrecorded: open.unrecorded,
                 duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+                masked: outcome.masked,
                 rec: None,
             }),
         });
@@ -144,7 +145,7 @@ impl SessionRecord {
     /// The outcome of an operation that the session's end overtook.
     pub(crate) fn overtaken(&mut self, time: Timestamp, open: &Open, now: Instant) {
         let status = if open.sent { Status::Unknown } else { Status::NotSent };
-        let outcome = Outcome { op: open.op, status, results: Vec::new(), rows: 0, bytes: 0, code: None };
+        let outcome = Outcome { op: open.op, status, results: Vec::new(), rows: 0, bytes: 0, code: None, masked: None };
         self.outcome(time, open, outcome, now);
     }
 

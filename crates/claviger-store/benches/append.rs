@@ -87,6 +87,7 @@ fn outcome(session: SessionId, op: OpId) -> OutcomeLeaf {
         bytes: 240,
         bytes_unrecorded: 0,
         duration_us: 180,
+        masked: None,
         rec: None,
     }
 }

@@ -12,6 +12,7 @@ mod database;
 mod error;
 mod issuer_keys;
 pub mod log;
+mod mask_key;
 mod principals;
 mod sessions;
 mod tokens;

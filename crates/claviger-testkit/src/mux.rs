@@ -228,7 +228,7 @@ impl<A> Mux<A> {
             b'C' => (Status::Completed, vec![StatementResult { tag: text.into_owned() }], None, TransactionResult::Commit),
             _ => (Status::Error, Vec::new(), text.split(' ').next().map(str::to_owned), TransactionResult::Rollback),
         };
-        let outcome = Outcome { op, status, results, rows: running.rows, bytes: running.bytes, code };
+        let outcome = Outcome { op, status, results, rows: running.rows, bytes: running.bytes, code, masked: None };
         self.events.push_back(Event::Outcome(outcome, Admitted(admission)));
         self.events.push_back(Event::TransactionEnd(TransactionEnd { tx: TxId(op.0), result }));
     }
@@ -359,7 +359,7 @@ impl<A: Send> Protocol<A> for Mux<A> {
                 self.downstream.push(frame(0, b'O', &key));
                 self.stage = Stage::Serving;
             }
-            (Reply::Admit { op, admission, forward }, Stage::Serving) => self.admit(op, admission, forward),
+            (Reply::Admit { op, admission, forward, .. }, Stage::Serving) => self.admit(op, admission, forward),
             (Reply::Refuse { op, refusal }, Stage::Serving) => self.refuse(op, &refusal),
             (Reply::Release(op), Stage::Serving) => self.release(op),
             (Reply::Probe(id, text), Stage::Serving) => self.probe(id, &text),

@@ -138,8 +138,13 @@ impl World {
             meters: Arc::default(),
         };
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();
-        let rules =
-            Rules { policy: Arc::new(policy(setup.policy)), connections, deadlines: setup.deadlines, bounds: setup.bounds };
+        let rules = Rules {
+            policy: Arc::new(policy(setup.policy)),
+            connections,
+            deadlines: setup.deadlines,
+            bounds: setup.bounds,
+            masks: Arc::default(),
+        };
         let gateway = Arc::new(Gateway::new(services, rules));
         let (disabled, groupless, revoked, tokens) = Default::default();
         Self { gateway, ledger, authenticator, clock, issuer, disabled, groupless, revoked, tokens, protocol: setup.protocol }
@@ -454,7 +459,7 @@ impl Decider for Referee {
         match () {
             () if text.contains("forbid") => refuse(connect),
             () if text.contains("edit") => {
-                Decision::Admit { facts: connect.clone(), forward: Forward::Replace("read edited".into()) }
+                Decision::Admit { facts: connect.clone(), forward: Forward::Replace("read edited".into()), mask: None }
             }
             () if text.contains("hold") => {
                 let hold = Hold::default();
@@ -468,7 +473,7 @@ impl Decider for Referee {
 
 /// It goes ahead.
 pub fn admit(facts: &DecisionFacts) -> Decision {
-    Decision::Admit { facts: facts.clone(), forward: Forward::Original }
+    Decision::Admit { facts: facts.clone(), forward: Forward::Original, mask: None }
 }
 
 /// It does not.

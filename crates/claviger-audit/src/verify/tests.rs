@@ -130,6 +130,7 @@ fn intent(n: u8, op: u64) -> LeafKind {
 
 fn outcome(n: u8, op: u64, rec: Option<ChunkRef>) -> LeafKind {
     LeafKind::Outcome(OutcomeLeaf {
+        masked: None,
         session: session(n),
         op: OpId(op),
         status: OutcomeStatus::Completed,

@@ -279,13 +279,14 @@ impl<A> Postgres<A> {
     /// Tells the client that it is in. It gets the upstream's process id with a cancel secret of ours.
     fn serve(&mut self, entry: Entry) -> Phase<A> {
         self.io.send_downstream(write::frame(b'R', |out| out.put_u32(0)));
+        let serving = Serving::new(self.options.limits).heard(&entry.greeting);
         self.io.send_downstream(entry.greeting.freeze());
         self.io.send_downstream(write::frame(b'K', |out| {
             out.put_i32(entry.key.process);
             out.extend_from_slice(&entry.login.cancel_secret);
         }));
         self.io.send_downstream(write::frame(b'Z', |out| out.put_u8(b'I')));
-        Phase::Serving(Box::new(Serving::new(self.options.limits)))
+        Phase::Serving(Box::new(serving))
     }
 }
 

@@ -119,6 +119,14 @@ pub(super) fn probe(sql: &[u8]) -> Bytes {
     [close(b'S'), parse(PROBE_NAME, sql), bind, execute, close(b'P'), close(b'S'), sync].concat().into()
 }
 
+/// A Describe of a portal.
+pub(super) fn describe_portal(name: &[u8]) -> Bytes {
+    frame(b'D', |out| {
+        out.put_u8(b'P');
+        text(out, name);
+    })
+}
+
 pub(super) fn parse(name: &[u8], sql: &[u8]) -> Bytes {
     frame(b'P', |out| {
         text(out, name);

@@ -10,11 +10,12 @@ use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, Mode, OpId, Refusal, RefusalKind, TxId};
 use claviger_policy::Party;
-use claviger_protocols::{Access, Forward, Operation, Outcome, Probe, ProbeId, Protocol, Reply, postgres};
+use claviger_protocols::{Access, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, postgres};
 
 use super::lifetime::Activity;
 use super::serving::{After, End, Held, Serving};
 use crate::decide::{self, Case, Decision};
+use crate::masking;
 use crate::record::Open;
 use crate::registry::Live;
 use crate::understanding::{Need, Tracker, Understanding};
@@ -316,15 +317,16 @@ impl Serving {
         now: Instant,
     ) {
         let time = gateway.now();
+        let (decision, masker) = self.with_masker(gateway, operation, understanding, decision);
         self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
         match decision {
-            Decision::Admit { facts, forward } if facts.verdict == Verdict::Permit => {
+            Decision::Admit { facts, forward, .. } if facts.verdict == Verdict::Permit => {
                 let synced = must_sync(self.connection.durability, operation);
                 self.record.request(time, operation, facts);
                 self.record.intent(time, operation.id, forward != Forward::Original);
                 self.open.insert(Open::new(operation, now, synced));
                 self.deciding.admitted(operation, understanding);
-                self.after_asking.push(After::Admit { op: operation.id, forward, synced });
+                self.after_asking.push(After::Admit { op: operation.id, forward, masker, synced });
             }
             Decision::Refuse { facts, refusal } => {
                 self.record.request(time, operation, facts);
@@ -338,6 +340,30 @@ impl Serving {
             Decision::Hold(_) => {
                 self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..self.connect.clone() });
                 self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision was put off twice")));
+            }
+        }
+    }
+
+    /// What rewrites the answer to an operation that is admitted. One of which the answer cannot be masked as it should be is refused.
+    fn with_masker(
+        &self,
+        gateway: &Gateway,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+        decision: Decision,
+    ) -> (Decision, Option<Box<dyn Masker>>) {
+        let Decision::Admit { facts, forward, mask } = decision else { return (decision, None) };
+        let setting = masking::Setting {
+            masks: &gateway.rules().masks,
+            connection: &self.connection,
+            catalog: self.deciding.tracker.as_ref().and_then(|tracker| tracker.catalog()),
+            session: self.live.id.to_bytes(),
+        };
+        match masking::masker(&setting, operation, understanding, mask) {
+            Ok(masker) => (Decision::Admit { facts, forward, mask: None }, masker),
+            Err((code, refusal)) => {
+                let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts };
+                (Decision::Refuse { facts, refusal }, None)
             }
         }
     }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{
-    BackendKey, Cancel, Closed, Event, Forward, Operation, Outcome, Protocol, Recorded, Reply, TransactionEnd, TransactionResult,
+    BackendKey, Cancel, Closed, Event, Forward, Masker, Operation, Outcome, Protocol, Recorded, Reply, TransactionEnd,
+    TransactionResult,
 };
 
 use super::deciding::{Asked, Deciding};
@@ -90,6 +91,7 @@ pub(super) enum After {
     Admit {
         op: OpId,
         forward: Forward,
+        masker: Option<Box<dyn Masker>>,
         synced: bool,
     },
     Continue(OpId),
@@ -464,7 +466,7 @@ impl Serving {
 
     fn act(&mut self, protocol: &mut dyn Protocol<Admission>, after: After) {
         match after {
-            After::Admit { op, forward, .. } => {
+            After::Admit { op, forward, masker, .. } => {
                 let Some(open) = self.open.get_mut(op) else { return };
                 open.sent = true;
                 self.meter.leaves(Way::Upstream, open.since);
@@ -473,7 +475,7 @@ impl Serving {
                     Some(transaction) => transaction.lasting |= open.lasting,
                     None => self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting }),
                 }
-                protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward });
+                protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward, masker });
             }
             After::Continue(op) => protocol.resume(Reply::Continue(op)),
             After::Release { op, since, .. } => {

@@ -49,6 +49,8 @@ pub(crate) struct Tracker {
     /// The last question was cancelled, with what the client waited for.
     cancelled: bool,
     last_group: u64,
+    /// The catalog by which something was last understood.
+    catalog: Option<Arc<Catalog>>,
 }
 
 struct UnderWay {
@@ -129,6 +131,7 @@ impl Tracker {
             failure: None,
             cancelled: false,
             last_group: 0,
+            catalog: None,
         }
     }
 
@@ -139,6 +142,11 @@ impl Tracker {
 
     pub(crate) fn keeper(&self) -> &Arc<dyn CatalogKeeper> {
         &self.keeper
+    }
+
+    /// The catalog by which something was last understood.
+    pub(crate) fn catalog(&self) -> Option<&Arc<Catalog>> {
+        self.catalog.as_ref()
     }
 
     /// What must be there before this can be understood.
@@ -311,6 +319,7 @@ impl Tracker {
                 None => return self.without_snapshot(text, "it takes too long to be read".into()),
             },
         };
+        self.catalog = Some(Arc::clone(&snapshot.catalog));
         let in_pipeline = |under_way: &UnderWay| under_way.group == operation.group && under_way.changes.names;
         let said = self.stale.is_some_and(|stale| stale.changes.any());
         if let Some(stale) = self.stale

@@ -26,6 +26,11 @@ pub struct Classified {
 pub struct NotAName;
 
 impl Classification {
+    /// Whether nothing has a label.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Classified, &Labels)> {
         self.0.iter().map(|(name, labels)| (name, labels))
     }

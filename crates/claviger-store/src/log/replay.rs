@@ -129,6 +129,7 @@ fn unknown_outcome(session: SessionId, op: OpId) -> OutcomeLeaf {
         bytes: 0,
         bytes_unrecorded: 0,
         duration_us: 0,
+        masked: None,
         rec: None,
     }
 }

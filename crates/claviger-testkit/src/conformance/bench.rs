@@ -11,7 +11,8 @@ use claviger_protocols::{
 use super::{Subject, Upstream};
 
 /// Limits so small that a test can reach them.
-pub const LIMITS: Limits = Limits { statement: 4096, login: 2048, pending: 8192, control: 4096, response: 8192, statements: 64 };
+pub const LIMITS: Limits =
+    Limits { statement: 4096, login: 2048, pending: 8192, control: 4096, response: 8192, row: 8192, statements: 64 };
 
 /// How the bytes of both sides are cut before they are handed over.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +154,7 @@ impl Bench {
     /// Admits what was withheld, and what is withheld after it.
     pub fn admit_withheld(&mut self) {
         while let Some(op) = self.withheld.pop() {
-            self.resume(Reply::Admit { op, admission: op, forward: Forward::Original });
+            self.resume(Reply::Admit { op, admission: op, forward: Forward::Original, masker: None });
         }
     }
 
@@ -292,8 +293,10 @@ impl Bench {
             Event::Operation(operation) => {
                 let op = operation.id;
                 let reply = match (self.decide)(&operation) {
-                    Verdict::Admit => Some(Reply::Admit { op, admission: op, forward: Forward::Original }),
-                    Verdict::Replace(text) => Some(Reply::Admit { op, admission: op, forward: Forward::Replace(text) }),
+                    Verdict::Admit => Some(Reply::Admit { op, admission: op, forward: Forward::Original, masker: None }),
+                    Verdict::Replace(text) => {
+                        Some(Reply::Admit { op, admission: op, forward: Forward::Replace(text), masker: None })
+                    }
                     Verdict::Refuse => Some(Reply::Refuse { op, refusal: refusal() }),
                     Verdict::Withhold => {
                         self.withheld.push(op);

@@ -237,6 +237,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         connections: config.connections.iter().cloned().collect(),
         deadlines: config.limits.deadlines,
         bounds: config.limits.bounds,
+        masks: Arc::default(),
     };
     let gateway = Arc::new(Gateway::new(services, rules));
     let admin = Admin::of_gateway(&config, store, log, gateway, authenticator, Arc::default());

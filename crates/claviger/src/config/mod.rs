@@ -6,6 +6,7 @@
 
 mod entrance;
 mod issuers;
+mod masking;
 mod raw;
 pub(crate) mod units;
 mod validate;
@@ -22,10 +23,11 @@ use std::time::Duration;
 use claviger_api::wire::LoginProvider;
 use claviger_audit::checkpoint::Origin;
 use claviger_identity::{Algorithm, TrustedAuthority, TrustedIssuer};
+use claviger_mask::methods::Method;
 use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
 use claviger_proxy::ArrivalLimits;
-use claviger_session::{Bounds, Connection, Deadlines};
+use claviger_session::{Bounds, Connection, CredentialRef, Deadlines};
 
 pub(crate) use issuers::LOGIN_SCOPES;
 
@@ -60,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) connections: Vec<Arc<Connection>>,
     /// Where clients are awaited.
     pub(crate) listeners: Vec<ListenerConfig>,
+    /// How values are masked.
+    pub(crate) masking: MaskingConfig,
     /// The log.
     pub(crate) audit: AuditConfig,
     /// What the gateway writes for its operator.
@@ -146,6 +150,17 @@ pub(crate) struct ListenerConfig {
     pub(crate) balancers: Vec<Network>,
     /// The one connection it leads to; on a shared listener the client selects.
     pub(crate) connection: Option<ConnectionName>,
+}
+
+/// How values are masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MaskingConfig {
+    /// The methods of labels; where a column has several labels, the first counts.
+    pub(crate) methods: Vec<(Arc<str>, Method)>,
+    /// Where the key is found, if not in the data directory.
+    pub(crate) key: Option<CredentialRef>,
+    /// Which key is made of it.
+    pub(crate) key_version: u32,
 }
 
 /// The log.

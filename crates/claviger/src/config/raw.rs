@@ -24,6 +24,10 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) listeners: Vec<Listener>,
     #[serde(default)]
+    pub(super) masking: Masking,
+    #[serde(default)]
+    pub(super) masks: Vec<Mask>,
+    #[serde(default)]
     pub(super) recording: Recording,
     #[serde(default)]
     pub(super) audit: Audit,
@@ -185,6 +189,34 @@ pub(super) struct Oauth {
     pub(super) scope: Option<String>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Masking {
+    /// Any value, so that an error of type does not echo what may be a key.
+    pub(super) key: Option<toml::Value>,
+    pub(super) key_version: Option<u32>,
+}
+
+/// Without the key, whatever somebody put there.
+impl std::fmt::Debug for Masking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masking").field("key_version", &self.key_version).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mask {
+    pub(super) label: String,
+    pub(super) method: String,
+    pub(super) first: Option<usize>,
+    pub(super) last: Option<usize>,
+    pub(super) session: Option<bool>,
+    pub(super) days: Option<u16>,
+    pub(super) width: Option<u64>,
+    pub(super) to: Option<String>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Recording {
@@ -225,5 +257,6 @@ pub(super) struct Limits {
     pub(super) pending: Option<String>,
     pub(super) control: Option<String>,
     pub(super) response: Option<String>,
+    pub(super) row: Option<String>,
     pub(super) statements: Option<usize>,
 }

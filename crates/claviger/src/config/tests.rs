@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use claviger_mask::methods::{Method, Unit};
 use claviger_model::{Durability, Mode, PrincipalKind, ResponseRecording};
 use claviger_protocols::postgres::Version;
 use claviger_protocols::{Ask, Auth, ChannelBinding};
@@ -391,4 +392,66 @@ fn the_hash_covers_every_file() {
     std::fs::write(dir.path().join("claviger.toml"), format!("{BASE}\n# changed")).unwrap();
     assert!(hash(dir.path()));
     assert!(hashes.iter().all(|hash| hash.len() == 64));
+}
+
+#[test]
+fn masks_are_methods_of_labels() {
+    let config = load(&format!(
+        r#"{BASE}
+        [masking]
+        key = "file:password"
+        key_version = 3
+        [[masks]]
+        label = "card"
+        method = "partial"
+        last = 4
+        [[masks]]
+        label = "pii"
+        method = "token"
+        session = true
+        [[masks]]
+        label = "age"
+        method = "bucket"
+        width = 10
+        [[masks]]
+        label = "born"
+        method = "bucket"
+        to = "year"
+        [[masks]]
+        label = "visit"
+        method = "date_shift"
+        "#
+    ));
+    assert!(matches!(config.masking.key, Some(CredentialRef::File(_))));
+    assert_eq!(config.masking.key_version, 3);
+    let methods: Vec<_> = config.masking.methods.iter().map(|(label, method)| (&**label, *method)).collect();
+    let expected = [
+        ("card", Method::Partial { first: 0, last: 4 }),
+        ("pii", Method::Token { session: true }),
+        ("age", Method::Bucket { width: 10 }),
+        ("born", Method::Truncate { unit: Unit::Year }),
+        ("visit", Method::DateShift { days: 365 }),
+    ];
+    assert_eq!(methods, expected);
+    assert_eq!(load(BASE).masking.key, None);
+}
+
+#[test]
+fn masks_that_make_no_sense_are_refused() {
+    let mask = |lines: &str| wrong(&format!("{BASE}\n[[masks]]\nlabel = \"pii\"\n{lines}"));
+    for (lines, message) in [
+        ("method = \"hide\"", "`hide` is not one of `redact`"),
+        ("method = \"redact\"\nlast = 4", "`masks[0] (pii).last`: means nothing to `redact`"),
+        ("method = \"partial\"", "`partial` keeps something"),
+        ("method = \"partial\"\nfirst = 1000", "must be at most 64"),
+        ("method = \"bucket\"\nwidth = 5\nto = \"year\"", "`bucket` needs a `width`"),
+        ("method = \"bucket\"\nto = \"week\"", "`week` is not one of `month`"),
+        ("method = \"date_shift\"\ndays = 0", "must be 1 to 3650"),
+        ("method = \"redact\"\nlenght = 4", "unknown field `lenght`"),
+        ("method = \"redact\"\n[[masks]]\nlabel = \"pii\"\nmethod = \"null\"", "`pii` is used twice"),
+        ("method = \"token\"\n[masking]\nkey = \"hunter2\"", "a reference to the secret and not the secret"),
+    ] {
+        let error = mask(lines);
+        assert!(error.contains(message) && !error.contains("hunter2"), "{error}");
+    }
 }

@@ -87,6 +87,7 @@ pub(super) fn validate(
         audit: at.key("audit").audit(&raw.audit, &issuer)?,
         issuer,
         threads: raw.threads,
+        masking: at.masking(&raw.masking, &raw.masks)?,
         log: at.key("log").log(&raw.log)?,
         limits: at.key("limits").limits(&raw.limits)?,
         connections: unique(connections, "name", |connection| connection.name.to_string())?.into_iter().map(Arc::new).collect(),
@@ -115,7 +116,7 @@ impl<'a> At<'a> {
     }
 
     /// An entry of a list, by number and name.
-    fn entry(&self, list: &str, index: usize, name: &str) -> Self {
+    pub(super) fn entry(&self, list: &str, index: usize, name: &str) -> Self {
         let name: String = name.chars().take(80).collect();
         At { dir: self.dir, key: format!("{list}[{index}] ({name})") }
     }
@@ -229,7 +230,7 @@ impl<'a> At<'a> {
             channel_binding,
             tls_identity: self.tls_identity(raw)?,
             mode: self.word("mode", raw.mode.as_deref().unwrap_or(Mode::default().as_str()), &modes)?,
-            labels: raw.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
+            labels: raw.labels.iter().map(|label| self.label("labels", label)).collect::<Result<_, _>>()?,
             durability: self.word("durability", raw.durability.as_deref().unwrap_or("auto"), &durabilities)?,
             recording: self.or("recording", raw.recording.as_deref(), recording)?,
             upstream_connections: raw.upstream_connections.map(|most| self.some("upstream_connections", most)).transpose()?,
@@ -243,7 +244,7 @@ impl<'a> At<'a> {
         let at = self.key("classify");
         let entry = |(name, labels): (&String, &Vec<String>)| {
             let shown: String = name.chars().take(80).collect();
-            let labels: Result<Vec<_>, _> = labels.iter().map(|label| self.label(label)).collect();
+            let labels: Result<Vec<_>, _> = labels.iter().map(|label| self.label("labels", label)).collect();
             Ok((at.parse::<Classified>(&shown, name)?, Labels::from(labels?)))
         };
         raw.iter().map(entry).collect()
@@ -271,7 +272,7 @@ impl<'a> At<'a> {
     }
 
     /// A reference to a secret. The text is never echoed: somebody may have put the secret itself there.
-    fn credential(&self, key: &str, value: &toml::Value) -> Result<CredentialRef, ConfigError> {
+    pub(super) fn credential(&self, key: &str, value: &toml::Value) -> Result<CredentialRef, ConfigError> {
         let needed = || self.error(key, "must be `env:NAME` or `file:PATH`, a reference to the secret and not the secret");
         match value.as_str().and_then(|text| text.parse().ok()).ok_or_else(needed)? {
             CredentialRef::File(path) => self.file(key, &path).map(CredentialRef::File),
@@ -279,12 +280,12 @@ impl<'a> At<'a> {
         }
     }
 
-    fn label(&self, text: &str) -> Result<Arc<str>, ConfigError> {
+    pub(super) fn label(&self, key: &str, text: &str) -> Result<Arc<str>, ConfigError> {
         let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'_');
         if !text.is_empty() && text.len() <= 63 && text.bytes().all(plain) {
             Ok(text.into())
         } else {
-            Err(self.error("labels", "a label is 1 to 63 of a-z, 0-9, `.`, `-` and `_`"))
+            Err(self.error(key, "a label is 1 to 63 of a-z, 0-9, `.`, `-` and `_`"))
         }
     }
 
@@ -339,6 +340,7 @@ impl<'a> At<'a> {
                 pending: self.size("pending", raw.pending.as_deref(), session.pending)?,
                 control: self.size("control", raw.control.as_deref(), session.control)?,
                 response: self.size("response", raw.response.as_deref(), session.response)?,
+                row: self.size("row", raw.row.as_deref(), session.row)?,
                 statements: raw.statements.unwrap_or(session.statements),
             },
         })

@@ -3,6 +3,7 @@
 mod exposition;
 mod index;
 mod listeners;
+mod masks;
 mod metrics;
 mod notify;
 mod providers;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use claviger_audit::{Batch, BootLeaf, Leaf, LeafKind, Ledger};
 use claviger_identity::Authenticator;
+use claviger_mask::methods::Masks;
 use claviger_model::Timestamp;
 use claviger_policy::PolicySet;
 use claviger_proxy::{KeptCatalogs, Places, Upstreams, Workers};
@@ -57,6 +59,7 @@ struct Running {
     gateway: Arc<Gateway>,
     upstreams: Arc<Upstreams>,
     log: Arc<AuditLog>,
+    store: Arc<Store>,
     admin: Arc<Admin>,
     condition: Arc<Condition>,
     issuers: CurrentIssuers,
@@ -72,6 +75,7 @@ async fn serve(config: Config) -> Result<()> {
     let config = Arc::new(config);
     let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
     let store = Arc::new(Store::open(&config.data, LOCAL_ISSUER).context("the store cannot be opened")?);
+    let masks = masks::masks(&config, &store).await?;
     let log = AuditLog::open(&config.data, config.log_options()).context("the audit log cannot be opened")?;
     let log = Arc::new(log);
     log.append(Batch::of(boot_leaf(&config, &policy, false))).context("the start cannot be recorded")?;
@@ -97,7 +101,7 @@ async fn serve(config: Config) -> Result<()> {
         random: random(),
         meters,
     };
-    let gateway = Arc::new(Gateway::new(services, rules(&config, policy)));
+    let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
     catalogs.serve(&gateway);
     gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
     let (records, sessions) = (Arc::clone(&log), Arc::clone(&gateway));
@@ -115,7 +119,7 @@ async fn serve(config: Config) -> Result<()> {
     watching.spawn(watch.run());
     let forgetting = tokio::spawn(forget_tokens(Arc::clone(&store)));
 
-    let mut running = Running::open(config, gateway, upstreams, log, admin, issuers).await?;
+    let mut running = Running::open(config, gateway, upstreams, log, Arc::clone(&store), admin, issuers).await?;
     let result = running.serve_until_told(&mut watching).await;
     drop(running);
     forgetting.abort();
@@ -149,6 +153,7 @@ impl Running {
         gateway: Arc<Gateway>,
         upstreams: Arc<Upstreams>,
         log: Arc<AuditLog>,
+        store: Arc<Store>,
         admin: Arc<Admin>,
         issuers: CurrentIssuers,
     ) -> Result<Self> {
@@ -172,6 +177,7 @@ impl Running {
             gateway,
             upstreams,
             log,
+            store,
             admin,
             condition,
             issuers,
@@ -201,12 +207,13 @@ fn server_tls(config: &Config, alpn: Option<&str>, asks: bool) -> Result<Option<
     Ok(files.map(|files| claviger_proxy::tls::server(&files.certificate, &files.key, alpn, asks)).transpose()?)
 }
 
-fn rules(config: &Config, policy: PolicySet) -> Rules {
+fn rules(config: &Config, policy: PolicySet, masks: Arc<Masks>) -> Rules {
     Rules {
         policy: Arc::new(policy),
         connections: config.connections.iter().cloned().collect(),
         deadlines: config.limits.deadlines,
         bounds: config.limits.bounds,
+        masks,
     }
 }
 

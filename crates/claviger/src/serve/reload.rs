@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use claviger_audit::{Batch, Ledger};
 use claviger_policy::PolicySet;
 
+use super::masks::masks;
 use super::{Running, boot_leaf, rules, server_tls};
 use crate::config::{Config, KeySource, LOCAL_ISSUER};
 
@@ -27,6 +28,7 @@ impl Running {
         let config = Arc::new(Config::load(&self.config.dir)?);
         let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
         stays(&self.config, &config)?;
+        let masks = masks(&config, &self.store).await?;
         let tls = server_tls(&config, None, false)?;
         let listeners = self.listeners.prepare(&config).await?;
         let web = self.web.prepare(&config).await?;
@@ -45,7 +47,7 @@ impl Running {
             );
         }
         self.issuers.replace(&config);
-        self.gateway.replace(rules(&config, policy));
+        self.gateway.replace(rules(&config, policy, masks));
         self.upstreams.reload();
         self.places.set_limits(config.limits.arrivals);
         self.tls.store(tls);

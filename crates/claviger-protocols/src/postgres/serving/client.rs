@@ -89,8 +89,10 @@ impl<A> Serving<A> {
             b'B' => self.bind(frame, io),
             b'E' => self.execute(frame, io),
             b'D' => {
-                about(&frame)?;
-                self.pass(frame, Some(Expect::Describe), io)
+                let (kind, name) = about(&frame)?;
+                let portal = if kind == b'P' { self.statements.portal(&name) } else { None };
+                let op = portal.map(|portal| portal.op);
+                self.pass(frame, Some(Expect::Describe { op, own: false }), io)
             }
             b'C' => {
                 let (kind, name) = about(&frame)?;

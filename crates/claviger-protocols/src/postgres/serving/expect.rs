@@ -23,7 +23,12 @@ pub(super) enum Expect {
         op: OpId,
         replaces: Option<OpId>,
     },
-    Describe,
+    /// `own`: the client has not asked for it, and does not hear the answer.
+    Describe {
+        /// Whose rows it describes, if it is known.
+        op: Option<OpId>,
+        own: bool,
+    },
     Execute {
         op: OpId,
     },

@@ -7,24 +7,27 @@
 mod answers;
 mod client;
 mod expect;
+mod masked;
+mod masking;
 mod server;
 mod statements;
 mod transaction;
 
 use std::collections::{HashMap, VecDeque};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, TxId};
 
 pub(super) use self::answers::{columns, error_code, field};
 pub(super) use self::client::Bind;
 use self::expect::{Expect, Group, Probing};
+use self::masking::Masking;
 use self::statements::Statements;
 use self::transaction::{Foreseen, Transactions};
 use super::Fault;
 use super::io::Io;
 use super::write;
-use crate::{Admitted, Event, Forward, Limits, Outcome, Probe, ProbeId, Recorded, Reply, Side, StatementResult, Status};
+use crate::{Admitted, Event, Forward, Limits, Masker, Outcome, Probe, ProbeId, Recorded, Reply, Side, StatementResult, Status};
 
 /// What an upstream must answer with a syntax error, in whatever state it is.
 const POISON: &[u8] = b"!claviger: refused";
@@ -78,6 +81,16 @@ pub(in crate::postgres) struct Serving<A> {
     transactions: Transactions,
     heard_the_last: bool,
     probes: VecDeque<(ProbeId, String)>,
+
+    // How what it says is rewritten.
+    /// Rewrites what belongs to no operation.
+    masker: Option<Box<dyn Masker>>,
+    /// Rows that were rewritten and are not in the client's queue yet.
+    rewritten: BytesMut,
+    /// The transaction in which something ran of whose values an error may tell, also when it commits.
+    told: Option<TxId>,
+    /// Whether dates in text are as ISO 8601 writes them.
+    iso_dates: bool,
 }
 
 /// Client frames, in order.
@@ -113,7 +126,7 @@ enum Asked {
 }
 
 enum Answer<A> {
-    Admitted(A, Forward),
+    Admitted(A, Forward, Option<Box<dyn Masker>>),
     Refused(Refusal),
 }
 
@@ -128,6 +141,8 @@ struct Active<A> {
     code: Option<String>,
     /// A portal whose Bind has succeeded.
     bound: bool,
+    /// How the answer is rewritten, if it is.
+    masking: Option<Box<Masking>>,
     /// A completion that may turn out to be a batch's last, and what came with it: kept back until it is known.
     held: Vec<Bytes>,
 }
@@ -161,6 +176,10 @@ impl<A> Serving<A> {
             transactions: Transactions::default(),
             heard_the_last: false,
             probes: VecDeque::new(),
+            masker: None,
+            rewritten: BytesMut::new(),
+            told: None,
+            iso_dates: true,
         }
     }
 
@@ -201,7 +220,10 @@ impl<A> Serving<A> {
 
     pub(in crate::postgres) fn resume(&mut self, reply: Reply<A>, io: &mut Io<A>) -> Result<(), Fault> {
         match reply {
-            Reply::Admit { op, admission, forward } => self.answer(op, Answer::Admitted(admission, forward)),
+            Reply::Admit { op, admission, forward, masker } => {
+                self.answer(op, Answer::Admitted(admission, forward, masker));
+            }
+            Reply::Mask(masker) => self.masker = masker,
             Reply::Continue(wanted) => self.answer_resume(wanted, Ok(())),
             Reply::Refuse { op, refusal } => self.answer(op, Answer::Refused(refusal)),
             Reply::Release(op) => io.release(op),
@@ -276,26 +298,27 @@ impl<A> Serving<A> {
     fn send(&mut self, item: Item<A>, io: &mut Io<A>) -> Result<(), Fault> {
         match item {
             Item::Rows { op, bytes } => {
+                self.check_sent(op, &bytes)?;
                 if self.active.contains_key(&op) {
                     io.recorded.push_back(Recorded { op, from: Side::Downstream, bytes: bytes.clone() });
                 }
                 io.send_upstream(bytes);
             }
             Item::Pass { bytes, expect } => {
+                self.ask_how_rows_look(expect.as_ref(), &bytes, io);
                 io.send_upstream(bytes);
                 if let Some(expect) = expect {
                     self.expect(expect, io);
                 }
             }
-            Item::Ask { op, tx, bytes, asked, drops, answer: Some(Answer::Admitted(admission, forward)) } => {
+            Item::Ask { op, tx, bytes, asked, drops, answer: Some(Answer::Admitted(admission, forward, masker)) } => {
                 let (bytes, replacement) = match forward {
                     Forward::Original => (bytes, None),
                     Forward::Replace(text) => (client::with_text(&bytes, &text)?, Some(text)),
                 };
                 self.decided(&asked, replacement.as_ref());
-                self.forward(&admission, bytes, io);
                 let drops = drops.filter(|_| replacement.is_none());
-                self.active.insert(op, Active::new(admission, drops));
+                self.mask(op, tx, Active::new(admission, drops), masker);
                 self.transactions.touch(tx);
                 let expect = match asked {
                     Asked::Batch { group } => Expect::Batch { op, group: Group { number: group, tx } },
@@ -303,6 +326,10 @@ impl<A> Serving<A> {
                     Asked::Bind { replaces } => Expect::Bind { op, replaces },
                     Asked::Execute => Expect::Execute { op },
                 };
+                self.ask_how_rows_look(Some(&expect), &bytes, io);
+                if let Some(active) = self.active.get(&op) {
+                    Self::forward(&active.admission, bytes, io);
+                }
                 self.expect(expect, io);
             }
             Item::Ask { tx, asked, answer: Some(Answer::Refused(refusal)), .. } => {
@@ -326,7 +353,7 @@ impl<A> Serving<A> {
     }
 
     /// The one way for an operation's bytes into the upstream's queue: with the proof that it was admitted.
-    fn forward(&self, _proof: &A, bytes: Bytes, io: &mut Io<A>) {
+    fn forward(_proof: &A, bytes: Bytes, io: &mut Io<A>) {
         io.send_upstream(bytes);
     }
 
@@ -371,15 +398,27 @@ impl<A> Serving<A> {
     fn finish(&mut self, op: OpId, status: Status, io: &mut Io<A>) {
         let Some(active) = self.active.remove(&op) else { return };
         self.statements.operation_ended(op);
-        let Active { admission, results, rows, bytes, code, .. } = active;
-        io.events.push_back(Event::Outcome(Outcome { op, status, results, rows, bytes, code }, Admitted(admission)));
+        let Active { admission, results, rows, bytes, code, masking, .. } = active;
+        let masked = masking.and_then(|mut masking| masking.masked());
+        let outcome = Outcome { op, status, results, rows, bytes, code, masked };
+        io.events.push_back(Event::Outcome(outcome, Admitted(admission)));
         io.hold(op);
     }
 }
 
 impl<A> Active<A> {
     fn new(admission: A, drops: Option<Bytes>) -> Self {
-        Self { admission, drops, results: Vec::new(), rows: 0, bytes: 0, code: None, bound: false, held: Vec::new() }
+        Self {
+            admission,
+            drops,
+            results: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            code: None,
+            bound: false,
+            masking: None,
+            held: Vec::new(),
+        }
     }
 }
 

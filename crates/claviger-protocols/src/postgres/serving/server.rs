@@ -1,10 +1,11 @@
 //! What the server answers in an open session (PostgreSQL manual, 55.2.2 to 55.2.7).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use claviger_model::OpId;
 
 use super::answers::{columns, error_code, is_fatal, tag};
 use super::expect::{Closing, Expect, Group, Probing};
+use super::masked::Row;
 use super::{FRAMES, Serving};
 use crate::postgres::frame::{Header, Violation};
 use crate::postgres::io::Io;
@@ -12,7 +13,8 @@ use crate::postgres::{Fault, write};
 use crate::{Event, Probe, Recorded, Side, StatementResult, Status};
 
 impl<A> Serving<A> {
-    /// Rows pass in runs, as the bytes that came, in whole or in part. Everything else is taken frame by frame.
+    /// Rows pass in runs, as the bytes that came, in whole or in part, unless something in them is masked. Everything else is taken frame
+    /// by frame.
     pub(in crate::postgres) fn handle_server(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
         let mut run = 0;
         let mut frames = 0;
@@ -25,8 +27,12 @@ impl<A> Serving<A> {
             }
             let Some(header) = Header::peek(input.get(run..).unwrap_or_default()).map_err(Fault::Upstream)? else { break };
             if matches!(header.tag, b'D' | b'd') && !self.is_answering_a_probe() {
-                self.row(header.tag).map_err(Fault::Upstream)?;
-                self.server_streaming = header.len;
+                match self.row(header.tag, header.len, input.get(run..run.saturating_add(header.len)))? {
+                    Row::Passes => self.server_streaming = header.len,
+                    Row::Waits => break,
+                    // How rows look is said between any that pass and any that do not, so there is no run now.
+                    Row::Rewritten => input.advance(header.len),
+                }
                 continue;
             }
             if header.len > self.limits.control {
@@ -37,28 +43,18 @@ impl<A> Serving<A> {
             }
             self.deliver_run(input, &mut run, io);
             frames += 1;
-            let frame = input.split_to(header.len).freeze();
+            let mut frame = input.split_to(header.len).freeze();
+            if !self.is_answering_a_probe() || matches!(header.tag, b'A' | b'S') {
+                frame = self.look_at(header.tag, frame)?;
+            }
             self.server_frame(header.tag, frame, io).map_err(Fault::Upstream)?;
         }
         self.deliver_run(input, &mut run, io);
         self.pump(io)
     }
 
-    fn row(&mut self, tag: u8) -> Result<(), Violation> {
-        const UNASKED: Violation = Violation("a row that nobody asked for");
-        self.skip_copy_ends();
-        match self.expected.front() {
-            // Rows of an operation that has ended, or failed, would be in no record.
-            Some(Expect::Batch { op, .. } | Expect::Execute { op }) => {
-                let active = self.active.get_mut(op).filter(|active| active.code.is_none()).ok_or(UNASKED)?;
-                active.rows += u64::from(tag == b'D');
-                Ok(())
-            }
-            _ => Err(UNASKED),
-        }
-    }
-
     fn deliver_run(&mut self, input: &mut BytesMut, run: &mut usize, io: &mut Io<A>) {
+        self.deliver_rewritten(io);
         let len = std::mem::take(run);
         if len > 0 {
             let bytes = input.split_to(len).freeze();
@@ -67,7 +63,7 @@ impl<A> Serving<A> {
     }
 
     /// Puts bytes in the client's queue, and lets the recording see what belongs to an operation.
-    fn deliver(&mut self, bytes: Bytes, op: Option<OpId>, io: &mut Io<A>) {
+    pub(super) fn deliver(&mut self, bytes: Bytes, op: Option<OpId>, io: &mut Io<A>) {
         self.deliver_held(op, io);
         self.note(&bytes, op, io);
         io.send_downstream(bytes);
@@ -136,10 +132,12 @@ impl<A> Serving<A> {
     /// What says how rows will look, or that a COPY begins or ends.
     fn heading(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
         match (tag, self.expected.front()) {
-            (b't', Some(Expect::Describe)) | (b'T', Some(Expect::Batch { .. })) => {}
-            (b'T' | b'n', Some(Expect::Describe)) => {
+            (b't', Some(Expect::Describe { own: false, .. })) | (b'T', Some(Expect::Batch { .. })) => {}
+            (b'T' | b'n', Some(Expect::Describe { own, .. })) => {
+                if !own {
+                    self.deliver(frame, None, io);
+                }
                 self.expected.pop_front();
-                self.deliver(frame, None, io);
                 return Ok(());
             }
             (b'H' | b'c', Some(Expect::Batch { .. } | Expect::Execute { .. })) => {}
@@ -235,6 +233,7 @@ impl<A> Serving<A> {
     fn complete_statement(&mut self, op: OpId, tag: String) {
         if let Some(active) = self.active.get_mut(&op) {
             active.results.push(StatementResult { tag });
+            active.masking.iter_mut().for_each(|masking| masking.completed());
         }
     }
 
@@ -306,7 +305,9 @@ impl<A> Serving<A> {
                 }
                 self.fail_operation(op, code, frame, io);
             }
-            Some(Expect::Bind { op, .. } | Expect::Execute { op }) => self.fail_operation(op, code, frame, io),
+            Some(Expect::Bind { op, .. } | Expect::Execute { op } | Expect::Describe { op: Some(op), own: true }) => {
+                self.fail_operation(op, code, frame, io);
+            }
             _ => self.deliver(frame, None, io),
         }
         self.skip_group(io);
@@ -346,6 +347,7 @@ impl<A> Serving<A> {
         }
         self.stalled = false;
         for end in self.transactions.ready(status, group.map(|group| group.tx)) {
+            self.told = self.told.filter(|told| *told > end.tx);
             io.events.push_back(Event::TransactionEnd(end));
         }
         if self.expected.is_empty() && self.queue.is_empty() {

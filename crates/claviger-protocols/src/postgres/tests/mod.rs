@@ -5,5 +5,7 @@
 mod credentials;
 mod hostile;
 mod login;
+mod masking;
+mod masking_copy;
 mod rig;
 mod serving;

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use claviger_model::{OpId, Refusal, RefusalKind, Secret};
+use claviger_model::{Masked, OpId, Refusal, RefusalKind, Secret};
 
 use crate::postgres::{Postgres, Version, write};
 use crate::{
-    Admitted, Auth, ChannelBinding, Credential, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Request, Side,
+    Admitted, Auth, ChannelBinding, Credential, Event, Forward, Limits, Masker, Protocol, ProtocolOptions, Reply, Request, Side,
     TransactionEnd, UpstreamLogin, UpstreamTls,
 };
+
+/// How the answer to an operation is masked.
+pub(super) type Masks = fn(u64) -> Option<Box<dyn Masker>>;
 
 /// A session with a pipeline that admits what is not on its list, and writes down all that it sees.
 pub(super) struct Rig {
@@ -18,16 +21,20 @@ pub(super) struct Rig {
     pub(super) log: Vec<String>,
     pub(super) refuse: Vec<u64>,
     pub(super) replace: Option<&'static str>,
+    /// How the answers to operations are masked.
+    pub(super) mask: Option<Masks>,
     /// Operations that the test decides or releases itself.
     pub(super) hold: Vec<u64>,
     pub(super) unreleased: Vec<u64>,
     /// How long a secret each login asked for.
     pub(super) secrets: Vec<usize>,
     pub(super) chunk: usize,
+    /// What was masked, for each operation that ended.
+    pub(super) masked: Vec<Option<Box<Masked>>>,
 }
 
 pub(super) const OPTIONS: ProtocolOptions = ProtocolOptions {
-    limits: Limits { statement: 4096, login: 1024, pending: 4096, control: 4096, response: 4096, statements: 8 },
+    limits: Limits { statement: 4096, login: 1024, pending: 4096, control: 4096, response: 4096, row: 4096, statements: 8 },
     tls: true,
     plaintext: true,
     auth: Auth::PASSWORD,
@@ -43,10 +50,12 @@ impl Rig {
             log: Vec::new(),
             refuse: Vec::new(),
             replace: None,
+            mask: None,
             hold: Vec::new(),
             unreleased: Vec::new(),
             secrets: Vec::new(),
             chunk,
+            masked: Vec::new(),
         }
     }
 
@@ -112,6 +121,7 @@ impl Rig {
                 Event::Continue(op) => self.postgres.resume(Reply::Continue(op)),
                 Event::Outcome(outcome, Admitted(admission)) => {
                     assert_eq!(outcome.op.0, admission);
+                    self.masked.push(outcome.masked);
                     if !self.unreleased.contains(&admission) {
                         self.postgres.resume(Reply::Release(outcome.op));
                     }
@@ -133,8 +143,9 @@ impl Rig {
         if self.refuse.contains(&op.0) {
             self.refuse(op);
         } else if !self.hold.contains(&op.0) {
+            let masker = self.mask.and_then(|mask| mask(op.0));
             let forward = self.replace.map_or(Forward::Original, |text| Forward::Replace(Bytes::from_static(text.as_bytes())));
-            self.postgres.resume(Reply::Admit { op, admission: op.0, forward });
+            self.postgres.resume(Reply::Admit { op, admission: op.0, forward, masker });
         }
     }
 

@@ -35,6 +35,17 @@ pub enum Output {
     Made(BTreeSet<Arc<Column>>),
 }
 
+impl Output {
+    /// The classified columns that it shows.
+    pub fn columns(&self) -> Vec<&Arc<Column>> {
+        match self {
+            Self::Plain => Vec::new(),
+            Self::Copy(column) => vec![column],
+            Self::Made(columns) => columns.iter().collect(),
+        }
+    }
+}
+
 /// A classified column that decides about rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Control {

@@ -67,11 +67,15 @@ pub enum Verb {
     Control,
     /// It cannot be told what is done.
     Unknown,
+    /// A classified value is seen as it is.
+    Reveal,
+    /// A classified value decides which rows are seen, or whether there is an error.
+    Filter,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Read,
         Self::Insert,
         Self::Update,
@@ -89,6 +93,8 @@ impl Verb {
         Self::Notify,
         Self::Control,
         Self::Unknown,
+        Self::Reveal,
+        Self::Filter,
     ];
 
     /// The word for it in policies and in the record.
@@ -111,6 +117,8 @@ impl Verb {
             Self::Notify => "notify",
             Self::Control => "control",
             Self::Unknown => "unknown",
+            Self::Reveal => "reveal",
+            Self::Filter => "filter",
         }
     }
 }

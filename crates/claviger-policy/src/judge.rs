@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cedar_policy::{AuthorizationError, Decision, Entity, EntityUid, PolicyId, Request, RestrictedExpression};
-use claviger_model::{Meaning, Object, Verb};
+use claviger_model::{MaskPlan, Meaning, Object, Verb};
 
 use crate::decide::{Unaskable, text};
 use crate::entities::{Entities, Kind};
+use crate::masking::Disclosed;
 use crate::party::Digest;
 use crate::questions::{Telling, questions};
 use crate::risk::{is_night, is_weekend};
@@ -35,6 +36,10 @@ pub struct Judgement {
     pub refused: Option<(Verb, Object)>,
     /// What is at stake: the gravest of the statements.
     pub risk: Risk,
+    /// How what they give is masked; none if nothing is.
+    pub mask: Option<Arc<MaskPlan>>,
+    /// Why classified columns forbid it, whatever policies say otherwise.
+    pub disclosed: Option<Disclosed>,
 }
 
 /// Whether statements may run.
@@ -126,14 +131,21 @@ impl PolicySet {
             of(false).chain(of(true)).find_map(|policy| policy.reason.clone())
         };
         let refused = answers.iter().find(|answered| !answered.permit());
+        let masking = asking.mask(matter, moment.approvals);
+        let (mask, disclosed) = match masking {
+            Ok(mask) => (mask, None),
+            Err(disclosed) => (None, Some(disclosed)),
+        };
         let judgement = Judgement {
-            ruling,
+            ruling: if disclosed.is_some() { Ruling::Deny } else { ruling },
             reason: if permit { None } else { reason() },
             controls: about().filter_map(|policy| policy.control.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
             policies: determining.into_iter().cloned().collect(),
             error,
             refused: refused.and_then(|answered| Some((answered.asked.verb, answered.asked.objects.first()?.clone()))),
             risk,
+            mask,
+            disclosed,
         };
         (judgement, answers)
     }
@@ -153,16 +165,26 @@ impl PolicySet {
 
     fn unaskable(&self, risk: Risk) -> Judgement {
         let (policies, controls) = (Arc::new([]), Arc::new([]));
-        Judgement { ruling: Ruling::Deny, policies, reason: None, controls, error: true, refused: None, risk }
+        Judgement {
+            ruling: Ruling::Deny,
+            policies,
+            reason: None,
+            controls,
+            error: true,
+            refused: None,
+            risk,
+            mask: None,
+            disclosed: None,
+        }
     }
 }
 
 /// Asking the policies about one party at one moment.
-struct Asking<'a> {
+pub(crate) struct Asking<'a> {
     set: &'a PolicySet,
-    party: &'a Party,
+    pub(crate) party: &'a Party,
     moment: &'a Moment<'a>,
-    principals: Vec<(Entity, Sort)>,
+    pub(crate) principals: Vec<(Entity, Sort)>,
     connection: Entity,
     circumstances: Vec<(String, RestrictedExpression)>,
 }
@@ -242,7 +264,7 @@ impl<'a> Asking<'a> {
     }
 
     /// The context of a statement's questions, but for what is different from one to the next.
-    fn context(&self, meaning: &Meaning, approvals: &BTreeSet<Arc<str>>) -> Result<cedar_policy::Context, Unaskable> {
+    pub(crate) fn context(&self, meaning: &Meaning, approvals: &BTreeSet<Arc<str>>) -> Result<cedar_policy::Context, Unaskable> {
         let mut pairs = self.circumstances.clone();
         let mut add = |name: &str, value: &dyn Fn() -> RestrictedExpression| {
             if self.set.mentions.attribute(name) {
@@ -256,7 +278,7 @@ impl<'a> Asking<'a> {
         Ok(cedar_policy::Context::from_pairs(pairs)?)
     }
 
-    fn reply(&self, (principal, sort): &(Entity, Sort), asked: &Asked, context: &cedar_policy::Context) -> Reply {
+    pub(crate) fn reply(&self, (principal, sort): &(Entity, Sort), asked: &Asked, context: &cedar_policy::Context) -> Reply {
         self.try_reply(principal, sort, asked, context).unwrap_or(Reply { error: true, ..Reply::default() })
     }
 

@@ -25,6 +25,8 @@ pub struct Party {
     pub(crate) application: Option<Arc<str>>,
     pub(crate) tls: bool,
     pub(crate) purpose: Option<Arc<str>>,
+    /// Whether what the connection gives is searched for what should be masked.
+    pub(crate) detects: bool,
     /// Of the chain, the connection, and those circumstances that count, by [`Counting`].
     digests: [OnceLock<Digest>; Counting::COMBINATIONS],
 }
@@ -68,8 +70,15 @@ impl Party {
             application: context.application.map(Into::into),
             tls: context.tls,
             purpose: context.purpose.map(Into::into),
+            detects: false,
             digests: Default::default(),
         }
+    }
+
+    /// The same, at a connection that is searched for what should be masked.
+    #[must_use]
+    pub fn detecting(self, detects: bool) -> Self {
+        Self { detects, digests: Default::default(), ..self }
     }
 
     /// Who asks.
@@ -88,7 +97,7 @@ impl Party {
             for link in self.chain.links() {
                 (&link.key, link.kind, &link.groups, &link.sponsor).hash(&mut hasher);
             }
-            (self.chain.links().len(), &self.connection, &self.kind, &self.labels, self.mode).hash(&mut hasher);
+            (self.chain.links().len(), &self.connection, &self.kind, &self.labels, self.mode, self.detects).hash(&mut hasher);
             counting.address.then_some(self.address).hash(&mut hasher);
             counting.application.then_some(&self.application).hash(&mut hasher);
             counting.tls.then_some(self.tls).hash(&mut hasher);

@@ -77,7 +77,8 @@ fn is_labelled(object: &Object) -> bool {
 
 fn gravity(verb: Verb) -> u8 {
     match verb {
-        Verb::Read => 0,
+        // To see what is read is what reading is for.
+        Verb::Read | Verb::Reveal | Verb::Filter => 0,
         Verb::Insert | Verb::Execute | Verb::Configure | Verb::Notify => 5,
         Verb::Update | Verb::Create | Verb::Lock | Verb::Maintain => 10,
         Verb::Delete | Verb::Export => 15,

@@ -104,7 +104,8 @@ fn fits(policy: &Policy, set: &PolicySet, verb: Verb, kind: Kind) -> bool {
     let action = set.names.verb(verb);
     let named = |uid: &EntityUid| *uid == action;
     // What cannot be understood is permitted only by who says so: it could be anything that others forbid.
-    let by_name = verb == Verb::Unknown && policy.effect() == Effect::Permit;
+    // And to see what is classified is never part of something else.
+    let by_name = matches!(verb, Verb::Unknown | Verb::Reveal | Verb::Filter) && policy.effect() == Effect::Permit;
     let held = |uid: &EntityUid| named(uid) || (!by_name && set.actions.is_ancestor_of(uid, &action));
     let action_fits = match policy.action_constraint() {
         ActionConstraint::Any => !by_name,

@@ -268,7 +268,11 @@ async fn ask(asking: &mut Asking, connection: &Connection, last: Option<&Snapsho
         }
     }
     let rows = asking.ask(QUESTION).await?;
-    let classification = Arc::clone(&connection.classification);
+    // What was classified stays so, whatever it is called now.
+    let classification = match last {
+        Some(last) => Arc::new(connection.classification.bound_by(&last.catalog)),
+        None => Arc::clone(&connection.classification),
+    };
     let read = tokio::task::spawn_blocking(move || Catalog::read(&rows, &classification)).await;
     let read = read.map_err(|_| unavailable("the upstream's catalog could not be read"))?;
     read.map(Some).map_err(|error| unavailable(&error.to_string()))

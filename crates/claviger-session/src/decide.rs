@@ -152,15 +152,17 @@ fn judge(case: &Case<'_>, matter: &Matter, text: &Text) -> Finding {
         Ruling::Hold(_) if matches!(case.operation.request, Request::Prepare { .. }) => (Verdict::Permit, None),
         Ruling::Hold(groups) => (Verdict::Hold, Some(needs_approval(&judgement, groups))),
     };
-    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, refusal, mask: None }
+    let mask = judgement.mask.clone();
+    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, refusal, mask }
 }
 
 /// What cannot be told is for policy to admit, by the verb `unknown`; else the client learns why it cannot be told.
 fn unknown(case: &Case<'_>, code: &str, why: &str) -> Finding {
-    let judgement = ask(case, &Text::unknown());
+    let judgement = ask(case, &Text::unknown(!case.connection.classification.is_empty()));
     match judgement.ruling {
         Ruling::Permit => {
-            Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, refusal: None, mask: None }
+            let mask = judgement.mask.clone();
+            Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, refusal: None, mask }
         }
         _ => {
             let refusal = Refusal::new(RefusalKind::NotPermitted, format!("it cannot be told what this does: {why}"));
@@ -178,7 +180,10 @@ fn ask(case: &Case<'_>, matter: &Matter) -> Arc<Judgement> {
 fn facts(judgement: &Judgement) -> DecisionFacts {
     DecisionFacts {
         policies: Arc::clone(&judgement.policies),
-        reason: judgement.error.then(|| "policy.error".into()),
+        reason: match &judgement.disclosed {
+            Some(disclosed) => Some(disclosed.code().into()),
+            None => judgement.error.then(|| "policy.error".into()),
+        },
         approvals: match &judgement.ruling {
             Ruling::Hold(groups) => Arc::clone(groups),
             Ruling::Permit | Ruling::Deny => Arc::default(),
@@ -189,6 +194,9 @@ fn facts(judgement: &Judgement) -> DecisionFacts {
 }
 
 fn denied(judgement: &Judgement) -> Refusal {
+    if let Some(disclosed) = &judgement.disclosed {
+        return Refusal::new(RefusalKind::NotPermitted, format!("this would disclose masked values: {disclosed}"));
+    }
     let message = match (&judgement.reason, &judgement.refused) {
         _ if judgement.error => "policy does not permit this: it could not be evaluated".to_owned(),
         (Some(reason), _) => format!("policy does not permit this: {reason}"),

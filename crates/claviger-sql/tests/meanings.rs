@@ -5,23 +5,33 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use claviger_model::Meaning;
+use claviger_model::{Carried, Column, Control, Meaning, Output};
 use claviger_sql::{Catalog, Classification, Session, understand};
 
 #[test]
 fn statements_mean_what_the_table_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/meanings.txt");
+    compare("tests/meanings.txt", effects);
+}
+
+#[test]
+fn statements_disclose_what_the_table_says() {
+    compare("tests/disclosures.txt", disclosure);
+}
+
+fn compare(path: &str, described: fn(&Meaning) -> String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let table = std::fs::read_to_string(&path).unwrap();
     let catalog = catalog();
     let mut now = String::new();
     for line in table.lines().filter(|line| !line.starts_with("  ")) {
         writeln!(now, "{line}").unwrap();
         if !line.is_empty() && !line.starts_with('#') {
-            now.push_str(&said(line, &catalog));
+            now.push_str(&said(line, &catalog, described));
         }
     }
     if std::env::var_os("BLESS").is_some() {
@@ -41,7 +51,7 @@ fn event_triggers_run_beside_what_sets_them_off() {
     let runs = |event: &str, tags: &str, text: &str| {
         let facts = format!("event_trigger\t{{\"function\": \"{id}\", \"event\": \"{event}\", \"tags\": {tags}}}\n");
         let catalog = Catalog::read_text(&format!("{answer}{facts}"), &Classification::default()).unwrap();
-        let said = said(text, &catalog);
+        let said = said(text, &catalog, effects);
         assert_eq!(said.contains("execute: public.f_touch"), said.contains("update by way of public.f_touch: public.notes.body"));
         said.contains("f_touch")
     };
@@ -70,7 +80,7 @@ fn catalog() -> Catalog {
     Catalog::read_text(include_str!("catalog.tsv"), &labels).unwrap()
 }
 
-fn said(text: &str, catalog: &Catalog) -> String {
+fn said(text: &str, catalog: &Catalog, described: fn(&Meaning) -> String) -> String {
     let session = Session {
         path: vec!["pg_catalog".into(), "public".into()],
         role: "keeper".into(),
@@ -83,7 +93,7 @@ fn said(text: &str, catalog: &Catalog) -> String {
     }
 }
 
-fn described(meaning: &Meaning) -> String {
+fn effects(meaning: &Meaning) -> String {
     let mut said = format!("  {}", meaning.class);
     let hazards: Vec<&str> = meaning.hazards.iter().map(|hazard| hazard.as_str()).collect();
     if !hazards.is_empty() {
@@ -102,4 +112,39 @@ fn described(meaning: &Meaning) -> String {
         last = head;
     }
     said
+}
+
+fn disclosure(meaning: &Meaning) -> String {
+    let disclosure = &meaning.disclosure;
+    let names = |columns: &BTreeSet<Arc<Column>>| columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(" ");
+    let mut said = format!("  {}\n", meaning.class);
+    for (n, output) in disclosure.outputs.iter().enumerate() {
+        match output {
+            Output::Plain => {}
+            Output::Copy(column) => writeln!(said, "    {}: is {}", n + 1, name(column)).unwrap(),
+            Output::Made(columns) => writeln!(said, "    {}: made of {}", n + 1, names(columns)).unwrap(),
+        }
+    }
+    if let Some(rest) = &disclosure.rest {
+        writeln!(said, "    rest: made of {}", names(rest)).unwrap();
+    }
+    for Control { column, equals } in &disclosure.control {
+        let equals = equals.as_ref().map_or(String::new(), |other| format!(", by being equal to {}", name(other)));
+        writeln!(said, "    decides: {}{equals}", name(column)).unwrap();
+    }
+    for Carried { from, into } in &disclosure.carried {
+        let into = into.as_ref().map_or("elsewhere".to_owned(), |into| format!("into {}", name(into)));
+        writeln!(said, "    carried: {} {into}", name(from)).unwrap();
+    }
+    if disclosure.anything {
+        writeln!(said, "    anything").unwrap();
+    }
+    if let Some(copy) = &disclosure.copy {
+        writeln!(said, "    {copy:?}").unwrap();
+    }
+    said
+}
+
+fn name(column: &Column) -> String {
+    format!("{}.{}", column.table, column.name)
 }

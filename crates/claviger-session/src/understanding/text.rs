@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use claviger_audit::StatementFacts;
-use claviger_model::{Effect, Hazard, Meaning, Object, Verb};
+use claviger_model::{Disclosure, Effect, Hazard, Meaning, Object, Verb};
 use claviger_policy::Matter;
 use claviger_sql::{Catalog, NotUnderstood, Session, Statement, Transition, understand};
 
@@ -87,14 +87,14 @@ impl Text {
         Self::of(Vec::new())
     }
 
-    /// What is judged where it cannot be told what is done.
-    pub(crate) fn unknown() -> Matter {
+    /// What is judged where it cannot be told what is done, in a database that has classified columns or none.
+    pub(crate) fn unknown(classified: bool) -> Matter {
         let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
         Matter::new([Meaning {
             class: "UNKNOWN",
             effects: [effect].into(),
             hazards: [Hazard::Unknown].into(),
-            ..Meaning::default()
+            disclosure: Disclosure { anything: classified, ..Disclosure::default() },
         }])
     }
 }

@@ -244,12 +244,20 @@ impl Tracker {
                 self.differs = same.is_none();
                 self.own = same.map(|snapshot| Own { snapshot, asked: now, certain: true });
             }
-            Question::Catalog => match Catalog::read(rows, &self.connection.classification) {
-                Ok(catalog) => {
-                    (self.differs, self.own) = (false, Some(Own { snapshot: Snapshot::new(catalog), asked: now, certain: true }))
-                }
-                Err(error) => self.failure = Some(Failure::Other(error.to_string().into())),
-            },
+            Question::Catalog => self.learn_catalog(rows, now),
+        }
+    }
+
+    /// The catalog as the session sees it. What was classified stays so, whatever it is called now.
+    fn learn_catalog(&mut self, rows: &[Vec<Option<Bytes>>], now: Instant) {
+        let before = self.own.as_ref().map(|own| own.snapshot.clone()).or_else(|| self.keeper.current(now));
+        let classification = &self.connection.classification;
+        let bound = before.map(|before| classification.bound_by(&before.catalog));
+        match Catalog::read(rows, bound.as_ref().unwrap_or(classification)) {
+            Ok(catalog) => {
+                (self.differs, self.own) = (false, Some(Own { snapshot: Snapshot::new(catalog), asked: now, certain: true }))
+            }
+            Err(error) => self.failure = Some(Failure::Other(error.to_string().into())),
         }
     }
 

@@ -7,11 +7,12 @@ use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, TypeName};
 
-use super::flow::Flow;
+use super::disclose;
+use super::flow::{Flow, Sources};
 use super::names::{constant_text, is_parameter, qualified};
 use super::scope::Scope;
 use super::walk::visit;
-use super::{Analysis, Followed, Result};
+use super::{Analysis, Result};
 use crate::builtin::{Builtin, Special, Target, builtin, extension};
 use crate::{Cast, Function, FunctionKind};
 
@@ -60,15 +61,18 @@ impl Analysis<'_> {
     pub(super) fn call(&mut self, scope: &Scope<'_>, call: &nodes::FuncCall) -> Result<Flow> {
         let mut flow = self.expressions(scope, call.args())?;
         for sort in call.agg_order().iter() {
-            let mut sorted = Flow::default();
-            sorted.controlled_by(&self.sort(scope, sort)?);
             // Ordered-set aggregates are given their values by what they are ordered by.
-            if call.agg_within_group {
-                sorted.value.add(&sorted.control.clone());
-            }
+            let sorted = if call.agg_within_group {
+                let mut sorted = self.sort(scope, sort)?;
+                sorted.control.add(&sorted.value.clone());
+                sorted.rows = Sources::default();
+                sorted
+            } else {
+                self.condition(scope, Node::SortBy(sort))?
+            };
             flow.add(&sorted);
         }
-        flow.add(&self.control(scope, call.agg_filter())?);
+        flow.add(&self.condition(scope, call.agg_filter())?);
         if let Some(window) = call.over() {
             flow.add(&self.window(scope, window)?);
         }
@@ -77,11 +81,15 @@ impl Analysis<'_> {
             return Ok(flow);
         };
         let arity = call.args().len();
+        if let Some(field) = self.attribute(scope, schema, name, call) {
+            return Ok(field);
+        }
+        flow = self.given(scope, schema, name, call, flow)?;
         if self.is_harmless_call(schema, name, call.args())? || self.special(scope, schema, name, call.args())? {
             for function in self.fitting(schema, name, arity) {
                 self.follow(&function)?;
             }
-        } else if !self.is_attribute(scope, schema, name, call) {
+        } else {
             self.call_by_name(schema, name, arity)?;
         }
         if call.over().is_some() {
@@ -91,26 +99,73 @@ impl Analysis<'_> {
             return Ok(Self::gathered(scope, flow));
         }
         if self.is_summary(schema, name) {
-            flow.rows = super::flow::Sources::default();
+            flow.rows = Sources::default();
         }
         Ok(flow)
     }
 
+    /// What a call is made of that is given this.
+    fn given(
+        &mut self,
+        scope: &Scope<'_>,
+        schema: Option<&str>,
+        name: &str,
+        call: &nodes::FuncCall,
+        mut flow: Flow,
+    ) -> Result<Flow> {
+        if flow.shows.is_empty() {
+            return Ok(flow);
+        }
+        let system = self.system_function(schema, name);
+        if system == Some(Builtin::Harmless) && name == "count" && self.is_counted(scope, call)? {
+            return Ok(flow.without_values());
+        }
+        let own = self.catalog.find_functions(schema, name, &self.path).any(|function| {
+            let known = function.extension.as_deref().and_then(|of| extension(of, &function.routine.name));
+            !matches!(known, Some(Builtin::Harmless)) && takes(function, call.args().len())
+        });
+        // What is done with a value where nobody looks, or beyond computing, may tell of it in any way.
+        let told = own || matches!(system, Some(Builtin::Special(_)));
+        let fails = flow.compared && !disclose::is_total(name);
+        let mut arguments = Vec::new();
+        for node in call.args().iter().map(argument) {
+            arguments.push((node, self.expression(scope, node)?));
+        }
+        let compares = disclose::compares(name, &arguments);
+        let many = disclose::is_many(name) && (flow.compared || compares || name.starts_with("generate_"));
+        if told || fails || many {
+            self.decided(flow.clone());
+        }
+        flow.compared |= compares;
+        Ok(flow)
+    }
+
+    /// Whether what is counted is a value as it is, or whole rows: then only whether it is there is told.
+    fn is_counted(&mut self, scope: &Scope<'_>, call: &nodes::FuncCall) -> Result<bool> {
+        match call.args().first() {
+            Some(argument @ Node::ColumnRef(_)) => {
+                Ok(self.is_row(scope, argument) || self.expression(scope, argument)?.copy.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// `column(row)` is `row.column` where there is no such function (PostgreSQL manual, 38.5.2).
-    fn is_attribute(&self, scope: &Scope<'_>, schema: Option<&str>, name: &str, call: &nodes::FuncCall) -> bool {
-        let Some(Node::ColumnRef(row)) = call.args().first() else { return false };
+    fn attribute(&self, scope: &Scope<'_>, schema: Option<&str>, name: &str, call: &nodes::FuncCall) -> Option<Flow> {
+        let Some(Node::ColumnRef(row)) = call.args().first() else { return None };
         let parts = super::names::parts(row.fields());
         let (Some(item), 1, None, false) = (parts.last(), call.args().len(), schema, self.is_function(name)) else {
-            return false;
+            return None;
         };
-        scope.item(None, item).is_some_and(|(_, item)| item.fields.iter().any(|field| *field.name == *name))
+        let (_, item) = scope.item(None, item)?;
+        item.fields.iter().find(|field| *field.name == *name).map(|field| field.flow.clone())
     }
 
     /// What an aggregate gathers of tables whose rows have no bound is all of them.
     pub(super) fn gathered(scope: &Scope<'_>, mut flow: Flow) -> Flow {
         let all = flow.rows.filtered(|column| scope.unbounded.contains(&column.table));
         flow.gathered.add(&all);
-        flow.rows = super::flow::Sources::default();
+        flow.rows = Sources::default();
         flow
     }
 
@@ -277,11 +332,36 @@ impl Analysis<'_> {
         Ok(())
     }
 
-    /// Follows a function of the users' own, once.
+    /// Follows a function of the users' own, once. What it reads, the expression at hand may show.
     pub(super) fn follow(&mut self, function: &Arc<Function>) -> Result<()> {
-        if !self.followed.insert(Followed::Function(function.id)) {
+        let known = self.summaries.get(&(function.id, false));
+        if let Some(known) = known.or_else(|| self.summaries.get(&(function.id, true)).filter(|_| self.aside)) {
+            let known = known.clone();
+            self.beneath.add(&known);
+            self.inside.add(&known);
             return Ok(());
         }
+        if let Some(at) = self.running.iter().position(|(id, _)| *id == function.id) {
+            // One calls the other: what those between read is not known yet.
+            self.running.iter_mut().skip(at + 1).for_each(|(_, incomplete)| *incomplete = true);
+            return Ok(());
+        }
+        self.running.push((function.id, false));
+        let outer = std::mem::take(&mut self.inside);
+        let result = self.follow_once(function);
+        let inside = std::mem::replace(&mut self.inside, outer);
+        self.beneath.add(&inside);
+        if !self.running.is_empty() {
+            self.inside.add(&inside);
+        }
+        if let Some((id, false)) = self.running.pop() {
+            self.summaries.insert((id, self.aside), inside);
+        }
+        result
+    }
+
+    fn follow_once(&mut self, function: &Arc<Function>) -> Result<()> {
+        self.count()?;
         self.note(Verb::Execute, Object::Routine(Arc::clone(&function.routine)));
         function.arguments.iter().chain(&function.all_types).chain([&function.returns]).for_each(|kind| self.sees(*kind));
         let known = function.extension.as_deref().and_then(|of| extension(of, &function.routine.name));

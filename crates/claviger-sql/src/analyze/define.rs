@@ -30,7 +30,8 @@ impl Analysis<'_> {
             Node::CreateTableAsStmt(statement) => self.create_table_as(statement),
             Node::ViewStmt(statement) => {
                 let none = Expressions::default();
-                self.query(statement.query(), &none, None)?;
+                let rows = self.query(statement.query(), &none, None)?;
+                self.kept(&rows);
                 if let Some(range) = statement.view() {
                     self.creates_table(range, TableKind::View);
                 }

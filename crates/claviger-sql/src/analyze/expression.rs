@@ -5,16 +5,28 @@ use pg_raw_parse::nodes;
 use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
 use pg_raw_parse::{Node, raw};
 
-use super::flow::Flow;
+use super::disclose::{is_arithmetic, is_chosen, is_composing};
+use super::flow::{Field, Flow};
 use super::names::{is_parameter, parts, qualified};
-use super::scope::Scope;
+use super::scope::{Found, Scope};
 use super::{Analysis, Result};
 use claviger_model::Hazard;
 
 impl Analysis<'_> {
     /// Follows an expression. Nothing there depends on nothing.
     pub(super) fn expression(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
-        self.deeper(|this| this.expression_here(scope, node))
+        self.deeper(|this| {
+            let outer = std::mem::take(&mut this.beneath);
+            let flow = this.expression_here(scope, node);
+            let beneath = std::mem::replace(&mut this.beneath, outer);
+            let mut flow = flow?;
+            // Only what is known to pass a value on as it is leaves it a copy.
+            if !beneath.is_empty() || !matches!(node, Node::ColumnRef(_) | Node::SubLink(_) | Node::A_Indirection(_)) {
+                flow.copy = None;
+            }
+            flow.shows.add(&beneath);
+            Ok(flow)
+        })
     }
 
     /// Several, whose result depends on all of them.
@@ -52,15 +64,34 @@ impl Analysis<'_> {
             }
             Node::ColumnRef(reference) => self.column_reference(scope, reference),
             Node::A_Expr(expression) => self.operation(scope, expression),
-            Node::BoolExpr(expression) => self.expressions(scope, expression.args()),
+            Node::BoolExpr(expression) => {
+                let flow = self.expressions(scope, expression.args())?;
+                let args: Vec<_> = expression.args().iter().collect();
+                self.branches(&flow, &args);
+                Ok(flow)
+            }
             Node::TypeCast(cast) => self.cast(scope, cast),
             Node::FuncCall(call) => self.call(scope, call),
             Node::SubLink(link) => self.sub_link(scope, link),
             Node::CaseExpr(case) => self.case(scope, case),
-            Node::NullTest(test) => self.expression(scope, test.arg()),
+            Node::NullTest(test) => {
+                let flow = self.expression(scope, test.arg())?;
+                // Whether a value is there is told; what it would be made into is not.
+                Ok(if flow.copy.is_some() || self.is_row(scope, test.arg()) { flow.without_values() } else { flow })
+            }
             Node::BooleanTest(test) => self.expression(scope, test.arg()),
             Node::CoalesceExpr(expression) => self.expressions(scope, expression.args()),
-            Node::MinMaxExpr(expression) => self.expressions(scope, expression.args()),
+            Node::MinMaxExpr(expression) => {
+                let mut flow = Flow::default();
+                let mut chosen = false;
+                for node in expression.args() {
+                    let one = self.expression(scope, node)?;
+                    chosen |= is_chosen(node, &one);
+                    flow.add(&one);
+                }
+                flow.compared |= !flow.shows.is_empty() && chosen;
+                Ok(flow)
+            }
             Node::RowExpr(row) => self.expressions(scope, row.args()),
             Node::A_ArrayExpr(array) => self.expressions(scope, array.elements()),
             Node::A_Indirection(indirection) => self.indirection(scope, indirection),
@@ -109,21 +140,39 @@ impl Analysis<'_> {
     fn operation(&mut self, scope: &Scope<'_>, expression: &nodes::A_Expr) -> Result<Flow> {
         let mut flow = Flow::default();
         let mut here = expression;
+        let (mut chosen, mut arithmetic, mut compares) = (false, false, false);
         loop {
             self.count()?;
             self.operators_of(here)?;
-            flow.add(&self.expression(scope, here.rexpr())?);
+            let name = qualified(here.name()).map_or("", |(_, name)| name);
+            let computes = is_arithmetic(name) && here.kind == A_Expr_Kind::AEXPR_OP;
+            arithmetic |= computes;
+            compares |= !computes && !is_composing(name);
+            let right = self.expression(scope, here.rexpr())?;
+            chosen |= is_chosen(here.rexpr(), &right);
+            flow.add(&right);
             match here.lexpr() {
                 Node::A_Expr(left) => here = left,
                 left => {
-                    flow.add(&self.expression(scope, left)?);
-                    return Ok(flow);
+                    let first = self.expression(scope, left)?;
+                    chosen |= is_chosen(left, &first);
+                    flow.add(&first);
+                    break;
                 }
             }
         }
+        if flow.shows.is_empty() {
+            return Ok(flow);
+        }
+        // With a number of one's choice, whether it fails tells how large the other is.
+        if arithmetic && (chosen || flow.compared) {
+            self.decided(flow.clone());
+        }
+        flow.compared |= compares || (chosen && arithmetic);
+        Ok(flow)
     }
 
-    fn operators_of(&mut self, expression: &nodes::A_Expr) -> Result<()> {
+    pub(super) fn operators_of(&mut self, expression: &nodes::A_Expr) -> Result<()> {
         let compares = !matches!(qualified(expression.name()), Some((_, "=" | "<>")));
         self.depends_on_values |= compares && [expression.lexpr(), expression.rexpr()].into_iter().any(is_parameter);
         match expression.kind {
@@ -149,6 +198,10 @@ impl Analysis<'_> {
             (Some(name), _) => self.converted(name)?,
             (None, _) => {}
         }
+        // Whether a value can be read as another type tells something of what it was compared with before.
+        if flow.compared {
+            self.decided(flow.clone());
+        }
         Ok(flow)
     }
 
@@ -157,9 +210,16 @@ impl Analysis<'_> {
         if !matches!(case.arg(), Node::None) {
             self.operator(None, "=")?;
         }
+        let mut branches = vec![case.defresult()];
         for when in case.args() {
             if let Node::CaseWhen(when) = when {
                 flow.add(&self.control(scope, when.expr())?);
+                branches.extend([when.expr(), when.result()]);
+            }
+        }
+        self.branches(&flow, &branches);
+        for when in case.args() {
+            if let Node::CaseWhen(when) = when {
                 flow.add(&self.expression(scope, when.result())?);
             }
         }
@@ -168,7 +228,11 @@ impl Analysis<'_> {
     }
 
     fn indirection(&mut self, scope: &Scope<'_>, indirection: &nodes::A_Indirection) -> Result<Flow> {
+        if let Some(field) = self.field_of_row(scope, indirection)? {
+            return Ok(field.flow);
+        }
         let mut flow = self.expression(scope, indirection.arg())?;
+        flow.copy = None;
         for step in indirection.indirection() {
             match step {
                 Node::A_Indices(_) => flow.controlled_by(&self.expression(scope, step)?),
@@ -185,6 +249,28 @@ impl Analysis<'_> {
         Ok(flow)
     }
 
+    /// `(row).column`, of something that is selected from.
+    fn field_of_row(&mut self, scope: &Scope<'_>, indirection: &nodes::A_Indirection) -> Result<Option<Field>> {
+        let (Node::ColumnRef(row), Some(Node::String(name)), 1) =
+            (indirection.arg(), indirection.indirection().first(), indirection.indirection().len())
+        else {
+            return Ok(None);
+        };
+        let names = parts(row.fields());
+        if names.len() < row.fields().len() {
+            return Ok(None);
+        }
+        let Found::Row(fields, None) = self.name(scope, &names)? else { return Ok(None) };
+        Ok(fields.into_iter().find(|field| name.sval() == Some(&field.name)))
+    }
+
+    /// Whether a row stands there, with all its columns.
+    pub(super) fn is_row(&mut self, scope: &Scope<'_>, node: Node<'_>) -> bool {
+        let Node::ColumnRef(reference) = node else { return false };
+        let names = parts(reference.fields());
+        names.len() == reference.fields().len() && matches!(self.name(scope, &names), Ok(Found::Row(..)))
+    }
+
     fn sub_link(&mut self, scope: &Scope<'_>, link: &nodes::SubLink) -> Result<Flow> {
         let mut flow = self.expression(scope, link.testexpr())?;
         if let Some((schema, name)) = qualified(link.oper_name()) {
@@ -198,8 +284,19 @@ impl Analysis<'_> {
             found.add(field);
         }
         match link.sub_link_type {
-            SubLinkType::EXISTS_SUBLINK => {
-                flow.controlled_by(&found);
+            // What is selected there is not looked at.
+            SubLinkType::EXISTS_SUBLINK => flow.controlled_by(&found.without_values()),
+            SubLinkType::EXPR_SUBLINK => {
+                let copy = match &rows.fields[..] {
+                    [field] if rows.open.is_none() => field.flow.copy.clone(),
+                    _ => None,
+                };
+                flow.add(&found);
+                flow.copy = copy;
+            }
+            SubLinkType::ANY_SUBLINK | SubLinkType::ALL_SUBLINK | SubLinkType::ROWCOMPARE_SUBLINK => {
+                flow.add(&found);
+                flow.compared |= !flow.shows.is_empty();
             }
             // One value of each row of a table that has no bound is all of them.
             SubLinkType::ARRAY_SUBLINK if !rows.bounded => {
@@ -289,9 +386,9 @@ impl Analysis<'_> {
         constructor: Option<&nodes::JsonAggConstructor>,
     ) -> Result<Flow> {
         if let Some(constructor) = constructor {
-            flow.add(&self.control(scope, constructor.agg_filter())?);
+            flow.add(&self.condition(scope, constructor.agg_filter())?);
             for sort in constructor.agg_order() {
-                flow.add(&self.control(scope, sort)?);
+                flow.add(&self.condition(scope, sort)?);
             }
             if let Some(window) = constructor.over() {
                 flow.add(&self.window(scope, window)?);
@@ -316,15 +413,13 @@ impl Analysis<'_> {
     pub(super) fn window(&mut self, scope: &Scope<'_>, window: &nodes::WindowDef) -> Result<Flow> {
         let mut flow = Flow::default();
         for node in window.partition_clause() {
-            flow.add(&self.control(scope, node)?);
+            flow.add(&self.condition(scope, node)?);
         }
         for sort in window.order_clause().iter() {
-            let mut sorted = Flow::default();
-            sorted.controlled_by(&self.sort(scope, sort)?);
-            flow.add(&sorted);
+            flow.add(&self.condition(scope, Node::SortBy(sort))?);
         }
-        flow.add(&self.control(scope, window.start_offset())?);
-        flow.add(&self.control(scope, window.end_offset())?);
+        flow.add(&self.condition(scope, window.start_offset())?);
+        flow.add(&self.condition(scope, window.end_offset())?);
         Ok(flow)
     }
 
@@ -341,6 +436,7 @@ impl Analysis<'_> {
             level = scope.outer;
         }
         self.read_flow(&flow);
+        flow.compared = true;
         Ok(flow)
     }
 }

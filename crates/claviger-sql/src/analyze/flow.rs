@@ -17,11 +17,17 @@ impl Sources {
         self.0.iter()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
-        for column in &other.0 {
-            if !self.0.iter().any(|known| Arc::ptr_eq(known, column)) {
-                self.0.push(Arc::clone(column));
-            }
+        other.0.iter().for_each(|column| self.insert(column));
+    }
+
+    pub(crate) fn insert(&mut self, column: &Arc<Column>) {
+        if !self.0.iter().any(|known| Arc::ptr_eq(known, column)) {
+            self.0.push(Arc::clone(column));
         }
     }
 
@@ -78,11 +84,18 @@ pub(crate) struct Flow {
     pub(crate) rows: Sources,
     /// Columns of which it shows the values of many rows at once, and no bound is known.
     pub(crate) gathered: Sources,
+    /// Classified columns that it shows something of, also those that only functions on the way have read.
+    pub(crate) shows: Sources,
+    /// Whether any of those was compared with what whoever asks could choose, or changed by it.
+    pub(crate) compared: bool,
+    /// The column that it is, unchanged.
+    pub(crate) copy: Option<Arc<Column>>,
 }
 
 impl Flow {
     pub(crate) fn of(column: &Arc<Column>) -> Self {
-        Self { value: Sources::one(column), rows: Sources::one(column), ..Self::default() }
+        let shows = if column.labels.is_empty() { Sources::default() } else { Sources::one(column) };
+        Self { value: Sources::one(column), rows: Sources::one(column), shows, copy: Some(Arc::clone(column)), ..Self::default() }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -90,12 +103,24 @@ impl Flow {
         self.control.add(&other.control);
         self.rows.add(&other.rows);
         self.gathered.add(&other.gathered);
+        self.shows.add(&other.shows);
+        self.compared |= other.compared;
+        self.copy = None;
     }
 
     /// The other decides what this is.
     pub(crate) fn controlled_by(&mut self, other: &Self) {
         self.control.add(&other.value);
         self.control.add(&other.control);
+        self.shows.add(&other.shows);
+        self.compared |= !other.shows.is_empty();
+        self.copy = None;
+    }
+
+    /// Made of this, it shows nothing of what that shows: whether it is there, or how often.
+    pub(crate) fn without_values(mut self) -> Self {
+        (self.shows, self.compared, self.copy) = Default::default();
+        self
     }
 }
 

@@ -48,8 +48,8 @@ impl Analysis<'_> {
             Node::RangeTableSample(sample) => {
                 this.sample_method(sample)?;
                 let mut control = this.select_from(sample.relation(), scope, conditions)?;
-                control.controlled_by(&this.expressions(scope, sample.args())?);
-                control.controlled_by(&this.expression(scope, sample.repeatable())?);
+                control.add(&this.condition(scope, Node::NodeList(sample.args()))?);
+                control.add(&this.condition(scope, sample.repeatable())?);
                 Ok(control)
             }
             node => this.not_understood(scope, node),
@@ -232,7 +232,7 @@ impl Analysis<'_> {
             known: Vec::new(),
             outputs: Vec::new(),
         };
-        control.add(&self.control(&inner, join.quals())?);
+        control.add(&self.condition(&inner, join.quals())?);
         let limits = match join.jointype {
             JoinType::JOIN_INNER => Some(start..end),
             // The condition says nothing about which rows of the outer side there are.
@@ -272,12 +272,17 @@ impl Analysis<'_> {
             self.used(&right);
             control.controlled_by(&right.flow);
             if let Some(left) = left {
+                let both = (left.flow.clone(), right.flow.clone());
                 left.flow.add(&right.flow);
                 control.controlled_by(&left.flow);
+                // Of one kind and equal: what is true of one is true of the other.
+                left.flow.copy.clone_from(&both.0.copy);
                 let left = left.clone();
                 self.used(&left);
+                self.compared(both.0, &both.1);
             }
         }
+        let control = control.without_values();
         Ok(control)
     }
 

@@ -8,6 +8,7 @@ mod bound;
 mod call;
 mod cascade;
 mod define;
+mod disclose;
 mod either;
 mod expression;
 mod flow;
@@ -30,11 +31,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use claviger_model::{Column, Effect, Hazard, Meaning, Object, Routine, Table, Verb};
+use claviger_model::{Column, Disclosure, Effect, Hazard, Meaning, Object, Routine, Table, Verb};
 use pg_raw_parse::Node;
 
-use self::flow::{Flow, Rows, Tables};
-use crate::{Catalog, NotUnderstood, Session, Statement, Transition, Undefined};
+pub(crate) use self::disclose::{labels_of_query, names_in};
+use self::flow::{Flow, Rows, Sources, Tables};
+use crate::{Catalog, NotUnderstood, Relation, Session, Statement, Transition, Undefined};
 
 type Result<T> = std::result::Result<T, NotUnderstood>;
 
@@ -59,7 +61,6 @@ fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -
 /// Something that has been followed, by OID, so that it is not followed again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Followed {
-    Function(u32),
     /// What a change of a table sets off.
     Change(u32, Verb),
     /// A change of these columns of a table.
@@ -104,6 +105,22 @@ struct Analysis<'a> {
     gives: routine::Gives,
     /// What may become JSON.
     json: implied::IntoJson,
+    /// What is shown, and what that hangs on.
+    disclosure: Disclosure,
+    /// Classified columns that functions have read while the expression at hand was followed.
+    beneath: Sources,
+    /// Classified columns that the function has read whose body is being read.
+    inside: Sources,
+    /// What each function that was followed reads of them, with those that it calls; and whether it was followed aside.
+    summaries: HashMap<(u32, bool), Sources>,
+    /// Functions whose bodies are being read, and whether what they read is not known to the end because one of them calls another.
+    running: Vec<(u32, bool)>,
+    /// Whether what is followed is done by the server's tables on their own account: what that decides is their owner's affair.
+    aside: bool,
+    /// What rows that a rule gives in place of a statement's own are made of.
+    instead: Option<Flow>,
+    /// The table that is being altered, whose columns its new expressions can name.
+    altered: Option<Arc<Relation>>,
 }
 
 impl<'a> Analysis<'a> {
@@ -128,6 +145,14 @@ impl<'a> Analysis<'a> {
             any_variable: false,
             gives: routine::Gives::default(),
             json: implied::IntoJson::new(catalog),
+            disclosure: Disclosure::default(),
+            beneath: Sources::default(),
+            inside: Sources::default(),
+            summaries: HashMap::new(),
+            running: Vec::new(),
+            aside: false,
+            instead: None,
+            altered: None,
         }
     }
 
@@ -145,6 +170,9 @@ impl<'a> Analysis<'a> {
 
     /// Rows leave for the client: those of whole tables are an export.
     fn leaves(&mut self, rows: &Rows) {
+        if self.running.is_empty() {
+            self.shown(rows);
+        }
         let mut tables = Tables::default();
         for flow in rows.fields.iter().map(|field| &field.flow).chain(&rows.open) {
             tables.add(&flow.gathered.tables());
@@ -170,12 +198,11 @@ impl<'a> Analysis<'a> {
                 self.effects.insert(Effect { verb: Verb::Read, object: Object::Table(table), through });
             }
         }
-        Meaning {
-            class,
-            effects: std::mem::take(&mut self.effects),
-            hazards: std::mem::take(&mut self.hazards),
-            ..Meaning::default()
-        }
+        let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
+        self.given_instead();
+        let mut disclosure = std::mem::take(&mut self.disclosure);
+        disclosure.anything = self.catalog.is_classified() && effects.iter().any(|effect| effect.verb == Verb::Unknown);
+        Meaning { class, effects, hazards, disclosure }
     }
 
     fn note(&mut self, verb: Verb, object: Object) {
@@ -194,6 +221,7 @@ impl<'a> Analysis<'a> {
 
     /// A value of the column is used.
     fn read(&mut self, column: &Arc<Column>) {
+        self.reaches(column);
         if self.quiet == 0 {
             self.note(Verb::Read, Object::Column(Arc::clone(column)));
         }
@@ -201,10 +229,26 @@ impl<'a> Analysis<'a> {
 
     /// All that a flow depends on is used.
     fn read_flow(&mut self, flow: &Flow) {
+        flow.shows.iter().for_each(|column| self.reaches(column));
         if self.quiet == 0 {
             for column in flow.value.iter().chain(flow.control.iter()) {
                 self.note(Verb::Read, Object::Column(Arc::clone(column)));
             }
+        }
+    }
+
+    /// An error may tell of the column, and so may a function that reads it.
+    fn reaches(&mut self, column: &Arc<Column>) {
+        self.fails_with(column);
+        if !column.labels.is_empty() && !self.running.is_empty() {
+            self.inside.insert(column);
+        }
+    }
+
+    /// An error may tell of the column.
+    fn fails_with(&mut self, column: &Arc<Column>) {
+        if !column.labels.is_empty() {
+            self.disclosure.told.insert(Arc::clone(column));
         }
     }
 

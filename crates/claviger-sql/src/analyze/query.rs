@@ -25,7 +25,10 @@ impl Analysis<'_> {
         let rows = self.query(node, &none, None)?;
         match node {
             // They go into the table.
-            Node::SelectStmt(select) if goes_into(select) => Ok(("SELECT INTO", Rows { bounded: true, ..Rows::default() })),
+            Node::SelectStmt(select) if goes_into(select) => {
+                self.kept(&rows);
+                Ok(("SELECT INTO", Rows { bounded: true, ..Rows::default() }))
+            }
             _ => Ok((class(node), rows)),
         }
     }
@@ -141,7 +144,7 @@ impl Analysis<'_> {
         let mut arms = Vec::new();
         let mut left = select;
         while let (Some(next), Some(right)) = (left.larg(), left.rarg()) {
-            arms.push((right, left.op));
+            arms.push((right, left.op, left.all));
             left = next;
             let plain = left.with_clause().is_none() && left.sort_clause().is_empty();
             let unlimited = matches!(left.limit_count(), Node::None) && matches!(left.limit_offset(), Node::None);
@@ -150,9 +153,14 @@ impl Analysis<'_> {
             }
         }
         let mut rows = self.query(Node::SelectStmt(left), expressions, outer)?;
-        for (right, operation) in arms.into_iter().rev() {
+        for (right, operation, all) in arms.into_iter().rev() {
             let other = self.query(Node::SelectStmt(right), expressions, outer)?;
             self.operator(None, "=")?;
+            // Rows that are compared with one another.
+            if !all || operation != SetOperation::SETOP_UNION {
+                self.decided_by_rows(&rows);
+                self.decided_by_rows(&other);
+            }
             rows = joined(rows, &other, operation);
         }
         Ok(rows)
@@ -181,7 +189,7 @@ impl Analysis<'_> {
         let mut scope = Scope::new(outer, own);
         let mut conditions = Vec::new();
         let mut control = self.select_from_all(select.from_clause(), &mut scope, &mut conditions)?;
-        control.add(&self.control(&scope, select.where_clause())?);
+        control.add(&self.condition(&scope, select.where_clause())?);
         conditions.push((select.where_clause(), None));
         let bounded = self.bound(&mut scope, &conditions)?;
         scope.known = known(&scope, select.where_clause());
@@ -197,7 +205,7 @@ impl Analysis<'_> {
         }
         scope.outputs.clone_from(&rows.fields);
         control.add(&self.grouped(select, &scope)?);
-        control.add(&self.control(&scope, select.having_clause())?);
+        control.add(&self.condition(&scope, select.having_clause())?);
         self.distinct(select, &scope, &mut control)?;
         self.summed_up(select, &mut rows);
         rows.control.controlled_by(&control);
@@ -280,13 +288,42 @@ impl Analysis<'_> {
             self.operator(None, "=")?;
             flow.add(&self.by_output(scope, node)?);
         }
-        Ok(flow)
+        Ok(self.grouped_by(select, scope, flow))
+    }
+
+    /// Groups tell of what they are made by, unless a table's primary key is beside it: then the server groups by that alone.
+    fn grouped_by(&mut self, select: &SelectStmt, scope: &Scope<'_>, flow: Flow) -> Flow {
+        let mut copies = Sources::default();
+        for node in select.group_clause() {
+            let copy = match node {
+                Node::A_Const(_) => output_of(scope, node).and_then(|field| field.flow.copy.clone()),
+                Node::ColumnRef(reference) => match self.name(scope, &parts(reference.fields())) {
+                    Ok(Found::Field(field)) => field.flow.copy,
+                    _ => None,
+                },
+                _ => None,
+            };
+            copy.iter().for_each(|column| copies.insert(column));
+        }
+        let by_key = |column: &claviger_model::Column| {
+            let has = |number: i16| copies.iter().any(|copy| copy.table.id == column.table.id && copy.number == number);
+            let keyed = |key: &[i16]| !key.is_empty() && key.iter().all(|number| has(*number));
+            has(column.number) && self.catalog.relation(column.table.id).is_some_and(|relation| keyed(&relation.primary))
+        };
+        let telling = Flow { shows: flow.shows.filtered(|column| !by_key(column)), ..Flow::default() };
+        self.decided(telling);
+        flow.without_values()
     }
 
     fn distinct(&mut self, select: &SelectStmt, scope: &Scope<'_>, control: &mut Flow) -> Result<()> {
         for node in select.distinct_clause() {
             self.operator(None, "=")?;
-            control.controlled_by(&self.by_output(scope, node)?);
+            // All of them, where none is named.
+            if matches!(node, Node::None) {
+                scope.outputs.iter().for_each(|field| _ = self.decided(field.flow.clone()));
+            }
+            let flow = self.by_output(scope, node)?;
+            control.controlled_by(&self.decided(flow));
         }
         Ok(())
     }
@@ -294,11 +331,7 @@ impl Analysis<'_> {
     /// Something that is sorted or grouped by: a column of the query's own, by name or number, or any expression.
     fn by_output(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
         let output = match node {
-            Node::A_Const(_) => {
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-                let number = constant_number(node).filter(|number| *number >= 1.0).map(|number| number as usize - 1);
-                number.and_then(|number| scope.outputs.get(number)).map(|field| field.flow.clone())
-            }
+            Node::A_Const(_) => output_of(scope, node).map(|field| field.flow.clone()),
             Node::ColumnRef(reference) => match parts(reference.fields())[..] {
                 [name] => scope.outputs.iter().find(|field| *field.name == *name).map(|field| field.flow.clone()),
                 _ => None,
@@ -331,15 +364,15 @@ impl Analysis<'_> {
                 self.operator(schema, name)?;
             }
             let flow = self.by_output(scope, sort.node())?;
-            rows.control.controlled_by(&flow);
+            rows.control.controlled_by(&self.decided(flow));
         }
         Ok(())
     }
 
     fn limited(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
-        rows.control.add(&self.control(scope, select.limit_count())?);
+        rows.control.add(&self.condition(scope, select.limit_count())?);
         self.depends_on_values |= is_parameter(select.limit_count());
-        rows.control.add(&self.control(scope, select.limit_offset())?);
+        rows.control.add(&self.condition(scope, select.limit_offset())?);
         if select.limit_option == LimitOption::LIMIT_OPTION_COUNT && is_few(select.limit_count()) {
             rows.bounded = true;
         }
@@ -410,6 +443,13 @@ impl Analysis<'_> {
     }
 }
 
+/// The column of a query's own that a number stands for where it sorts or groups by it.
+fn output_of<'s>(scope: &'s Scope<'_>, node: Node<'_>) -> Option<&'s Field> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let number = constant_number(node).filter(|number| *number >= 1.0).map(|number| number as usize - 1)?;
+    scope.outputs.get(number)
+}
+
 /// The columns of the server's own catalogs that a condition holds to one text. Columns of users may be compared by rules of their
 /// own, under which several texts are equal.
 fn known(scope: &Scope<'_>, condition: Node<'_>) -> Vec<(Arc<str>, String)> {
@@ -448,11 +488,14 @@ fn joined(mut rows: Rows, other: &Rows, operation: SetOperation::Type) -> Rows {
     for (n, field) in rows.fields.iter_mut().enumerate() {
         field.copy = None;
         let flow = other.fields.get(n).map(|field| &field.flow).or(open).unwrap_or(&nothing);
+        let alike = matches!((&field.flow.copy, &flow.copy), (Some(one), Some(other)) if one.labels == other.labels);
+        let copy = field.flow.copy.take().filter(|_| alike || except);
         if except {
-            field.flow.controlled_by(flow);
+            field.flow.controlled_by(&flow.clone().without_values());
         } else {
             field.flow.add(flow);
         }
+        field.flow.copy = copy;
     }
     if rows.open.is_some() || open.is_some() {
         let all = rows.open.get_or_insert_with(Flow::default);

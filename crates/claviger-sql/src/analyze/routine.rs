@@ -205,7 +205,9 @@ impl Analysis<'_> {
         for action in rule.actions() {
             match action {
                 Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
-                    self.query(action, &none, Some(&scope))?;
+                    let rows = self.query(action, &none, Some(&scope))?;
+                    let instead = self.instead.get_or_insert_default();
+                    rows.fields.iter().map(|field| &field.flow).chain(&rows.open).for_each(|flow| instead.add(flow));
                 }
                 Node::None => {}
                 action => _ = self.utility(action)?,

@@ -199,7 +199,7 @@ impl Analysis<'_> {
             let (certain, perhaps) = Self::alone(scope, name);
             merge(&mut possible, perhaps);
             if let Some(mut field) = certain {
-                field.flow.add(&possible.unwrap_or_default().flow);
+                possible.iter().for_each(|possible| field.flow.add(&possible.flow));
                 return Some(Found::Field(field));
             }
             if let Some(item) = scope.items.iter().find(|item| *item.name == *name) {

@@ -7,8 +7,12 @@ use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, AlterTableCmd};
 use pg_raw_parse::raw::{AlterTableType, ConstrType, ObjectType};
 
+use super::flow::Flow;
 use super::kinds::kind_of;
+use super::names::parts;
 use super::scope::{Expressions, Item, Scope};
+use super::walk::visit;
+use super::write::unread;
 use super::{Analysis, Result};
 use crate::Relation;
 
@@ -72,13 +76,28 @@ impl Analysis<'_> {
         let outer = std::mem::replace(&mut self.any_variable, true);
         let result = self.expression(scope, node);
         self.any_variable = outer;
-        result.map(|_| ())
+        let mut flow = result?;
+        if let Some(relation) = &self.altered {
+            visit(node, |node| {
+                let Node::ColumnRef(reference) = node else { return };
+                let named = parts(reference.fields()).last().and_then(|name| relation.column(name));
+                named.into_iter().for_each(|facts| flow.add(&Flow::of(&facts.column)));
+            });
+        }
+        self.carried(&flow, None);
+        Ok(())
     }
 
     pub(super) fn create_table_as(&mut self, statement: &nodes::CreateTableAsStmt) -> Result<&'static str> {
         match statement.query() {
-            node @ Node::ExecuteStmt(_) => _ = self.utility(node)?,
-            node => _ = self.query(node, &Expressions::default(), None)?,
+            node @ Node::ExecuteStmt(_) => {
+                self.utility(node)?;
+                self.kept_outputs();
+            }
+            node => {
+                let rows = self.query(node, &Expressions::default(), None)?;
+                self.kept(&rows);
+            }
         }
         let materialized = statement.objtype == ObjectType::OBJECT_MATVIEW;
         if let Some(into) = statement.into() {
@@ -114,11 +133,13 @@ impl Analysis<'_> {
         let object = self.table_or_name(kind_of(statement.objtype), range)?;
         let relation = self.relation(range).ok();
         self.note(Verb::Alter, object.clone());
+        self.altered.clone_from(&relation);
         for command in statement.cmds() {
             if let Node::AlterTableCmd(command) = command {
                 self.alter_command(&object, relation.as_deref(), command)?;
             }
         }
+        self.altered = None;
         Ok("ALTER TABLE")
     }
 
@@ -173,7 +194,5 @@ impl Analysis<'_> {
 
 /// A table whose columns an expression may name.
 fn plain(relation: &Arc<Relation>) -> Item {
-    let fields =
-        relation.columns.iter().map(|facts| super::flow::Field { name: Arc::clone(&facts.column.name), ..Default::default() });
-    Item { name: Arc::clone(&relation.table.name), fields: fields.collect(), ..Item::default() }
+    Item { name: Arc::clone(&relation.table.name), fields: unread(relation), ..Item::default() }
 }

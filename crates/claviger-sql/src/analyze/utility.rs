@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use claviger_model::{Definition, Hazard, Object, TableKind, Verb};
+use claviger_model::{CopyFormat, Definition, Hazard, Object, TableKind, Verb};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, CopyStmt, RangeVar, VariableSetStmt};
 use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
 
+use super::flow::Rows;
 use super::names::constant_text;
 use super::routine::names_of;
 use super::scope::{Expressions, Scope};
@@ -60,7 +61,9 @@ impl Analysis<'_> {
                 let none = Expressions::default();
                 let scope = Scope::new(None, &none);
                 if let Some(call) = statement.funccall() {
-                    self.call(&scope, call)?;
+                    let flow = self.expression(&scope, Node::FuncCall(call))?;
+                    // What it gives by its arguments.
+                    self.shown(&Rows { open: Some(flow), ..Rows::default() });
                 }
                 self.transitions.push(Transition::Resync);
                 Ok("CALL")
@@ -187,11 +190,13 @@ impl Analysis<'_> {
         let query = statement.query();
         if analyzes {
             self.statement(query)?;
+            self.explained();
             return Ok("EXPLAIN ANALYZE");
         }
         let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
         let transitions = self.transitions.len();
         self.statement(query)?;
+        self.explained();
         self.transitions.truncate(transitions);
         self.effects
             .retain(|effect| matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Control | Verb::Configure));
@@ -204,6 +209,7 @@ impl Analysis<'_> {
 
     fn prepare(&mut self, statement: &nodes::PrepareStmt) -> Result<&'static str> {
         self.statement(statement.query())?;
+        self.shown(&Rows::default());
         let prepared = Prepared { text: self.text.into() };
         self.transitions.push(Transition::Prepare(statement.name().unwrap_or_default().into(), prepared));
         Ok("PREPARE")
@@ -238,6 +244,7 @@ impl Analysis<'_> {
 
     fn declare(&mut self, statement: &nodes::DeclareCursorStmt) -> Result<&'static str> {
         self.statement(statement.query())?;
+        self.shown(&Rows::default());
         let cursor = Cursor { text: self.text.into(), hold: statement.options & HOLD != 0 };
         self.transitions.push(Transition::Declare(statement.portalname().unwrap_or_default().into(), cursor));
         Ok("DECLARE CURSOR")
@@ -251,6 +258,9 @@ impl Analysis<'_> {
             }
             // A function may have opened it, or the protocol.
             None => self.note_unknown(Hazard::Opaque),
+        }
+        if statement.ismove {
+            self.shown(&Rows::default());
         }
         Ok(if statement.ismove { "MOVE" } else { "FETCH" })
     }
@@ -267,6 +277,7 @@ impl Analysis<'_> {
             let none = Expressions::default();
             let rows = self.query(copy.query(), &none, None)?;
             self.leaves(&rows);
+            self.disclosure.copy = copy_format(copy);
             return Ok("COPY TO");
         };
         let relation = self.relation(range)?;
@@ -282,18 +293,23 @@ impl Analysis<'_> {
             self.hazards.insert(Hazard::BulkWrite);
             self.write(&relation, Verb::Insert, &columns)?;
             self.defaults(&relation, &columns)?;
+            self.disclosure.copy = None;
             return Ok("COPY FROM");
         }
         let none = Expressions::default();
         let mut scope = Scope::new(None, &none);
         let item = self.item_of(&relation, false)?;
         scope.items.push(item);
-        for field in self.star(&scope, &[])? {
-            if columns.iter().any(|column| column.name == field.name) {
-                self.used(&field);
-            }
+        let mut rows = Rows { bounded: true, ..Rows::default() };
+        let fields = self.star(&scope, &[])?;
+        let order: Vec<&str> = if names.is_empty() { fields.iter().map(|field| &*field.name).collect() } else { names };
+        for field in order.iter().filter_map(|name| fields.iter().find(|field| *field.name == **name)) {
+            self.used(field);
+            rows.fields.push(field.clone());
         }
-        self.expression(&scope, copy.where_clause())?;
+        self.shown(&rows);
+        self.disclosure.copy = copy_format(copy);
+        self.condition(&scope, copy.where_clause())?;
         self.hazards.insert(Hazard::MassExport);
         self.note(Verb::Export, Object::Table(Arc::clone(&relation.table)));
         Ok("COPY TO")
@@ -429,6 +445,41 @@ impl Analysis<'_> {
             holds: Arc::new([]),
         };
         self.note(Verb::Create, Object::Table(Arc::new(table)));
+    }
+}
+
+/// How `COPY` writes; none if that cannot be told.
+fn copy_format(copy: &CopyStmt) -> Option<CopyFormat> {
+    let option = |name: &str| {
+        let mut options =
+            copy.options().iter().filter(|option| option.defname().is_some_and(|own| own.eq_ignore_ascii_case(name)));
+        options.next_back()
+    };
+    let text = |name: &str| option(name).and_then(|option| constant_text(option.arg()));
+    // One byte, or nothing that can be told.
+    let byte = |name: &str, usual: u8| match text(name) {
+        None => Some(usual),
+        Some(text) => match *text.as_bytes() {
+            [byte] => Some(byte),
+            _ => None,
+        },
+    };
+    let header = option("header").is_some_and(|header| match constant_text(header.arg()) {
+        Some(value) => !matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "0"),
+        None => true,
+    });
+    match text("format").unwrap_or_else(|| "text".to_owned()).as_str() {
+        "text" => {
+            let null = text("null").unwrap_or_else(|| "\\N".to_owned()).into();
+            Some(CopyFormat::Text { delimiter: byte("delimiter", b'\t')?, null, header })
+        }
+        "csv" => {
+            let quote = byte("quote", b'"')?;
+            let null = text("null").unwrap_or_default().into();
+            Some(CopyFormat::Csv { delimiter: byte("delimiter", b',')?, null, quote, escape: byte("escape", quote)?, header })
+        }
+        "binary" => Some(CopyFormat::Binary),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use pg_raw_parse::nodes::{self, DeleteStmt, InsertStmt, MergeStmt, RangeVar, Upd
 use pg_raw_parse::raw::{CmdType, MergeMatchKind, OnConflictAction};
 
 use super::bound::Condition;
-use super::flow::{Field, Rows};
+use super::flow::{Field, Flow, Rows, Sources};
 use super::names::parts;
 use super::scope::{Expressions, Item, Scope, fields};
 use super::walk::visit;
@@ -38,6 +38,11 @@ impl Analysis<'_> {
                 let count = if rows.open.is_some() { usize::MAX } else { rows.fields.len() };
                 columns = relation.columns.iter().take(count).map(|facts| Arc::clone(&facts.column)).collect();
             }
+            for (n, column) in columns.iter().enumerate() {
+                if let Some(flow) = rows.fields.get(n).map(|field| &field.flow).or(rows.open.as_ref()) {
+                    self.carried(flow, Some(column));
+                }
+            }
             if !is_list && (!rows.bounded || makes_many(select)) {
                 self.hazards.insert(Hazard::BulkWrite);
             }
@@ -65,13 +70,18 @@ impl Analysis<'_> {
         if let Some(infer) = conflict.infer() {
             for element in infer.index_elems() {
                 if let Node::IndexElem(element) = element {
-                    self.expression(&scope, element.expr())?;
+                    self.condition(&scope, element.expr())?;
                     if let Some(facts) = element.name().and_then(|name| relation.column(name)) {
                         self.read(&Arc::clone(&facts.column));
+                        // Whether there is such a row already.
+                        self.decided(Flow::of(&facts.column));
                     }
                 }
             }
-            self.expression(&scope, infer.where_clause())?;
+            self.condition(&scope, infer.where_clause())?;
+        } else {
+            let keyed = relation.columns.iter().filter(|facts| relation.keys.iter().flatten().any(|n| *n == facts.column.number));
+            keyed.for_each(|facts| _ = self.decided(Flow::of(&facts.column)));
         }
         if conflict.action != OnConflictAction::ONCONFLICT_UPDATE {
             return Ok(());
@@ -83,7 +93,7 @@ impl Analysis<'_> {
             ..Item::default()
         });
         let columns = self.assignments(&scope, relation, conflict.target_list().iter())?;
-        self.expression(&scope, conflict.where_clause())?;
+        self.condition(&scope, conflict.where_clause())?;
         self.write(relation, Verb::Update, &columns)
     }
 
@@ -100,7 +110,7 @@ impl Analysis<'_> {
         let mut conditions = Vec::new();
         self.select_from_all(update.from_clause(), &mut scope, &mut conditions)?;
         let columns = self.assignments(&scope, &relation, update.target_list().iter())?;
-        self.expression(&scope, update.where_clause())?;
+        self.condition(&scope, update.where_clause())?;
         conditions.push((update.where_clause(), None));
         let bounded = self.target_bounded(&mut scope, &conditions)?;
         self.update_rows(&relation, &columns)?;
@@ -119,7 +129,7 @@ impl Analysis<'_> {
         scope.items.push(self.target_item(&relation, delete.relation())?);
         let mut conditions = Vec::new();
         self.select_from_all(delete.using_clause(), &mut scope, &mut conditions)?;
-        self.expression(&scope, delete.where_clause())?;
+        self.condition(&scope, delete.where_clause())?;
         conditions.push((delete.where_clause(), None));
         let bounded = self.target_bounded(&mut scope, &conditions)?;
         self.write(&relation, Verb::Delete, &[])?;
@@ -140,12 +150,12 @@ impl Analysis<'_> {
         self.touch(&relation.table);
         let mut conditions = Vec::new();
         self.select_from(merge.source_relation(), &mut scope, &mut conditions)?;
-        self.expression(&scope, merge.join_condition())?;
+        self.condition(&scope, merge.join_condition())?;
         conditions.push((merge.join_condition(), None));
         let all = self.bound(&mut scope, &conditions)?;
         let bounded = !scope.unbounded.contains(&relation.table) || self.is_joined(&scope, &conditions);
         for when in merge.merge_when_clauses().iter() {
-            self.expression(&scope, when.condition())?;
+            self.condition(&scope, when.condition())?;
             let by_itself = when.match_kind == MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE;
             let changes = matches!(when.command_type, CmdType::CMD_UPDATE | CmdType::CMD_DELETE);
             let inserts = when.command_type == CmdType::CMD_INSERT;
@@ -166,10 +176,13 @@ impl Analysis<'_> {
                 CmdType::CMD_INSERT => {
                     let named: Vec<&str> = targets.filter_map(nodes::ResTarget::name).collect();
                     let mut columns = columns_named(&relation, &named)?;
-                    self.expressions(&scope, when.values())?;
                     if named.is_empty() {
                         columns =
                             relation.columns.iter().take(when.values().len()).map(|facts| Arc::clone(&facts.column)).collect();
+                    }
+                    for (n, value) in when.values().iter().enumerate() {
+                        let flow = self.expression(&scope, value)?;
+                        self.carried(&flow, columns.get(n));
                     }
                     self.write(&relation, Verb::Insert, &columns)?;
                     self.defaults(&relation, &columns)?;
@@ -228,7 +241,8 @@ impl Analysis<'_> {
             let name = target.name().unwrap_or_default();
             let Some(facts) = relation.column(name) else { return undefined(Undefined::Column) };
             columns.push(Arc::clone(&facts.column));
-            self.expression(scope, target.val())?;
+            let flow = self.expression(scope, target.val())?;
+            self.carried(&flow, Some(&facts.column));
             self.asked_default(relation, facts, target.val())?;
             for step in target.indirection() {
                 self.expression(scope, step)?;
@@ -287,6 +301,8 @@ impl Analysis<'_> {
     }
 
     fn write_here(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
+        // An error may show the whole row (PostgreSQL manual, appendix A, class 23).
+        relation.columns.iter().for_each(|facts| self.fails_with(&facts.column));
         if columns.is_empty() {
             self.note(verb, Object::Table(Arc::clone(&relation.table)));
         }
@@ -301,7 +317,10 @@ impl Analysis<'_> {
             self.references(relation, verb, columns)?;
         }
         if self.followed.insert(Followed::Change(relation.table.id, verb)) {
-            self.set_off(relation, verb)?;
+            let aside = std::mem::replace(&mut self.aside, true);
+            let set_off = self.set_off(relation, verb);
+            self.aside = aside;
+            set_off?;
         }
         if matches!(verb, Verb::Insert | Verb::Update) {
             self.conversions(relation, columns)?;
@@ -447,8 +466,12 @@ fn columns_named(relation: &Relation, names: &[&str]) -> Result<Vec<Arc<Column>>
 }
 
 /// A table's columns whose values are not its own.
-fn unread(relation: &Relation) -> Vec<Field> {
-    relation.columns.iter().map(|facts| Field { name: Arc::clone(&facts.column.name), ..Field::default() }).collect()
+pub(super) fn unread(relation: &Relation) -> Vec<Field> {
+    let unread = |column: &Arc<Column>| {
+        let flow = Flow { value: Sources::default(), rows: Sources::default(), ..Flow::of(column) };
+        Field { name: Arc::clone(&column.name), flow, ..Field::default() }
+    };
+    relation.columns.iter().map(|facts| unread(&facts.column)).collect()
 }
 
 fn source_bounded(scope: &Scope<'_>) -> bool {

@@ -193,6 +193,7 @@ pub(super) struct Policy {
 #[serde(deny_unknown_fields)]
 pub(super) struct Key {
     pub(super) relation: Oid,
+    pub(super) primary: bool,
     pub(super) columns: Vec<i16>,
 }
 

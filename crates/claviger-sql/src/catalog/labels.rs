@@ -1,13 +1,22 @@
 //! What is known of tables and columns beside what the server knows: their labels.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use claviger_model::Labels;
 
+use super::Catalog;
+
 /// Which tables and columns have which labels, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Classification(Vec<(Classified, Labels)>);
+pub struct Classification {
+    names: Vec<(Classified, Labels)>,
+    bound: Bound,
+}
+
+/// What names have stood for: the OID of a table, and the number of a column.
+pub(super) type Bound = HashMap<Arc<str>, (u32, Option<i16>)>;
 
 /// The name of a table or a column, with its schema: `schema.table` or `schema.table.column`. Each part is read as SQL reads it: what is
 /// not in double quotes is in lower case.
@@ -26,19 +35,30 @@ pub struct Classified {
 pub struct NotAName;
 
 impl Classification {
-    /// Whether nothing has a label.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Classified, &Labels)> {
+        self.names.iter().map(|(name, labels)| (name, labels))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Classified, &Labels)> {
-        self.0.iter().map(|(name, labels)| (name, labels))
+    /// Whether nothing is classified.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The same, and what its names stood for in an earlier snapshot keeps its labels whatever it is called now.
+    pub fn bound_by(&self, earlier: &Catalog) -> Self {
+        let mut bound = self.bound.clone();
+        bound.extend(earlier.bound.iter().map(|(name, number)| (Arc::clone(name), *number)));
+        Self { names: self.names.clone(), bound }
+    }
+
+    pub(super) fn bound(&self, name: &Classified) -> Option<(u32, Option<i16>)> {
+        self.bound.get(&name.text).copied()
     }
 }
 
 impl FromIterator<(Classified, Labels)> for Classification {
     fn from_iter<I: IntoIterator<Item = (Classified, Labels)>>(names: I) -> Self {
-        Self(names.into_iter().collect())
+        Self { names: names.into_iter().collect(), bound: Bound::default() }
     }
 }
 

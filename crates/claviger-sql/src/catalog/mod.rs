@@ -5,6 +5,8 @@
 
 mod facts;
 mod labels;
+mod made;
+mod named;
 mod question;
 mod read;
 mod when;
@@ -12,10 +14,12 @@ mod when;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use claviger_model::{Column, Routine, Table};
+
+use self::labels::Bound;
 
 pub use labels::{Classification, Classified, NotAName};
 pub use question::{FINGERPRINT, QUESTION};
@@ -30,6 +34,10 @@ pub struct Catalog {
     fingerprint: Arc<str>,
     /// What was to get a label and is not there.
     unmatched: Vec<Arc<str>>,
+    /// What each name that was to get a label stood for, by number.
+    bound: Bound,
+    /// Columns with labels, by their table's OID and their number.
+    classified: HashSet<(u32, i16)>,
     event_triggers: Vec<EventTrigger>,
     /// By OID.
     relations: HashMap<u32, Arc<Relation>>,
@@ -75,6 +83,8 @@ pub struct Relation {
     pub policies: Vec<Arc<str>>,
     /// The columns of each of its unique keys, by number.
     pub keys: Vec<Vec<i16>>,
+    /// The columns of its primary key, likewise; none if it has none.
+    pub primary: Vec<i16>,
     /// How many rows the server believes it has; negative if it has never counted.
     pub rows: f32,
     /// The columns, by number, that tell which partition a row belongs to; 0 for an expression.
@@ -302,6 +312,16 @@ impl Catalog {
     /// The names that were to get labels and that stand for nothing.
     pub fn unmatched(&self) -> &[Arc<str>] {
         &self.unmatched
+    }
+
+    /// Whether anything has labels.
+    pub fn is_classified(&self) -> bool {
+        !self.classified.is_empty()
+    }
+
+    /// The columns with labels, by their table's OID and their number.
+    pub fn classified(&self) -> &HashSet<(u32, i16)> {
+        &self.classified
     }
 
     /// What runs when something is defined.

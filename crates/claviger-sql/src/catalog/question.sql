@@ -98,7 +98,7 @@ from pg_catalog.pg_policy p join tables c on c.oid operator(pg_catalog.=) p.polr
 where c.relrowsecurity
 
 union all select 'key', pg_catalog.json_build_object(
-    'relation', i.indrelid, 'columns', (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts operator(pg_catalog.-) 1])
+    'relation', i.indrelid, 'primary', i.indisprimary, 'columns', (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts operator(pg_catalog.-) 1])
 from pg_catalog.pg_index i join tables c on c.oid operator(pg_catalog.=) i.indrelid
 where not c.system and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
 

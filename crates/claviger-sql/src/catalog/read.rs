@@ -9,6 +9,7 @@ use bytes::Bytes;
 use claviger_model::{Column, Labels, Routine, Table, TableKind};
 
 use super::facts::{self, Fact, Oid};
+use super::named::{Named, union};
 use super::when::condition;
 use super::{
     Cast, Catalog, Child, Classification, ColumnFacts, EventTrigger, Function, FunctionKind, Operator, Reference, Relation, Rule,
@@ -69,6 +70,7 @@ struct Reading {
     references: HashMap<u32, Vec<Reference>>,
     policies: HashMap<u32, Vec<Arc<str>>>,
     keys: HashMap<u32, Vec<Vec<i16>>>,
+    primary: HashMap<u32, Vec<i16>>,
     functions: Vec<facts::Function>,
     operators: Vec<facts::Operator>,
     casts: Vec<facts::Cast>,
@@ -108,7 +110,12 @@ impl Reading {
                     let texts = [policy.using, policy.check].into_iter().flatten().map(Arc::from);
                     reading.policies.entry(policy.relation.0).or_default().extend(texts);
                 }
-                Fact::Key(key) => reading.keys.entry(key.relation.0).or_default().push(key.columns),
+                Fact::Key(key) => {
+                    if key.primary {
+                        reading.primary.insert(key.relation.0, key.columns.clone());
+                    }
+                    reading.keys.entry(key.relation.0).or_default().push(key.columns);
+                }
                 Fact::Function(function) => reading.functions.push(*function),
                 Fact::Operator(operator) => reading.operators.push(operator),
                 Fact::Cast(cast) => reading.casts.push(cast),
@@ -147,12 +154,14 @@ impl Reading {
             });
         }
         catalog.casts = self.casts.iter().map(cast).collect();
+        catalog.label_what_is_made_of_others();
         Ok(catalog)
     }
 
     fn build_relations(&mut self, catalog: &mut Catalog, words: &mut Words, classes: &Classification) {
-        let named = Named::new(classes, &self.relations, &self.columns);
+        let named = Named::new(classes, &self.relations, &self.columns, &self.parents);
         catalog.unmatched = named.unmatched(classes);
+        catalog.bound = named.bound();
         let partitioned: HashSet<u32> = self
             .relations
             .iter()
@@ -195,6 +204,7 @@ impl Reading {
                 references: self.references.remove(&id).unwrap_or_default(),
                 policies: self.policies.remove(&id).unwrap_or_default(),
                 keys: self.keys.remove(&id).unwrap_or_default(),
+                primary: self.primary.remove(&id).unwrap_or_default(),
                 rows: facts.rows,
                 partitioned_by: facts.partitioned_by.unwrap_or_default(),
                 table,
@@ -250,68 +260,6 @@ impl Reading {
             catalog.types.insert(id, Arc::new(kind));
         }
     }
-}
-
-/// The labels of what there is, by number and name.
-#[derive(Default)]
-struct Named<'a> {
-    tables: HashMap<u32, Vec<&'a Labels>>,
-    columns: HashMap<(u32, Arc<str>), Vec<&'a Labels>>,
-    none: Labels,
-    matched: HashSet<Arc<str>>,
-}
-
-impl<'a> Named<'a> {
-    fn new(classes: &'a Classification, relations: &[facts::Relation], columns: &HashMap<u32, Vec<facts::Column>>) -> Self {
-        let mut named = Self::default();
-        if classes.iter().next().is_none() {
-            return named;
-        }
-        let ids: HashMap<_, _> = relations.iter().map(|one| ((one.schema.as_str(), one.name.as_str()), one.id.0)).collect();
-        for (name, labels) in classes.iter() {
-            let Some(id) = ids.get(&(&*name.schema, &*name.table)) else { continue };
-            match &name.column {
-                None => named.tables.entry(*id).or_default().push(labels),
-                Some(column) if columns.get(id).is_some_and(|all| all.iter().any(|one| *one.name == **column)) => {
-                    named.columns.entry((*id, Arc::clone(column))).or_default().push(labels);
-                }
-                Some(_) => continue,
-            }
-            named.matched.insert(Arc::clone(&name.text));
-        }
-        named
-    }
-
-    fn unmatched(&self, classes: &Classification) -> Vec<Arc<str>> {
-        let texts = classes.iter().map(|(name, _)| &name.text);
-        texts.filter(|text| !self.matched.contains(*text)).map(Arc::clone).collect()
-    }
-
-    /// A table has its own labels and those of what it is a part of.
-    fn of_table(&self, ancestors: &[u32]) -> Labels {
-        let found = ancestors.iter().filter_map(|id| self.tables.get(id)).flatten().copied();
-        union(found, &self.none)
-    }
-
-    fn of_column(&self, ancestors: &[u32], name: &str, table: &Labels) -> Labels {
-        if self.columns.is_empty() {
-            return Arc::clone(table);
-        }
-        let key = |id: &u32| (*id, Arc::<str>::from(name));
-        let found = ancestors.iter().filter_map(|id| self.columns.get(&key(id))).flatten().copied();
-        union(found, table)
-    }
-}
-
-fn union<'a>(more: impl Iterator<Item = &'a Labels>, labels: &Labels) -> Labels {
-    let mut more = more.peekable();
-    if more.peek().is_none() {
-        return Arc::clone(labels);
-    }
-    let mut all: Vec<Arc<str>> = more.flat_map(|labels| labels.iter()).chain(labels.iter()).cloned().collect();
-    all.sort_unstable();
-    all.dedup();
-    all.into()
 }
 
 /// Words that many things share, once each.

@@ -1,0 +1,431 @@
+//! What a statement discloses: which of its rows' columns show classified ones, and what classified columns decide.
+//!
+//! A value that is made of classified ones shows them, whatever is done with it. A condition on one decides which rows there are: that
+//! tells of its value as well, and so does an error that only some values lead to. What tells nothing but whether a value is
+//! there, or that two classified values are equal, is told apart.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use claviger_model::{Carried, Column, Control, Labels, Output};
+use pg_raw_parse::Node;
+use pg_raw_parse::nodes::{self, SubLink};
+use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
+
+use super::flow::{Flow, Rows, Sources};
+use super::names::{constant_text, qualified};
+use super::scope::Scope;
+use super::walk::visit;
+use super::{Analysis, Result};
+use crate::{Catalog, NotUnderstood, Session};
+
+impl Analysis<'_> {
+    /// Something that decides which rows there are, and shows nothing itself.
+    pub(super) fn condition(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
+        let mut flow = Flow::default();
+        flow.controlled_by(&self.deeper(|this| this.condition_here(scope, node))?);
+        Ok(flow.without_values())
+    }
+
+    fn condition_here(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
+        match node {
+            Node::BoolExpr(all) => {
+                let mut flow = Flow::default();
+                for node in all.args() {
+                    flow.add(&self.condition(scope, node)?);
+                }
+                Ok(flow)
+            }
+            Node::A_Expr(comparison) if is_equality(comparison) => {
+                let left = self.expression(scope, comparison.lexpr())?;
+                let right = self.expression(scope, comparison.rexpr())?;
+                self.operators_of(comparison)?;
+                Ok(self.compared(left, &right))
+            }
+            Node::SubLink(link) if is_membership(link) => self.membership(scope, link),
+            node => {
+                let flow = self.expression(scope, node)?;
+                Ok(self.decided(flow))
+            }
+        }
+    }
+
+    /// `column IN (query)`.
+    fn membership(&mut self, scope: &Scope<'_>, link: &SubLink) -> Result<Flow> {
+        let left = self.expression(scope, link.testexpr())?;
+        self.operator(None, "=")?;
+        let rows = self.query(link.subselect(), scope.expressions, Some(scope))?;
+        let mut right = match &rows.fields[..] {
+            [field] if rows.open.is_none() => field.flow.clone(),
+            _ => Flow::default(),
+        };
+        if right.copy.is_none() {
+            rows.fields.iter().map(|field| &field.flow).chain(&rows.open).for_each(|flow| right.add(flow));
+        }
+        let mut flow = self.compared(left, &right);
+        flow.add(&rows.control);
+        Ok(flow)
+    }
+
+    /// Two values are to be equal. That two classified columns of one kind are is told apart from that one is what somebody says.
+    pub(super) fn compared(&mut self, left: Flow, right: &Flow) -> Flow {
+        match (&left.copy, &right.copy) {
+            (Some(one), Some(other)) if alike(&one.labels, &other.labels) && self.compares_plainly(one, other) => {
+                self.decides(one, Some(other));
+                self.decides(other, Some(one));
+                let mut flow = left.without_values();
+                flow.add(&right.clone().without_values());
+                flow
+            }
+            _ => {
+                let mut flow = left;
+                flow.add(right);
+                self.decided(flow)
+            }
+        }
+    }
+
+    /// Whether columns are compared by the server's own rules.
+    fn compares_plainly(&self, one: &Column, other: &Column) -> bool {
+        let own = |kind| [one.kind, other.kind].contains(&kind);
+        !self.catalog.find_operators(None, "=", &self.path).any(|operator| own(operator.left) || own(operator.right))
+    }
+
+    /// What is decided by this tells of all that it shows.
+    pub(super) fn decided(&mut self, flow: Flow) -> Flow {
+        for column in flow.shows.iter() {
+            self.decides(column, None);
+        }
+        flow.without_values()
+    }
+
+    fn decides(&mut self, column: &Arc<Column>, equals: Option<&Arc<Column>>) {
+        if !self.aside {
+            self.disclosure.control.insert(Control { column: Arc::clone(column), equals: equals.map(Arc::clone) });
+        }
+    }
+
+    /// A value goes into a column, or into what is no column yet. In one with the same labels it is as well kept as before.
+    pub(super) fn carried(&mut self, flow: &Flow, into: Option<&Arc<Column>>) {
+        if self.aside {
+            return;
+        }
+        for from in flow.shows.iter() {
+            let kept = flow.copy.as_ref().is_some_and(|copy| Arc::ptr_eq(copy, from))
+                && into.is_some_and(|into| from.labels.iter().all(|label| into.labels.contains(label)));
+            if !kept {
+                self.disclosure.carried.insert(Carried { from: Arc::clone(from), into: into.map(Arc::clone) });
+            }
+        }
+    }
+
+    /// Which rows there are is decided by comparing them with others.
+    pub(super) fn decided_by_rows(&mut self, rows: &Rows) {
+        rows.fields.iter().map(|field| &field.flow).chain(&rows.open).for_each(|flow| _ = self.decided(flow.clone()));
+    }
+
+    /// Rows leave for the client.
+    pub(super) fn shown(&mut self, rows: &Rows) {
+        self.disclosure.outputs = rows.fields.iter().map(|field| output(&field.flow)).collect();
+        self.disclosure.rest = rows.open.as_ref().map(|flow| set(&flow.shows));
+    }
+
+    /// Rows go into a table that there is not yet, or stand for one.
+    pub(super) fn kept(&mut self, rows: &Rows) {
+        rows.fields.iter().map(|field| &field.flow).chain(&rows.open).for_each(|flow| self.carried(flow, None));
+    }
+
+    /// What a statement that was prepared gives goes there.
+    pub(super) fn kept_outputs(&mut self) {
+        let rest = self.disclosure.rest.take().unwrap_or_default();
+        for output in std::mem::take(&mut self.disclosure.outputs) {
+            let columns = match output {
+                Output::Plain => continue,
+                Output::Copy(column) => [column].into(),
+                Output::Made(columns) => columns,
+            };
+            self.disclosure.carried.extend(columns.into_iter().map(|from| Carried { from, into: None }));
+        }
+        self.disclosure.carried.extend(rest.into_iter().map(|from| Carried { from, into: None }));
+    }
+
+    /// Where a rule gives rows, those of the statement itself may be these.
+    pub(super) fn given_instead(&mut self) {
+        let Some(flow) = self.instead.take() else { return };
+        let rest = self.disclosure.rest.get_or_insert_default();
+        rest.extend(set(&flow.shows));
+        for output in std::mem::take(&mut self.disclosure.outputs) {
+            match output {
+                Output::Plain => {}
+                Output::Copy(column) => _ = rest.insert(column),
+                Output::Made(columns) => rest.extend(columns),
+            }
+        }
+    }
+
+    /// What a plan, or an error while planning, tells of the values that are computed beforehand.
+    pub(super) fn explained(&mut self) {
+        let outputs = std::mem::take(&mut self.disclosure.outputs);
+        let rest = self.disclosure.rest.take().unwrap_or_default();
+        let made = outputs.into_iter().filter_map(|output| match output {
+            Output::Made(columns) => Some(columns),
+            Output::Plain | Output::Copy(_) => None,
+        });
+        for column in made.flatten().chain(rest) {
+            self.decides(&column, None);
+        }
+    }
+
+    /// What becomes of a value in a branch that a classified value chose: if computing it can fail, the failure tells which.
+    pub(super) fn branches(&mut self, condition: &Flow, branches: &[Node<'_>]) {
+        if !condition.shows.is_empty() && branches.iter().any(|branch| may_fail(*branch)) {
+            self.decided(condition.clone());
+        }
+    }
+}
+
+/// Whether one column's values are of the other's kind.
+fn alike(one: &Labels, other: &Labels) -> bool {
+    one.iter().any(|label| other.contains(label))
+}
+
+fn output(flow: &Flow) -> Output {
+    if flow.shows.is_empty() {
+        return Output::Plain;
+    }
+    match &flow.copy {
+        // Of one kind: which of several columns a value is from does not matter.
+        Some(copy) if flow.shows.iter().all(|column| column.labels == copy.labels) => Output::Copy(Arc::clone(copy)),
+        _ => Output::Made(set(&flow.shows)),
+    }
+}
+
+pub(super) fn set(sources: &Sources) -> BTreeSet<Arc<Column>> {
+    sources.iter().map(Arc::clone).collect()
+}
+
+fn is_equality(comparison: &nodes::A_Expr) -> bool {
+    match comparison.kind {
+        A_Expr_Kind::AEXPR_OP => matches!(qualified(comparison.name()), Some((None | Some("pg_catalog"), "="))),
+        A_Expr_Kind::AEXPR_NOT_DISTINCT => true,
+        _ => false,
+    }
+}
+
+fn is_membership(link: &SubLink) -> bool {
+    link.sub_link_type == SubLinkType::ANY_SUBLINK
+        && matches!(link.testexpr(), Node::ColumnRef(_))
+        && matches!(qualified(link.oper_name()), None | Some((None, "=")))
+}
+
+/// Whether computing this can fail, or do something.
+fn may_fail(node: Node<'_>) -> bool {
+    let mut may = false;
+    visit(node, |node| {
+        may |= match node {
+            Node::FuncCall(_) | Node::SubLink(_) | Node::A_Expr(_) => true,
+            Node::TypeCast(cast) => !matches!(cast.arg(), Node::A_Const(_)),
+            _ => false,
+        };
+    });
+    may
+}
+
+/// Whether whoever asks may have chosen this value, so that comparing with it tells something: anything but punctuation and the time.
+pub(super) fn is_chosen(node: Node<'_>, flow: &Flow) -> bool {
+    let telling = |node| match node {
+        Node::None | Node::SQLValueFunction(_) => false,
+        Node::FuncCall(call) => {
+            !matches!(qualified(call.funcname()), Some((_, "now" | "clock_timestamp" | "transaction_timestamp")))
+        }
+        node => constant_text(node).is_none_or(|text| text.chars().any(char::is_alphanumeric)),
+    };
+    flow.shows.is_empty() && telling(node)
+}
+
+/// The same, where numbers and columns are places and lengths, which tell nothing.
+fn is_chosen_text(node: Node<'_>) -> bool {
+    constant_text(node).is_some_and(|text| text.chars().any(char::is_alphanumeric) && text.trim().parse::<f64>().is_err())
+}
+
+/// Operators that compute numbers and dates: at the ends of a type's range they fail.
+pub(super) fn is_arithmetic(name: &str) -> bool {
+    matches!(name, "+" | "-" | "*" | "/" | "%" | "^" | "|/" | "||/" | "@" | "!!")
+}
+
+/// Operators that put together or take apart, and compare nothing.
+pub(super) fn is_composing(name: &str) -> bool {
+    matches!(name, "||" | "->" | "->>" | "#>" | "#>>")
+}
+
+/// Functions of the server's own that give any number of rows, as many as their arguments say.
+pub(super) fn is_many(name: &str) -> bool {
+    matches!(
+        name,
+        "generate_series"
+            | "generate_subscripts"
+            | "unnest"
+            | "string_to_table"
+            | "ts_parse"
+            | "ts_debug"
+            | "jsonb_path_query"
+            | "jsonb_path_query_tz"
+    ) || name.starts_with("regexp_matches")
+        || name.starts_with("regexp_split_to_table")
+        || ["json_", "jsonb_"].iter().any(|start| name.starts_with(start))
+            && ["_each", "_each_text", "_elements", "_elements_text", "_keys", "set"].iter().any(|end| name.ends_with(end))
+}
+
+/// Functions that fail with no text, whatever it is.
+pub(super) fn is_total(name: &str) -> bool {
+    TOTAL.contains(&name) || PLACES.contains(&name)
+}
+
+/// Whether a function compares what it is given with what somebody chose.
+pub(super) fn compares(name: &str, arguments: &[(Node<'_>, Flow)]) -> bool {
+    if PLACES.contains(&name) {
+        return arguments.iter().any(|(node, _)| is_chosen_text(*node));
+    }
+    !COMPOSING.contains(&name) && arguments.iter().any(|(node, flow)| is_chosen(*node, flow))
+}
+
+const TOTAL: &[&str] = &[
+    "array_agg",
+    "array_length",
+    "ascii",
+    "bit_length",
+    "bool_and",
+    "bool_or",
+    "btrim",
+    "cardinality",
+    "char_length",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "count",
+    "encode",
+    "every",
+    "hashtext",
+    "initcap",
+    "json_agg",
+    "json_build_array",
+    "json_build_object",
+    "json_object_agg",
+    "jsonb_agg",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "jsonb_object_agg",
+    "length",
+    "lower",
+    "ltrim",
+    "max",
+    "md5",
+    "min",
+    "octet_length",
+    "position",
+    "quote_ident",
+    "quote_literal",
+    "quote_nullable",
+    "replace",
+    "reverse",
+    "row_to_json",
+    "rtrim",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
+    "starts_with",
+    "string_agg",
+    "strpos",
+    "to_json",
+    "to_jsonb",
+    "to_tsvector",
+    "translate",
+    "trim",
+    "upper",
+];
+
+/// Functions that take numbers for places and lengths.
+const PLACES: &[&str] = &["left", "right", "substr", "substring", "lpad", "rpad", "overlay", "round", "trunc", "repeat"];
+
+/// Functions whose constants say how a value is written or which part of it is meant, and are compared with nothing.
+const COMPOSING: &[&str] = &[
+    "age",
+    "concat",
+    "concat_ws",
+    "convert_from",
+    "convert_to",
+    "date_part",
+    "date_trunc",
+    "decode",
+    "digest",
+    "encode",
+    "extract",
+    "format",
+    "hmac",
+    "json_build_array",
+    "json_build_object",
+    "json_extract_path",
+    "json_extract_path_text",
+    "json_object_agg",
+    "json_to_recordset",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "jsonb_extract_path",
+    "jsonb_extract_path_text",
+    "jsonb_object_agg",
+    "jsonb_to_recordset",
+    "lag",
+    "lead",
+    "nth_value",
+    "ntile",
+    "percentile_cont",
+    "percentile_disc",
+    "string_agg",
+    "timezone",
+    "to_char",
+    "to_tsvector",
+    "ts_debug",
+    "ts_parse",
+    "xmlelement",
+];
+
+/// For each column of a query that the catalog holds, the labels of what it is made of; none if that cannot be told.
+pub(crate) fn labels_of_query(definition: &str, catalog: &Catalog, columns: usize) -> Option<Vec<Labels>> {
+    let session = Session { path: catalog.path().to_vec(), ..Session::default() };
+    let rows: Rows = guarded(|| Analysis::new(catalog, &session).own_query(definition))?;
+    let open = rows.open.as_ref();
+    let labels = |n: usize| {
+        let flow = rows.fields.get(n).map(|field| &field.flow).or(open);
+        let mut all: Vec<Arc<str>> =
+            flow.into_iter().flat_map(|flow| flow.shows.iter()).flat_map(|column| column.labels.iter()).map(Arc::clone).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into()
+    };
+    Some((0..columns).map(labels).collect())
+}
+
+/// The names in an expression that the catalog holds; none if that cannot be told.
+pub(crate) fn names_in(expression: &str) -> Option<Vec<String>> {
+    guarded(|| {
+        let parsed = pg_raw_parse::parse(&format!("SELECT {expression}")).map_err(|_| NotUnderstood::Syntax)?;
+        let Some(Node::SelectStmt(select)) = parsed.iter().next().map(|raw| raw.stmt()) else {
+            return Err(NotUnderstood::Syntax);
+        };
+        let mut names = Vec::new();
+        for target in select.target_list().iter() {
+            visit(target.val(), |node| {
+                if let Node::ColumnRef(reference) = node {
+                    names.extend(super::names::parts(reference.fields()).last().map(|name| (*name).to_owned()));
+                }
+            });
+        }
+        Ok(names)
+    })
+}
+
+fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(read)).ok()?.ok()
+}

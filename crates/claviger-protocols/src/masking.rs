@@ -26,7 +26,7 @@ pub trait Masker: Send {
     fn begin(&mut self);
 
     /// What becomes of the values of a column of these rows; `None` if they leave as they came.
-    fn column(&mut self, cell: &Cell, look: &Look<'_>) -> Option<Slot>;
+    fn column(&mut self, cell: &Cell, look: &Look) -> Option<Slot>;
 
     /// Appends what takes the place of a value, `None` being NULL. False if that is NULL.
     fn value(&mut self, slot: Slot, value: Option<&[u8]>, out: &mut BytesMut) -> bool;
@@ -47,9 +47,9 @@ pub trait Masker: Send {
 
 /// What the protocol knows of the values of a column.
 #[derive(Clone, Copy, Debug)]
-pub struct Look<'a> {
-    /// The column's name in these rows; empty if it has none.
-    pub name: &'a [u8],
+pub struct Look {
+    /// Which column of which table they come from, by the server's own numbers, as far as it says; 0 if it does not.
+    pub origin: (u32, i16),
     /// The server's own number of their type; 0 if it does not say.
     pub kind: u32,
     /// What it says of the type beyond that (PostgreSQL: `atttypmod`), or -1.

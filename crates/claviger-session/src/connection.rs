@@ -11,6 +11,8 @@ use claviger_protocols::postgres::{ScramKeys, Version};
 use claviger_protocols::{ChannelBinding, UpstreamLogin, UpstreamTls};
 use claviger_sql::Classification;
 
+use crate::Detecting;
+
 /// A registered upstream. Immutable: a changed configuration makes a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -52,6 +54,8 @@ pub struct Connection {
     pub classification: Arc<Classification>,
     /// How old what is known of its catalog may be.
     pub catalog_max_age: Duration,
+    /// What texts are searched for that nobody has labelled.
+    pub detect: Option<Detecting>,
 }
 
 impl Connection {

@@ -571,6 +571,7 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         upstream_connections: setup.upstream_connections,
         classification: Arc::default(),
         catalog_max_age: Duration::from_secs(1),
+        detect: None,
     }
 }
 

@@ -126,6 +126,12 @@ impl Detectors {
         }
     }
 
+    /// What everything that may be found is called.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let on = Entity::ALL.iter().filter(|entity| self.config.on.contains(**entity)).map(|entity| entity.name());
+        on.chain(self.patterns.iter().map(|pattern| &*pattern.name))
+    }
+
     /// What is known of the texts of a column, by its name in its table and the labels that it has. Not by what a query calls it: that
     /// is the client's choice.
     pub fn column<'a>(&self, name: &'a str, labels: impl IntoIterator<Item = &'a str>) -> Context {

@@ -168,6 +168,9 @@ impl Serving {
         protocol: &mut dyn Protocol<Admission>,
         now: Instant,
     ) -> Result<(), End> {
+        if std::mem::take(&mut self.masks_aside) {
+            protocol.resume(Reply::Mask(masking::masker_aside(&gateway.rules().masks, &self.connection)));
+        }
         while let Some(next) = self.deciding.queue.pop_front() {
             let operation = match next {
                 Asked::Operation(operation) => operation,
@@ -283,6 +286,7 @@ impl Serving {
         self.record.keep(connection.recording);
         self.deciding.change(gateway, live, &identity.chain, &connection, self.tls);
         (self.epochs, self.connect, self.connection) = (epochs, facts, connection);
+        self.masks_aside = true;
         Ok(())
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Serving {
     /// The connection as the rules in force have it; what is open stays as it was opened.
     pub(super) connection: Arc<Connection>,
     pub(super) tls: bool,
+    /// Whether the protocol is still to be told how what belongs to no operation is masked.
+    pub(super) masks_aside: bool,
     /// As of which changes the session was last found good.
     pub(super) epochs: Epochs,
     pub(super) lifetime: Lifetime,
@@ -134,6 +136,7 @@ impl Serving {
             cancel,
             key,
             tls,
+            masks_aside: true,
             epochs,
             lifetime: Lifetime::new(now, expires_in),
             open: OpenOperations::default(),

@@ -102,6 +102,14 @@ pub(super) struct Login {
     pub(super) token: Option<String>,
 }
 
+/// Whether something is looked for, or what.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Detect {
+    All(bool),
+    These(Vec<String>),
+}
+
 /// A text or a list of them.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -159,6 +167,7 @@ pub(super) struct Connection {
     pub(super) recording: Option<String>,
     pub(super) upstream_connections: Option<usize>,
     pub(super) catalog_max_age: Option<String>,
+    pub(super) detect: Option<Detect>,
     #[serde(default)]
     pub(super) classify: BTreeMap<String, Vec<String>>,
 }

@@ -437,6 +437,17 @@ fn masks_are_methods_of_labels() {
 }
 
 #[test]
+fn what_is_searched_for_is_said_for_each_connection() {
+    let searches = |lines: &str| load(&format!("{BASE}{BANK}{lines}")).connections[0].detect.is_some();
+    assert!(!searches(""));
+    assert!(searches("classify = { \"public.customers.ssn\" = [\"pii\"] }"));
+    assert!(!searches("detect = false\nclassify = { \"public.customers.ssn\" = [\"pii\"] }"));
+    assert!(searches("detect = true"));
+    assert!(searches("detect = [\"ssn\", \"credit_card\"]"));
+    assert!(wrong(&format!("{BASE}{BANK}detect = [\"shoe_size\"]")).contains("no detector is called so"));
+}
+
+#[test]
 fn masks_that_make_no_sense_are_refused() {
     let mask = |lines: &str| wrong(&format!("{BASE}\n[[masks]]\nlabel = \"pii\"\n{lines}"));
     for (lines, message) in [

@@ -235,6 +235,7 @@ impl<'a> At<'a> {
             recording: self.or("recording", raw.recording.as_deref(), recording)?,
             upstream_connections: raw.upstream_connections.map(|most| self.some("upstream_connections", most)).transpose()?,
             classification: Arc::new(self.classification(&raw.classify)?),
+            detect: self.detecting(raw)?,
             catalog_max_age: self.duration("catalog_max_age", raw.catalog_max_age.as_deref(), Duration::from_secs(1))?,
         })
     }

@@ -46,7 +46,7 @@ impl Masker for Hash {
         self.slots.clear();
     }
 
-    fn column(&mut self, cell: &Cell, look: &Look<'_>) -> Option<Slot> {
+    fn column(&mut self, cell: &Cell, look: &Look) -> Option<Slot> {
         let becomes = match cell {
             Cell::Plain if self.plan.detect => None,
             Cell::Plain => return None,

@@ -50,9 +50,12 @@ impl Copying {
         masker.begin();
         let slots = (0..count).map(|n| {
             let cell = mask.cell(n);
-            let kind = if let Cell::Column(column) = cell { column.kind } else { 0 };
+            let (kind, origin) = match cell {
+                Cell::Column(column) => (column.kind, (column.table.id, column.number)),
+                Cell::Plain | Cell::Made => (0, (0, 0)),
+            };
             // How dates are written is the session's affair, of which a COPY says nothing: what is not plain becomes NULL.
-            masker.column(cell, &Look { name: b"", kind, modifier: -1, binary, iso_dates: true })
+            masker.column(cell, &Look { origin, kind, modifier: -1, binary, iso_dates: true })
         });
         Ok(Self { slots: slots.collect(), format, part: Vec::new(), limit })
     }

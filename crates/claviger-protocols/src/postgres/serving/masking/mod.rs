@@ -219,7 +219,6 @@ fn mask_in(plan: &MaskPlan, statement: usize) -> Option<&StatementMask> {
 
 /// A field of a RowDescription.
 struct Field {
-    name: Bytes,
     table: u32,
     column: i16,
     kind: u32,
@@ -229,12 +228,13 @@ struct Field {
 
 impl Field {
     fn read(reader: &mut Reader) -> Result<Self, Violation> {
-        let (name, table, column) = (reader.text()?, reader.i32()?.cast_unsigned(), reader.i16()?);
+        reader.text()?;
+        let (table, column) = (reader.i32()?.cast_unsigned(), reader.i16()?);
         let (kind, _length, modifier) = (reader.i32()?.cast_unsigned(), reader.i16()?, reader.i32()?);
-        Ok(Self { name, table, column, kind, modifier, binary: reader.i16()? == 1 })
+        Ok(Self { table, column, kind, modifier, binary: reader.i16()? == 1 })
     }
 
-    fn look(&self, iso_dates: bool) -> Look<'_> {
-        Look { name: &self.name, kind: self.kind, modifier: self.modifier, binary: self.binary, iso_dates }
+    fn look(&self, iso_dates: bool) -> Look {
+        Look { origin: (self.table, self.column), kind: self.kind, modifier: self.modifier, binary: self.binary, iso_dates }
     }
 }

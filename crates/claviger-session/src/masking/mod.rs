@@ -1,18 +1,25 @@
 //! Masking what an operation gives: by the plan that policy made for it, and the methods of the columns' labels.
 //!
 //! A plan says which values of an answer are those of classified columns, or are made of them. What becomes of a value is for the labels of
-//! its column, of which [`Masks`] knows the methods. The protocol knows where the values are, and asks a [`Masker`] for each.
+//! its column, of which [`Masks`] knows the methods. Texts of which nobody has said what they hold are searched for values, where the
+//! connection wants that. The protocol knows where the values are, and asks a [`Masker`] for each.
+
+mod search;
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use claviger_mask::detect::Context;
 use claviger_mask::methods::{Form, Mask, Masks, Type};
 use claviger_model::{Cell, Column, MaskPlan, Masked, MaskedColumn, Mode, Object, Refusal, RefusalKind, Verb};
 use claviger_protocols::{Look, Masker, Operation, Request, Slot};
 use claviger_sql::Catalog;
 
+use self::search::{Content, Search};
 use crate::Connection;
 use crate::understanding::Understanding;
+
+pub use self::search::Detecting;
 
 /// So much of what the client has sent before is looked at again, so that nothing escapes that comes in two parts.
 const OVERLAP: usize = 64;
@@ -37,8 +44,10 @@ pub(crate) fn masker(
 ) -> Result<Option<Box<dyn Masker>>, (&'static str, Refusal)> {
     let Setting { masks, connection, catalog, session } = setting;
     let enforced = connection.mode == Mode::Enforce;
-    let writes = understanding.is_some_and(writes) && !connection.classification.is_empty();
-    if enforced && writes && writes_back(masks, operation) {
+    let masks_anything = !connection.classification.is_empty() || connection.detect.is_some();
+    let writes = masks_anything && understanding.is_some_and(writes);
+    let ours = Ours { masks: Arc::clone(masks), detecting: connection.detect.clone() };
+    if enforced && writes && writes_back(&ours, operation) {
         let why = "what stands for a masked value is not written as if it were one: read the value with the right to it, or leave it out";
         return Err(("mask.write_back", Refusal::new(RefusalKind::NotPermitted, why)));
     }
@@ -49,9 +58,11 @@ pub(crate) fn masker(
     if enforced {
         check(masks, *catalog, &plan)?;
     }
+    let search = connection.detect.as_ref().filter(|_| plan.detect).map(Detecting::search);
     Ok(Some(Box::new(ByLabels {
         plan,
-        masks: Arc::clone(masks),
+        ours,
+        search,
         catalog: catalog.cloned(),
         session: *session,
         observes: !enforced,
@@ -59,6 +70,35 @@ pub(crate) fn masker(
         masked: Masked { observed: !enforced, ..Masked::default() },
         tail: BytesMut::new(),
     })))
+}
+
+/// How what belongs to no operation is rewritten, if it is.
+pub(crate) fn masker_aside(masks: &Arc<Masks>, connection: &Connection) -> Option<Box<dyn Masker>> {
+    let detecting = connection.detect.as_ref().filter(|_| connection.mode == Mode::Enforce)?;
+    let ours = Ours { masks: Arc::clone(masks), detecting: None };
+    Some(Box::new(ByLabels {
+        plan: Arc::default(),
+        ours,
+        search: Some(detecting.search()),
+        catalog: None,
+        session: [0; 16],
+        observes: false,
+        slots: Vec::new(),
+        masked: Masked::default(),
+        tail: BytesMut::new(),
+    }))
+}
+
+/// Knows what was put in the place of values.
+struct Ours {
+    masks: Arc<Masks>,
+    detecting: Option<Detecting>,
+}
+
+impl Ours {
+    fn are_in(&self, text: &[u8]) -> bool {
+        self.masks.is_ours(text) || self.detecting.as_ref().is_some_and(|detecting| detecting.is_ours(text))
+    }
 }
 
 /// Whether rows may come to be, or values be replaced.
@@ -69,11 +109,11 @@ fn writes(understanding: &Understanding) -> bool {
     matter.statements().iter().any(|meaning| meaning.effects.iter().any(|effect| writes(effect.verb)))
 }
 
-fn writes_back(masks: &Masks, operation: &Operation) -> bool {
+fn writes_back(ours: &Ours, operation: &Operation) -> bool {
     match &operation.request {
-        Request::Batch { text } | Request::Prepare { text, .. } => masks.is_ours(text),
+        Request::Batch { text } | Request::Prepare { text, .. } => ours.are_in(text),
         Request::Execute { text, parameters, .. } => {
-            masks.is_ours(text) || parameters.iter().flatten().any(|parameter| masks.is_ours(parameter))
+            ours.are_in(text) || parameters.iter().flatten().any(|parameter| ours.are_in(parameter))
         }
         Request::Portal { .. } | Request::Call { .. } => false,
     }
@@ -110,7 +150,9 @@ fn plain_kind(catalog: Option<&Arc<Catalog>>, kind: u32) -> u32 {
 /// Masks by plan and labels.
 struct ByLabels {
     plan: Arc<MaskPlan>,
-    masks: Arc<Masks>,
+    ours: Ours,
+    /// Searches what the plan leaves alone.
+    search: Option<Search>,
     catalog: Option<Arc<Catalog>>,
     session: [u8; 16],
     observes: bool,
@@ -121,16 +163,19 @@ struct ByLabels {
 }
 
 /// A column of the rows that are being rewritten.
-struct Place {
-    mask: Mask,
-    /// Where its values are counted; none if they are made.
-    counted: Option<usize>,
+enum Place {
+    /// Its values are made of masked ones.
+    Made(Mask),
+    /// They are a classified column's, and are counted there.
+    Column(Mask, usize),
+    /// They are searched.
+    Searched(Content, Context),
 }
 
 impl ByLabels {
     /// Where the values of a column are counted.
     fn counted(&mut self, column: &Arc<Column>) -> usize {
-        let method = self.masks.method(&column.labels).as_str();
+        let method = self.ours.masks.method(&column.labels).as_str();
         let name: Arc<str> = Object::Column(Arc::clone(column)).to_string().into();
         let known = self.masked.columns.iter().position(|known| known.column == name);
         known.unwrap_or_else(|| {
@@ -140,13 +185,25 @@ impl ByLabels {
     }
 }
 
+impl ByLabels {
+    /// What is known of the texts of a column, if they are searched. That of a table counts by its own name, whatever a query calls it.
+    fn context(&self, (table, number): (u32, i16)) -> Option<Context> {
+        let search = self.search.as_ref()?;
+        let relation = self.catalog.as_ref().and_then(|catalog| catalog.relation(table));
+        let column = relation.and_then(|relation| relation.columns.iter().find(|facts| facts.column.number == number));
+        Some(column.map_or_else(Context::default, |facts| {
+            search.detectors.column(&facts.column.name, facts.column.labels.iter().map(|label| &**label))
+        }))
+    }
+}
+
 impl Masker for ByLabels {
     fn plan(&self) -> &Arc<MaskPlan> {
         &self.plan
     }
 
     fn searches(&self) -> bool {
-        false
+        self.search.is_some()
     }
 
     fn observes(&self) -> bool {
@@ -165,43 +222,54 @@ impl Masker for ByLabels {
         self.slots.clear();
     }
 
-    fn column(&mut self, cell: &Cell, look: &Look<'_>) -> Option<Slot> {
-        let kind = Type::of(plain_kind(self.catalog.as_ref(), look.kind), look.modifier);
+    fn column(&mut self, cell: &Cell, look: &Look) -> Option<Slot> {
+        let plain = plain_kind(self.catalog.as_ref(), look.kind);
+        let kind = Type::of(plain, look.modifier);
         let form = Form { kind, binary: look.binary, iso_dates: look.iso_dates };
         let place = match cell {
-            Cell::Plain => return None,
-            Cell::Made => Place { mask: Masks::made(form), counted: None },
+            Cell::Plain => Place::Searched(Content::of(plain, look.binary)?, self.context(look.origin)?),
+            Cell::Made => Place::Made(Masks::made(form)),
             // A method that does not fit the type that a column has here is not known to keep what it should.
-            Cell::Column(column) => match self.masks.mask(&column.labels, form, &self.session) {
-                Ok(mask) => Place { mask, counted: Some(self.counted(column)) },
-                Err(_) => Place { mask: Masks::made(form), counted: Some(self.counted(column)) },
-            },
+            Cell::Column(column) => {
+                let mask = self.ours.masks.mask(&column.labels, form, &self.session);
+                Place::Column(mask.unwrap_or_else(|_| Masks::made(form)), self.counted(column))
+            }
         };
         self.slots.push(place);
         Some(Slot(self.slots.len() - 1))
     }
 
     fn value(&mut self, slot: Slot, value: Option<&[u8]>, out: &mut BytesMut) -> bool {
-        let Some(place) = self.slots.get(slot.0) else { return false };
-        match place.counted {
-            None => self.masked.made += 1,
-            Some(counted) if value.is_some() => {
-                if let Some(column) = self.masked.columns.get_mut(counted) {
+        match self.slots.get(slot.0) {
+            None => false,
+            Some(Place::Made(mask)) => {
+                self.masked.made += 1;
+                mask.put(value, out)
+            }
+            Some(Place::Column(mask, counted)) => {
+                if let (Some(column), Some(_)) = (self.masked.columns.get_mut(*counted), value) {
                     column.values += 1;
                 }
+                mask.put(value, out)
             }
-            Some(_) => {}
+            Some(Place::Searched(content, context)) => {
+                let Some(value) = value else { return false };
+                match self.search.as_mut().and_then(|search| search.value(*content, *context, value)) {
+                    Some(masked) => out.extend_from_slice(&masked),
+                    None => out.extend_from_slice(value),
+                }
+                true
+            }
         }
-        place.mask.put(value, out)
     }
 
-    fn text(&mut self, _text: &[u8]) -> Option<Bytes> {
-        None
+    fn text(&mut self, text: &[u8]) -> Option<Bytes> {
+        self.search.as_mut().and_then(|search| search.text(Context::default(), text)).map(Bytes::from)
     }
 
     fn stops(&mut self, sent: &[u8]) -> bool {
         self.tail.extend_from_slice(sent);
-        let found = self.masks.is_ours(&self.tail);
+        let found = self.ours.are_in(&self.tail);
         let kept = self.tail.len().min(OVERLAP);
         self.tail = self.tail.split_off(self.tail.len() - kept);
         found && !self.observes
@@ -212,6 +280,10 @@ impl Masker for ByLabels {
     }
 
     fn masked(&mut self) -> Masked {
+        if let Some(search) = &mut self.search {
+            let found = std::mem::take(&mut search.counts);
+            self.masked.found = found.iter().map(|(entity, count)| (search.detectors.name(entity).into(), count)).collect();
+        }
         std::mem::take(&mut self.masked)
     }
 }
@@ -248,14 +320,15 @@ mod tests {
     fn by_labels(method: Method, plan: MaskPlan) -> ByLabels {
         let masked = Masked::default();
         let (catalog, slots, tail) = (None, Vec::new(), BytesMut::new());
-        ByLabels { plan: Arc::new(plan), masks: masks(method), catalog, session: [0; 16], observes: false, slots, masked, tail }
+        let ours = Ours { masks: masks(method), detecting: None };
+        ByLabels { plan: Arc::new(plan), ours, search: None, catalog, session: [0; 16], observes: false, slots, masked, tail }
     }
 
     #[test]
     fn values_are_masked_by_their_labels_and_counted() {
         let ssn = column(25);
         let mut masker = by_labels(Method::Partial { first: 0, last: 4 }, plan(&ssn));
-        let look = Look { name: b"ssn", kind: 25, modifier: -1, binary: false, iso_dates: true };
+        let look = Look { origin: (7, 4), kind: 25, modifier: -1, binary: false, iso_dates: true };
         let (column, made) = (Cell::Column(ssn), Cell::Made);
         let (first, second) = (masker.column(&column, &look).unwrap(), masker.column(&made, &look).unwrap());
         assert_eq!(masker.column(&Cell::Plain, &look), None);

@@ -58,7 +58,7 @@ const NETWORKS: &[Range] = &[
     Range { first: 3600, last: 3699, lengths: Lengths::from(14, 19), plain: Lengths::from(14, 14).and(16) },
     Range { first: 3800, last: 3999, lengths: Lengths::from(14, 19), plain: Lengths::from(14, 14).and(16) },
     // JCB
-    Range { first: 3528, last: 3589, lengths: TO_NINETEEN, plain: SIXTEEN },
+    Range { first: 3500, last: 3599, lengths: TO_NINETEEN, plain: SIXTEEN },
     Range { first: 2131, last: 2131, lengths: Lengths::from(15, 15), plain: Lengths::from(15, 15) },
     Range { first: 1800, last: 1800, lengths: Lengths::from(15, 15), plain: Lengths::from(15, 15) },
     // Discover
@@ -84,6 +84,8 @@ const NETWORKS: &[Range] = &[
     Range { first: 5000, last: 5099, lengths: ALL, plain: SIXTEEN },
     Range { first: 5600, last: 5899, lengths: ALL, plain: SIXTEEN },
     Range { first: 6000, last: 6999, lengths: ALL, plain: SIXTEEN },
+    // What a text calls a card is one, whoever issues it.
+    Range { first: 2000, last: 9999, lengths: Lengths::from(14, 19), plain: Lengths::NONE },
     Range { first: 604, last: 604, lengths: ALL, plain: Lengths::NONE },
 ];
 

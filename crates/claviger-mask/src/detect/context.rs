@@ -43,6 +43,8 @@ impl Topics {
     pub(super) const HARDWARE: Self = Self(1 << 14);
     /// Something that is no concern of ours, such as an order.
     pub(super) const OTHER: Self = Self(1 << 15);
+    /// Reaching somebody, perhaps by telephone.
+    pub(super) const REACH: Self = Self(1 << 17);
     /// A version of something.
     pub(super) const VERSION: Self = Self(1 << 16);
 
@@ -82,7 +84,7 @@ impl Topics {
                 topics |= *topic;
             }
         }
-        Self(topics.0 & !Self::OTHER.0 & !Self::VERSION.0)
+        Self(topics.0 & !(Self::OTHER | Self::VERSION | Self::REACH).0)
     }
 }
 
@@ -156,8 +158,11 @@ pub(super) fn of_word(word: &[u8]) -> Topics {
         b"medicare" | b"mbi" | b"beneficiary" | b"medicaid" | b"hicn" | b"cms" => Topics::MEDICARE,
         b"nhs" | b"health" => Topics::NHS,
         b"phone" | b"phones" | b"telephone" | b"tel" | b"mobile" | b"cell" | b"cellphone" | b"fax" | b"call" | b"calls"
-        | b"called" | b"calling" | b"dial" | b"sms" | b"whatsapp" | b"contact" | b"reach" | b"ring" | b"phoned" | b"text"
-        | b"hotline" | b"helpline" | b"voicemail" | b"landline" | b"msisdn" => Topics::PHONE,
+        | b"called" | b"calling" | b"dial" | b"sms" | b"whatsapp" | b"contact" | b"reach" | b"ring" | b"phoned" | b"hotline"
+        | b"helpline" | b"voicemail" | b"landline" | b"msisdn" => Topics::PHONE,
+        b"answer" | b"answering" | b"answered" | b"message" | b"messages" | b"text" | b"office" | b"desk" | b"home" | b"work" => {
+            Topics::REACH
+        }
         b"birth" | b"born" | b"dob" | b"birthday" | b"birthdate" | b"bday" | b"birthdays" => Topics::BIRTH,
         b"secret" | b"apikey" | b"password" | b"credential" | b"credentials" | b"accountkey" => Topics::SECRET,
         b"mac" | b"ethernet" | b"hwaddr" | b"bssid" => Topics::HARDWARE,

@@ -30,7 +30,7 @@ fn is_year(year: u32) -> bool {
 }
 
 /// Whether three numbers are a day, in any usual order; a year of two digits is at an end.
-fn is_date(numbers: [u32; 3], lengths: [usize; 3]) -> bool {
+pub(super) fn is_date(numbers: [u32; 3], lengths: [usize; 3]) -> bool {
     let [a, b, c] = numbers;
     match lengths {
         [4, 1..=2, 1..=2] => is_year(a) && is_day(c, b),

@@ -31,6 +31,7 @@ mod replace;
 mod scan;
 mod secrets;
 mod text;
+mod url;
 mod words;
 
 #[cfg(test)]

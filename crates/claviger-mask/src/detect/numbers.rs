@@ -225,7 +225,8 @@ impl Scan<'_, '_> {
             .or_else(|| self.date_of_birth(cluster, i))
             .or_else(|| self.phone(cluster, i))
             .or_else(|| self.routing(cluster, i))
-            .or_else(|| self.by_context(cluster, i));
+            .or_else(|| self.by_context(cluster, i))
+            .or_else(|| self.grouped_digits(cluster, i));
         found.unwrap_or(i)
     }
 
@@ -247,6 +248,28 @@ impl Scan<'_, '_> {
         }
         self.report(entity, group.start..group.end, 60);
         Some(i + 1)
+    }
+
+    /// A licence or an account in groups of digits, where the text says so: `2270-66-1551`.
+    fn grouped_digits(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
+        let all = cluster.groups();
+        let (first, last) = (all.first()?, all.last()?);
+        let hyphens = all.iter().skip(1).all(|group| group.separator == b'-');
+        if i > 0 || !(2..=4).contains(&all.len()) || !hyphens || cluster.before != Edge::Open || cluster.after != Edge::Open {
+            return None;
+        }
+        let digits = cluster.digits();
+        if !(8..=17).contains(&digits) || all.iter().any(|group| group.len() < 2) {
+            return None;
+        }
+        let topics = self.words.about(first.start, last.end);
+        let entity = match topics {
+            topics if topics.meets(Topics::LICENSE) && digits <= 14 => Entity::DriverLicense,
+            topics if topics.meets(Topics::ACCOUNT) && all.iter().all(|group| group.len() >= 3) => Entity::BankAccount,
+            _ => return None,
+        };
+        self.report(entity, first.start..last.end, 60);
+        Some(all.len())
     }
 
     fn named(&self, group: Group, topics: Topics) -> Option<Entity> {

@@ -7,6 +7,7 @@ use super::Entity;
 use super::context::Topics;
 use super::numbers::{Cluster, Edge};
 use super::scan::Scan;
+use super::text::number;
 
 /// The longest number in the world (E.164, 6.1).
 const LONGEST: usize = 15;
@@ -161,6 +162,7 @@ impl Scan<'_, '_> {
             .international(cluster, i)
             .or_else(|| self.north_american(cluster, i))
             .or_else(|| self.national(cluster, i))
+            .or_else(|| self.coded(cluster, i))
             .or_else(|| self.named_phone(cluster, i))?;
         let mut start = cluster.group(i).start;
         if self.text.before(start) == b'(' {
@@ -276,9 +278,9 @@ impl Scan<'_, '_> {
         }
         let mut best = None;
         for end in i + 2..=cluster.groups().len().min(i + 5) {
-            let Some(number) = self.joined(cluster, i, end) else { break };
+            let Some(joined) = self.joined(cluster, i, end) else { break };
             let pairs = end == i + 5 && cluster.groups().iter().skip(i).take(5).all(|group| group.len() == 2);
-            let british = number.length == 11
+            let british = joined.length == 11
                 && (3..=5).contains(&first.len())
                 && matches!(self.text.at(first.start + 1), b'1' | b'2' | b'3' | b'7' | b'8');
             if pairs || british {
@@ -290,36 +292,61 @@ impl Scan<'_, '_> {
         (separator != b'.' && separator != b'/' && cluster.is_alone(i, end, separator)).then_some(end)
     }
 
+    /// `(11) 7113-8192`, `(022) 7174-864`: a code in parentheses, and one or two groups.
+    fn coded(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
+        let first = cluster.group(i);
+        let closed = self.text.before(first.start) == b'(' && self.text.at(first.end) == b')';
+        let end = i + 3;
+        let [2..=5, 3..=5, 3..=4] = cluster.shape(i)? else { return None };
+        let number = self.joined(cluster, i, end)?;
+        let hyphen = cluster.separator(i + 2) == b'-';
+        (closed && hyphen && (8..=11).contains(&number.length) && cluster.is_alone(i, end, b'-')).then_some(end)
+    }
+
     /// What is only known to be a number to call because the text, or the column, says so.
     fn named_phone(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
-        let (start, length) = (cluster.group(i).start, cluster.group(i).len());
-        let all = cluster.groups().len();
-        let bare = |number: &Number| match number.digits() {
-            digits @ [_, _, _, _, _, _, _, _, _, _] => is_north_american(digits) || matches!(digits.first(), Some(0 | 6..=9)),
-            [1, rest @ ..] if rest.len() == 10 => is_north_american(rest),
-            [0, second, rest @ ..] => *second != 0 && (8..=9).contains(&rest.len()),
-            [9, 1, rest @ ..] => rest.len() == 10,
-            _ => false,
-        };
-        let column = self.words.column().meets(Topics::PHONE);
-        let end = match cluster.shape::<2>(i) {
-            // `555-1234` and `415-5551234`
-            Some([3, 4] | [3, 7]) if cluster.separator(i + 1) == b'-' => i + 2,
-            _ if (10..=12).contains(&length) => i + 1,
-            _ => all,
-        };
+        if i > 0 && !matches!(cluster.separator(i), b' ' | b'/') {
+            return None;
+        }
+        let length = cluster.group(i).len();
+        let end = if length >= 10 { i + 1 } else { self.number_end(cluster, i) };
         let number = self.joined(cluster, i, end)?;
-        let separator = cluster.separator(i + 1);
-        let fits = match end - i {
-            1 if length >= 10 => bare(&number),
-            2 if (7..=10).contains(&number.length) && separator == b'-' && length == 3 => true,
-            _ if matches!(self.text.at(start), b'0') => (9..=12).contains(&number.length),
-            _ => false,
+        let column = self.words.column().meets(Topics::PHONE);
+        let fits = if end == i + 1 {
+            // Ten digits that begin with a 1 are rather a time.
+            column
+                || matches!((length, number.digits()), (10, [2..=9 | 0, ..]) | (11, [0 | 1, ..]) | (12, [9, 1, ..] | [4, 4, ..]))
+        } else {
+            !self.is_date(cluster, i)
         };
-        let anything = column && i == 0 && end == all && (7..=LONGEST).contains(&number.length);
-        let alone = cluster.is_alone(i, end, if end == i + 1 { b'.' } else { separator });
+        let separator = if end == i + 1 { b'.' } else { cluster.separator(end - 1) };
+        if !fits || number.length < 6 || !cluster.is_alone(i, end, separator) {
+            return None;
+        }
         let stop = cluster.group(end - 1).end;
-        ((fits || anything) && alone && self.words.about(start, stop).meets(Topics::PHONE)).then_some(end)
+        let topics = self.words.about(cluster.group(i).start, stop);
+        let weak = topics.meets(Topics::REACH) && (end > i + 1 || length >= 10);
+        (weak || topics.meets(Topics::PHONE)).then_some(end)
+    }
+
+    /// How many groups may be one number: at least two digits each, separated by at most two kinds of characters.
+    fn number_end(&self, cluster: &Cluster, i: usize) -> usize {
+        let mut length = 0;
+        let groups = cluster.groups().iter().enumerate().skip(i);
+        let fits = groups.take_while(|(at, group)| {
+            length += group.len();
+            let separated = *at == i || matches!(group.separator, b' ' | b'-' | b'.' | b'(');
+            separated && (2..=8).contains(&group.len()) && length <= 12
+        });
+        let end = i + fits.count();
+        // `1234.56` is an amount.
+        if end == i + 2 && cluster.separator(i + 1) == b'.' { i + 1 } else { end.max(i + 1) }
+    }
+
+    fn is_date(&self, cluster: &Cluster, i: usize) -> bool {
+        let shape = cluster.shape::<3>(i);
+        let numbers = [i, i + 1, i + 2].map(|i| number(self.text.slice(cluster.group(i).start..cluster.group(i).end)));
+        shape.is_some_and(|lengths| lengths.contains(&4) && super::dates::is_date(numbers, lengths))
     }
 
     /// Behind an extension, if there is one: `x123`, `ext. 123`.

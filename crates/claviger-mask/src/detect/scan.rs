@@ -49,6 +49,9 @@ impl<'a, 'f> Scan<'a, 'f> {
             foreign |= anchors.foreign;
             self.look(whole.len() * BLOCK, anchors.places);
         }
+        if self.on.contains(Entity::Url) {
+            self.urls();
+        }
         foreign
     }
 
@@ -99,23 +102,23 @@ impl<'a, 'f> Scan<'a, 'f> {
         self.numbers(place)
     }
 
-    /// Notes a finding. Of two that overlap the longer one stays, and covers both.
+    /// Notes a finding. Of those that overlap the longest stays, and covers all of them.
     pub(super) fn report(&mut self, entity: Entity, span: Range<usize>, score: u8) {
         if !self.on.contains(entity) || span.is_empty() {
             return;
         }
         let mut new = Found { entity, span, score };
-        while self.found.len() > self.others
-            && let Some(last) = self.found.last()
-            && last.span.end > new.span.start
-        {
-            if last.span.len() > new.span.len() {
-                new.entity = last.entity;
-                new.score = last.score;
+        let mine = self.found.get(self.others..).unwrap_or_default();
+        // Nearly always behind all others; URLs are looked for last.
+        let first = self.others + mine.iter().rposition(|found| found.span.end <= new.span.start).map_or(0, |last| last + 1);
+        let mut behind = first;
+        while let Some(found) = self.found.get(behind).filter(|found| found.span.start < new.span.end) {
+            if found.span.len() >= new.span.len() {
+                (new.entity, new.score) = (found.entity, found.score);
             }
-            new.span = new.span.start.min(last.span.start)..new.span.end.max(last.span.end);
-            self.found.pop();
+            new.span = new.span.start.min(found.span.start)..new.span.end.max(found.span.end);
+            behind += 1;
         }
-        self.found.push(new);
+        self.found.splice(first..behind, [new]);
     }
 }

@@ -33,13 +33,14 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn anchors(&mut self, block: &[u8; BLOCK]) -> Anchors {
-        if !stands_out(block) {
+    /// What begins in a block, of which the first `length` bytes are of the text.
+    pub(super) fn anchors(&mut self, block: &[u8; BLOCK], length: usize) -> Anchors {
+        if length > BLOCK / 2 && !stands_out(block) {
             // Eight aligned letters would have stood out.
             *self = Self { digit_before: 0, hyphen_before: 0, letters_before: 7 };
             return Anchors::default();
         }
-        let masks = Masks::of(block);
+        let masks = Masks::of(block, length);
         let digits = masks.digits & !(masks.digits << 1 | self.digit_before);
         let rows = masks.hyphens & (masks.hyphens << 1 | self.hyphen_before);
         let hyphens = rows & !(rows << 1);
@@ -93,10 +94,10 @@ struct Masks {
 }
 
 impl Masks {
-    fn of(block: &[u8; BLOCK]) -> Self {
+    fn of(block: &[u8; BLOCK], length: usize) -> Self {
         let mut masks = Self { digits: 0, ats: 0, colons: 0, hyphens: 0, letters: 0, foreign: 0 };
         let (chunks, _) = block.as_chunks::<8>();
-        for (i, chunk) in chunks.iter().enumerate() {
+        for (i, chunk) in chunks.iter().enumerate().take(length.div_ceil(8)) {
             let (word, place) = (u64::from_le_bytes(*chunk), i * 8);
             masks.digits |= gather(between(word, b'0', b'9')) << place;
             masks.ats |= gather(between(word, b'@', b'@')) << place;
@@ -132,7 +133,7 @@ mod tests {
         for (i, chunk) in text.chunks(BLOCK).enumerate() {
             let mut block = [0; BLOCK];
             block[..chunk.len()].copy_from_slice(chunk);
-            let anchors = blocks.anchors(&block).places;
+            let anchors = blocks.anchors(&block, chunk.len()).places;
             places.extend((0..BLOCK).filter(|bit| anchors >> bit & 1 == 1).map(|bit| i * BLOCK + bit));
         }
         places

@@ -2,7 +2,7 @@
 
 use super::Entity;
 use super::context::Topics;
-use super::numbers::{Cluster, Edge};
+use super::numbers::{Cluster, Edge, Group};
 use super::scan::Scan;
 use super::text::luhn;
 
@@ -123,7 +123,7 @@ impl Scan<'_, '_> {
         let mut digits = [0; LONGEST];
         let separator = cluster.separator(i + 1);
         let mut length = 0;
-        for end in i + 1..=cluster.groups().len() {
+        for end in i + 1..=cluster.count() {
             if end > i + 1 && cluster.separator(end - 1) != separator {
                 break;
             }
@@ -142,11 +142,14 @@ impl Scan<'_, '_> {
 
     /// Whether the groups from `i` up to `end`, which hold these digits, are a card.
     fn is_card(&mut self, cluster: &Cluster, i: usize, end: usize, digits: &[u8]) -> bool {
-        let (some, plain) = network(digits);
-        if !some || !luhn(digits) || digits.iter().skip(1).all(|digit| digits.first() == Some(digit)) {
+        if !luhn(digits) || digits.iter().skip(1).all(|digit| digits.first() == Some(digit)) {
             return false;
         }
-        let lengths = || cluster.groups().iter().skip(i).take(end - i).map(|group| group.len());
+        let (some, plain) = network(digits);
+        if !some {
+            return false;
+        }
+        let lengths = || cluster.between(i, end).map(Group::len);
         let one = end == i + 1;
         let laid_out = LAYOUTS.iter().any(|layout| layout.iter().copied().eq(lengths()));
         let single_digits = lengths().all(|length| length == 1);
@@ -156,8 +159,8 @@ impl Scan<'_, '_> {
         } else {
             cluster.is_alone(i, end, cluster.separator(i + 1)) || (laid_out && cluster.separator(i + 1) == b' ')
         };
-        let attached = (i == 0 && cluster.before == Edge::Letters)
-            || (one && end == cluster.groups().len() && cluster.after == Edge::Letters);
+        let attached =
+            (i == 0 && cluster.before == Edge::Letters) || (one && end == cluster.count() && cluster.after == Edge::Letters);
         if !apart {
             return false;
         }

@@ -184,23 +184,23 @@ pub(super) struct Words<'a> {
     /// The last words that say something, newest last, and where they end.
     heard: [(usize, Topics); 8],
     count: usize,
+    /// What was said last, and of what place: several detectors ask for the same.
+    last: (usize, usize, Topics),
 }
 
 impl<'a> Words<'a> {
     pub(super) fn new(text: Text<'a>, column: Topics) -> Self {
-        Self { text, column, read: 0, heard: [(0, Topics::NONE); 8], count: 0 }
+        Self { text, column, read: 0, heard: [(0, Topics::NONE); 8], count: 0, last: (0, 0, Topics::NONE) }
     }
 
     /// What a value in this place is about.
     pub(super) fn about(&mut self, start: usize, end: usize) -> Topics {
-        self.column | self.said(start, end)
-    }
-
-    /// What is said about it in the text itself.
-    pub(super) fn said(&mut self, start: usize, end: usize) -> Topics {
-        self.read_to(start);
-        let phrase = self.phrase_before(start);
-        if phrase.is_none() { self.after(end) } else { phrase }
+        if (self.last.0, self.last.1) != (start, end) || end == 0 {
+            self.read_to(start);
+            let phrase = self.phrase_before(start);
+            self.last = (start, end, if phrase.is_none() { self.after(end) } else { phrase });
+        }
+        self.column | self.last.2
     }
 
     /// What the column says.

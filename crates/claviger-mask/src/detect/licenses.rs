@@ -84,20 +84,18 @@ fn has_form(word: &[u8], form: &str) -> bool {
 impl Scan<'_, '_> {
     /// A word of letters and digits that the text calls a licence or a passport.
     pub(super) fn license_or_passport(&mut self, start: usize, end: usize) -> Option<usize> {
+        if !(4..=LONGEST).contains(&(end - start)) && !self.text.at(start).is_ascii_alphabetic() {
+            return None;
+        }
+        let topics = self.words.about(start, end);
+        if !topics.meets(Topics::LICENSE | Topics::PASSPORT) {
+            return None;
+        }
         let stop = self.grouped_license(start, end).unwrap_or(end);
         let word: Vec<u8> = self.text.slice(start..stop).iter().copied().filter(u8::is_ascii_alphanumeric).collect();
-        if !(5..=LONGEST).contains(&word.len()) {
-            return None;
-        }
-        let license = fits(&word);
-        let passport = is_passport(&word) && stop == end;
-        if !license && !passport {
-            return None;
-        }
-        let topics = self.words.about(start, stop);
-        let entity = if passport && topics.meets(Topics::PASSPORT) {
+        let entity = if topics.meets(Topics::PASSPORT) && stop == end && is_passport(&word) {
             Entity::Passport
-        } else if license && topics.meets(Topics::LICENSE) {
+        } else if topics.meets(Topics::LICENSE) && fits(&word) {
             Entity::DriverLicense
         } else {
             return None;

@@ -27,12 +27,11 @@ impl Scan<'_, '_> {
         if i == 0 && cluster.before == Edge::Part {
             return None;
         }
-        let groups = cluster.groups().get(i..end)?;
-        let octets = groups.iter().map(|group| self.text.slice(group.start..group.end));
+        let octets = cluster.between(i, end).map(|group| self.text.slice(group.start..group.end));
         if !octets.clone().all(|octet| number(octet) <= 255 && (octet.len() == 1 || octet.first() != Some(&b'0'))) {
             return None;
         }
-        let (start, stop) = (groups.first()?.start, groups.last()?.end);
+        let (start, stop) = (cluster.group(i).start, cluster.group(end - 1).end);
         let product = self.text.before(start) == b'/' && octets.skip(1).all(|octet| octet == b"0");
         if product || self.text.at(stop) == b'.' && self.text.at(stop + 1).is_ascii_digit() || self.is_version(start) {
             return None;
@@ -55,6 +54,12 @@ impl Scan<'_, '_> {
         if !((before.is_ascii_hexdigit() && (next.is_ascii_hexdigit() || next == b':'))
             || (next == b':' && is_part(self.text.at(place + 2))))
         {
+            return place + 1;
+        }
+        // An address has at least five colons, or two in a row; a time has neither.
+        let near = self.text.slice(place..self.text.len().min(place + LONGEST));
+        let tail = near.iter().take_while(|byte| is_part(**byte));
+        if tail.clone().filter(|byte| **byte == b':').count() < 5 && !near.windows(2).take(tail.count()).any(|two| two == b"::") {
             return place + 1;
         }
         let floor = place.saturating_sub(LONGEST);

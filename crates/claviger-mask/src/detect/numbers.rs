@@ -11,8 +11,11 @@ const MOST: usize = 20;
 /// Fewer digits are nothing by themselves.
 const FEWEST_DIGITS: usize = 6;
 
+/// A longer row of digits is nothing.
+const LONGEST_GROUP: usize = 64;
+
 /// Some digits in a row.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
     pub(super) start: usize,
     pub(super) end: usize,
@@ -24,6 +27,14 @@ impl Group {
     pub(super) fn len(self) -> usize {
         self.end - self.start
     }
+}
+
+/// A group, as a cluster keeps it: where it begins in there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Packed {
+    offset: u16,
+    length: u8,
+    separator: u8,
 }
 
 /// What a cluster is attached to.
@@ -38,10 +49,12 @@ pub(super) enum Edge {
 }
 
 /// Groups of digits, with at most a few separating characters between them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Cluster {
-    groups: [Group; MOST],
+    start: usize,
+    groups: [Packed; MOST],
     count: usize,
+    digits: usize,
     pub(super) before: Edge,
     pub(super) after: Edge,
 }
@@ -60,17 +73,20 @@ impl Cluster {
 
     /// Reads what begins with the digit at `start`.
     pub(super) fn read(text: Text<'_>, start: usize) -> Self {
-        let mut cluster = Self { groups: [Group::default(); MOST], count: 0, before: Edge::Open, after: Edge::Open };
+        let groups = [Packed::default(); MOST];
+        let mut cluster = Self { start, groups, count: 0, digits: 0, before: Edge::Open, after: Edge::Open };
         let (mut place, mut separator) = (start, 0);
         while let Some(group) = cluster.groups.get_mut(cluster.count) {
             let end = text.run_end(place, |byte| byte.is_ascii_digit());
-            if text.at(end).is_ascii_alphabetic() && !Self::may_precede(text, end) {
+            let (Ok(offset), Ok(length)) = (u16::try_from(place - start), u8::try_from(end - place)) else { break };
+            if end - place > LONGEST_GROUP || text.at(end).is_ascii_alphabetic() && !Self::may_precede(text, end) {
                 // The digits of a word that begins with digits: what is before them is attached to that.
                 cluster.after = if separator == b' ' { Edge::Open } else { Edge::Part };
                 break;
             }
-            *group = Group { start: place, end, separator };
+            *group = Packed { offset, length, separator };
             cluster.count += 1;
+            cluster.digits += end - place;
             cluster.after = Edge::after(text, end);
             let Some((next, found)) = separated(text, end) else { break };
             if cluster.count == MOST {
@@ -82,24 +98,40 @@ impl Cluster {
         cluster
     }
 
-    pub(super) fn groups(&self) -> &[Group] {
-        self.groups.get(..self.count).unwrap_or_default()
+    /// How many groups there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
+    pub(super) fn groups(&self) -> impl DoubleEndedIterator<Item = Group> + Clone {
+        self.between(0, self.count)
+    }
+
+    /// The groups from `i` up to `end`.
+    pub(super) fn between(&self, i: usize, end: usize) -> impl DoubleEndedIterator<Item = Group> + Clone {
+        self.groups.get(i..end.min(self.count)).unwrap_or_default().iter().map(|group| self.unpacked(*group))
+    }
+
+    /// A group; an empty one where there is none.
     pub(super) fn group(&self, i: usize) -> Group {
-        self.groups().get(i).copied().unwrap_or_default()
+        self.unpacked(self.groups.get(i).copied().unwrap_or_default())
+    }
+
+    fn unpacked(&self, group: Packed) -> Group {
+        let start = self.start + usize::from(group.offset);
+        Group { start, end: start + usize::from(group.length), separator: group.separator }
     }
 
     /// What separates group `i` from the one before; a NUL where there is none.
     pub(super) fn separator(&self, i: usize) -> u8 {
-        if i == 0 { 0 } else { self.group(i).separator }
+        if i == 0 { 0 } else { self.groups.get(i).map_or(0, |group| group.separator) }
     }
 
     /// The lengths of `N` groups from group `i` on.
     pub(super) fn shape<const N: usize>(&self, i: usize) -> Option<[usize; N]> {
         let mut lengths = [0; N];
-        let groups = self.groups().get(i..i + N)?;
-        lengths.iter_mut().zip(groups).for_each(|(length, group)| *length = group.len());
+        let groups = self.groups.get(i..i + N).filter(|_| i + N <= self.count)?;
+        lengths.iter_mut().zip(groups).for_each(|(length, group)| *length = usize::from(group.length));
         Some(lengths)
     }
 
@@ -115,11 +147,7 @@ impl Cluster {
     }
 
     fn end(&self) -> usize {
-        self.groups().last().map_or(0, |group| group.end)
-    }
-
-    fn digits(&self) -> usize {
-        self.groups().iter().map(|group| group.len()).sum()
+        self.group(self.count.saturating_sub(1)).end
     }
 }
 
@@ -201,7 +229,7 @@ impl Scan<'_, '_> {
         if cluster.count == 0 {
             return self.text.run_end(start, |byte| byte.is_ascii_digit());
         }
-        if cluster.digits() < FEWEST_DIGITS && cluster.count < 4 {
+        if cluster.digits < FEWEST_DIGITS && cluster.count < 4 {
             let day = cluster.group(0);
             if cluster.count <= 2 {
                 self.long_date(day.start, day.end);
@@ -217,14 +245,21 @@ impl Scan<'_, '_> {
 
     /// What begins with group `i`, if it is anything. Returns the group behind it.
     fn number(&mut self, cluster: &Cluster, i: usize) -> usize {
-        let found = self
-            .ipv4(cluster, i)
-            .or_else(|| self.card(cluster, i))
-            .or_else(|| self.social_security(cluster, i))
-            .or_else(|| self.health_service(cluster, i))
-            .or_else(|| self.date_of_birth(cluster, i))
+        let length = cluster.group(i).len();
+        let rest: usize = cluster.digits - cluster.between(0, i).map(Group::len).sum::<usize>();
+        let next = cluster.separator(i + 1);
+        let found = (next == b'.' && length <= 3).then(|| self.ipv4(cluster, i)).flatten();
+        let found = found.or_else(|| (rest >= 12).then(|| self.card(cluster, i)).flatten());
+        // All others have at least six digits.
+        if found.is_none() && rest < FEWEST_DIGITS {
+            return i;
+        }
+        let found = found
+            .or_else(|| matches!(length, 2 | 3 | 5).then(|| self.social_security(cluster, i)).flatten())
+            .or_else(|| matches!(length, 3 | 10).then(|| self.health_service(cluster, i)).flatten())
+            .or_else(|| matches!(length, 1 | 2 | 4 | 8).then(|| self.date_of_birth(cluster, i)).flatten())
             .or_else(|| self.phone(cluster, i))
-            .or_else(|| self.routing(cluster, i))
+            .or_else(|| (length == 4).then(|| self.routing(cluster, i)).flatten())
             .or_else(|| self.by_context(cluster, i))
             .or_else(|| self.grouped_digits(cluster, i));
         found.unwrap_or(i)
@@ -252,24 +287,24 @@ impl Scan<'_, '_> {
 
     /// A licence or an account in groups of digits, where the text says so: `2270-66-1551`.
     fn grouped_digits(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
-        let all = cluster.groups();
-        let (first, last) = (all.first()?, all.last()?);
-        let hyphens = all.iter().skip(1).all(|group| group.separator == b'-');
-        if i > 0 || !(2..=4).contains(&all.len()) || !hyphens || cluster.before != Edge::Open || cluster.after != Edge::Open {
+        let all = cluster.count;
+        let hyphens = cluster.between(1, all).all(|group| group.separator == b'-');
+        if i > 0 || !(2..=4).contains(&all) || !hyphens || cluster.before != Edge::Open || cluster.after != Edge::Open {
             return None;
         }
-        let digits = cluster.digits();
-        if !(8..=17).contains(&digits) || all.iter().any(|group| group.len() < 2) {
+        let digits = cluster.digits;
+        if !(8..=17).contains(&digits) || cluster.groups().any(|group| group.len() < 2) {
             return None;
         }
-        let topics = self.words.about(first.start, last.end);
+        let (start, end) = (cluster.start, cluster.end());
+        let topics = self.words.about(start, end);
         let entity = match topics {
             topics if topics.meets(Topics::LICENSE) && digits <= 14 => Entity::DriverLicense,
-            topics if topics.meets(Topics::ACCOUNT) && all.iter().all(|group| group.len() >= 3) => Entity::BankAccount,
+            topics if topics.meets(Topics::ACCOUNT) && cluster.groups().all(|group| group.len() >= 3) => Entity::BankAccount,
             _ => return None,
         };
-        self.report(entity, first.start..last.end, 60);
-        Some(all.len())
+        self.report(entity, start..end, 60);
+        Some(all)
     }
 
     fn named(&self, group: Group, topics: Topics) -> Option<Entity> {

@@ -172,7 +172,7 @@ impl Scan<'_, '_> {
             start -= 1;
         }
         let mut end = cluster.group(found - 1).end;
-        if found == cluster.groups().len() {
+        if found == cluster.count() {
             end = self.extension(end);
         }
         self.report(Entity::Phone, start..end, 75);
@@ -183,7 +183,7 @@ impl Scan<'_, '_> {
     /// The groups from `i` up to `end`, if they have at most so many digits.
     fn joined(&self, cluster: &Cluster, i: usize, end: usize) -> Option<Number> {
         let mut number = Number { end, ..Number::default() };
-        for group in cluster.groups().get(i..end)? {
+        for group in cluster.between(i, end) {
             let rest = number.digits.get_mut(number.length..)?;
             if rest.len() < group.len() {
                 return None;
@@ -212,7 +212,7 @@ impl Scan<'_, '_> {
             return None;
         }
         let mut best = None;
-        for end in i + 1..=cluster.groups().len() {
+        for end in i + 1..=cluster.count() {
             let Some(number) = self.without_trunk(cluster, i, end) else { break };
             let digits = number.digits().get(exit..).unwrap_or_default();
             let Some((code, fewest, most)) = country(digits) else { continue };
@@ -225,14 +225,14 @@ impl Scan<'_, '_> {
             }
         }
         let end = best?;
-        let closed = end < cluster.groups().len() || cluster.after != Edge::Part;
+        let closed = end < cluster.count() || cluster.after != Edge::Part;
         closed.then_some(end)
     }
 
     /// As [`Scan::joined`], without a group `(0)`.
     fn without_trunk(&self, cluster: &Cluster, i: usize, end: usize) -> Option<Number> {
         let mut number = Number { end, ..Number::default() };
-        for group in cluster.groups().get(i..end)? {
+        for group in cluster.between(i, end) {
             if self.text.before(group.start) == b'('
                 && self.text.at(group.end) == b')'
                 && self.text.at(group.start) == b'0'
@@ -277,9 +277,9 @@ impl Scan<'_, '_> {
             return None;
         }
         let mut best = None;
-        for end in i + 2..=cluster.groups().len().min(i + 5) {
+        for end in i + 2..=cluster.count().min(i + 5) {
             let Some(joined) = self.joined(cluster, i, end) else { break };
-            let pairs = end == i + 5 && cluster.groups().iter().skip(i).take(5).all(|group| group.len() == 2);
+            let pairs = end == i + 5 && cluster.between(i, i + 5).all(|group| group.len() == 2);
             let british = joined.length == 11
                 && (3..=5).contains(&first.len())
                 && matches!(self.text.at(first.start + 1), b'1' | b'2' | b'3' | b'7' | b'8');
@@ -332,7 +332,7 @@ impl Scan<'_, '_> {
     /// How many groups may be one number: at least two digits each, separated by at most two kinds of characters.
     fn number_end(&self, cluster: &Cluster, i: usize) -> usize {
         let mut length = 0;
-        let groups = cluster.groups().iter().enumerate().skip(i);
+        let groups = cluster.groups().enumerate().skip(i);
         let fits = groups.take_while(|(at, group)| {
             length += group.len();
             let separated = *at == i || matches!(group.separator, b' ' | b'-' | b'.' | b'(');

@@ -34,7 +34,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         let mut foreign = false;
         let (whole, rest) = self.text.0.as_chunks::<BLOCK>();
         for (i, block) in whole.iter().enumerate() {
-            let anchors = blocks.anchors(block);
+            let anchors = blocks.anchors(block, BLOCK);
             foreign |= anchors.foreign;
             if anchors.places != 0 {
                 self.look(i * BLOCK, anchors.places);
@@ -45,7 +45,7 @@ impl<'a, 'f> Scan<'a, 'f> {
             if let Some(start) = block.get_mut(..rest.len()) {
                 start.copy_from_slice(rest);
             }
-            let anchors = blocks.anchors(&block);
+            let anchors = blocks.anchors(&block, rest.len());
             foreign |= anchors.foreign;
             self.look(whole.len() * BLOCK, anchors.places);
         }
@@ -108,8 +108,11 @@ impl<'a, 'f> Scan<'a, 'f> {
             return;
         }
         let mut new = Found { entity, span, score };
+        if self.found.len() == self.others || self.found.last().is_some_and(|last| last.span.end <= new.span.start) {
+            self.found.push(new);
+            return;
+        }
         let mine = self.found.get(self.others..).unwrap_or_default();
-        // Nearly always behind all others; URLs are looked for last.
         let first = self.others + mine.iter().rposition(|found| found.span.end <= new.span.start).map_or(0, |last| last + 1);
         let mut behind = first;
         while let Some(found) = self.found.get(behind).filter(|found| found.span.start < new.span.end) {

@@ -117,6 +117,12 @@ impl Scan<'_, '_> {
             self.report(Entity::Jwt, start..end, 95);
             return Some(end);
         }
+        if !matches!(
+            self.text.at(start),
+            b'A' | b'G' | b'N' | b'S' | b'c' | b'd' | b'g' | b'h' | b'l' | b'n' | b'p' | b'r' | b's' | b'w' | b'x' | b'y'
+        ) {
+            return None;
+        }
         let rest = self.text.slice(start..self.text.len());
         let (prefix, kind, fewest, most) = PREFIXES.iter().find(|(prefix, ..)| rest.starts_with(prefix))?;
         let body = start + prefix.len();

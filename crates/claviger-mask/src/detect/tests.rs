@@ -127,3 +127,88 @@ fn findings_are_at_boundaries_of_characters() {
         assert!(text.get(found[0].span.clone()).is_some(), "{text}");
     }
 }
+
+/// Values, words and what stands between them, from which texts are made up.
+const PIECES: &[&str] = &[
+    "536-90-4399",
+    "536904399",
+    "4111111111111111",
+    "4111 1111 1111 1111",
+    "ada@example.com",
+    "+41 (0)22 345 67 89",
+    "415-555-0132",
+    "GB82WEST12345698765432",
+    "10.0.0.1",
+    "2001:db8::1",
+    "00:1a:2b:3c:4d:5e",
+    "1990-05-17",
+    "May 17, 1990",
+    "021000021",
+    "1EG4-TE5-MK73",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3",
+    "-----BEGIN PRIVATE KEY-----",
+    "MIIEow==",
+    "-----END PRIVATE KEY-----",
+    "postgres://a:b@c",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ssn",
+    "account",
+    "card",
+    "born",
+    "phone",
+    "passport",
+    "license A1234567",
+    "order",
+    "https://example.com/x",
+    "[ssn]",
+    "[credit_card]",
+    "[withheld]",
+    "12",
+    "3",
+    "2024",
+    "x",
+    "é",
+    "５３６",
+    "\u{200b}",
+    "\u{a0}",
+    " ",
+    " ",
+    "-",
+    ".",
+    ",",
+    "/",
+    ":",
+    "@",
+    "_",
+    "(",
+    ")",
+    "+",
+    "\\n",
+    "\n",
+    "\"",
+    "{",
+    "%20",
+    "\u{301}",
+    "𝟓",
+];
+
+proptest::proptest! {
+    #[test]
+    fn nothing_is_left_of_what_is_found(pieces in proptest::collection::vec(0..PIECES.len(), 0..24), json: bool) {
+        let text: String = pieces.iter().map(|piece| PIECES[*piece]).collect();
+        let detectors = Detectors::new(&DetectorConfig { on: EntitySet::ALL, ..DetectorConfig::default() }).unwrap();
+        let context = if json { Context::default().json() } else { Context::default() };
+        let mut found = Vec::new();
+        detectors.scan(text.as_bytes(), context, &mut found);
+        let mut place = 0;
+        for found in &found {
+            assert!(place <= found.span.start && text.get(found.span.clone()).is_some_and(|value| !value.is_empty()), "{text:?} {found:?}");
+            place = found.span.end;
+        }
+        let masked = detectors.mask(text.as_bytes(), context, &mut Counts::default()).into_owned();
+        found.clear();
+        detectors.scan(&masked, context, &mut found);
+        assert!(found.is_empty(), "{text:?} {:?} {found:?}", String::from_utf8_lossy(&masked));
+        assert!(masked != b"[withheld]" || text.contains("[withheld]"), "{text:?} was given up");
+    }
+}

@@ -34,9 +34,11 @@ impl Scan<'_, '_> {
     /// `SSN123456789`: a number behind a word that says what it is.
     fn labelled(&mut self, start: usize, end: usize) -> Option<usize> {
         let digits = self.text.run_end(start, |byte| byte.is_ascii_alphabetic());
-        let word = self.text.slice(start..digits).to_ascii_lowercase();
         let rest = self.text.slice(digits..end);
-        let known = word.len() >= 2 && context::of_word(&word) != Topics::NONE;
-        (known && !rest.is_empty() && rest.iter().all(u8::is_ascii_digit)).then(|| self.numbers_behind_a_word(digits))
+        if !(2..=12).contains(&(digits - start)) || rest.len() < 4 || !rest.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let word = self.text.slice(start..digits).to_ascii_lowercase();
+        (context::of_word(&word) != Topics::NONE).then(|| self.numbers_behind_a_word(digits))
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Test {
     /// Use all detectors, also those that are off by default
     #[arg(long)]
     all: bool,
-    /// Each line of standard input is a text of its own
+    /// Each line of standard input is a text of its own, or a JSON string that holds one
     #[arg(long, conflicts_with = "text")]
     lines: bool,
     /// Print JSON: of each text one line, with places counted in characters
@@ -59,7 +59,8 @@ fn test(args: &Test, output: &mut Output) -> Result<(), Failure> {
         Some(text) if text != "-" => tester.show(text, output),
         _ if args.lines => {
             for line in std::io::stdin().lock().take(LONGEST).lines() {
-                tester.show(&line?, output)?;
+                let line = line?;
+                tester.show(&serde_json::from_str::<String>(&line).unwrap_or(line), output)?;
             }
             Ok(())
         }

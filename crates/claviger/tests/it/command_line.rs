@@ -226,3 +226,28 @@ fn a_gateway_that_cannot_have_its_port_does_not_start() {
     assert_eq!(code, Some(1), "{complained}");
     assert!(complained.contains(&gateway.port("bank").to_string()), "{complained}");
 }
+
+#[test]
+fn texts_can_be_tried_on_the_detectors() {
+    let tried = |args: &[&str], input: &str| {
+        let mut command = Command::new(binary());
+        command.args(["mask", "test"]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        ended(&child.wait_with_output().unwrap())
+    };
+    let (code, said, _) = tried(&["for 536-90-4399, 536904399"], "");
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        said, "for [ssn], 536904399\nDETECTOR  AT    SCORE  TEXT\nssn       4-15  90     536-90-4399\n",
+        "nine digits are nothing unless something says what they are"
+    );
+    let (_, said, _) = tried(&["--column", "customer_ssn", "--json", "-"], "536904399");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["masked"], &said["found"][0]["entity"]), (&"[ssn]".into(), &"ssn".into()));
+    let (_, said, _) = tried(&["--lines", "--json", "--in-json"], "\"é 4111 1111 1111 1111\"\n{\"n\": 4111111111111111}\nnone\n");
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["found"][0]["start"], &lines[0]["found"][0]["end"]), (&2.into(), &21.into()), "characters count");
+    assert_eq!(lines[1]["masked"], "{\"n\": \"[credit_card]\"}");
+    assert_eq!(lines[2]["found"], Value::Array(Vec::new()));
+}

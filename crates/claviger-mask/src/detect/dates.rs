@@ -82,7 +82,8 @@ impl Scan<'_, '_> {
 
     /// `May 17, 1990`, `17th of May 1990`, `17-May-90`: a month in letters next to a few digits.
     pub(super) fn long_date(&mut self, start: usize, end: usize) {
-        if end - start > 2 {
+        let touches = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b' ' | b',' | b'-' | b'.' | b'/');
+        if end - start > 2 || !touches(self.text.at(end)) {
             return;
         }
         let between = |byte: u8| matches!(byte, b' ' | b',' | b'-' | b'.' | b'/');

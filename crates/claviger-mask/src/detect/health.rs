@@ -41,20 +41,30 @@ impl Scan<'_, '_> {
     pub(super) fn health_service(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
         let end = match (cluster.shape::<1>(i), cluster.shape::<3>(i)) {
             (Some([10]), _) => i + 1,
-            (_, Some([3, 3, 4])) => i + 3,
+            (_, Some([3, 3, 4] | [4, 3, 3])) => i + 3,
             _ => return None,
         };
         let separator = cluster.separator(i + 1);
         let apart = cluster.is_alone(i, end, if end == i + 1 { b'.' } else { separator });
+        if !apart || (i == 0 && cluster.before == Edge::Letters) {
+            return None;
+        }
         let mut digits = [0; 10];
         let (start, stop) = (cluster.group(i).start, cluster.group(end - 1).end);
         self.text.digits(start..stop, &mut digits);
-        if !apart || !is_nhs(&digits) || (i == 0 && cluster.before == Edge::Letters) {
+        let grouped = end == i + 3 && matches!(separator, b' ' | b'-') && cluster.separator(i + 2) == separator;
+        let npi = is_npi(&digits.map(|digit| digit + b'0')) && (grouped || end == i + 1);
+        if npi && self.words.about(start, stop).meets(Topics::PROVIDER) {
+            self.report(Entity::Npi, start..stop, 85);
+            return Some(end);
+        }
+        if !is_nhs(&digits) || cluster.shape(i) == Some([4, 3, 3]) {
             return None;
         }
-        // In groups it may be a telephone number as well, unless it could be none of North America.
-        let grouped = end == i + 3 && separator == b' ' && cluster.separator(i + 2) == b' ' && digits.first() < Some(&2);
-        if !grouped && !self.words.about(start, stop).meets(Topics::NHS) {
+        // In groups it may be a telephone number as well.
+        let topics = self.words.about(start, stop);
+        let called = super::phones::is_north_american(&digits) || topics.meets(Topics::PHONE | Topics::REACH);
+        if !topics.meets(Topics::NHS) && (!grouped || called) {
             return None;
         }
         self.report(Entity::Nhs, start..stop, 85);
@@ -80,7 +90,7 @@ impl Scan<'_, '_> {
         if is_word(self.text.at(place)) || self.text.before(start) == b'-' {
             return None;
         }
-        if lower && !self.words.about(start, place).meets(Topics::MEDICARE) {
+        if lower && !parted && !self.words.about(start, place).meets(Topics::MEDICARE) {
             return None;
         }
         self.report(Entity::Mbi, start..place, 80);

@@ -56,6 +56,10 @@ impl Scan<'_, '_> {
         {
             return place + 1;
         }
+        let time = next.is_ascii_digit() && self.text.at(place + 2).is_ascii_digit() && !is_part(self.text.at(place + 3));
+        if time {
+            return place + 1;
+        }
         // An address has at least five colons, or two in a row; a time has neither.
         let near = self.text.slice(place..self.text.len().min(place + LONGEST));
         let tail = near.iter().take_while(|byte| is_part(**byte));

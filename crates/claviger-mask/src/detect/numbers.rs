@@ -1,7 +1,7 @@
 //! Numbers: rows of digits with what separates them, and what they may be.
 
 use super::Entity;
-use super::context::Topics;
+use super::context::{Topics, Words};
 use super::scan::Scan;
 use super::text::{Text, is_word};
 
@@ -245,24 +245,44 @@ impl Scan<'_, '_> {
 
     /// What begins with group `i`, if it is anything. Returns the group behind it.
     fn number(&mut self, cluster: &Cluster, i: usize) -> usize {
-        let length = cluster.group(i).len();
+        let group = cluster.group(i);
+        let length = group.len();
         let rest: usize = cluster.digits - cluster.between(0, i).map(Group::len).sum::<usize>();
         let next = cluster.separator(i + 1);
         let found = (next == b'.' && length <= 3).then(|| self.ipv4(cluster, i)).flatten();
         let found = found.or_else(|| (rest >= 12).then(|| self.card(cluster, i)).flatten());
-        // All others have at least six digits.
-        if found.is_none() && rest < FEWEST_DIGITS {
+        if let Some(end) = found {
+            return end;
+        }
+        // All others have at least six digits, and a form or a word that says what they are.
+        let quiet = |words: &mut Words<'_>| {
+            words.about(group.start, group.end) == Topics::NONE && words.about(group.start, cluster.end()) == Topics::NONE
+        };
+        if rest < FEWEST_DIGITS || (!self.has_form(cluster, i) && quiet(&mut self.words)) {
             return i;
         }
+        let found = matches!(length, 2 | 3 | 5).then(|| self.social_security(cluster, i)).flatten();
         let found = found
-            .or_else(|| matches!(length, 2 | 3 | 5).then(|| self.social_security(cluster, i)).flatten())
-            .or_else(|| matches!(length, 3 | 10).then(|| self.health_service(cluster, i)).flatten())
+            .or_else(|| matches!(length, 3 | 4 | 10).then(|| self.health_service(cluster, i)).flatten())
             .or_else(|| matches!(length, 1 | 2 | 4 | 8).then(|| self.date_of_birth(cluster, i)).flatten())
             .or_else(|| self.phone(cluster, i))
             .or_else(|| (length == 4).then(|| self.routing(cluster, i)).flatten())
             .or_else(|| self.by_context(cluster, i))
             .or_else(|| self.grouped_digits(cluster, i));
         found.unwrap_or(i)
+    }
+
+    /// Whether what begins with group `i` may be something by its form alone.
+    fn has_form(&self, cluster: &Cluster, i: usize) -> bool {
+        let group = cluster.group(i);
+        let zero = self.text.at(group.start) == b'0';
+        let called = matches!(self.text.before(group.start), b'+' | b'(');
+        match (group.len(), cluster.group(i + 1).len()) {
+            _ if called => true,
+            (_, 0) => false,
+            (3, 2 | 3) | (4, 3 | 4) | (1, 3) => true,
+            (length, _) => zero && length <= 5,
+        }
     }
 
     /// A number that is one only because of the words around it.
@@ -321,9 +341,6 @@ impl Scan<'_, '_> {
         }
         if length == 9 && topics.meets(Topics::ROUTING) && super::banking::is_routing(digits) {
             return Some(Entity::AbaRouting);
-        }
-        if length == 10 && topics.meets(Topics::PROVIDER) && super::health::is_npi(digits) {
-            return Some(Entity::Npi);
         }
         if (6..=9).contains(&length) && topics.meets(Topics::PASSPORT) && (length == 9 || column.meets(Topics::PASSPORT)) {
             return Some(Entity::Passport);

@@ -129,7 +129,7 @@ fn country(digits: &[u8]) -> Option<(usize, usize, usize)> {
 }
 
 /// Whether ten digits may be a number of the North American Numbering Plan: NXX-NXX-XXXX, and neither code ends in 11.
-fn is_north_american(digits: &[u8]) -> bool {
+pub(super) fn is_north_american(digits: &[u8]) -> bool {
     match digits {
         [a, b, c, d, e, f, _, _, _, _] => {
             (2..=9).contains(a) && (2..=9).contains(d) && (*b, *c) != (1, 1) && (*e, *f) != (1, 1) && *b != 9

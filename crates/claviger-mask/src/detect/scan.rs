@@ -79,6 +79,9 @@ impl<'a, 'f> Scan<'a, 'f> {
     /// A row of digits begins here.
     fn digits(&mut self, place: usize) -> usize {
         let end = self.text.run_end(place, |byte| byte.is_ascii_digit());
+        if let Some(end) = self.small_number(place, end) {
+            return end;
+        }
         let start = self.text.token_start(place, self.done, is_word);
         let glued = start < place || (self.text.at(end).is_ascii_alphabetic() && !Cluster::may_precede(self.text, end));
         if glued {
@@ -100,6 +103,22 @@ impl<'a, 'f> Scan<'a, 'f> {
             return end;
         }
         self.numbers(place)
+    }
+
+    /// Most numbers are short and stand alone, or are minutes and seconds.
+    fn small_number(&self, place: usize, end: usize) -> Option<usize> {
+        let next = self.text.at(end);
+        let minutes = end - place == 2 && self.text.before(place) == b':' && self.text.at(place.wrapping_sub(2)).is_ascii_digit();
+        if minutes && next == b'.' && self.text.at(end + 1).is_ascii_digit() {
+            return Some(self.text.run_end(end + 1, |byte| byte.is_ascii_digit()));
+        }
+        let ended = match next {
+            // `17, 1990`
+            b',' => self.text.at(end + 1) != b' ',
+            _ => matches!(next, 0 | b'\t' | b'\n' | b'\r' | b'"' | b'\'' | b']' | b'}' | b';' | b'+' | b'|' | b'<' | b'='),
+        };
+        let alone = ended || (minutes && matches!(next, b':' | b' '));
+        (alone && end - place < 6 && !self.text.before(place).is_ascii_alphanumeric()).then_some(end)
     }
 
     /// Notes a finding. Of those that overlap the longest stays, and covers all of them.

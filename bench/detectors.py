@@ -5,9 +5,9 @@ files that are named, in its format.
 """
 
 import argparse
-import collections
+import contextlib
+import hashlib
 import json
-import random
 import subprocess
 import sys
 import time
@@ -64,6 +64,11 @@ def generated(args):
     texts = []
 
     def add(templates, count):
+        # It says on standard output what it does.
+        with contextlib.redirect_stdout(sys.stderr):
+            add_quietly(templates, count)
+
+    def add_quietly(templates, count):
         faker = PresidioSentenceFaker("en_US", lower_case_ratio=0.05, sentence_templates=templates, random_seed=args.seed)
         faker.seed(args.seed + len(texts))
         for sample in faker.generate_new_fake_sentences(count):
@@ -92,8 +97,6 @@ def by_claviger(command, texts):
 
 
 def by_presidio(texts, cache):
-    import hashlib
-
     key = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
     file = cache / f"presidio-{key}.json"
     if not file.exists():

@@ -36,6 +36,11 @@ impl Detecting {
         false
     }
 
+    /// They themselves.
+    pub fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
     pub(super) fn search(&self) -> Search {
         Search { detectors: Arc::clone(&self.detectors), counts: Counts::default() }
     }

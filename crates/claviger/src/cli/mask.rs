@@ -1,12 +1,14 @@
 //! `claviger mask`
 
 use std::io::{BufRead as _, Read as _};
+use std::path::PathBuf;
 
 use claviger_mask::detect::{Context, Counts, DetectorConfig, Detectors, EntitySet, Found};
 use serde::Serialize;
 
 use super::Failure;
 use super::output::Output;
+use crate::config::Config;
 
 /// The longest text that is read.
 const LONGEST: u64 = 64 << 20;
@@ -31,8 +33,14 @@ pub(super) struct Test {
     /// Whether it is JSON, and has to stay so
     #[arg(long)]
     in_json: bool,
+    /// Use the detectors of a connection of this configuration directory
+    #[arg(long, value_name = "DIR", requires = "connection")]
+    config: Option<PathBuf>,
+    /// That connection
+    #[arg(long, value_name = "NAME", requires = "config")]
+    connection: Option<String>,
     /// Use all detectors, also those that are off by default
-    #[arg(long)]
+    #[arg(long, conflicts_with = "config")]
     all: bool,
     /// Each line of standard input is a text of its own, or a JSON string that holds one
     #[arg(long, conflicts_with = "text")]
@@ -49,7 +57,25 @@ pub(super) fn run(command: &Command, output: &mut Output) -> Result<(), Failure>
 }
 
 fn test(args: &Test, output: &mut Output) -> Result<(), Failure> {
-    let detectors = detectors(args)?;
+    match (&args.config, &args.connection) {
+        (Some(dir), Some(name)) => {
+            let config = Config::load(dir)?;
+            let connection = config.connections.iter().find(|connection| connection.name.as_str() == name);
+            let connection = connection.ok_or_else(|| Failure::Usage(format!("there is no connection `{name}`")))?;
+            let detecting = connection.detect.as_ref();
+            let detecting =
+                detecting.ok_or_else(|| Failure::Usage(format!("nothing is searched for on `{name}`: see `detect`")))?;
+            with(args, detecting.detectors(), output)
+        }
+        _ => {
+            let on = if args.all { EntitySet::ALL } else { EntitySet::default() };
+            let detectors = Detectors::new(&DetectorConfig { on, ..DetectorConfig::default() });
+            with(args, &detectors.map_err(|error| Failure::Usage(error.to_string()))?, output)
+        }
+    }
+}
+
+fn with(args: &Test, detectors: &Detectors, output: &mut Output) -> Result<(), Failure> {
     let mut context = detectors.column(args.column.as_deref().unwrap_or_default(), args.label.iter().map(String::as_str));
     if args.in_json {
         context = context.json();
@@ -72,13 +98,8 @@ fn test(args: &Test, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn detectors(args: &Test) -> Result<Detectors, Failure> {
-    let on = if args.all { EntitySet::ALL } else { EntitySet::default() };
-    Detectors::new(&DetectorConfig { on, ..DetectorConfig::default() }).map_err(|error| Failure::Usage(error.to_string()))
-}
-
-struct Tester {
-    detectors: Detectors,
+struct Tester<'d> {
+    detectors: &'d Detectors,
     context: Context,
     json: bool,
 }
@@ -101,7 +122,7 @@ struct Shown<'a> {
     found: Vec<Finding<'a>>,
 }
 
-impl Tester {
+impl Tester<'_> {
     fn show(&self, text: &str, output: &mut Output) -> Result<(), Failure> {
         let mut found = Vec::new();
         self.detectors.scan(text.as_bytes(), self.context, &mut found);

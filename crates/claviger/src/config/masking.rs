@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use claviger_mask::detect::{DetectorConfig, Entity, EntitySet};
 use claviger_mask::methods::{Method, Unit};
-use claviger_session::Detecting;
 
 use super::validate::At;
 use super::{ConfigError, MaskingConfig, raw};
@@ -28,24 +26,6 @@ impl At<'_> {
         }
         let key = raw.key.as_ref().map(|key| at.credential("key", key)).transpose()?;
         Ok(MaskingConfig { methods, key, key_version: raw.key_version.unwrap_or(1) })
-    }
-
-    /// What texts are searched for: where something is classified, all that is looked for by default.
-    pub(super) fn detecting(&self, raw: &raw::Connection) -> Result<Option<Detecting>, ConfigError> {
-        let on = match &raw.detect {
-            None if raw.classify.is_empty() => return Ok(None),
-            Some(raw::Detect::All(false)) => return Ok(None),
-            None | Some(raw::Detect::All(true)) => EntitySet::default(),
-            Some(raw::Detect::These(names)) => {
-                let mut on = EntitySet::NONE;
-                for name in names {
-                    on.insert(self.parse::<Entity>("detect", name)?);
-                }
-                on
-            }
-        };
-        let config = DetectorConfig { on, ..DetectorConfig::default() };
-        Detecting::new(config).map(Some).map_err(|error| self.error("detect", error.to_string()))
     }
 
     fn method(&self, raw: &raw::Mask) -> Result<Method, ConfigError> {

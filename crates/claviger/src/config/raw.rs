@@ -104,10 +104,34 @@ pub(super) struct Login {
 
 /// Whether something is looked for, or what.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`true`, `false`, a list of detectors, or a table of `also`, `off`, `replace` and `patterns`")]
 pub(super) enum Detect {
     All(bool),
     These(Vec<String>),
+    Chosen(Detectors),
+}
+
+/// What is looked for beyond or without what is by default, what takes its place, and patterns of one's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Detectors {
+    #[serde(default)]
+    pub(super) also: Vec<String>,
+    #[serde(default)]
+    pub(super) off: Vec<String>,
+    #[serde(default)]
+    pub(super) replace: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) patterns: Vec<Pattern>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pattern {
+    pub(super) name: String,
+    pub(super) pattern: String,
+    #[serde(default)]
+    pub(super) words: Vec<String>,
 }
 
 /// A text or a list of them.

@@ -448,6 +448,26 @@ fn what_is_searched_for_is_said_for_each_connection() {
 }
 
 #[test]
+fn detectors_are_chosen_and_added() {
+    let lines = "[connections.detect]\nalso = [\"url\"]\noff = [\"ip_address\"]\nreplace = { ssn = \"last-four\" }\n\
+                 [[connections.detect.patterns]]\nname = \"badge\"\npattern = 'E-\\d{4}'\nwords = [\"badge\"]";
+    let config = load(&format!("{BASE}{BANK}{lines}"));
+    let detectors = config.connections[0].detect.as_ref().unwrap().detectors();
+    let mask = |text: &str| {
+        let masked = detectors.mask(text.as_bytes(), Default::default(), &mut Default::default()).into_owned();
+        String::from_utf8(masked).unwrap()
+    };
+    assert_eq!(mask("www.example.com 10.0.0.1 536-90-4399 badge E-1234"), "[url] 10.0.0.1 ***-**-4399 badge [badge]");
+    let wrong = |lines: &str| wrong(&format!("{BASE}{BANK}[connections.detect]\n{lines}"));
+    assert!(wrong("off = [\"shoe_size\"]").contains("no detector is called so"));
+    assert!(wrong("replace = { jwt = \"last-four\" }").contains("too little"));
+    assert!(wrong("replace = { ssn = \"blank\" }").contains("`blank` is not one of"));
+    assert!(wrong("[[connections.detect.patterns]]\nname = \"ssn\"\npattern = \"x\"").contains("no detector has it"));
+    assert!(wrong("[[connections.detect.patterns]]\nname = \"x\"\npattern = \"(\"").contains("detect.patterns"));
+    assert!(wrong("sometimes = true").contains("a list of detectors, or a table"));
+}
+
+#[test]
 fn masks_that_make_no_sense_are_refused() {
     let mask = |lines: &str| wrong(&format!("{BASE}\n[[masks]]\nlabel = \"pii\"\n{lines}"));
     for (lines, message) in [

@@ -1,0 +1,55 @@
+//! What texts are searched for on a connection.
+
+use claviger_mask::detect::{CustomPattern, DetectorConfig, DetectorError, Entity, EntitySet, Style};
+use claviger_session::Detecting;
+
+use super::validate::At;
+use super::{ConfigError, raw};
+
+impl At<'_> {
+    /// Where something is classified, all that is looked for by default.
+    pub(super) fn detecting(&self, raw: &raw::Connection) -> Result<Option<Detecting>, ConfigError> {
+        let config = match &raw.detect {
+            None if raw.classify.is_empty() => return Ok(None),
+            Some(raw::Detect::All(false)) => return Ok(None),
+            None | Some(raw::Detect::All(true)) => DetectorConfig::default(),
+            Some(raw::Detect::These(names)) => {
+                let mut on = EntitySet::NONE;
+                self.entities("detect", names)?.for_each(|entity| on.insert(entity));
+                DetectorConfig { on, ..DetectorConfig::default() }
+            }
+            Some(raw::Detect::Chosen(chosen)) => self.key("detect").chosen(chosen)?,
+        };
+        Detecting::new(config).map(Some).map_err(|error| match &error {
+            DetectorError::Style(_) => self.key("detect").error("replace", error.to_string()),
+            _ => self.key("detect").error("patterns", error.to_string()),
+        })
+    }
+
+    fn chosen(&self, raw: &raw::Detectors) -> Result<DetectorConfig, ConfigError> {
+        let mut on = EntitySet::default();
+        self.entities("also", &raw.also)?.for_each(|entity| on.insert(entity));
+        self.entities("off", &raw.off)?.for_each(|entity| on.remove(entity));
+        let replace = self.key("replace");
+        let styles = raw.replace.iter().map(|(name, word)| {
+            let entity = replace.entity(name, name)?;
+            Ok((entity, replace.word(name, word, &Style::WORDS)?))
+        });
+        let patterns = raw.patterns.iter().map(|raw| CustomPattern {
+            name: raw.name.clone(),
+            pattern: raw.pattern.clone(),
+            words: raw.words.clone(),
+        });
+        Ok(DetectorConfig { on, styles: styles.collect::<Result<_, _>>()?, patterns: patterns.collect() })
+    }
+
+    fn entities(&self, key: &str, names: &[String]) -> Result<impl Iterator<Item = Entity>, ConfigError> {
+        let entities = names.iter().map(|name| self.entity(key, name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(entities.into_iter())
+    }
+
+    fn entity(&self, key: &str, name: &str) -> Result<Entity, ConfigError> {
+        let shown: String = name.chars().take(80).collect();
+        name.parse().map_err(|error| self.error(key, format!("`{shown}`: {error}")))
+    }
+}

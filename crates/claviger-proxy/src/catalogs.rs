@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use claviger_model::Refusal;
 use claviger_session::{CatalogKeeper, Catalogs, Connection, FreshSnapshot, Gateway, Snapshot};
-use claviger_sql::{Catalog, FINGERPRINT, QUESTION};
+use claviger_sql::{Catalog, FINGERPRINT, QUESTION, SNAPSHOT};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -71,6 +72,7 @@ impl Catalogs for KeptCatalogs {
             upstreams: Arc::clone(&self.upstreams),
             gateway: self.gateway.get().cloned().unwrap_or_default(),
             asking: None,
+            quiet_since: None,
         };
         self.runtime.spawn(task.run());
         keepers.push((Arc::clone(connection), Arc::clone(&keeper)));
@@ -192,6 +194,8 @@ struct Task {
     upstreams: Arc<Upstreams>,
     gateway: Weak<Gateway>,
     asking: Option<Asking>,
+    /// The server's snapshot in which the catalog was last seen to be the one that is known, on the same session.
+    quiet_since: Option<Bytes>,
 }
 
 impl Task {
@@ -246,27 +250,37 @@ impl Task {
     /// The catalog, if it is another than the last. A session that was kept may have been closed meanwhile, so that is tried twice.
     async fn look_again(&mut self, gateway: &Gateway, last: Option<&Snapshot>) -> Result<Option<Catalog>, Refusal> {
         if let Some(asking) = &mut self.asking
-            && let Ok(found) = ask(asking, &self.connection, last).await
+            && let Ok(found) = ask(asking, &self.connection, last, &mut self.quiet_since).await
         {
             return Ok(found);
         }
-        self.asking = None;
+        (self.asking, self.quiet_since) = (None, None);
         let mut asking = Asking::open(&self.upstreams, &self.connection, login_of(gateway, &self.connection)).await?;
         asking.ask(SETTINGS).await?;
-        let found = ask(&mut asking, &self.connection, last).await?;
+        let found = ask(&mut asking, &self.connection, last, &mut self.quiet_since).await?;
         self.asking = Some(asking);
         Ok(found)
     }
 }
 
-async fn ask(asking: &mut Asking, connection: &Connection, last: Option<&Snapshot>) -> Result<Option<Catalog>, Refusal> {
+async fn ask(
+    asking: &mut Asking,
+    connection: &Connection,
+    last: Option<&Snapshot>,
+    quiet_since: &mut Option<Bytes>,
+) -> Result<Option<Catalog>, Refusal> {
     if let Some(last) = last {
-        let answer = asking.ask(FINGERPRINT).await?;
-        let fingerprint = answer.first().and_then(|row| row.first()).and_then(Option::as_deref);
-        if fingerprint == Some(last.catalog.fingerprint().as_bytes()) {
+        // Where nobody writes, nothing can have changed.
+        if quiet_since.is_some() && *quiet_since == value(asking.ask(SNAPSHOT).await?, 0) {
+            return Ok(None);
+        }
+        let answer = asking.ask(&format!("select ({FINGERPRINT}), ({SNAPSHOT})")).await?;
+        *quiet_since = value(answer.clone(), 1);
+        if value(answer, 0).as_deref() == Some(last.catalog.fingerprint().as_bytes()) {
             return Ok(None);
         }
     }
+    *quiet_since = None;
     let rows = asking.ask(QUESTION).await?;
     // What was classified stays so, whatever it is called now.
     let classification = match last {
@@ -276,4 +290,9 @@ async fn ask(asking: &mut Asking, connection: &Connection, last: Option<&Snapsho
     let read = tokio::task::spawn_blocking(move || Catalog::read(&rows, &classification)).await;
     let read = read.map_err(|_| unavailable("the upstream's catalog could not be read"))?;
     read.map(Some).map_err(|error| unavailable(&error.to_string()))
+}
+
+/// One value of the first row.
+fn value(rows: Vec<Vec<Option<Bytes>>>, column: usize) -> Option<Bytes> {
+    rows.into_iter().next()?.into_iter().nth(column)?
 }

@@ -24,7 +24,7 @@ use claviger_model::Meaning;
 
 pub use catalog::{
     Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, EventTrigger, FINGERPRINT, Function,
-    FunctionKind, NotAName, Operator, QUESTION, Reference, Relation, Rule, Trigger, TypeFacts, Write,
+    FunctionKind, NotAName, Operator, QUESTION, Reference, Relation, Rule, SNAPSHOT, Trigger, TypeFacts, Write,
 };
 pub use session::{Cursor, Prepared, Session, Transition};
 pub use state::{STATE, State};

@@ -6,7 +6,7 @@ select array[
     (select pg_catalog.sum(pg_catalog.hash_record_extended(row(c.oid, c.xmin), 0)) from pg_catalog.pg_class c
         where c.relkind operator(pg_catalog.=) any (array['r', 'p', 'v', 'm', 'f', 'S', 'c']::pg_catalog."char"[])),
     (select pg_catalog.sum(pg_catalog.hash_record_extended(row(c.attrelid, c.attnum, c.xmin), 0)) from pg_catalog.pg_attribute c
-        where c.attrelid operator(pg_catalog.>=) 12000::pg_catalog.oid),
+        where c.attrelid operator(pg_catalog.>=) 12000::pg_catalog.oid and c.attnum operator(pg_catalog.>) 0::pg_catalog.int2),
     (select pg_catalog.sum(pg_catalog.hash_record_extended(row(c.oid, c.xmin), 0)) from pg_catalog.pg_attrdef c),
     (select pg_catalog.sum(pg_catalog.hash_record_extended(row(c.oid, c.xmin), 0)) from pg_catalog.pg_proc c
         where c.oid operator(pg_catalog.>=) 12000::pg_catalog.oid),

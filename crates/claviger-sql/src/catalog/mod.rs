@@ -22,7 +22,7 @@ use claviger_model::{Column, Routine, Table};
 use self::labels::Bound;
 
 pub use labels::{Classification, Classified, NotAName};
-pub use question::{FINGERPRINT, QUESTION};
+pub use question::{FINGERPRINT, QUESTION, SNAPSHOT};
 pub use read::CatalogError;
 
 /// A snapshot of a database's catalog. Immutable: what changes makes another.

@@ -1,11 +1,16 @@
 //! The question that a server is asked for its catalog, put to real servers.
 
 use bytes::Bytes;
-use claviger_sql::{Catalog, Classification, FINGERPRINT, QUESTION};
+use claviger_sql::{Catalog, Classification, FINGERPRINT, QUESTION, SNAPSHOT};
 
 use crate::harness::{Major, Session};
 
-on_each_server!(the_whole_catalog_is_read, a_hostile_search_path_answers_nothing, whatever_is_defined_changes_the_fingerprint);
+on_each_server!(
+    the_whole_catalog_is_read,
+    a_hostile_search_path_answers_nothing,
+    whatever_is_defined_changes_the_fingerprint,
+    a_snapshot_lasts_while_nobody_writes
+);
 
 const FIXTURE: &str = include_str!("../../../claviger-sql/tests/fixture.sql");
 
@@ -99,6 +104,30 @@ async fn a_hostile_search_path_answers_nothing(major: Major) {
     assert_eq!(catalog.find_relation(Some("public"), "customers", &[]).unwrap().columns.len(), 3);
     let rows = admin.rows(QUESTION).await.len();
     assert_eq!(rows, straight.rows(QUESTION).await.len());
+}
+
+async fn a_snapshot_lasts_while_nobody_writes(major: Major) {
+    let server = server!(major, &["autovacuum=off"]);
+    let (admin, other) = (server.admin("bank").await, server.admin("bank").await);
+    let mut last = admin.value(SNAPSHOT).await;
+    for reading in ["select * from customers", "begin read only; select 1; commit"] {
+        other.batch_execute(reading).await.unwrap();
+        assert_eq!(admin.value(SNAPSHOT).await, last, "{reading}");
+    }
+    // A change is seen when it can be seen: not before its transaction ends, and then at once, whatever has begun and ended meanwhile.
+    for (change, seen) in [
+        ("create table t (id int)", true),
+        ("begin; alter table t rename to u", false),
+        ("commit", true),
+        ("begin; savepoint a; alter table u rename to v; release a", false),
+        ("rollback", false),
+        ("do $$ begin alter table u rename to w; end $$", true),
+    ] {
+        other.batch_execute(change).await.unwrap();
+        let now = admin.value(SNAPSHOT).await;
+        assert!(!seen || now != last, "{change}");
+        last = now;
+    }
 }
 
 async fn whatever_is_defined_changes_the_fingerprint(major: Major) {

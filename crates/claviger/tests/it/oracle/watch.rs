@@ -25,6 +25,8 @@ pub(super) struct Seen {
 
 /// A session that is watched.
 pub(super) struct Watch {
+    /// Where the server is, the database, and how each session begins.
+    place: (u16, String, &'static str),
     player: Player,
     catalog: Catalog,
     session: Session,
@@ -33,10 +35,22 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(player: Player) -> Self {
-        let mut watch = Self { player, catalog: Catalog::default(), session: Session::default(), status: b'I' };
+    /// A session of the superuser that begins with this statement.
+    pub(super) fn new(port: u16, database: &str, beginning: &'static str) -> Self {
+        let player = Player::direct(port, "postgres", database);
+        let place = (port, database.to_owned(), beginning);
+        let mut watch = Self { place, player, catalog: Catalog::default(), session: Session::default(), status: b'I' };
+        watch.run(beginning);
         watch.refresh();
         watch
+    }
+
+    /// Another session in the place of one that has ended, or that does not answer any more.
+    fn begin_again(&mut self) {
+        let (port, database, beginning) = &self.place;
+        self.player = Player::direct(*port, "postgres", database);
+        (self.session, self.status) = (Session::default(), b'I');
+        self.run(beginning);
     }
 
     /// Does whatever, unwatched.
@@ -57,13 +71,25 @@ impl Watch {
         rows(&answers).into_iter().map(|row| row.into_iter().map(|cell| cell.map(text)).collect()).collect()
     }
 
+    /// The fingerprint, the roles and the search path.
+    fn state(&mut self) -> [String; 4] {
+        let query = format!("select ({FINGERPRINT}), current_user, session_user, array_to_string(current_schemas(true), chr(1))");
+        for _ in 0..2 {
+            let answers = self.run(&query);
+            let row = rows(&answers).into_iter().next().unwrap_or_default();
+            let texts: Vec<_> = row.into_iter().flatten().map(|cell| String::from_utf8_lossy(&cell).into_owned()).collect();
+            if let Ok(state) = texts.try_into() {
+                return state;
+            }
+            self.begin_again();
+        }
+        panic!("the server does not answer");
+    }
+
     /// Reads the catalog again if it is another, and whose session it is and where it looks for names.
     fn refresh(&mut self) {
-        let state = self.texts(&format!(
-            "select ({FINGERPRINT}), current_user, session_user, array_to_string(current_schemas(true), chr(1))"
-        ));
-        let [Some(fingerprint), Some(role), Some(login), Some(path)] = &state[0][..] else { panic!("{state:?}") };
-        if *fingerprint != *self.catalog.fingerprint() {
+        let [fingerprint, role, login, path] = self.state();
+        if fingerprint != self.catalog.fingerprint() {
             let rows: Vec<Vec<_>> = self
                 .texts(QUESTION)
                 .into_iter()

@@ -11,7 +11,7 @@ use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, BoolTestType, NullTestType, S
 use pg_raw_parse::{ConstValue, Node};
 
 use super::either::either_way;
-use super::flow::Tables;
+use super::limit::{computed, is_highest, is_lowest, is_narrow, is_narrow_expression};
 use super::names::{constant_number, constant_text, parts, qualified};
 use super::scope::Scope;
 use super::walk::visit;
@@ -20,12 +20,19 @@ use super::{Analysis, Result};
 /// Something that must hold, and the items whose rows it can limit; all if there are none.
 pub(super) type Condition<'n> = (Node<'n>, Option<Range<usize>>);
 
-/// Numbers beyond which there are no keys.
-const MANY: f64 = 1e9;
+/// As many rows as are few, whatever a condition on their keys says.
+const FEW: f64 = 1000.0;
 
 impl Analysis<'_> {
     /// Finds out which items have a bound, and notes the tables of those that have none. Whether all have.
     pub(super) fn bound(&mut self, scope: &mut Scope<'_>, conditions: &[Condition<'_>]) -> Result<bool> {
+        let bounded = self.bounds(scope, conditions)?;
+        scope.unbounded = Self::unbounded(scope, &bounded);
+        Ok(bounded.into_iter().all(|bounded| bounded))
+    }
+
+    /// Which items have a bound.
+    pub(super) fn bounds(&mut self, scope: &Scope<'_>, conditions: &[Condition<'_>]) -> Result<Vec<bool>> {
         let mut bounded: Vec<bool> = scope.items.iter().map(|item| item.bounded).collect();
         // Each round bounds one more, or is the last.
         for _ in 0..=bounded.len() {
@@ -44,7 +51,9 @@ impl Analysis<'_> {
                 let by_name = scope.equal.iter().any(|(one, other, limits)| {
                     limits.contains(&n) && ((*one == n && is_bounded(other)) || (*other == n && is_bounded(one)))
                 });
-                if (by_condition || by_name)
+                let by_those_before =
+                    scope.items.get(n).is_some_and(|item| item.follows) && bounded.iter().take(n).all(|bounded| *bounded);
+                if (by_condition || by_name || by_those_before)
                     && let Some(bounded) = bounded.get_mut(n)
                 {
                     *bounded = true;
@@ -55,12 +64,7 @@ impl Analysis<'_> {
                 break;
             }
         }
-        let mut unbounded = Tables::default();
-        for (item, _) in scope.items.iter().zip(&bounded).filter(|(_, bounded)| !**bounded) {
-            unbounded.add(&item.tables);
-        }
-        scope.unbounded = unbounded;
-        Ok(bounded.into_iter().all(|bounded| bounded))
+        Ok(bounded)
     }
 
     /// Whether a condition limits the rows of an item.
@@ -111,13 +115,18 @@ impl Analysis<'_> {
             A_Expr_Kind::AEXPR_LIKE if name == "~~" => self.matches(scope, bounded, item, left, right, true),
             A_Expr_Kind::AEXPR_ILIKE if name == "~~*" => self.matches(scope, bounded, item, left, right, true),
             A_Expr_Kind::AEXPR_SIMILAR if name == "~" => self.matches(scope, bounded, item, left, right, false),
-            A_Expr_Kind::AEXPR_OP_ANY if name == "=" => self.tells(scope, bounded, item, left, right),
-            A_Expr_Kind::AEXPR_IN if name == "=" => self.tells(scope, bounded, item, left, right),
+            A_Expr_Kind::AEXPR_OP_ANY if name == "=" => !is_rest(left) && self.tells(scope, bounded, item, left, right),
+            A_Expr_Kind::AEXPR_IN if name == "=" => !is_rest(left) && self.tells(scope, bounded, item, left, right),
             A_Expr_Kind::AEXPR_NOT_DISTINCT => self.tells(scope, bounded, item, left, right),
             A_Expr_Kind::AEXPR_BETWEEN | A_Expr_Kind::AEXPR_BETWEEN_SYM => {
                 let Node::NodeList(ends) = right else { return false };
                 let (low, high) = (ends.get(0).unwrap_or(Node::None), ends.get(1).unwrap_or(Node::None));
-                self.above(scope, bounded, item, left, low) || self.below(scope, bounded, item, left, high)
+                let above = |limit| self.above(scope, bounded, item, left, limit);
+                let below = |limit| self.below(scope, bounded, item, left, limit);
+                match expression.kind {
+                    A_Expr_Kind::AEXPR_BETWEEN => above(low) || below(high),
+                    _ => (above(low) && above(high)) || (below(low) && below(high)),
+                }
             }
             _ => false,
         }
@@ -139,11 +148,26 @@ impl Analysis<'_> {
     }
 
     fn above(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, limit: Node<'_>) -> bool {
-        self.tells(scope, bounded, item, column, limit) && !is_lowest(limit)
+        self.tells(scope, bounded, item, column, limit) && !is_lowest(limit) && !is_rest(column)
     }
 
     fn below(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, limit: Node<'_>) -> bool {
-        self.tells(scope, bounded, item, column, limit) && !is_highest(limit)
+        self.tells(scope, bounded, item, column, limit)
+            && !is_highest(limit)
+            && !is_rest(column)
+            && !self.is_beyond_all(scope, item, column, limit)
+    }
+
+    /// Whether a whole number from which keys count up to a limit would run out of rows before: `id < 1000000` of some thousands. Where
+    /// the limit itself is few, that is all that matters; how many rows there are is the server's own estimate.
+    fn is_beyond_all(&self, scope: &Scope<'_>, item: usize, column: Node<'_>, limit: Node<'_>) -> bool {
+        let (Node::ColumnRef(reference), Some(limit)) = (column, computed(limit)) else { return false };
+        let name = parts(reference.fields()).last().copied().unwrap_or_default();
+        let Some(column) = scope.items.get(item).and_then(|item| item.field(name)?.copy) else { return false };
+        let Some(relation) = self.catalog.relation(column.table.id) else { return false };
+        let whole = relation.column(&column.name).is_some_and(|facts| WHOLE_NUMBERS.contains(&facts.kind));
+        let key = relation.keys.iter().any(|key| key.as_slice() == [column.number]);
+        whole && key && relation.rows >= 0.0 && limit > FEW && limit >= f64::from(relation.rows)
     }
 
     fn matches(&self, scope: &Scope<'_>, bounded: &[bool], item: usize, column: Node<'_>, pattern: Node<'_>, like: bool) -> bool {
@@ -153,7 +177,6 @@ impl Analysis<'_> {
     }
 
     fn query_limits(&self, scope: &Scope<'_>, item: usize, link: &nodes::SubLink) -> bool {
-        let Node::SelectStmt(select) = link.subselect() else { return false };
         match link.sub_link_type {
             SubLinkType::ANY_SUBLINK => {
                 let name = qualified(link.oper_name()).map_or("=", |(_, name)| name);
@@ -161,51 +184,12 @@ impl Analysis<'_> {
                     Node::RowExpr(row) => row.args().iter().any(|node| self.column_of(scope, item, node)),
                     node => self.column_of(scope, item, node),
                 };
-                name == "=" && tested && self.selects_few(select)
+                name == "=" && tested && self.inner(link).few
             }
             // Rows that something refers to, if that has a bound or says so of its own.
-            SubLinkType::EXISTS_SUBLINK => self.refers(scope, item, select),
+            SubLinkType::EXISTS_SUBLINK => self.inner_limits(scope, item, link),
             _ => false,
         }
-    }
-
-    /// Whether a query inside a condition refers to the item by a condition that limits it.
-    fn refers(&self, scope: &Scope<'_>, item: usize, select: &nodes::SelectStmt) -> bool {
-        let Some(item) = scope.items.get(item) else { return false };
-        let mut refers = false;
-        visit(select.where_clause(), |node| {
-            if let Node::ColumnRef(reference) = node {
-                let names = parts(reference.fields());
-                refers |= match names[..] {
-                    [table, _] => *table == *item.name,
-                    _ => false,
-                };
-            }
-        });
-        refers && self.selects_few(select)
-    }
-
-    /// Whether a query by itself gives few rows: its own conditions limit something, or it is a list. Its names are not looked up again.
-    fn selects_few(&self, select: &nodes::SelectStmt) -> bool {
-        if !matches!(select.limit_count(), Node::None) {
-            return constant_number(select.limit_count()).is_some_and(|number| number <= 1000.0)
-                || matches!(select.limit_count(), Node::ParamRef(_));
-        }
-        if select.from_clause().is_empty() {
-            return select.larg().is_none_or(|left| self.selects_few(left))
-                && select.rarg().is_none_or(|right| self.selects_few(right));
-        }
-        let values = |node| match node {
-            Node::RangeSubselect(inner) => matches!(inner.subquery(), Node::SelectStmt(inner) if self.selects_few(inner)),
-            Node::RangeFunction(_) => true,
-            _ => false,
-        };
-        if select.from_clause().iter().all(values) {
-            return true;
-        }
-        let mut conditions = vec![select.where_clause()];
-        joins(select.from_clause().iter(), &mut conditions);
-        conditions.into_iter().any(|condition| limits_something(condition))
     }
 
     /// Whether an expression is made of a column of the item in a way that keeps its values apart.
@@ -271,13 +255,26 @@ impl Analysis<'_> {
                 }
             }
             Node::SubLink(link) => {
-                given &= matches!(link.sub_link_type, SubLinkType::EXPR_SUBLINK)
-                    || matches!(link.subselect(), Node::SelectStmt(select) if self.selects_few(select));
+                let inner = self.inner(link);
+                given &= if link.sub_link_type == SubLinkType::EXPR_SUBLINK { inner.given } else { inner.few };
             }
             _ => {}
         };
         visit(node, look);
         given
+    }
+}
+
+/// OIDs of `bigint`, `smallint` and `integer` (PostgreSQL's `pg_type.dat`).
+const WHOLE_NUMBERS: [u32; 3] = [20, 21, 23];
+
+/// What is left of a division, of which there are few: several of them, or those up to one, may be all.
+fn is_rest(node: Node<'_>) -> bool {
+    match node {
+        Node::A_Expr(expression) => qualified(expression.name()).is_some_and(|(_, name)| name == "%"),
+        Node::FuncCall(call) => qualified(call.funcname()).is_some_and(|(_, name)| name == "mod"),
+        Node::TypeCast(cast) => is_rest(cast.arg()),
+        _ => false,
     }
 }
 
@@ -323,46 +320,6 @@ const TELLING: &[&str] = &[
     "unaccent",
 ];
 
-/// The conditions of joins.
-fn joins<'n>(items: impl Iterator<Item = Node<'n>>, conditions: &mut Vec<Node<'n>>) {
-    for item in items {
-        if let Node::JoinExpr(join) = item {
-            conditions.push(join.quals());
-            joins([join.larg(), join.rarg()].into_iter(), conditions);
-        }
-    }
-}
-
-/// Whether a condition compares a column with a constant or parameter so that not all rows pass, whichever column it is.
-fn limits_something(node: Node<'_>) -> bool {
-    match node {
-        Node::BoolExpr(expression) => match expression.boolop {
-            BoolExprType::AND_EXPR => expression.args().iter().any(limits_something),
-            BoolExprType::OR_EXPR => expression.args().iter().all(|node| is_false(node) || limits_something(node)),
-            _ => expression.args().iter().all(|node| matches!(node, Node::ColumnRef(_))),
-        },
-        Node::ColumnRef(_) => true,
-        Node::NullTest(test) => test.nulltesttype == NullTestType::IS_NULL,
-        Node::A_Const(_) | Node::TypeCast(_) => is_false(node),
-        Node::A_Expr(expression) => {
-            let name = qualified(expression.name()).map_or("", |(_, name)| name);
-            let (left, right) = (expression.lexpr(), expression.rexpr());
-            let one_sided = has_column(left) != has_column(right);
-            let value = if has_column(left) { right } else { left };
-            match (expression.kind, name) {
-                (A_Expr_Kind::AEXPR_OP, "=") | (A_Expr_Kind::AEXPR_IN | A_Expr_Kind::AEXPR_OP_ANY, "=") => one_sided,
-                (A_Expr_Kind::AEXPR_OP, "<" | "<=" | ">" | ">=") => one_sided && !is_lowest(value) && !is_highest(value),
-                (A_Expr_Kind::AEXPR_LIKE, "~~") | (A_Expr_Kind::AEXPR_ILIKE, "~~*") => {
-                    one_sided && constant_text(value).is_none_or(|pattern| is_narrow(&pattern))
-                }
-                (A_Expr_Kind::AEXPR_BETWEEN, _) => one_sided,
-                _ => false,
-            }
-        }
-        _ => false,
-    }
-}
-
 fn has_column(node: Node<'_>) -> bool {
     let mut found = false;
     visit(node, |node| found |= matches!(node, Node::ColumnRef(_)));
@@ -407,53 +364,4 @@ pub(super) fn is_false(node: Node<'_>) -> bool {
 
 fn is_true(node: Node<'_>) -> bool {
     truth(node) == Some(true)
-}
-
-/// A limit from below that nothing is beneath: no key is negative, no text before the empty one, no moment before the first.
-fn is_lowest(limit: Node<'_>) -> bool {
-    if let Some(number) = constant_number(limit) {
-        return number <= 1.0;
-    }
-    constant_text(limit).is_some_and(|text| {
-        let text = text.trim();
-        text.is_empty()
-            || text == "-infinity"
-            || text == "epoch"
-            || text.get(..4).and_then(|year| year.parse::<u32>().ok()).is_some_and(|year| year <= 1970)
-    })
-}
-
-/// A limit from above that nothing is beyond.
-fn is_highest(limit: Node<'_>) -> bool {
-    if let Some(number) = constant_number(limit) {
-        return number >= MANY;
-    }
-    constant_text(limit).is_some_and(|text| {
-        let text = text.trim();
-        let year = text.split('-').next().and_then(|year| year.parse::<u32>().ok());
-        text == "infinity"
-            || year.is_some_and(|year| year >= 2100)
-            || text.chars().all(|c| matches!(c, 'z' | 'Z' | '~' | '\u{10ffff}'))
-    })
-}
-
-/// Whether a pattern of `LIKE` asks for anything.
-fn is_narrow(pattern: &str) -> bool {
-    pattern.chars().any(|c| !matches!(c, '%' | '_'))
-}
-
-/// Whether a regular expression asks for anything: a letter or digit that is not optional, as far as can be told without reading it.
-fn is_narrow_expression(pattern: &str) -> bool {
-    let optional = pattern.contains('|') || pattern.contains("(?");
-    let mut chars = pattern.chars().peekable();
-    let mut narrow = false;
-    while let Some(c) = chars.next() {
-        if c == '\\' {
-            chars.next();
-            continue;
-        }
-        let repeated_never = matches!(chars.peek(), Some('*' | '?' | '{'));
-        narrow |= c.is_alphanumeric() && !repeated_never;
-    }
-    narrow && !optional
 }

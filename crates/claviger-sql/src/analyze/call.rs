@@ -165,7 +165,8 @@ impl Analysis<'_> {
     pub(super) fn gathered(scope: &Scope<'_>, mut flow: Flow) -> Flow {
         let all = flow.rows.filtered(|column| scope.unbounded.contains(&column.table));
         flow.gathered.add(&all);
-        flow.rows = Sources::default();
+        // For each row outside there may be others.
+        flow.rows = flow.rows.filtered(|column| !scope.unbounded.contains(&column.table));
         flow
     }
 

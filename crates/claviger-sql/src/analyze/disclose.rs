@@ -55,7 +55,7 @@ impl Analysis<'_> {
     fn membership(&mut self, scope: &Scope<'_>, link: &SubLink) -> Result<Flow> {
         let left = self.expression(scope, link.testexpr())?;
         self.operator(None, "=")?;
-        let rows = self.query(link.subselect(), scope.expressions, Some(scope))?;
+        let rows = self.inner_query(scope, link)?;
         let mut right = match &rows.fields[..] {
             [field] if rows.open.is_none() => field.flow.clone(),
             _ => Flow::default(),

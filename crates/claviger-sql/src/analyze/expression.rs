@@ -278,10 +278,14 @@ impl Analysis<'_> {
         } else if !matches!(link.testexpr(), Node::None) {
             self.operator(None, "=")?;
         }
-        let rows = self.query(link.subselect(), scope.expressions, Some(scope))?;
+        let rows = self.inner_query(scope, link)?;
         let mut found = rows.control.clone();
         for field in rows.fields.iter().map(|field| &field.flow).chain(&rows.open) {
             found.add(field);
+        }
+        if rows.bounded && self.inner(link).given {
+            // It is the same for all rows outside.
+            found.rows = super::flow::Sources::default();
         }
         match link.sub_link_type {
             // What is selected there is not looked at.

@@ -166,6 +166,8 @@ impl Analysis<'_> {
     }
 
     fn select_from_query(&mut self, select: &nodes::RangeSubselect, scope: &mut Scope<'_>) -> Result<Flow> {
+        let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
+        let mut depth = 0;
         let rows = if select.lateral {
             // It sees what stands before it.
             let before = Scope {
@@ -177,11 +179,18 @@ impl Analysis<'_> {
                 known: Vec::new(),
                 outputs: Vec::new(),
             };
+            depth = before.depth();
             self.query(select.subquery(), scope.expressions, Some(&before))?
         } else {
             self.query(select.subquery(), scope.expressions, scope.outer)?
         };
-        Ok(self.push_rows(scope, rows, "", select.alias()))
+        let follows = select.lateral && rows.bounded && self.outermost <= depth;
+        self.outermost = self.outermost.min(outermost);
+        let control = self.push_rows(scope, rows, "", select.alias());
+        if let Some(item) = scope.items.last_mut().filter(|_| follows) {
+            (item.bounded, item.follows) = (false, true);
+        }
+        Ok(control)
     }
 
     /// Rows of a query as something to select from.

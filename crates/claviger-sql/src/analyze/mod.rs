@@ -1,7 +1,7 @@
 //! The analysis of one statement: a walk over its tree, in which every name is looked up as the server would.
 //!
 //! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs`, `cascade.rs` and
-//! `partition.rs` changes and all that they set off, `bound.rs`, `either.rs` and `joined.rs` what limits either, `utility.rs`, `define.rs`
+//! `partition.rs` changes and all that they set off, `bound.rs`, `limit.rs`, `inner.rs`, `either.rs` and `joined.rs` what limits either, `utility.rs`, `define.rs`
 //! and `table.rs` everything else, `routine.rs` the bodies of functions, `implied.rs` what runs without being called.
 
 mod bound;
@@ -14,8 +14,10 @@ mod expression;
 mod flow;
 mod from;
 mod implied;
+mod inner;
 mod joined;
 mod kinds;
+mod limit;
 mod names;
 mod partition;
 mod query;
@@ -121,6 +123,12 @@ struct Analysis<'a> {
     instead: Option<Flow>,
     /// The table that is being altered, whose columns its new expressions can name.
     altered: Option<Arc<Relation>>,
+    /// What is known of queries inside conditions.
+    inner: HashMap<usize, inner::Inner>,
+    /// Whether the next query is to be looked at together with what is outside of it, and what that came to.
+    together: Option<Option<inner::Together>>,
+    /// The outermost level of queries at which a name was found.
+    outermost: usize,
 }
 
 impl<'a> Analysis<'a> {
@@ -153,6 +161,9 @@ impl<'a> Analysis<'a> {
             aside: false,
             instead: None,
             altered: None,
+            inner: HashMap::new(),
+            together: None,
+            outermost: usize::MAX,
         }
     }
 
@@ -277,9 +288,9 @@ impl<'a> Analysis<'a> {
 
     /// Follows what is reached by way of something that the text does not name.
     fn by_way_of<T>(&mut self, name: &str, walk: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let outer = self.through.replace(name.into());
+        let (outer, outermost) = (self.through.replace(name.into()), self.outermost);
         let result = self.deeper(walk);
-        self.through = outer;
+        (self.through, self.outermost) = (outer, outermost);
         result
     }
 

@@ -186,12 +186,17 @@ impl Analysis<'_> {
         if let Some(into) = select.into_clause() {
             self.creates_from(into)?;
         }
+        let together = self.together.take();
         let mut scope = Scope::new(outer, own);
         let mut conditions = Vec::new();
         let mut control = self.select_from_all(select.from_clause(), &mut scope, &mut conditions)?;
         control.add(&self.condition(&scope, select.where_clause())?);
         conditions.push((select.where_clause(), None));
         let bounded = self.bound(&mut scope, &conditions)?;
+        if together.is_some() {
+            self.together = Some(Some(self.look_together(&scope, &conditions)?));
+        }
+        let together = self.together.take();
         scope.known = known(&scope, select.where_clause());
 
         let mut rows = Rows { bounded, ..Rows::default() };
@@ -212,6 +217,7 @@ impl Analysis<'_> {
         self.sorted(select, &scope, &mut rows)?;
         self.limited(select, &scope, &mut rows)?;
         self.locked(select, &scope, rows.bounded)?;
+        self.together = together;
         Ok(rows)
     }
 
@@ -264,7 +270,7 @@ impl Analysis<'_> {
         Ok(items.into_iter().flat_map(|item| item.fields.iter().filter(move |field| shown(item, field)).cloned()).collect())
     }
 
-    fn starred<'s>(&self, scope: &'s Scope<'_>, names: &[&str]) -> Result<Vec<&'s Item>> {
+    fn starred<'s>(&mut self, scope: &'s Scope<'_>, names: &[&str]) -> Result<Vec<&'s Item>> {
         let found = match names {
             [] => return Ok(scope.items.iter().collect()),
             [table] => scope.item(None, table),
@@ -272,7 +278,10 @@ impl Analysis<'_> {
             _ => None,
         };
         match found {
-            Some((_, item)) => Ok(vec![item]),
+            Some((level, item)) => {
+                self.found_at(scope.depth().saturating_sub(level));
+                Ok(vec![item])
+            }
             None if self.any_variable
                 || names.first().is_some_and(|name| self.variables.iter().any(|known| **known == **name)) =>
             {
@@ -416,9 +425,6 @@ impl Analysis<'_> {
             }
         } else if aggregates {
             // One row.
-            for field in &mut rows.fields {
-                field.flow.rows = Sources::default();
-            }
             rows.bounded = true;
         }
     }
@@ -581,4 +587,18 @@ fn class(node: Node<'_>) -> &'static str {
         Node::MergeStmt(_) => "MERGE",
         _ => "SELECT",
     }
+}
+
+/// Whether a select list makes many rows by itself.
+pub(super) fn makes_many(select: &SelectStmt) -> bool {
+    select.target_list().iter().any(|target| match target.val() {
+        Node::FuncCall(call) if parts(call.funcname()).last() == Some(&"generate_series") => {
+            let bound = |n| call.args().get(n).and_then(constant_number);
+            match (bound(0), bound(1)) {
+                (Some(first), Some(last)) => (last - first).abs() > 1000.0,
+                _ => true,
+            }
+        }
+        _ => false,
+    })
 }

@@ -52,6 +52,8 @@ pub(super) struct Item {
     pub(super) relation: Option<Arc<Relation>>,
     /// Whether the number of its rows has a bound.
     pub(super) bounded: bool,
+    /// Whether it has one for each row of what stands before it.
+    pub(super) follows: bool,
     /// The tables whose rows it shows.
     pub(super) tables: Tables,
     /// Fields that a join has merged into another item's.
@@ -91,6 +93,11 @@ impl<'s> Scope<'s> {
             known: Vec::new(),
             outputs: Vec::new(),
         }
+    }
+
+    /// How many queries are around this one.
+    pub(super) fn depth(&self) -> usize {
+        std::iter::successors(self.outer, |scope| scope.outer).count()
     }
 
     /// The item of this name, with the number of levels that it is outside.
@@ -182,11 +189,10 @@ impl Analysis<'_> {
     fn look_up(&mut self, scope: &Scope<'_>, names: &[&str]) -> Option<Found> {
         match names {
             [name] => self.look_up_alone(scope, name),
-            [table, column] => {
-                Self::in_item(scope, None, table, column).or_else(|| self.row_function(scope, None, table, column))
+            [table, column] => self.in_item(scope, None, table, column).or_else(|| self.row_function(scope, None, table, column)),
+            [schema, table, column] | [_, schema, table, column] => {
+                self.in_item(scope, Some(schema), table, column).or_else(|| self.row_function(scope, Some(schema), table, column))
             }
-            [schema, table, column] | [_, schema, table, column] => Self::in_item(scope, Some(schema), table, column)
-                .or_else(|| self.row_function(scope, Some(schema), table, column)),
             _ => None,
         }
     }
@@ -197,12 +203,16 @@ impl Analysis<'_> {
         let mut possible: Option<Field> = None;
         while let Some(scope) = level {
             let (certain, perhaps) = Self::alone(scope, name);
+            if perhaps.is_some() || certain.is_some() {
+                self.found_at(scope.depth());
+            }
             merge(&mut possible, perhaps);
             if let Some(mut field) = certain {
                 possible.iter().for_each(|possible| field.flow.add(&possible.flow));
                 return Some(Found::Field(field));
             }
             if let Some(item) = scope.items.iter().find(|item| *item.name == *name) {
+                self.found_at(scope.depth());
                 let mut open = item.open.clone();
                 if let Some(possible) = possible {
                     open.get_or_insert_with(Flow::default).add(&possible.flow);
@@ -227,8 +237,9 @@ impl Analysis<'_> {
         (certain, possible)
     }
 
-    fn in_item(scope: &Scope<'_>, schema: Option<&str>, table: &str, column: &str) -> Option<Found> {
-        let (_, item) = scope.item(schema, table)?;
+    fn in_item(&mut self, scope: &Scope<'_>, schema: Option<&str>, table: &str, column: &str) -> Option<Found> {
+        let (level, item) = scope.item(schema, table)?;
+        self.found_at(scope.depth().saturating_sub(level));
         item.field(column).map(Found::Field)
     }
 

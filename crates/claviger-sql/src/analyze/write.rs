@@ -9,7 +9,7 @@ use pg_raw_parse::raw::{CmdType, MergeMatchKind, OnConflictAction};
 
 use super::bound::Condition;
 use super::flow::{Field, Flow, Rows, Sources};
-use super::names::parts;
+use super::query::makes_many;
 use super::scope::{Expressions, Item, Scope, fields};
 use super::walk::visit;
 use super::{Analysis, Followed, Result, undefined};
@@ -476,18 +476,4 @@ pub(super) fn unread(relation: &Relation) -> Vec<Field> {
 
 fn source_bounded(scope: &Scope<'_>) -> bool {
     scope.items.iter().skip(1).all(|item| item.bounded || item.tables.iter().all(|table| !scope.unbounded.contains(table)))
-}
-
-/// Whether a select list makes many rows by itself.
-fn makes_many(select: &nodes::SelectStmt) -> bool {
-    select.target_list().iter().any(|target| match target.val() {
-        Node::FuncCall(call) if parts(call.funcname()).last() == Some(&"generate_series") => {
-            let bound = |n| call.args().get(n).and_then(super::names::constant_number);
-            match (bound(0), bound(1)) {
-                (Some(first), Some(last)) => (last - first).abs() > 1000.0,
-                _ => true,
-            }
-        }
-        _ => false,
-    })
 }

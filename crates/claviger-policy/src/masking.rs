@@ -63,7 +63,12 @@ impl Asking<'_> {
         for (number, meaning) in matter.statements().iter().enumerate() {
             let mut rights = Rights { asking: self, number, meaning, approvals, known: HashMap::new() };
             plan.detect |= self.party.detects && !rights.has(Verb::Reveal, Object::Connection);
-            let mask = if trivial(meaning) { StatementMask::default() } else { rights.mask(&meaning.disclosure)? };
+            let copy = meaning.disclosure.copy.clone();
+            let mask = if trivial(meaning) {
+                StatementMask { copy, ..StatementMask::default() }
+            } else {
+                rights.mask(&meaning.disclosure)?
+            };
             plan.statements.push(mask);
         }
         Ok(Some(plan).filter(|plan| !plan.is_empty()).map(Arc::new))

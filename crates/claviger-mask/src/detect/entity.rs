@@ -41,13 +41,13 @@ entities! {
     /// United States Individual Taxpayer Identification Number.
     Itin = "itin", true;
     /// United States Employer Identification Number.
-    Ein = "ein", true;
+    Ein = "ein", false;
     /// Payment card number (ISO/IEC 7812).
     CreditCard = "credit_card", true;
     /// International Bank Account Number (ISO 13616).
     Iban = "iban", true;
     /// ABA routing transit number.
-    AbaRouting = "aba_routing", true;
+    AbaRouting = "aba_routing", false;
     /// Bank account number.
     BankAccount = "bank_account", true;
     /// Passport number.
@@ -63,13 +63,13 @@ entities! {
     /// National Health Service number of the United Kingdom.
     Nhs = "nhs", true;
     /// Email address (RFC 5322).
-    Email = "email", true;
+    Email = "email", false;
     /// Telephone number: North American, international (E.164), or a national one that the words around it give away.
-    Phone = "phone", true;
+    Phone = "phone", false;
     /// Internet address, version 4 or 6.
-    IpAddress = "ip_address", true;
+    IpAddress = "ip_address", false;
     /// Hardware address (EUI-48, EUI-64).
-    MacAddress = "mac_address", true;
+    MacAddress = "mac_address", false;
     /// User name and password in a URL.
     UrlCredentials = "url_credentials", true;
     /// Address of a cryptocurrency.
@@ -81,7 +81,7 @@ entities! {
     /// Key or token of a cloud or another service.
     CloudKey = "cloud_key", true;
     /// Date of birth.
-    DateOfBirth = "date_of_birth", true;
+    DateOfBirth = "date_of_birth", false;
     /// Any URL or domain name.
     Url = "url", false;
 }

@@ -19,6 +19,7 @@ mod context;
 mod crypto;
 mod dates;
 mod email;
+mod encoded;
 mod entity;
 mod fold;
 mod health;
@@ -66,6 +67,9 @@ pub struct Found {
     /// How sure that is, from 0 to 100: check digits and unmistakable forms from 80, what only words say from 60.
     pub score: u8,
 }
+
+/// So sure must be what is found in a text inside a text: of what could be read in many ways, one seems to say something by chance.
+const CERTAIN: u8 = 80;
 
 /// What is known of where a text comes from. Cheap to keep for each column of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,6 +166,24 @@ impl Detectors {
         if !self.patterns.is_empty() {
             self.custom(text, context, others, found);
         }
+        self.encoded(text, context, others, found);
+    }
+
+    /// Adds what is in texts inside the text, unless something else has been found there.
+    fn encoded(&self, text: &[u8], context: Context, others: usize, found: &mut Vec<Found>) {
+        let mut inner = Vec::new();
+        encoded::each(text, |span, plain| {
+            inner.clear();
+            Scan::new(plain, context.topics, self.config.on, &mut inner).run();
+            let taken = |found: &Found| found.span.start < span.end && span.start < found.span.end;
+            let certain = inner.iter().find(|found| found.score >= CERTAIN);
+            if let Some(certain) = certain
+                && !found.get(others..).unwrap_or_default().iter().any(taken)
+            {
+                found.push(Found { entity: certain.entity, span, score: certain.score });
+            }
+        });
+        found.get_mut(others..).unwrap_or_default().sort_by_key(|found| found.span.start);
     }
 
     /// The text without what is in it: the same if that is nothing. Counts what is replaced.

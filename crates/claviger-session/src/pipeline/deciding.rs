@@ -401,7 +401,8 @@ fn party(live: &Live, chain: &Chain, connection: &Connection, tls: bool) -> Part
         tls,
         purpose: live.identity.purpose.as_deref(),
     };
-    Party::new(chain, &connection.name, connection.kind, &connection.labels, connection.mode, context)
+    let party = Party::new(chain, &connection.name, connection.kind, &connection.labels, connection.mode, context);
+    party.detecting(connection.detect.is_some())
 }
 
 /// Whether an operation's intent must be on stable storage before it leaves, and its outcome before the client hears of it.

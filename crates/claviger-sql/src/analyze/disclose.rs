@@ -287,6 +287,11 @@ pub(super) fn compares(name: &str, arguments: &[(Node<'_>, Flow)]) -> bool {
     if PLACES.contains(&name) {
         return arguments.iter().any(|(node, _)| is_chosen_text(*node));
     }
+    // A path compares where it has a condition or calls something.
+    if name.starts_with("jsonb_path_") {
+        let path = arguments.get(1).and_then(|(node, _)| constant_text(*node));
+        return path.is_none_or(|path| path.contains(['?', '(', '=', '<', '>', '@', '+', '-', '/', '%'])) || arguments.len() > 2;
+    }
     !COMPOSING.contains(&name) && arguments.iter().any(|(node, flow)| is_chosen(*node, flow))
 }
 

@@ -158,6 +158,11 @@ impl Analysis<'_> {
 
     /// An expression, or several with commas, over the columns of a table or over a value.
     pub(super) fn own_expression(&mut self, text: &str, name: &str, relation: Option<&Arc<Relation>>) -> Result<()> {
+        self.own_value(text, name, relation).map(|_| ())
+    }
+
+    /// The same, and what it shows.
+    pub(super) fn own_value(&mut self, text: &str, name: &str, relation: Option<&Arc<Relation>>) -> Result<Flow> {
         let items = relation
             .map(|relation| vec![Item { name: Arc::clone(&relation.table.name), fields: unnoted(relation), ..Item::default() }]);
         self.own_select(text, name, items.unwrap_or_default())
@@ -166,21 +171,22 @@ impl Analysis<'_> {
     /// The condition of a trigger, over the old and the new row.
     pub(super) fn own_condition(&mut self, text: &str, name: &str, relation: &Arc<Relation>) -> Result<()> {
         let item = |alias: &str| Item { name: alias.into(), fields: unnoted(relation), ..Item::default() };
-        self.own_select(text, name, vec![item("old"), item("new")])
+        self.own_select(text, name, vec![item("old"), item("new")]).map(|_| ())
     }
 
-    fn own_select(&mut self, text: &str, name: &str, items: Vec<Item>) -> Result<()> {
+    fn own_select(&mut self, text: &str, name: &str, items: Vec<Item>) -> Result<Flow> {
         let outer = std::mem::replace(&mut self.any_variable, true);
         let result = self.by_way_of(name, |this| {
             let parsed = pg_raw_parse::parse(&format!("SELECT {text}")).map_err(|_| NotUnderstood::Syntax)?;
-            let Some(Node::SelectStmt(select)) = parsed.iter().next().map(|raw| raw.stmt()) else { return Ok(()) };
+            let mut flow = Flow::default();
+            let Some(Node::SelectStmt(select)) = parsed.iter().next().map(|raw| raw.stmt()) else { return Ok(flow) };
             let none = Expressions::default();
             let mut scope = Scope::new(None, &none);
             scope.items = items;
             for target in select.target_list().iter() {
-                this.expression(&scope, target.val())?;
+                flow.add(&this.expression(&scope, target.val())?);
             }
-            Ok(())
+            Ok(flow)
         });
         self.any_variable = outer;
         self.torn(result)

@@ -419,7 +419,8 @@ impl Analysis<'_> {
                 continue;
             }
             if let Some(default) = &facts.default {
-                self.own_expression(default, &name, None)?;
+                let flow = self.own_value(default, &name, None)?;
+                self.carried(&flow, Some(&facts.column));
             }
         }
         Ok(())

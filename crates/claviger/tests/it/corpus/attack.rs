@@ -5,22 +5,71 @@ use std::time::{Duration, Instant};
 use super::cases::{Case, Needle, Step, What};
 use super::ground::Ground;
 use super::player::{Message, Player, errors, rows, unhex};
-use super::policy::{Outcome, refusal};
+use super::policy::{Outcome, is_one_statement, refusal};
 
 /// Two statements are told apart by time if they differ by as much.
 const TELLING: Duration = Duration::from_millis(150);
 
-/// Plays an attack.
+/// Plays an attack by every protocol that can carry it: all ways must come out as expected.
 pub(super) async fn play(ground: &mut Ground, case: &Case) -> Outcome {
     let case = case.placed(|text| ground.place(text));
-    ground.set_up(&case).await;
+    let mut got: Vec<String> = Vec::new();
+    let (mut passed, mut spoilt) = (true, false);
+    let mut before = None;
+    for (way, steps) in ways(&case) {
+        if before.is_none() {
+            ground.set_up(&case).await;
+            before = Some(ground.written().await);
+        }
+        let one = one_way(ground, &case, &steps).await;
+        passed &= match case.expect.as_str() {
+            "masked" => one == "safe",
+            "masked_or_blocked" => ["safe", "blocked", "approval"].contains(&one),
+            expected => one == expected,
+        };
+        if got.first().is_none_or(|first| first != one) {
+            got.push(if got.is_empty() { one.to_owned() } else { format!("{way}: {one}") });
+        }
+        if before.as_ref() != Some(&ground.written().await) {
+            before = None;
+            if !ground.restore().await {
+                spoilt = true;
+                break;
+            }
+        }
+    }
+    spoilt = spoilt || !ground.restore().await;
+    Outcome { got: got.join("; "), passed, spoilt }
+}
+
+/// Texts can come as simple queries, and as prepared statements where each is only one, with results as text or in binary.
+fn ways(case: &Case) -> Vec<(&'static str, Vec<Step>)> {
+    let steps = case.steps();
+    let mut ways = vec![("simple", steps.clone())];
+    let texts: Option<Vec<&str>> = steps
+        .iter()
+        .map(|step| match &step.what {
+            What::Query(text) if step.session <= 1 && is_one_statement(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    if let Some(texts) = texts {
+        let extended = |format| texts.iter().map(|text| Step { result_format: format, ..Step::extended(text) }).collect();
+        ways.extend([("extended", extended(0)), ("binary", extended(1))]);
+    }
+    ways
+}
+
+async fn one_way(ground: &mut Ground, case: &Case, steps: &[Step]) -> &'static str {
     let role = case.role.as_deref().unwrap_or("agent");
     let decided = ground.decided();
     let (mut received, mut refused) = (Vec::new(), None);
     let mut player = ground.enter(role);
-    for step in case.steps() {
-        let answers = one_step(ground, &mut player, &case, role, step).await;
-        refused = refused.or(refusal(&answers, &ground.verdicts(decided)).or(unsupported(&answers)));
+    for step in steps {
+        let answers = one_step(ground, &mut player, case, role, step.clone()).await;
+        let now = refusal(&answers, &ground.verdicts(decided)).or(unsupported(&answers));
+        // What waits for an approval need not be the last word on all of it.
+        refused = if now == Some("blocked") { now } else { refused.or(now) };
         received.extend(answers);
     }
     drop(player);
@@ -29,18 +78,12 @@ pub(super) async fn play(ground: &mut Ground, case: &Case) -> Outcome {
         Some(statements) => tells(ground, role, statements),
         None => false,
     };
-    let got = match (leaked, told, refused) {
+    match (leaked, told, refused) {
         (Some(_), _, _) => "leaked",
         (_, true, _) => "told apart",
         (_, _, Some(refused)) => refused,
         _ => "safe",
-    };
-    let passed = match case.expect.as_str() {
-        "masked" => got == "safe",
-        "masked_or_blocked" => ["safe", "blocked", "approval"].contains(&got),
-        expected => got == expected,
-    };
-    Outcome { got: got.to_owned(), passed, spoilt: !ground.restore().await }
+    }
 }
 
 /// Plays a control: its rows, tags and error must be as the file has them.

@@ -38,6 +38,25 @@ fn cases_come_out_as_expected_on_the_wire() {
     assert!(tally.failed == 0, "{}", failed.join("\n"));
 }
 
+/// Attacks that are refused though they could be masked: what they compare a masked value with, or make of a row as JSON, is not looked at
+/// closely enough to tell that it is harmless.
+const TOO_STRICT: [&str; 3] = ["rel-except", "rel-srf", "json-to_recordset"];
+
+/// What is masked stays masked.
+#[test]
+fn attacks_come_out_as_expected_on_the_wire() {
+    if Major::V15.programs().is_none() {
+        return crate::harness::skip("PostgreSQL 15 is not there");
+    }
+    let file = own("masking.yaml");
+    let mut report = Vec::new();
+    run_file(&file, &file.with_file_name("masking.sql"), Major::V15, &mut report);
+    let report = String::from_utf8(report).unwrap();
+    let strict = |line: &&str| TOO_STRICT.iter().any(|id| line.contains(id)) && line.ends_with("got blocked");
+    let failed: Vec<&str> = report.lines().filter(|line| line.starts_with("FAILED") && !strict(line)).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
 /// What is regulated in every fixture.
 const REGULATED: [(&str, &str); 4] = [
     ("public.customers.ssn", "pii.ssn"),

@@ -46,7 +46,7 @@ fn ways(case: &Case) -> Vec<(&'static str, Vec<Step>)> {
     ways
 }
 
-fn is_one_statement(text: &str) -> bool {
+pub(super) fn is_one_statement(text: &str) -> bool {
     script::statements(&format!("{text}\n;"), &mut HashMap::new()).len() <= 1
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use claviger_model::{OpId, Refusal, RefusalKind, Secret};
+use claviger_model::{Cell, CopyFormat, MaskPlan, Masked, OpId, Refusal, RefusalKind, Secret, StatementMask};
 use claviger_protocols::postgres::Version;
 use claviger_protocols::{
-    Admitted, Ask, Auth, ChannelBinding, Event, Forward, Limits, Protocol, ProtocolOptions, Reply, Side, UpstreamLogin,
-    UpstreamTls, open,
+    Admitted, Ask, Auth, ChannelBinding, Event, Forward, Limits, Look, Masker, Protocol, ProtocolOptions, Reply, Side, Slot,
+    UpstreamLogin, UpstreamTls, open,
 };
 
 /// Small limits, so that they are met.
@@ -21,13 +21,15 @@ const OPTIONS: ProtocolOptions = ProtocolOptions {
 pub struct Rig {
     protocol: Box<dyn Protocol<OpId>>,
     inputs: [BytesMut; 2],
+    /// Whether the answers to what is admitted are masked.
+    masks: bool,
 }
 
 impl Rig {
     /// A connection that has just been accepted.
     pub fn new() -> Self {
         let protocol = open("postgres", OPTIONS).expect("postgres is in the list");
-        Self { protocol, inputs: Default::default() }
+        Self { protocol, inputs: Default::default(), masks: false }
     }
 
     /// A client inside TLS that is asked for OAUTHBEARER.
@@ -35,7 +37,7 @@ impl Rig {
         let ask = Ask::Bearer { discovery: Bytes::from_static(b"{}") };
         let options = ProtocolOptions { auth: Auth { certificate: false, ask }, ..OPTIONS };
         let protocol = open("postgres", options).expect("postgres is in the list");
-        let mut rig = Self { protocol, inputs: Default::default() };
+        let mut rig = Self { protocol, inputs: Default::default(), masks: false };
         rig.feed(Side::Downstream, b"\0\0\0\x08\x04\xd2\x16\x2f");
         rig.feed(Side::Downstream, b"\0\0\0\x14\0\x03\0\0user\0alice\0\0");
         assert!(rig.protocol.wants_input(Side::Downstream), "an answer is awaited");
@@ -50,6 +52,11 @@ impl Rig {
         rig.feed(Side::Upstream, b"R\0\0\0\x08\0\0\0\0K\0\0\0\x0c\0\0\0\x07abcdZ\0\0\0\x05I");
         assert!(rig.protocol.wants_input(Side::Upstream), "the session is being served");
         rig
+    }
+
+    /// The same, with answers that are masked.
+    pub fn masking() -> Self {
+        Self { masks: true, ..Self::serving() }
     }
 
     /// Feeds a script: a byte says whose turn it is and how much follows.
@@ -93,7 +100,7 @@ impl Rig {
             Event::Operation(operation) if operation.id.0 % 5 == 4 => {
                 Reply::Refuse { op: operation.id, refusal: Refusal::new(RefusalKind::NotPermitted, "no") }
             }
-            Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original, masker: None },
+            Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original, masker: self.masks.then(Masks::new) },
             Event::Continue(op) => Reply::Continue(op),
             Event::Outcome(outcome, Admitted(admission)) => {
                 assert_eq!(outcome.op, admission, "an admission comes back with its own operation");
@@ -102,6 +109,68 @@ impl Rig {
             _ => return,
         };
         self.protocol.resume(reply);
+    }
+}
+
+/// The first column is searched, the second masked. Of `select 1` by itself the rows are known, of its COPYs the form.
+struct Masks(Arc<MaskPlan>);
+
+impl Masks {
+    fn new() -> Box<dyn Masker> {
+        let statement = |copy| StatementMask {
+            cells: vec![Cell::Plain, Cell::Made],
+            telling: true,
+            copy: Some(copy),
+            ..StatementMask::default()
+        };
+        let csv = CopyFormat::Csv { delimiter: b',', null: "".into(), quote: b'"', escape: b'\\', header: true };
+        let text = CopyFormat::Text { delimiter: b'\t', null: "\\N".into(), header: false };
+        let statements = vec![statement(text), statement(csv), statement(CopyFormat::Binary), StatementMask::default()];
+        Box::new(Self(Arc::new(MaskPlan { statements, detect: true })))
+    }
+}
+
+impl Masker for Masks {
+    fn plan(&self) -> &Arc<MaskPlan> {
+        &self.0
+    }
+
+    fn searches(&self) -> bool {
+        true
+    }
+
+    fn observes(&self) -> bool {
+        false
+    }
+
+    fn is_classified(&self, table: u32, _: i16) -> bool {
+        table == 7
+    }
+
+    fn begin(&mut self) {}
+
+    fn column(&mut self, cell: &Cell, _: &Look) -> Option<Slot> {
+        Some(Slot(usize::from(*cell == Cell::Made)))
+    }
+
+    fn value(&mut self, slot: Slot, value: Option<&[u8]>, out: &mut BytesMut) -> bool {
+        let put = if slot.0 == 1 { Some(&b"a\n\"\\,b"[..]) } else { value };
+        out.extend_from_slice(put.unwrap_or_default());
+        put.is_some()
+    }
+
+    fn text(&mut self, text: &[u8]) -> Option<Bytes> {
+        text.contains(&b'x').then(|| Bytes::from_static(b"y"))
+    }
+
+    fn stops(&mut self, sent: &[u8]) -> bool {
+        sent.contains(&b'z')
+    }
+
+    fn withheld(&mut self) {}
+
+    fn masked(&mut self) -> Masked {
+        Masked::default()
     }
 }
 

@@ -124,8 +124,7 @@ impl Method {
             Self::Token { .. } => "token",
             Self::Ff1 => "ff1",
             Self::DateShift { .. } => "date_shift",
-            Self::Bucket { .. } => "bucket",
-            Self::Truncate { .. } => "truncate",
+            Self::Bucket { .. } | Self::Truncate { .. } => "bucket",
             Self::EmailDomain => "email_domain",
         }
     }
@@ -200,9 +199,15 @@ impl Masks {
         Mask { form, does: Does::Constant, constant: form.constant().map(BytesMut::freeze), made: true }
     }
 
-    /// Whether a text has something in it that stands for a value because we put it there. What only looks masked, as many asterisks do, is
-    /// not told from what people write.
+    /// Whether a text has something in it that stands for a value because we put it there: in what a client writes, it would take the
+    /// place of the value. Other digits, and other dates, are not told from what people write.
     pub fn is_ours(&self, text: &[u8]) -> bool {
+        let stars = |(_, method): &(_, Method)| matches!(method, Method::Partial { .. } | Method::Length);
+        let address = |(_, method): &(_, Method)| matches!(method, Method::EmailDomain);
+        if self.methods.iter().any(stars) && text::has_stars(text) || self.methods.iter().any(address) && text::has_address(text)
+        {
+            return true;
+        }
         let mut rest = text;
         while let Some(at) = find(rest, OPENING) {
             rest = rest.get(at + OPENING.len()..).unwrap_or_default();

@@ -125,6 +125,9 @@ fn what_stands_for_values_is_known_again() {
         assert!(masks.is_ours(text(method, 25, "123-45-6789").unwrap().as_bytes()), "{method:?}");
     }
     assert!(masks.is_ours(b"insert into t values ('x[masked:us_ssn] y')"));
+    let partial = Masks::new(vec![("pii".into(), Method::Partial { first: 0, last: 4 })], None).unwrap();
+    assert!(partial.is_ours(text(Method::Partial { first: 0, last: 4 }, 25, "123-45-6789").unwrap().as_bytes()));
+    assert!(!masks.is_ours(b"*******6789"), "where nothing is masked so, it is a text like others");
     for text in ["", "[mask", "[masked", "the masked ball", "[masked tape]", "tok_ens"] {
         assert!(!masks.is_ours(text.as_bytes()), "{text}");
     }

@@ -2,10 +2,12 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::token::find;
+
 /// What stands where a character was.
 pub(super) const HIDDEN: u8 = b'*';
 
-/// Keeps so many characters of each end; of a text that has not more than twice as many, nothing. Spaces that only fill it up do not count.
+/// Keeps so many characters of each end; of a text that has not more than both together, nothing. Spaces that only fill it up do not count.
 pub(super) fn partial(value: &str, first: usize, last: usize, out: &mut BytesMut) {
     let content = value.trim_end_matches(' ');
     let count = count(content);
@@ -29,9 +31,11 @@ pub(super) fn length(value: &str, out: &mut BytesMut) {
     }
 }
 
+/// What stands before the `@` of a mail address of which the domain is kept.
+const LOCAL: &str = "masked";
+
 /// Keeps the domain of a mail address. False if it is none.
 pub(super) fn email_domain(value: &str, limit: Option<usize>, out: &mut BytesMut) -> bool {
-    const LOCAL: &str = "masked";
     let address = value.trim_end_matches(' ');
     let Some((local, domain)) = address.rsplit_once('@') else { return false };
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
@@ -44,6 +48,30 @@ pub(super) fn email_domain(value: &str, limit: Option<usize>, out: &mut BytesMut
     out.put_u8(b'@');
     out.put_slice(domain.as_bytes());
     true
+}
+
+/// Whether such an address is in a text.
+pub(super) fn has_address(text: &[u8]) -> bool {
+    let mut rest = text;
+    let mut before = None;
+    while let Some(at) = find(rest, b"masked@") {
+        let last = at.checked_sub(1).map_or(before, |last| rest.get(last).copied());
+        if last.is_none_or(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b'-' | b'_' | b'+')) {
+            return true;
+        }
+        before = Some(b'@');
+        rest = rest.get(at + LOCAL.len() + 1..).unwrap_or_default();
+    }
+    false
+}
+
+/// Whether a text has something between quotes, tabs or the like that is half of stars, at least four.
+pub(super) fn has_stars(text: &[u8]) -> bool {
+    let ends = |byte: &u8| matches!(byte, b'\'' | b'"' | b',' | b';' | b'|' | b'\t' | b'\n' | b'$');
+    text.split(ends).any(|part| {
+        let stars = part.iter().filter(|byte| **byte == HIDDEN).count();
+        stars >= 4 && 2 * stars >= part.len() && find(part, b"/*").is_none() && find(part, b"*/").is_none()
+    })
 }
 
 fn count(text: &str) -> usize {
@@ -81,6 +109,24 @@ mod tests {
     #[test]
     fn length_keeps_what_separates() {
         assert_eq!(written(|out| length("AB12-é 7", out)), "****-* *");
+    }
+
+    #[test]
+    fn what_was_kept_of_a_text_is_known_again() {
+        for text in ["*******6789", "update t set a = '*****89' where id = 1", "1\t***-**-****\n"] {
+            assert!(has_stars(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "select * from t",
+            "/*********/ select 1",
+            "insert into t values ('a ** b') /**** x ****/",
+            "'***'",
+            "4 ***** hotel in Rome",
+        ] {
+            assert!(!has_stars(text.as_bytes()), "{text}");
+        }
+        assert!(has_address(b"update t set a = 'masked@bank.example'") && has_address(b"unmasked@x masked@y"));
+        assert!(!has_address(b"unmasked@bank.example, x.masked@y"));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! token; the gateway logs in upstream with a credential of its own; then the session serves. `login` holds what is said with the
 //! client before the last phase, `entry` what is said upstream, `serving` the last.
 //!
-//! Frames are split off before they are read, and pass as the original bytes. Rows are never read at all.
+//! Frames are split off before they are read, and pass as the original bytes. Rows are not read at all, unless
+//! values in them are masked (`serving/masking`).
 
 mod access;
 pub mod activity;

@@ -27,6 +27,7 @@ mod identity;
 mod issuers;
 mod limits;
 mod login;
+mod masking;
 mod operation;
 mod oracle;
 mod packs;

@@ -114,7 +114,7 @@ impl<A> Serving<A> {
         };
         match tag {
             b'T' => masking.described(frame, iso_dates),
-            b'H' => masking.copies(frame, limit),
+            b'H' => masking.copies(frame, iso_dates, limit),
             _ => masking.copied(),
         }
     }

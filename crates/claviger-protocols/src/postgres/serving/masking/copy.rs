@@ -30,7 +30,7 @@ impl Copying {
     pub(super) fn begin(
         masker: &mut dyn Masker,
         mask: &StatementMask,
-        binary: bool,
+        (binary, iso_dates): (bool, bool),
         count: usize,
         limit: usize,
     ) -> Result<Self, Fault> {
@@ -54,8 +54,7 @@ impl Copying {
                 Cell::Column(column) => (column.kind, (column.table.id, column.number)),
                 Cell::Plain | Cell::Made => (0, (0, 0)),
             };
-            // How dates are written is the session's affair, of which a COPY says nothing: what is not plain becomes NULL.
-            masker.column(cell, &Look { origin, kind, modifier: -1, binary, iso_dates: true })
+            masker.column(cell, &Look { origin, kind, modifier: -1, binary, iso_dates })
         });
         Ok(Self { slots: slots.collect(), format, part: Vec::new(), limit })
     }

@@ -158,7 +158,7 @@ impl Masking {
     }
 
     /// A CopyOutResponse says how what is copied will look.
-    pub(super) fn copies(&mut self, frame: &Bytes, limit: usize) -> Result<(), Fault> {
+    pub(super) fn copies(&mut self, frame: &Bytes, iso_dates: bool, limit: usize) -> Result<(), Fault> {
         let mut reader = Reader::of(frame);
         let format = reader.byte().map_err(Fault::Upstream)?;
         let count = reader.count(2).map_err(Fault::Upstream)?;
@@ -166,7 +166,7 @@ impl Masking {
         let copying = match mask_in(&plan, self.statement) {
             None => Err(unforeseen("the answer has more results than statements")),
             Some(mask) if mask.cells.is_empty() && mask.rest == Cell::Plain && !self.masker.searches() => Ok(None),
-            Some(mask) => Copying::begin(self.masker.as_mut(), mask, format == 1, count, limit).map(Some),
+            Some(mask) => Copying::begin(self.masker.as_mut(), mask, (format == 1, iso_dates), count, limit).map(Some),
         };
         match copying {
             Ok(copying) => self.copying = copying,

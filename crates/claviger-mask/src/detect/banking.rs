@@ -123,11 +123,11 @@ impl Scan<'_, '_> {
 
     /// Where the IBAN that begins here ends: the country's length and the remainder by 97 (ISO 13616, ISO 7064).
     pub(super) fn iban(&mut self, start: usize) -> Option<usize> {
-        let country = [self.text.at(start).to_ascii_uppercase(), self.text.at(start + 1).to_ascii_uppercase()];
-        let length = IBANS.iter().find(|(code, _)| **code == country).map(|(_, length)| *length)?;
         if !self.text.at(start + 2).is_ascii_digit() || !self.text.at(start + 3).is_ascii_digit() {
             return None;
         }
+        let country = [self.text.at(start).to_ascii_uppercase(), self.text.at(start + 1).to_ascii_uppercase()];
+        let length = IBANS.iter().find(|(code, _)| **code == country).map(|(_, length)| *length)?;
         let mut remainder = Remainder::default();
         let (mut place, mut count) = (start, 0);
         while count < length {

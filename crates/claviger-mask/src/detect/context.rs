@@ -45,6 +45,8 @@ impl Topics {
     pub(super) const OTHER: Self = Self(1 << 15);
     /// Reaching somebody, perhaps by telephone.
     pub(super) const REACH: Self = Self(1 << 17);
+    /// Of those who drive: licences are of many kinds.
+    pub(super) const DRIVER: Self = Self(1 << 18);
     /// A version of something.
     pub(super) const VERSION: Self = Self(1 << 16);
 
@@ -127,7 +129,8 @@ const PARTS: &[(&str, Topics)] = &[
     ("phone", Topics::PHONE),
     ("mobile", Topics::PHONE),
     ("msisdn", Topics::PHONE),
-    ("birth", Topics::BIRTH),
+    ("birthd", Topics::BIRTH),
+    ("ofbirth", Topics::BIRTH),
     ("macaddr", Topics::HARDWARE),
     ("secret", Topics::SECRET),
     ("apikey", Topics::SECRET),
@@ -136,6 +139,7 @@ const PARTS: &[(&str, Topics)] = &[
 /// What a word in lower case is about.
 pub(super) fn of_word(word: &[u8]) -> Topics {
     const LICENSES: Topics = Topics::LICENSE.or(Topics::PRESCRIBER);
+    const DRIVERS: Topics = Topics::LICENSE.or(Topics::DRIVER);
     match word {
         b"ssn" | b"ssns" | b"social" | b"ss" | b"socsec" | b"ssnum" => Topics::SSN,
         b"itin" | b"tin" | b"tax" | b"taxpayer" | b"taxid" | b"ein" | b"fein" | b"irs" => Topics::TAX,
@@ -150,7 +154,7 @@ pub(super) fn of_word(word: &[u8]) -> Topics {
         b"routing" | b"aba" | b"rtn" | b"transit" | b"fedwire" => Topics::ROUTING,
         b"passport" | b"passports" => Topics::PASSPORT,
         b"travel" => Topics::PASSPORT,
-        b"driver" | b"drivers" | b"driving" | b"dl" | b"dls" | b"cdl" | b"cdls" | b"dln" | b"permit" => Topics::LICENSE,
+        b"driver" | b"drivers" | b"driving" | b"dl" | b"dls" | b"cdl" | b"cdls" | b"dln" | b"permit" => DRIVERS,
         b"license" | b"licence" | b"licenses" | b"licences" | b"lic" => LICENSES,
         b"npi" | b"npis" | b"provider" | b"taxonomy" => Topics::PROVIDER,
         b"dea" | b"prescriber" | b"physician" | b"practitioner" | b"medical" | b"narcotic" | b"narcotics" | b"pharmacy"
@@ -166,7 +170,9 @@ pub(super) fn of_word(word: &[u8]) -> Topics {
         b"birth" | b"born" | b"dob" | b"birthday" | b"birthdate" | b"bday" | b"birthdays" => Topics::BIRTH,
         b"secret" | b"apikey" | b"password" | b"credential" | b"credentials" | b"accountkey" => Topics::SECRET,
         b"mac" | b"ethernet" | b"hwaddr" | b"bssid" => Topics::HARDWARE,
-        b"version" | b"ver" | b"release" | b"build" | b"firmware" | b"v" | b"rev" | b"revision" => Topics::VERSION,
+        b"section" | b"chapter" | b"version" | b"ver" | b"release" | b"build" | b"firmware" | b"v" | b"rev" | b"revision" => {
+            Topics::VERSION
+        }
         b"order" | b"orders" | b"invoice" | b"tracking" | b"reference" | b"ref" | b"ticket" | b"sku" | b"zip" | b"batch"
         | b"serial" | b"isbn" | b"confirmation" | b"transaction" | b"txn" | b"product" | b"item" | b"model" | b"balance"
         | b"amount" | b"total" | b"epoch" | b"timestamp" | b"shipment" | b"barcode" | b"po" | b"quote" | b"claim" | b"uuid"
@@ -215,6 +221,8 @@ impl<'a> Words<'a> {
         for (word_end, topic) in self.heard.iter().take(self.count).rev().filter(|(word_end, _)| *word_end <= start) {
             match edge {
                 None if start - word_end > REACH_BEFORE => break,
+                // What stands in another paragraph is about something else.
+                None if self.text.slice(*word_end..start).windows(2).any(|two| two == b"\n\n") => break,
                 None if topic.meets(Topics::OTHER) => return Topics::OTHER,
                 None => {}
                 Some(edge) => {

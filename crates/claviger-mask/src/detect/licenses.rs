@@ -59,6 +59,9 @@ const STATES: &[(&str, &[&str])] = &[
     ("WY", &["09", "010"]),
 ];
 
+/// Shorter ones are none unless the text speaks of driving.
+const SHORTEST: usize = 6;
+
 /// The longest of all.
 const LONGEST: usize = 20;
 
@@ -95,7 +98,7 @@ impl Scan<'_, '_> {
         let word: Vec<u8> = self.text.slice(start..stop).iter().copied().filter(u8::is_ascii_alphanumeric).collect();
         let entity = if topics.meets(Topics::PASSPORT) && stop == end && is_passport(&word) {
             Entity::Passport
-        } else if topics.meets(Topics::LICENSE) && fits(&word) {
+        } else if topics.meets(Topics::LICENSE) && fits(&word) && (word.len() >= SHORTEST || topics.meets(Topics::DRIVER)) {
             Entity::DriverLicense
         } else {
             return None;

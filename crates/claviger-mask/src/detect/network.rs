@@ -130,6 +130,8 @@ fn is_hardware(token: &[u8], separator: u8, length: usize, groups: usize) -> boo
 
 fn is_ipv6(token: &[u8]) -> bool {
     let address = std::str::from_utf8(token).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    // `[::2]` takes every second one.
+    let slice = token.starts_with(b"::") && token.len() <= 4 && token != b"::1";
     // Without a digit it is more likely two names: `dead::beef`.
-    address.is_some_and(|address| !address.is_unspecified()) && token.iter().any(u8::is_ascii_digit)
+    address.is_some_and(|address| !address.is_unspecified()) && token.iter().any(u8::is_ascii_digit) && !slice
 }

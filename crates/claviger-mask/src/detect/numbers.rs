@@ -98,6 +98,12 @@ impl Cluster {
         cluster
     }
 
+    /// Whether a group and the next one are years: `1995-1997`.
+    pub(super) fn are_years(&self, text: Text<'_>, i: usize) -> bool {
+        let year = |i: usize| matches!(text.slice(self.group(i).start..self.group(i).start + 2), b"19" | b"20");
+        self.shape::<2>(i) == Some([4, 4]) && year(i) && year(i + 1)
+    }
+
     /// How many groups there are.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -313,7 +319,7 @@ impl Scan<'_, '_> {
             return None;
         }
         let digits = cluster.digits;
-        if !(8..=17).contains(&digits) || cluster.groups().any(|group| group.len() < 2) {
+        if !(8..=17).contains(&digits) || cluster.are_years(self.text, 0) || cluster.groups().any(|group| group.len() < 2) {
             return None;
         }
         let (start, end) = (cluster.start, cluster.end());

@@ -317,7 +317,7 @@ impl Scan<'_, '_> {
             column
                 || matches!((length, number.digits()), (10, [2..=9 | 0, ..]) | (11, [0 | 1, ..]) | (12, [9, 1, ..] | [4, 4, ..]))
         } else {
-            !self.is_date(cluster, i)
+            !self.is_date(cluster, i) && !cluster.are_years(self.text, i)
         };
         let separator = if end == i + 1 { b'.' } else { cluster.separator(end - 1) };
         if !fits || number.length < 6 || !cluster.is_alone(i, end, separator) {

@@ -84,8 +84,6 @@ const NETWORKS: &[Range] = &[
     Range { first: 5000, last: 5099, lengths: ALL, plain: SIXTEEN },
     Range { first: 5600, last: 5899, lengths: ALL, plain: SIXTEEN },
     Range { first: 6000, last: 6999, lengths: ALL, plain: SIXTEEN },
-    // What a text calls a card is one, whoever issues it.
-    Range { first: 2000, last: 9999, lengths: Lengths::from(14, 19), plain: Lengths::NONE },
     Range { first: 604, last: 604, lengths: ALL, plain: Lengths::NONE },
 ];
 
@@ -145,26 +143,29 @@ impl Scan<'_, '_> {
         if !luhn(digits) || digits.iter().skip(1).all(|digit| digits.first() == Some(digit)) {
             return false;
         }
-        let (some, plain) = network(digits);
-        if !some {
+        let (known, plain) = network(digits);
+        // What a text calls a card is one, whoever issues it.
+        if !known && (digits.len() < 14 || digits.first() < Some(&2)) {
             return false;
         }
         let lengths = || cluster.between(i, end).map(Group::len);
         let one = end == i + 1;
         let laid_out = LAYOUTS.iter().any(|layout| layout.iter().copied().eq(lengths()));
+        // Four of a long row of groups of four are none.
+        let beside = (i > 0 && cluster.group(i - 1).len() == 4) || cluster.group(end).len() == 4;
         let single_digits = lengths().all(|length| length == 1);
         let apart = if one {
             // Digits of a bare number are not to be part of something that is joined by hyphens or dots.
             cluster.is_alone(i, end, b'.')
         } else {
-            cluster.is_alone(i, end, cluster.separator(i + 1)) || (laid_out && cluster.separator(i + 1) == b' ')
+            cluster.is_alone(i, end, cluster.separator(i + 1)) || (laid_out && cluster.separator(i + 1) == b' ' && !beside)
         };
         let attached =
             (i == 0 && cluster.before == Edge::Letters) || (one && end == cluster.count() && cluster.after == Edge::Letters);
         if !apart {
             return false;
         }
-        if !attached && ((one && plain) || laid_out || single_digits) {
+        if known && !attached && ((one && plain) || laid_out || single_digits) {
             return true;
         }
         let (start, end) = (cluster.group(i).start, cluster.group(end - 1).end);

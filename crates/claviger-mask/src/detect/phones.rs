@@ -198,6 +198,10 @@ impl Scan<'_, '_> {
         let start = cluster.group(i).start;
         let plus =
             self.text.before(start) == b'+' || (self.text.before(start) == b'(' && self.text.at(start.wrapping_sub(2)) == b'+');
+        let before = self.text.at(start.wrapping_sub(2));
+        if plus && before.is_ascii_alphanumeric() {
+            return None;
+        }
         let first = self.text.slice(start..cluster.group(i).end);
         let exit = if plus {
             0
@@ -208,6 +212,9 @@ impl Scan<'_, '_> {
         } else {
             return None;
         };
+        if !plus && cluster.separator(i + 1) == b'.' {
+            return None;
+        }
         if !plus && first.len() > exit + 3 && !self.words.about(start, start + first.len()).meets(Topics::PHONE) {
             return None;
         }
@@ -305,7 +312,8 @@ impl Scan<'_, '_> {
 
     /// What is only known to be a number to call because the text, or the column, says so.
     fn named_phone(&mut self, cluster: &Cluster, i: usize) -> Option<usize> {
-        if i > 0 && !matches!(cluster.separator(i), b' ' | b'/') {
+        let open = if i == 0 { cluster.before == Edge::Open } else { matches!(cluster.separator(i), b' ' | b'/') };
+        if !open {
             return None;
         }
         let length = cluster.group(i).len();
@@ -320,7 +328,8 @@ impl Scan<'_, '_> {
             !self.is_date(cluster, i) && !cluster.are_years(self.text, i)
         };
         let separator = if end == i + 1 { b'.' } else { cluster.separator(end - 1) };
-        if !fits || number.length < 6 || !cluster.is_alone(i, end, separator) {
+        let pairs = cluster.between(i, end).all(|group| group.len() == 2);
+        if !fits || number.length < if pairs { 6 } else { 7 } || !cluster.is_alone(i, end, separator) {
             return None;
         }
         let stop = cluster.group(end - 1).end;

@@ -17,7 +17,8 @@ use crate::harness::{Conn, Gateway, Major, PERMIT_ALL, Server, SigningKey, frame
 /// A right that is taken away is gone everywhere within this time.
 const SOON: Duration = Duration::from_secs(2);
 
-const ENDLESS: &str = "select repeat(md5(n::text), 30) from generate_series(1, 100000000) n";
+/// A set in the list of values is made as it is sent; in `from`, all of it would be written to a file first, and nothing streamed.
+const ENDLESS: &str = "select repeat(md5(n::text), 30) from (select generate_series(1, 100000000) as n) as numbers";
 
 #[test]
 #[ignore = "minutes"]

@@ -75,9 +75,12 @@ impl Workers {
 
 impl Worker {
     fn start(number: usize, gateway: &Gateway, ended: &Arc<Notify>) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
         let desk = Arc::new(gateway.desk());
+        // The desk knows tasks of the runtime, so the runtime must not hold the desk.
+        let resting = Arc::downgrade(&desk);
+        let rest = move || resting.upgrade().iter().for_each(|desk| desk.rest());
+        let runtime = Builder::new_current_thread().enable_all().on_thread_park(rest).build()?;
+        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let (gatherer, ended) = (Arc::clone(&desk), Arc::clone(ended));
         let thread = thread::Builder::new().name(format!("sessions-{number}")).spawn(move || {

@@ -1,7 +1,8 @@
 //! Where the sessions of one thread hand in what they append to the record.
 //!
 //! A write to the log costs the same for one leaf and for many. So what the sessions that are ready at the same time hand in is
-//! gathered, and appended in one write before any of them goes on.
+//! gathered, and appended in one write before any of them goes on. Where sessions have lately come one at a time there is nothing to
+//! gather, and waiting for it would only delay: then what is handed in first is appended at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -32,6 +33,9 @@ struct Tray {
     next: u64,
     /// The log after the last batch that was appended.
     position: Position,
+    /// Batches handed in since the thread last had nothing to do, and the last time that there were any.
+    handed_in: usize,
+    before: usize,
     /// Batches that could not be appended, and that their owners have not heard of.
     failed: HashMap<u64, LedgerError>,
     gatherer: Option<Waker>,
@@ -61,6 +65,14 @@ impl Desk {
         }
     }
 
+    /// The thread of the sessions has nothing more to do: what is handed in from now on is ready at another time.
+    pub fn rest(&self) {
+        let mut tray = self.tray();
+        if tray.handed_in > 0 {
+            tray.before = std::mem::take(&mut tray.handed_in);
+        }
+    }
+
     /// The log that everything goes to.
     pub(crate) fn ledger(&self) -> &Arc<dyn Ledger> {
         &self.ledger
@@ -71,8 +83,10 @@ impl Desk {
         let mut tray = self.tray();
         tray.bytes += batch.chunks.iter().map(Vec::len).sum::<usize>();
         tray.waiting.push_back(Waiting { batch, owner: owner.clone() });
+        tray.handed_in += 1;
         let ticket = Ticket(tray.next + tray.waiting.len() as u64 - 1);
-        if !self.gathers || tray.bytes > MOST {
+        let is_alone = tray.handed_in == 1 && tray.before == 1;
+        if !self.gathers || is_alone || tray.bytes > MOST {
             self.append(tray);
         } else if let Some(gatherer) = tray.gatherer.take() {
             drop(tray);
@@ -133,7 +147,16 @@ impl Desk {
 
 impl Tray {
     fn new() -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, next: 0, position: Position(0), failed: HashMap::new(), gatherer: None }
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            next: 0,
+            position: Position(0),
+            handed_in: 0,
+            before: 0,
+            failed: HashMap::new(),
+            gatherer: None,
+        }
     }
 }
 
@@ -195,6 +218,26 @@ mod tests {
         for ticket in tickets {
             assert!(matches!(desk.poll(ticket), Poll::Ready(Ok(position)) if position >= Position(1)));
         }
+    }
+
+    #[test]
+    fn who_comes_alone_does_not_wait_and_who_comes_with_others_does() {
+        let ledger = MemoryLedger::default();
+        let desk = Desk::gathering(Arc::new(ledger.clone()));
+        let round = |leaves: &[u64]| {
+            let done: Vec<bool> = leaves.iter().map(|tx| desk.poll(desk.hand_in(leaf(*tx), Waker::noop())).is_ready()).collect();
+            desk.flush();
+            desk.rest();
+            desk.rest();
+            done
+        };
+        assert_eq!(round(&[1]), [false], "it is not known yet that nobody else comes");
+        assert_eq!(round(&[2]), [true]);
+        assert_eq!(round(&[3, 4, 5]), [true, false, false]);
+        assert_eq!(round(&[6, 7]), [false, false], "there was a crowd a moment ago");
+        assert_eq!(round(&[8]), [false]);
+        assert_eq!(round(&[9]), [true]);
+        assert_eq!(appended(&ledger), [1, 2, 3, 4, 5, 6, 7, 8, 9], "in the order in which they came");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A refusal is a leaf of its own as long as they are few. Beyond that they are counted, exactly, and the counts become leaves
 //! now and then: who is refused a thousand times a second leaves a leaf every ten seconds that says ten thousand.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,21 +72,15 @@ impl Refusals {
         false
     }
 
-    /// Makes leaves of the counts that are old enough, or of all, and forgets them when `append` has taken the leaves.
+    /// Makes leaves of the counts that are old enough, or of all, and forgets them when `append` has taken the leaves. Meanwhile
+    /// others may go on counting.
     pub(crate) fn record<E>(&self, all: bool, now: Timestamp, append: impl FnOnce(Vec<Leaf>) -> Result<(), E>) -> Result<(), E> {
-        let mut lately = self.lock();
-        let is_due = |count: &Count| all || count.since.plus_secs(GATHER) <= now;
-        let due: Vec<Sort> = lately.counts.iter().filter(|(_, count)| is_due(count)).map(|(sort, _)| sort.clone()).collect();
+        let due = self.lock().take_due(all, now);
         if due.is_empty() {
             return Ok(());
         }
-        let leaf = |sort: &Sort| {
-            let kind = LeafKind::Refusals(lately.counts.get(sort)?.leaf(sort));
-            Some(Leaf { time: now, kind })
-        };
-        append(due.iter().filter_map(leaf).collect())?;
-        due.iter().for_each(|sort| drop(lately.counts.remove(sort)));
-        Ok(())
+        let leaves = due.iter().map(|(sort, count)| Leaf { time: now, kind: LeafKind::Refusals(count.leaf(sort)) }).collect();
+        append(leaves).inspect_err(|_| self.lock().put_back(due))
     }
 
     fn lock(&self) -> MutexGuard<'_, Lately> {
@@ -94,6 +89,21 @@ impl Refusals {
 }
 
 impl Lately {
+    fn take_due(&mut self, all: bool, now: Timestamp) -> BTreeMap<Sort, Count> {
+        let is_due = |count: &Count| all || count.since.plus_secs(GATHER) <= now;
+        self.counts.extract_if(.., |_, count| is_due(count)).collect()
+    }
+
+    /// Adds counts to those that have begun since they were taken.
+    fn put_back(&mut self, counts: BTreeMap<Sort, Count>) {
+        for (sort, count) in counts {
+            match self.counts.entry(sort) {
+                Entry::Vacant(place) => _ = place.insert(count),
+                Entry::Occupied(mut newer) => newer.get_mut().add(count),
+            }
+        }
+    }
+
     /// Whether one more may be recorded by itself; if so, it is taken from the allowance.
     fn allows(&mut self, who: Option<&Arc<str>>, per_second: i64, now: Timestamp) -> bool {
         let full = per_second.saturating_mul(BURST).saturating_mul(SECOND);
@@ -119,6 +129,17 @@ impl Lately {
 }
 
 impl Count {
+    /// Adds an earlier count.
+    fn add(&mut self, earlier: Self) {
+        self.since = earlier.since;
+        self.count += earlier.count;
+        for (address, count) in earlier.addresses {
+            if self.addresses.len() < MOST_ADDRESSES || self.addresses.contains_key(&address) {
+                *self.addresses.entry(address).or_default() += count;
+            }
+        }
+    }
+
     fn leaf(&self, (who, connection, code): &Sort) -> RefusalsLeaf {
         RefusalsLeaf {
             since: self.since,
@@ -196,7 +217,13 @@ mod tests {
     fn counts_stay_until_they_are_recorded() {
         let refusals = Refusals::default();
         (0..100).for_each(|_| _ = refusals.note(None, None, "login.timeout", address(1), 1, time(0)));
-        assert!(refusals.record(true, time(1), |_| Err(())).is_err());
-        assert_eq!(taken(&refusals, true, time(2)).first().map(|leaf| leaf.count), Some(90));
+        let meanwhile = |_| {
+            assert!(!refusals.note(None, None, "login.timeout", address(2), 1, time(1)), "nobody waits for the log");
+            Err(())
+        };
+        assert!(refusals.record(true, time(1), meanwhile).is_err());
+        let [leaf] = taken(&refusals, true, time(2)).try_into().unwrap();
+        assert_eq!((leaf.count, leaf.since, leaf.until), (91, time(0), time(1)));
+        assert_eq!(leaf.addresses, [("192.0.2.1".to_owned(), 90), ("192.0.2.2".to_owned(), 1)]);
     }
 }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::leg::Socket;
-use crate::upstream::Registered;
+use crate::upstream::{Registered, ends};
 use crate::{Upstreams, credential};
 
 /// The answer to a question.
@@ -25,6 +25,8 @@ pub struct Answer {
     pub rows: Vec<Vec<Option<Bytes>>>,
     /// The gateway's end of the session.
     pub local: SocketAddr,
+    /// The upstream's.
+    pub peer: SocketAddr,
 }
 
 /// What the upstream's administrator sees of such a session.
@@ -45,11 +47,12 @@ impl Upstreams {
         question: &str,
     ) -> Result<Answer, Refusal> {
         let asking = timeout(within, async {
+            let _turn = self.questions.acquire().await;
             let mut asking = Asking::open(self, connection, login).await?;
             let rows = asking.ask(question).await?;
-            let local = asking.local;
+            let (local, peer) = asking.ends;
             asking.close().await;
-            Ok(Answer { rows, local })
+            Ok(Answer { rows, local, peer })
         });
         asking.await.unwrap_or_else(|_| Err(unavailable("the upstream took too long")))
     }
@@ -65,7 +68,8 @@ pub(crate) struct Asking {
     protocol: Box<dyn Protocol<Infallible>>,
     socket: Option<Socket>,
     input: BytesMut,
-    local: SocketAddr,
+    /// The gateway's end, and the upstream's.
+    ends: (SocketAddr, SocketAddr),
     asked: u64,
     _registered: Registered,
 }
@@ -79,13 +83,13 @@ impl Asking {
     ) -> Result<Self, Refusal> {
         let password = credential::find(connection).await?;
         let (stream, registered) = upstreams.open(connection).await?;
-        let local = stream.local_addr().map_err(|_| unavailable("the upstream has gone"))?;
+        let ends = ends(&stream).map_err(|_| unavailable("the upstream has gone"))?;
         let protocol = claviger_protocols::open_own::<Infallible>(connection.kind, Limits::default());
         let mut asking = Self {
             protocol: protocol.ok_or_else(|| unavailable("the upstream speaks another protocol"))?,
             socket: Some(Socket::Plain(stream)),
             input: BytesMut::new(),
-            local,
+            ends,
             asked: 0,
             _registered: registered,
         };

@@ -1,6 +1,7 @@
 //! Opening the upstream's leg.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use claviger_session::{Connection, TlsIdentity};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -27,33 +29,46 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// How many are.
 const MOST_REMEMBERED: usize = 4096;
 
+/// Questions that are asked at the same time; more wait.
+const MOST_QUESTIONS: usize = 4;
+
 /// The way to the upstreams, with the TLS settings that were already built.
-#[derive(Default)]
 pub struct Upstreams {
     tls: Mutex<HashMap<TlsKey, Built>>,
     sockets: Arc<Mutex<Sockets>>,
+    /// Whoever asks an upstream something has a session there that is no session of a client, and in no budget.
+    pub(crate) questions: Semaphore,
 }
 
-/// The gateway's ends of its sockets to upstreams.
+impl Default for Upstreams {
+    fn default() -> Self {
+        Self { tls: Mutex::default(), sockets: Arc::default(), questions: Semaphore::new(MOST_QUESTIONS) }
+    }
+}
+
+/// A socket to an upstream: the gateway's end, and the upstream's. Sockets to different upstreams may have the same end here.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The gateway's sockets to upstreams.
 #[derive(Default)]
 struct Sockets {
-    open: HashSet<SocketAddr>,
+    open: HashSet<Ends>,
     /// Those that closed lately, and when.
-    closed: VecDeque<(Instant, SocketAddr)>,
+    closed: VecDeque<(Instant, Ends)>,
 }
 
 /// Keeps a socket among those that are open.
 pub(crate) struct Registered {
     sockets: Arc<Mutex<Sockets>>,
-    local: SocketAddr,
+    ends: Ends,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.open.remove(&self.local);
+        sockets.open.remove(&self.ends);
         sockets.forget();
-        sockets.closed.push_back((Instant::now(), self.local));
+        sockets.closed.push_back((Instant::now(), self.ends));
     }
 }
 
@@ -81,12 +96,13 @@ impl Upstreams {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The gateway's ends of sockets to upstreams: those that are open, and those that closed a moment ago, whose end an
-    /// upstream may not have seen.
-    pub fn sockets(&self) -> HashSet<SocketAddr> {
+    /// The gateway's ends of sockets to these addresses of an upstream: those that are open, and those that closed a moment ago,
+    /// whose end the upstream may not have seen.
+    pub fn sockets(&self, upstream: &[SocketAddr]) -> HashSet<SocketAddr> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.forget();
-        sockets.open.iter().copied().chain(sockets.closed.iter().map(|(_, local)| *local)).collect()
+        let all = sockets.open.iter().chain(sockets.closed.iter().map(|(_, ends)| ends));
+        all.filter(|(_, peer)| upstream.contains(peer)).map(|(local, _)| *local).collect()
     }
 
     pub(crate) async fn open(&self, connection: &Connection) -> Result<(TcpStream, Registered), Refusal> {
@@ -97,10 +113,9 @@ impl Upstreams {
             Err(elapsed) => return Err(unavailable(connection, &elapsed)),
         };
         crate::leg::prepare(&stream).map_err(|error| unavailable(connection, &error))?;
-        let local = stream.local_addr().map_err(|error| unavailable(connection, &error))?;
-        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).open.insert(local);
-        Ok((stream, Registered { sockets: Arc::clone(&self.sockets), local }))
+        let ends = ends(&stream).map_err(|error| unavailable(connection, &error))?;
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).open.insert(ends);
+        Ok((stream, Registered { sockets: Arc::clone(&self.sockets), ends }))
     }
 
     pub(crate) async fn start_tls(&self, connection: &Connection, stream: TcpStream) -> Result<TlsStream<TcpStream>, Refusal> {
@@ -125,8 +140,35 @@ impl Upstreams {
     }
 }
 
+/// The addresses of a socket's two ends, ours first.
+pub(crate) fn ends(stream: &TcpStream) -> io::Result<Ends> {
+    let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    Ok((plain(stream.local_addr()?), plain(stream.peer_addr()?)))
+}
+
 /// The log says what happened; the client only that the upstream is not to be had.
 fn unavailable(connection: &Connection, error: &dyn std::fmt::Display) -> Refusal {
     tracing::warn!(connection = %connection.name, %error, "the upstream cannot be reached");
     Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream cannot be reached")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_end_here_may_be_that_of_a_socket_to_another_upstream() {
+        let upstreams = Upstreams::default();
+        let [local, here, there] = [4001, 5432, 5433].map(|port| SocketAddr::from(([10, 0, 0, 7], port)));
+        let open = || {
+            upstreams.sockets.lock().unwrap_or_else(PoisonError::into_inner).open.insert((local, there));
+            Registered { sockets: Arc::clone(&upstreams.sockets), ends: (local, there) }
+        };
+        let registered = open();
+        assert!(upstreams.sockets(&[here]).is_empty());
+        assert_eq!(upstreams.sockets(&[here, there]), HashSet::from([local]));
+        drop(registered);
+        assert!(upstreams.sockets(&[here]).is_empty());
+        assert_eq!(upstreams.sockets(&[there]), HashSet::from([local]), "its end may not have been seen there");
+    }
 }

@@ -23,8 +23,16 @@ pub(super) async fn look(gateway: &Gateway, upstreams: &Upstreams, connection: &
     let asking = all.iter().find(|one| one.asking).cloned().unwrap_or_default();
     let mut processes = before;
     processes.extend(gateway.registry.processes(&connection.host, connection.port));
-    let ours = Ours { asking, local: answer.local, sockets: upstreams.sockets(), processes };
+    let mut addresses = addresses(connection).await;
+    addresses.push(answer.peer);
+    let ours = Ours { asking, local: answer.local, sockets: upstreams.sockets(&addresses), processes };
     Ok(report(connection, &ours, all))
+}
+
+/// All addresses that a connection's upstream has: its sessions may have come by any of them.
+async fn addresses(connection: &Connection) -> Vec<SocketAddr> {
+    let found = tokio::net::lookup_host((connection.host.as_str(), connection.port)).await;
+    found.map(|found| found.map(plain).collect()).unwrap_or_default()
 }
 
 /// What is known of the gateway's own sessions on an upstream.
@@ -32,7 +40,7 @@ struct Ours {
     /// The session that asked, as the upstream sees it, and as it is here.
     asking: Activity,
     local: SocketAddr,
-    /// The gateway's ends of sessions upstream: those open, and those closed a moment ago.
+    /// The gateway's ends of sessions on this upstream: those open, and those closed a moment ago.
     sockets: HashSet<SocketAddr>,
     processes: HashSet<i32>,
 }

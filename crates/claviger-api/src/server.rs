@@ -78,6 +78,7 @@ pub async fn serve(
             drop(place);
         });
     }
+    drop(listener);
     drop(stopping);
     let _late = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }

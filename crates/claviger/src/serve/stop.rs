@@ -85,6 +85,7 @@ impl Running {
         if timeout(LAST_WORDS, self.all_gone()).await.is_err() {
             tracing::warn!(sessions = self.gateway.registry.len(), "sessions did not end in time");
         }
+        self.web.close().await;
     }
 
     /// Until the last byte of the last client, and until what is to be cancelled upstream has been.

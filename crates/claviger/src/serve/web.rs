@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwapOption;
 use claviger_api::{Backend, Certificate, Status};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -27,9 +28,11 @@ pub(super) struct Web {
     metrics: Option<Served>,
 }
 
-/// A listener that serves until this is dropped.
+/// A listener that accepts until this is dropped. Requests that are under way then are still answered, if that does not take long.
 struct Served {
     address: SocketAddr,
+    /// Dropped to stop it.
+    _stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
 
@@ -67,6 +70,18 @@ impl Web {
         }
     }
 
+    /// Closes both listeners, and waits for the requests that are under way.
+    pub(super) async fn close(&mut self) {
+        let served = [self.api.take(), self.metrics.take()].into_iter().flatten();
+        // Both stop before either is waited for.
+        let serving: Vec<_> = served.map(|Served { serving, .. }| serving).collect();
+        for serving in serving {
+            if serving.await.is_err() {
+                tracing::error!("a listener of HTTP has panicked");
+            }
+        }
+    }
+
     fn certificate(&self) -> Certificate {
         let tls = Arc::clone(&self.tls);
         Arc::new(move || tls.load_full())
@@ -85,13 +100,8 @@ async fn bind(now: Option<&Served>, wanted: Option<SocketAddr>) -> Result<Option
 
 impl Served {
     fn start(address: SocketAddr, socket: TcpListener, certificate: Option<Certificate>, routes: claviger_api::Routes) -> Self {
-        let serving = tokio::spawn(claviger_api::serve(socket, certificate, routes, std::future::pending()));
-        Self { address, serving }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.serving.abort();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(claviger_api::serve(socket, certificate, routes, async { _ = stopped.await }));
+        Self { address, _stop: stop, serving }
     }
 }

@@ -138,6 +138,32 @@ fn told_to_stop_it_lets_transactions_end_and_nobody_in() {
 }
 
 #[test]
+fn a_request_under_way_is_answered_before_the_end() {
+    /// Gives its body when the gateway has begun to stop.
+    struct Slow<'a>(&'a Gateway, &'static [u8]);
+    impl std::io::Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if !self.1.is_empty() {
+                self.0.signal("TERM");
+                while is_open(self.0.port("bank")) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            std::io::Read::read(&mut self.1, buffer)
+        }
+    }
+    run(async {
+        let server = server!(Major::V15);
+        let mut gateway = Gateway::before(&server);
+        let status = gateway.post_slowly("/oauth/token", &mut Slow(&gateway, b"grant_type=none"));
+        assert_eq!(status.expect("the answer comes"), 400);
+        assert!(gateway.wait().success());
+        gateway.verify();
+    });
+}
+
+#[test]
 fn patience_has_an_end_and_a_second_word_is_the_last() {
     run(async {
         let server = server!(Major::V15);

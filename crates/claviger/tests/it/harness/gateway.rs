@@ -409,6 +409,13 @@ impl Gateway {
         (response.status().as_u16(), serde_json::from_str(&response.into_body().read_to_string().unwrap()).unwrap())
     }
 
+    /// Posts a form to the API that comes from a reader, which is read once the request is known to be under way: the status.
+    pub(crate) fn post_slowly(&self, path: &str, form: &mut dyn std::io::Read) -> Result<u16, ureq::Error> {
+        let request = self.agent().post(self.api_url(path)).config().http_status_as_error(false).build();
+        let request = request.header("content-type", "application/x-www-form-urlencoded").header("expect", "100-continue");
+        Ok(request.send(ureq::SendBody::from_reader(form))?.status().as_u16())
+    }
+
     fn api_url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.api)
     }

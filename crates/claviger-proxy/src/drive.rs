@@ -307,6 +307,9 @@ impl Driver {
             })
             .await;
         }
+        drop(leg);
+        self.registered = None;
+        self.pipeline.left_upstream();
     }
 
     /// Writes until everything for one side is written. Both are written side by side: one that does not read keeps nothing from

@@ -321,6 +321,11 @@ impl Client {
         self.received.clear();
     }
 
+    /// The driver has closed the upstream's socket.
+    pub fn leave_upstream(&mut self) {
+        self.pipeline().left_upstream();
+    }
+
     /// The driver takes turns until nothing moves, as it does when something wakes it.
     pub fn turn(&mut self) {
         self.woken.0.store(0, Ordering::Relaxed);

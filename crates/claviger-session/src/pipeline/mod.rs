@@ -48,8 +48,9 @@ pub struct Pipeline {
     /// Those that the client has shown, until it is known who it is.
     certificates: Vec<Bytes>,
     traffic: Traffic,
-    /// Held until both sockets are closed, as is the slot.
+    /// Held until both sockets are closed.
     seat: Option<Seat>,
+    /// Held until the upstream's is.
     slot: Option<Slot>,
     /// Bytes to the client when it was last seen not to read, in a session that is to end.
     stalled: Option<u64>,
@@ -181,6 +182,11 @@ impl Pipeline {
         self.slot.as_ref().is_some_and(Slot::is_limited)
     }
 
+    /// The upstream's socket is closed: others may have theirs, however long the client takes for its farewell.
+    pub fn left_upstream(&mut self) {
+        self.slot = None;
+    }
+
     /// Whether the driver should read from this side.
     pub fn wants_input(&self, from: Side) -> bool {
         !matches!(self.stage, Stage::Closed) && self.protocol.wants_input(from)
@@ -248,9 +254,11 @@ impl Pipeline {
         }
     }
 
-    /// The client, of whom nothing is known yet, must make way for another.
+    /// The client, of whom nothing is known yet, must make way for another. One that has been refused already goes at once.
     pub fn evict(&mut self, code: &'static str, now: Instant) {
-        if !self.is_known() {
+        if self.ending.is_some() {
+            self.close(&Closed::ByClient, now);
+        } else if !self.is_known() {
             self.refuse_entry(Refusal::new(RefusalKind::TooMany, "too many connections that have not logged in"), code, now);
         }
     }

@@ -43,6 +43,26 @@ fn initial(mechanism: &str, message: &str) -> Vec<u8> {
     frame(b'p', &[&terminated(mechanism), &length[..], message.as_bytes()].concat())
 }
 
+#[test]
+fn who_is_refused_and_stays_is_refused_once_and_makes_way() {
+    run(async {
+        let server = server!(Major::V15);
+        let limits = format!("{}[limits]\nunauthenticated_per_address = 1\n", issuer());
+        let mut gateway = Gateway::configure(&[Conn::to("bank", &server).set(OAUTH)], PERMIT_ALL, &limits);
+        std::fs::write(gateway.path("corp.json"), key_set(&[&SigningKey::new("k1")])).unwrap();
+        gateway.start();
+        // The protocol lets it answer to the bad news, and it does not.
+        let (mut first, answer) = respond(&gateway, "n,,\x01auth=Bearer not.a.token\x01\x01");
+        assert!(String::from_utf8(answer.unwrap().1).unwrap().contains("invalid_token"));
+        let (_second, _) = respond(&gateway, "n,,\x01auth=Bearer neither.is.this\x01\x01");
+        assert_eq!(first.message(), None);
+        let refused = gateway.leaves_of("SESSION_REFUSED");
+        let reasons: Vec<_> = refused.iter().map(|leaf| leaf["reason"].as_str().unwrap()).collect();
+        assert_eq!(reasons, ["token.malformed", "token.malformed"], "each once");
+        assert_eq!(gateway.metric("claviger_sessions_refused_total{connection=\"\",reason=\"limit.address\"}"), 0.0);
+    });
+}
+
 /// Chooses the mechanism and sends a message: what the server says next.
 fn respond(gateway: &Gateway, message: &str) -> (Raw, Option<(u8, Vec<u8>)>) {
     let mut raw = gateway.raw("bank");

@@ -68,6 +68,14 @@ impl Budgets {
         Arc::clone(lock(&self.0).entry(connection.clone()).or_default())
     }
 
+    /// Forgets the budgets of connections that are gone, once nobody has a part in them.
+    pub(crate) fn keep(&self, is_kept: impl Fn(&ConnectionName) -> bool) {
+        lock(&self.0).retain(|name, budget| {
+            let state = lock(&budget.0);
+            is_kept(name) || state.used > 0 || state.waiting > 0
+        });
+    }
+
     pub(crate) fn readings(&self) -> Vec<(ConnectionName, BudgetReading)> {
         let reading = |budget: &Budget| {
             let state = lock(&budget.0);

@@ -212,9 +212,11 @@ impl Gateway {
     }
 
     fn set_budgets(&self) {
-        for connection in self.rules.load().connections.iter() {
+        let rules = self.rules.load();
+        for connection in rules.connections.iter() {
             self.budgets.of(&connection.name).set_limit(connection.upstream_connections);
         }
+        self.budgets.keep(|name| rules.connections.get(name).is_some());
     }
 
     /// What says who a token proves.

@@ -321,8 +321,8 @@ mod limits {
         assert_eq!(world.gateway.budgets()[0].1.waiting, 1);
         first.eof(Side::Downstream);
         assert!(!second.is_woken(), "the first one's socket is not closed yet");
-        first.abandon();
-        assert!(second.is_woken());
+        first.leave_upstream();
+        assert!(second.is_woken(), "it does not matter how long its client takes");
         second.turn();
         assert!(second.connecting.is_some());
         second.connect();
@@ -350,6 +350,43 @@ mod limits {
         for code in ["limit.upstream_queue", "limit.upstream_wait"] {
             assert!(journal.contains(&format!("SESSION_REFUSED {code}")), "{journal:?}");
         }
+    }
+
+    #[test]
+    fn the_wait_for_the_upstream_is_not_the_logins_and_nothing_else_is_added() {
+        let deadlines = Deadlines { login: Duration::from_secs(10), ..Deadlines::default() };
+        let world = World::new(&Setup { upstream_connections: Some(1), deadlines, ..Setup::default() });
+        let mut first = world.serving();
+        let mut second = world.client();
+        world.advance(6);
+        second.log_in("ana", "bank", &world.token("ana").token);
+        world.advance(8);
+        first.abandon();
+        second.turn();
+        assert!(second.connecting.is_some() && !second.closed);
+        world.advance(3);
+        second.turn();
+        assert!(!second.closed);
+        world.advance(1);
+        second.turn();
+        assert_eq!(second.heard(), ["0 E timed-out the login took too long"]);
+    }
+
+    #[test]
+    fn who_is_called_and_would_not_be_let_in_leads_nobody_to_the_upstream() {
+        let world = World::new(&Setup { upstream_connections: Some(1), ..Setup::default() });
+        let mut first = world.serving();
+        let mut second = entering(&world, "ana");
+        world.change(|rules| rules.connections = Connections::default());
+        first.turn();
+        first.abandon();
+        second.turn();
+        assert!(second.connecting.is_none() && second.closed);
+        assert_eq!(second.heard(), ["0 E terminated the connection was removed"]);
+        assert!(world.ledger.journal().contains(&"SESSION_REFUSED connection.removed".to_owned()));
+        second.abandon();
+        world.change(|_| {});
+        assert!(world.gateway.budgets().is_empty(), "nothing is left of it");
     }
 
     #[test]

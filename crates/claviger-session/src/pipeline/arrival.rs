@@ -21,7 +21,7 @@ use crate::meters::Meter;
 use crate::record::SessionRecord;
 use crate::registry::Live;
 use crate::seats::NoSeat;
-use crate::{Bounds, Connection};
+use crate::{Bounds, Connection, Gateway};
 
 /// A client whose token needs something of its issuer that is being fetched.
 pub(super) struct Identifying {
@@ -46,6 +46,8 @@ pub(super) struct Waiting {
     pub(super) entrant: Entrant,
     ticket: Ticket,
     since: Instant,
+    /// What is left of the time for the login, in which the wait is not counted.
+    left: Duration,
 }
 
 impl Pipeline {
@@ -127,8 +129,9 @@ impl Pipeline {
         match placed {
             Ok((seat, ticket)) => {
                 self.seat = Some(seat);
+                let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
                 self.deadline = now.checked_add(gateway.rules().deadlines.upstream_wait);
-                self.stage = Stage::Waiting(Box::new(Waiting { entrant, ticket, since: now }));
+                self.stage = Stage::Waiting(Box::new(Waiting { entrant, ticket, since: now, left }));
                 Ok(())
             }
             Err((refusal, code)) => {
@@ -139,7 +142,7 @@ impl Pipeline {
         }
     }
 
-    /// When it is the client's turn, the upstream is opened.
+    /// When it is the client's turn, the upstream is opened, unless the client would not be let in any more.
     pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Stage::Waiting(waiting) = &mut self.stage else { return false };
         if self.ending.is_some() {
@@ -151,11 +154,15 @@ impl Pipeline {
             self.refuse_entry(refusal, code, now);
             return true;
         };
+        if let Err((refusal, code)) = is_open(&self.gateway, &waiting.entrant.connection) {
+            self.refuse_entry(refusal, code, now);
+            return true;
+        }
         let Stage::Waiting(waiting) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return false };
-        let Waiting { entrant, since, .. } = *waiting;
+        let Waiting { entrant, since, left, .. } = *waiting;
         self.slot = Some(slot);
         self.gateway.meters.connection(&entrant.connection.name).waited(now.saturating_duration_since(since));
-        self.deadline = now.checked_add(self.gateway.rules().deadlines.login);
+        self.deadline = now.checked_add(left);
         self.steps.push_back(Step::Connect(Arc::clone(&entrant.connection)));
         self.stage = Stage::Entering(Box::new(entrant));
         true
@@ -219,13 +226,7 @@ impl Pipeline {
         if let Err(denied) = self.gateway.services.authenticator.recheck(&live.identity, time) {
             return Err((Refusal::new(RefusalKind::Unauthenticated, denied.to_string()), denied.code()));
         }
-        if self.gateway.is_draining() {
-            return Err(stopping());
-        }
-        if self.gateway.rules().connections.get(&live.connection.name).is_none() {
-            return Err((Refusal::new(RefusalKind::Terminated, "the connection was removed"), "connection.removed"));
-        }
-        Ok(())
+        is_open(&self.gateway, &live.connection)
     }
 
     fn open_leaf(
@@ -312,6 +313,17 @@ impl Pipeline {
             decision,
         });
     }
+}
+
+/// Whether sessions may begin on this connection.
+fn is_open(gateway: &Gateway, connection: &Connection) -> Result<(), End> {
+    if gateway.is_draining() {
+        return Err(stopping());
+    }
+    if gateway.rules().connections.get(&connection.name).is_none() {
+        return Err((Refusal::new(RefusalKind::Terminated, "the connection was removed"), "connection.removed"));
+    }
+    Ok(())
 }
 
 fn stopping() -> End {

@@ -100,7 +100,7 @@ impl Analysis<'_> {
         flow.without_values()
     }
 
-    fn decides(&mut self, column: &Arc<Column>, equals: Option<&Arc<Column>>) {
+    pub(super) fn decides(&mut self, column: &Arc<Column>, equals: Option<&Arc<Column>>) {
         if !self.aside {
             self.disclosure.control.insert(Control { column: Arc::clone(column), equals: equals.map(Arc::clone) });
         }
@@ -175,6 +175,7 @@ impl Analysis<'_> {
         for column in made.flatten().chain(rest) {
             self.decides(&column, None);
         }
+        self.disclosure.outputs = vec![Output::Plain];
     }
 
     /// What becomes of a value in a branch that a classified value chose: if computing it can fail, the failure tells which.

@@ -417,7 +417,9 @@ impl Analysis<'_> {
     pub(super) fn window(&mut self, scope: &Scope<'_>, window: &nodes::WindowDef) -> Result<Flow> {
         let mut flow = Flow::default();
         for node in window.partition_clause() {
-            flow.add(&self.condition(scope, node)?);
+            let by = self.expression(scope, node)?;
+            self.grouped_with(&by);
+            flow.controlled_by(&by.without_values());
         }
         for sort in window.order_clause().iter() {
             flow.add(&self.condition(scope, Node::SortBy(sort))?);

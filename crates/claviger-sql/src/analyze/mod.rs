@@ -13,6 +13,7 @@ mod either;
 mod expression;
 mod flow;
 mod from;
+mod grouping;
 mod implied;
 mod inner;
 mod joined;
@@ -121,6 +122,8 @@ struct Analysis<'a> {
     aside: bool,
     /// What rows that a rule gives in place of a statement's own are made of.
     instead: Option<Flow>,
+    /// Classified columns by which the rows of the query at hand are grouped.
+    grouping: Sources,
     /// The table that is being altered, whose columns its new expressions can name.
     altered: Option<Arc<Relation>>,
     /// What is known of queries inside conditions.
@@ -160,6 +163,7 @@ impl<'a> Analysis<'a> {
             running: Vec::new(),
             aside: false,
             instead: None,
+            grouping: Sources::default(),
             altered: None,
             inner: HashMap::new(),
             together: None,

@@ -183,6 +183,13 @@ impl Analysis<'_> {
     }
 
     fn simple_select(&mut self, select: &SelectStmt, own: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let around = std::mem::take(&mut self.grouping);
+        let rows = self.simple_select_here(select, own, outer);
+        self.grouping = around;
+        rows
+    }
+
+    fn simple_select_here(&mut self, select: &SelectStmt, own: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
         if let Some(into) = select.into_clause() {
             self.creates_from(into)?;
         }
@@ -215,6 +222,7 @@ impl Analysis<'_> {
         self.summed_up(select, &mut rows);
         rows.control.controlled_by(&control);
         self.sorted(select, &scope, &mut rows)?;
+        self.grouping_settled(select, &scope, &rows);
         self.limited(select, &scope, &mut rows)?;
         self.locked(select, &scope, rows.bounded)?;
         self.together = together;
@@ -319,8 +327,10 @@ impl Analysis<'_> {
             let keyed = |key: &[i16]| !key.is_empty() && key.iter().all(|number| has(*number));
             has(column.number) && self.catalog.relation(column.table.id).is_some_and(|relation| keyed(&relation.primary))
         };
-        let telling = Flow { shows: flow.shows.filtered(|column| !by_key(column)), ..Flow::default() };
+        let plain = |column: &claviger_model::Column| copies.iter().any(|copy| std::ptr::eq(&**copy, column));
+        let telling = Flow { shows: flow.shows.filtered(|column| !by_key(column) && !plain(column)), ..Flow::default() };
         self.decided(telling);
+        self.grouping.add(&copies.filtered(|column| !column.labels.is_empty() && !by_key(column)));
         flow.without_values()
     }
 
@@ -329,7 +339,7 @@ impl Analysis<'_> {
             self.operator(None, "=")?;
             // All of them, where none is named.
             if matches!(node, Node::None) {
-                scope.outputs.iter().for_each(|field| _ = self.decided(field.flow.clone()));
+                scope.outputs.iter().for_each(|field| self.grouped_with(&field.flow));
             }
             let flow = self.by_output(scope, node)?;
             control.controlled_by(&self.decided(flow));

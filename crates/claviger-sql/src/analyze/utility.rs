@@ -7,7 +7,7 @@ use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, CopyStmt, RangeVar, VariableSetStmt};
 use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
 
-use super::flow::Rows;
+use super::flow::{Field, Rows};
 use super::names::constant_text;
 use super::routine::names_of;
 use super::scope::{Expressions, Scope};
@@ -24,7 +24,12 @@ impl Analysis<'_> {
         match node {
             Node::TransactionStmt(statement) => Ok(self.transaction(statement)),
             Node::VariableSetStmt(statement) => Ok(self.variable(statement)),
-            Node::VariableShowStmt(_) => Ok("SHOW"),
+            Node::VariableShowStmt(show) => {
+                // All of them come with what they are for.
+                let columns = if show.name().is_some_and(|name| name.eq_ignore_ascii_case("all")) { 3 } else { 1 };
+                self.shown(&Rows { fields: vec![Field::default(); columns], ..Rows::default() });
+                Ok("SHOW")
+            }
             Node::ExplainStmt(statement) => self.explain(statement),
             Node::PrepareStmt(statement) => self.prepare(statement),
             Node::ExecuteStmt(statement) => self.execute(statement),

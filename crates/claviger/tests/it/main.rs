@@ -28,6 +28,7 @@ mod issuers;
 mod limits;
 mod login;
 mod masking;
+mod noninterference;
 mod operation;
 mod oracle;
 mod packs;

@@ -130,7 +130,9 @@ impl Watch {
         let before = (self.status == b'T').then(|| self.counts());
         let answers = self.send(sent);
         seen.done = errors(&answers).next().is_none();
-        if let (Some(before), b'T', true) = (before, self.status, seen.done) {
+        // What is taken back is counted again as it was done.
+        let takes_back = sent.text.trim_start().to_ascii_lowercase().starts_with("rollback");
+        if let (Some(before), b'T', true, false) = (before, self.status, seen.done, takes_back) {
             seen.watched = true;
             let after = self.counts();
             if let Some(meanings) = &seen.meanings {
@@ -175,7 +177,9 @@ impl Watch {
             said
         });
         let large_objects = meanings.iter().any(|meaning| meaning.hazards.contains(&Hazard::LargeObject));
-        let defines = large_objects || effects.iter().any(|effect| DEFINES.contains(&effect.verb));
+        // The session's own temporary tables go without being named.
+        let discards = meanings.iter().any(|meaning| meaning.class == "DISCARD");
+        let defines = large_objects || discards || effects.iter().any(|effect| DEFINES.contains(&effect.verb));
         let mut unsaid = Vec::new();
         for (table, counts) in after {
             let was = before.get(table).copied().unwrap_or_default();

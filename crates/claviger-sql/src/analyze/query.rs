@@ -303,7 +303,7 @@ impl Analysis<'_> {
         let mut flow = Flow::default();
         for node in select.group_clause() {
             self.operator(None, "=")?;
-            flow.add(&self.by_output(scope, node)?);
+            flow.add(&self.by_output(scope, node, true)?);
         }
         Ok(self.grouped_by(select, scope, flow))
     }
@@ -312,13 +312,13 @@ impl Analysis<'_> {
     fn grouped_by(&mut self, select: &SelectStmt, scope: &Scope<'_>, flow: Flow) -> Flow {
         let mut copies = Sources::default();
         for node in select.group_clause() {
-            let copy = match node {
-                Node::A_Const(_) => output_of(scope, node).and_then(|field| field.flow.copy.clone()),
-                Node::ColumnRef(reference) => match self.name(scope, &parts(reference.fields())) {
+            let copy = match (named_output(scope, node, true), node) {
+                (Some(output), _) => output.flow.copy.clone(),
+                (None, Node::ColumnRef(reference)) => match self.name(scope, &parts(reference.fields())) {
                     Ok(Found::Field(field)) => field.flow.copy,
                     _ => None,
                 },
-                _ => None,
+                (None, _) => None,
             };
             copy.iter().for_each(|column| copies.insert(column));
         }
@@ -341,38 +341,27 @@ impl Analysis<'_> {
             if matches!(node, Node::None) {
                 scope.outputs.iter().for_each(|field| self.grouped_with(&field.flow));
             }
-            let flow = self.by_output(scope, node)?;
+            let flow = self.by_output(scope, node, false)?;
             control.controlled_by(&self.decided(flow));
         }
         Ok(())
     }
 
-    /// Something that is sorted or grouped by: a column of the query's own, by name or number, or any expression.
-    fn by_output(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
-        let output = match node {
-            Node::A_Const(_) => output_of(scope, node).map(|field| field.flow.clone()),
-            Node::ColumnRef(reference) => match parts(reference.fields())[..] {
-                [name] => scope.outputs.iter().find(|field| *field.name == *name).map(|field| field.flow.clone()),
-                _ => None,
-            },
-            Node::GroupingSet(set) => {
-                let mut flow = Flow::default();
-                for node in set.content() {
-                    flow.add(&self.by_output(scope, node)?);
-                }
-                return Ok(flow);
+    /// Something that is sorted or grouped by: a column of the query's own, by name or number, or any expression. A name alone stands for a
+    /// column of the query's own where rows are sorted, and for one of what is selected from where they are grouped, if there is one
+    /// (PostgreSQL manual, `SELECT`).
+    fn by_output(&mut self, scope: &Scope<'_>, node: Node<'_>, grouped: bool) -> Result<Flow> {
+        if let Node::GroupingSet(set) = node {
+            let mut flow = Flow::default();
+            for node in set.content() {
+                flow.add(&self.by_output(scope, node, grouped)?);
             }
-            _ => None,
-        };
+            return Ok(flow);
+        }
         let mut flow = Flow::default();
-        match (output, self.expression(scope, node)) {
-            (Some(output), Ok(own)) => {
-                flow.controlled_by(&output);
-                flow.controlled_by(&own);
-            }
-            // It is no column of what is selected from.
-            (Some(output), Err(NotUnderstood::Undefined(_))) => flow.controlled_by(&output),
-            (_, own) => flow.controlled_by(&own?),
+        match named_output(scope, node, grouped) {
+            Some(output) => flow.controlled_by(&output.flow),
+            None => flow.controlled_by(&self.expression(scope, node)?),
         }
         Ok(flow)
     }
@@ -382,7 +371,7 @@ impl Analysis<'_> {
             if let Some((schema, name)) = qualified(sort.use_op()) {
                 self.operator(schema, name)?;
             }
-            let flow = self.by_output(scope, sort.node())?;
+            let flow = self.by_output(scope, sort.node(), false)?;
             rows.control.controlled_by(&self.decided(flow));
         }
         Ok(())
@@ -459,11 +448,22 @@ impl Analysis<'_> {
     }
 }
 
-/// The column of a query's own that a number stands for where it sorts or groups by it.
-fn output_of<'s>(scope: &'s Scope<'_>, node: Node<'_>) -> Option<&'s Field> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let number = constant_number(node).filter(|number| *number >= 1.0).map(|number| number as usize - 1)?;
-    scope.outputs.get(number)
+/// The column of a query's own that a number or a name stands for where the query groups or sorts by it.
+fn named_output<'s>(scope: &'s Scope<'_>, node: Node<'_>, grouped: bool) -> Option<&'s Field> {
+    match node {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Node::A_Const(_) => {
+            let number = constant_number(node).filter(|number| *number >= 1.0).map(|number| number as usize - 1)?;
+            scope.outputs.get(number)
+        }
+        Node::ColumnRef(reference) => match parts(reference.fields())[..] {
+            [name] if !(grouped && scope.index_of(None, name).is_some()) => {
+                scope.outputs.iter().find(|field| *field.name == *name)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The columns of the server's own catalogs that a condition holds to one text. Columns of users may be compared by rules of their

@@ -175,7 +175,8 @@ async fn cases_are_judged_as_expected(major: Major) {
     let judge = Judge::new(&policies(true), reading::catalog(&admin, &classes).await);
     let mut failed = Vec::new();
     let cases = Corpus::read(&file).cases;
-    for case in cases.iter().filter(|case| case.is_policy()) {
+    // What is to be set up first is so on the wire.
+    for case in cases.iter().filter(|case| case.is_policy() && case.setup.is_empty()) {
         let (got, meanings) = judge.judge(case);
         if got != case.expect {
             failed.push(format!("{}: expected {}, got {got}: {meanings:?}", case.id, case.expect));

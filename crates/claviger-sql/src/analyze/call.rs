@@ -59,7 +59,12 @@ const SYSTEM: &str = "pg_catalog";
 impl Analysis<'_> {
     /// Follows a call.
     pub(super) fn call(&mut self, scope: &Scope<'_>, call: &nodes::FuncCall) -> Result<Flow> {
-        let mut flow = self.expressions(scope, call.args())?;
+        let (mut flow, mut arguments) = (Flow::default(), Vec::new());
+        for node in call.args().iter().map(argument) {
+            let one = self.expression(scope, node)?;
+            flow.add(&one);
+            arguments.push((node, one));
+        }
         for sort in call.agg_order().iter() {
             // Ordered-set aggregates are given their values by what they are ordered by.
             let sorted = if call.agg_within_group {
@@ -84,7 +89,7 @@ impl Analysis<'_> {
         if let Some(field) = self.attribute(scope, schema, name, call) {
             return Ok(field);
         }
-        flow = self.given(scope, schema, name, call, flow)?;
+        flow = self.given(scope, (schema, name), &arguments, flow);
         if self.is_harmless_call(schema, name, call.args())? || self.special(scope, schema, name, call.args())? {
             for function in self.fitting(schema, name, arity) {
                 self.follow(&function)?;
@@ -108,45 +113,39 @@ impl Analysis<'_> {
     fn given(
         &mut self,
         scope: &Scope<'_>,
-        schema: Option<&str>,
-        name: &str,
-        call: &nodes::FuncCall,
+        (schema, name): (Option<&str>, &str),
+        arguments: &[(Node<'_>, Flow)],
         mut flow: Flow,
-    ) -> Result<Flow> {
+    ) -> Flow {
         if flow.shows.is_empty() {
-            return Ok(flow);
+            return flow;
         }
         let system = self.system_function(schema, name);
-        if system == Some(Builtin::Harmless) && name == "count" && self.is_counted(scope, call)? {
-            return Ok(flow.without_values());
-        }
         let own = self.catalog.find_functions(schema, name, &self.path).any(|function| {
             let known = function.extension.as_deref().and_then(|of| extension(of, &function.routine.name));
-            !matches!(known, Some(Builtin::Harmless)) && takes(function, call.args().len())
+            !matches!(known, Some(Builtin::Harmless)) && takes(function, arguments.len())
         });
+        if !own && system == Some(Builtin::Harmless) && name == "count" && self.is_counted(scope, arguments) {
+            return flow.without_values();
+        }
         // What is done with a value where nobody looks, or beyond computing, may tell of it in any way.
         let told = own || matches!(system, Some(Builtin::Special(_)));
         let fails = flow.compared && !disclose::is_total(name);
-        let mut arguments = Vec::new();
-        for node in call.args().iter().map(argument) {
-            arguments.push((node, self.expression(scope, node)?));
-        }
-        let compares = disclose::compares(name, &arguments);
+        let compares = disclose::compares(name, arguments);
         let many = disclose::is_many(name) && (flow.compared || compares || name.starts_with("generate_"));
         if told || fails || many {
             self.decided(flow.clone());
         }
         flow.compared |= compares;
-        Ok(flow)
+        flow
     }
 
     /// Whether what is counted is a value as it is, or whole rows: then only whether it is there is told.
-    fn is_counted(&mut self, scope: &Scope<'_>, call: &nodes::FuncCall) -> Result<bool> {
-        match call.args().first() {
-            Some(argument @ Node::ColumnRef(_)) => {
-                Ok(self.is_row(scope, argument) || self.expression(scope, argument)?.copy.is_some())
-            }
-            _ => Ok(false),
+    fn is_counted(&mut self, scope: &Scope<'_>, arguments: &[(Node<'_>, Flow)]) -> bool {
+        match arguments {
+            [(Node::ColumnRef(_), flow)] if flow.copy.is_some() => true,
+            [(node, _)] => self.is_row(scope, *node),
+            _ => false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes;
-use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
+use pg_raw_parse::raw::{A_Expr_Kind, JsonBehaviorType, SubLinkType};
 use pg_raw_parse::{Node, raw};
 
 use super::disclose::{is_arithmetic, is_chosen, is_composing};
@@ -410,6 +410,12 @@ impl Analysis<'_> {
         }
         if let Some(name) = json.output().and_then(nodes::JsonOutput::type_name) {
             self.converted(name)?;
+        }
+        // A path may compare; where it finds nothing, or too much, an error would tell so.
+        flow.compared |= !flow.shows.is_empty();
+        let is_error = |behaviour: &nodes::JsonBehavior| behaviour.btype == JsonBehaviorType::JSON_BEHAVIOR_ERROR;
+        if [json.on_empty(), json.on_error()].into_iter().flatten().any(is_error) {
+            self.decided(flow.clone());
         }
         Ok(flow)
     }

@@ -11,7 +11,7 @@ use pg_raw_parse::raw::JoinType;
 
 use super::bound::Condition;
 use super::flow::{Field, Flow, Rows, Tables};
-use super::names::{constant_number, parts, qualified};
+use super::names::{constant_number, constant_text, parts, qualified};
 use super::query::renamed;
 use super::scope::{Item, Scope, fields};
 use super::{Analysis, Followed, Result};
@@ -388,11 +388,16 @@ impl Analysis<'_> {
             }
             rows.fields.push(Field { name: column.colname().unwrap_or_default().into(), ..Field::default() });
         }
+        // A path with a condition gives rows, or none, by what it finds.
+        let columns = table.columns().iter().map(nodes::RangeTableFuncCol::colexpr);
+        if [table.rowexpr()].into_iter().chain(columns).any(is_conditional) {
+            self.decided(flow.clone());
+        }
         rows.fields.iter_mut().for_each(|field| field.flow = flow.clone());
         self.push_rows(scope, rows, "xmltable", table.alias());
         let mut control = Flow::default();
         control.controlled_by(&flow);
-        Ok(control)
+        Ok(control.without_values())
     }
 
     fn select_from_json(&mut self, table: &nodes::JsonTable, scope: &mut Scope<'_>) -> Result<Flow> {
@@ -402,9 +407,11 @@ impl Analysis<'_> {
         self.json_columns(scope, table.columns().iter(), &mut flow, &mut rows)?;
         rows.fields.iter_mut().for_each(|field| field.flow = flow.clone());
         self.push_rows(scope, rows, "json_table", table.alias());
+        // Its paths may have conditions: how many rows they give tells.
+        self.decided(flow.clone());
         let mut control = Flow::default();
         control.controlled_by(&flow);
-        Ok(control)
+        Ok(control.without_values())
     }
 
     fn json_columns<'n>(
@@ -454,6 +461,11 @@ fn scope_equal(
     if let (Some(one), Some(other)) = (find(left, scope), find(right, scope)) {
         scope.equal.push((one, other, limits.clone()));
     }
+}
+
+/// Whether a path in XML may have a condition, or compute something.
+fn is_conditional(path: Node<'_>) -> bool {
+    !matches!(path, Node::None) && constant_text(path).is_none_or(|path| path.contains(['[', '(', '=', '<', '>']))
 }
 
 /// Columns that a query defines for a function that gives any.

@@ -138,30 +138,19 @@ impl Analysis<'_> {
 
     /// What a statement that was prepared gives goes there.
     pub(super) fn kept_outputs(&mut self) {
+        let outputs = std::mem::take(&mut self.disclosure.outputs);
         let rest = self.disclosure.rest.take().unwrap_or_default();
-        for output in std::mem::take(&mut self.disclosure.outputs) {
-            let columns = match output {
-                Output::Plain => continue,
-                Output::Copy(column) => [column].into(),
-                Output::Made(columns) => columns,
-            };
-            self.disclosure.carried.extend(columns.into_iter().map(|from| Carried { from, into: None }));
-        }
-        self.disclosure.carried.extend(rest.into_iter().map(|from| Carried { from, into: None }));
+        let columns = outputs.iter().flat_map(Output::columns).chain(&rest);
+        self.disclosure.carried.extend(columns.map(|from| Carried { from: Arc::clone(from), into: None }));
     }
 
     /// Where a rule gives rows, those of the statement itself may be these.
     pub(super) fn given_instead(&mut self) {
         let Some(flow) = self.instead.take() else { return };
+        let outputs = std::mem::take(&mut self.disclosure.outputs);
         let rest = self.disclosure.rest.get_or_insert_default();
         rest.extend(set(&flow.shows));
-        for output in std::mem::take(&mut self.disclosure.outputs) {
-            match output {
-                Output::Plain => {}
-                Output::Copy(column) => _ = rest.insert(column),
-                Output::Made(columns) => rest.extend(columns),
-            }
-        }
+        rest.extend(outputs.iter().flat_map(Output::columns).map(Arc::clone));
     }
 
     /// What a plan, or an error while planning, tells of the values that are computed beforehand.

@@ -58,6 +58,48 @@ pub(super) fn constant_number(node: Node<'_>) -> Option<f64> {
     }
 }
 
+/// What a column is called that is given no name (PostgreSQL manual, 7.3.2), as far as names can be told from the text.
+pub(super) fn implied_name(node: Node<'_>) -> Arc<str> {
+    match node {
+        Node::FuncCall(call) => qualified(call.funcname()).map_or("?column?", |(_, name)| name).into(),
+        Node::TypeCast(cast) => match implied_name(cast.arg()) {
+            name if &*name == "?column?" => {
+                let name = cast
+                    .type_name()
+                    .and_then(|name| name.names().iter().filter_map(pg_raw_parse::nodes::String::sval).next_back());
+                name.unwrap_or("?column?").into()
+            }
+            name => name,
+        },
+        Node::ColumnRef(reference) => parts(reference.fields()).last().copied().unwrap_or("?column?").into(),
+        Node::A_Indirection(indirection) => {
+            let last = indirection.indirection().iter().filter_map(Node::as_str).next_back();
+            last.map_or_else(|| implied_name(indirection.arg()), Into::into)
+        }
+        Node::CollateClause(clause) => implied_name(clause.arg()),
+        Node::SubLink(link) => match (link.sub_link_type, link.subselect()) {
+            (pg_raw_parse::raw::SubLinkType::EXPR_SUBLINK, Node::SelectStmt(select)) => {
+                let first = select.target_list().iter().next();
+                first.map_or("?column?".into(), |target| target.name().map_or_else(|| implied_name(target.val()), Into::into))
+            }
+            (pg_raw_parse::raw::SubLinkType::EXISTS_SUBLINK, _) => "exists".into(),
+            (pg_raw_parse::raw::SubLinkType::ARRAY_SUBLINK, _) => "array".into(),
+            _ => "?column?".into(),
+        },
+        Node::CaseExpr(case) => match implied_name(case.defresult()) {
+            name if &*name == "?column?" => "case".into(),
+            name => name,
+        },
+        Node::A_ArrayExpr(_) => "array".into(),
+        Node::RowExpr(_) => "row".into(),
+        Node::CoalesceExpr(_) => "coalesce".into(),
+        Node::MinMaxExpr(expression) if expression.op == pg_raw_parse::raw::MinMaxOp::IS_GREATEST => "greatest".into(),
+        Node::MinMaxExpr(_) => "least".into(),
+        Node::GroupingFunc(_) => "grouping".into(),
+        _ => "?column?".into(),
+    }
+}
+
 impl Analysis<'_> {
     /// The relation that a name stands for, if it is not that of a common table expression.
     pub(super) fn relation(&self, range: &RangeVar) -> Result<Arc<Relation>> {

@@ -8,8 +8,8 @@ use pg_raw_parse::nodes::{self, SelectStmt};
 use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, LimitOption, SetOperation};
 
 use super::expression::SETOP_NONE;
-use super::flow::{Field, Flow, Rows, Sources};
-use super::names::{constant_number, constant_text, is_parameter, parts, qualified};
+use super::flow::{Field, Flow, Rows};
+use super::names::{constant_number, constant_text, implied_name, is_parameter, parts, qualified};
 use super::scope::{Expressions, Found, Item, Scope};
 use super::walk::visit;
 use super::{Analysis, Result, undefined};
@@ -299,73 +299,6 @@ impl Analysis<'_> {
         }
     }
 
-    fn grouped(&mut self, select: &SelectStmt, scope: &Scope<'_>) -> Result<Flow> {
-        let mut flow = Flow::default();
-        for node in select.group_clause() {
-            self.operator(None, "=")?;
-            flow.add(&self.by_output(scope, node, true)?);
-        }
-        Ok(self.grouped_by(select, scope, flow))
-    }
-
-    /// Groups tell of what they are made by, unless a table's primary key is beside it: then the server groups by that alone.
-    fn grouped_by(&mut self, select: &SelectStmt, scope: &Scope<'_>, flow: Flow) -> Flow {
-        let mut copies = Sources::default();
-        for node in select.group_clause() {
-            let copy = match (named_output(scope, node, true), node) {
-                (Some(output), _) => output.flow.copy.clone(),
-                (None, Node::ColumnRef(reference)) => match self.name(scope, &parts(reference.fields())) {
-                    Ok(Found::Field(field)) => field.flow.copy,
-                    _ => None,
-                },
-                (None, _) => None,
-            };
-            copy.iter().for_each(|column| copies.insert(column));
-        }
-        let by_key = |column: &claviger_model::Column| {
-            let has = |number: i16| copies.iter().any(|copy| copy.table.id == column.table.id && copy.number == number);
-            let keyed = |key: &[i16]| !key.is_empty() && key.iter().all(|number| has(*number));
-            has(column.number) && self.catalog.relation(column.table.id).is_some_and(|relation| keyed(&relation.primary))
-        };
-        let plain = |column: &claviger_model::Column| copies.iter().any(|copy| std::ptr::eq(&**copy, column));
-        let telling = Flow { shows: flow.shows.filtered(|column| !by_key(column) && !plain(column)), ..Flow::default() };
-        self.decided(telling);
-        self.grouping.add(&copies.filtered(|column| !column.labels.is_empty() && !by_key(column)));
-        flow.without_values()
-    }
-
-    fn distinct(&mut self, select: &SelectStmt, scope: &Scope<'_>, control: &mut Flow) -> Result<()> {
-        for node in select.distinct_clause() {
-            self.operator(None, "=")?;
-            // All of them, where none is named.
-            if matches!(node, Node::None) {
-                scope.outputs.iter().for_each(|field| self.grouped_with(&field.flow));
-            }
-            let flow = self.by_output(scope, node, false)?;
-            control.controlled_by(&self.decided(flow));
-        }
-        Ok(())
-    }
-
-    /// Something that is sorted or grouped by: a column of the query's own, by name or number, or any expression. A name alone stands for a
-    /// column of the query's own where rows are sorted, and for one of what is selected from where they are grouped, if there is one
-    /// (PostgreSQL manual, `SELECT`).
-    fn by_output(&mut self, scope: &Scope<'_>, node: Node<'_>, grouped: bool) -> Result<Flow> {
-        if let Node::GroupingSet(set) = node {
-            let mut flow = Flow::default();
-            for node in set.content() {
-                flow.add(&self.by_output(scope, node, grouped)?);
-            }
-            return Ok(flow);
-        }
-        let mut flow = Flow::default();
-        match named_output(scope, node, grouped) {
-            Some(output) => flow.controlled_by(&output.flow),
-            None => flow.controlled_by(&self.expression(scope, node)?),
-        }
-        Ok(flow)
-    }
-
     fn sorted(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
         for sort in select.sort_clause().iter() {
             if let Some((schema, name)) = qualified(sort.use_op()) {
@@ -448,24 +381,6 @@ impl Analysis<'_> {
     }
 }
 
-/// The column of a query's own that a number or a name stands for where the query groups or sorts by it.
-fn named_output<'s>(scope: &'s Scope<'_>, node: Node<'_>, grouped: bool) -> Option<&'s Field> {
-    match node {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Node::A_Const(_) => {
-            let number = constant_number(node).filter(|number| *number >= 1.0).map(|number| number as usize - 1)?;
-            scope.outputs.get(number)
-        }
-        Node::ColumnRef(reference) => match parts(reference.fields())[..] {
-            [name] if !(grouped && scope.index_of(None, name).is_some()) => {
-                scope.outputs.iter().find(|field| *field.name == *name)
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// The columns of the server's own catalogs that a condition holds to one text. Columns of users may be compared by rules of their
 /// own, under which several texts are equal.
 fn known(scope: &Scope<'_>, condition: Node<'_>) -> Vec<(Arc<str>, String)> {
@@ -539,46 +454,6 @@ pub(super) fn renamed(mut rows: Rows, names: &[&str]) -> Rows {
         }
     }
     rows
-}
-
-/// What a column is called that is given no name (PostgreSQL manual, 7.3.2), as far as names can be told from the text.
-fn implied_name(node: Node<'_>) -> Arc<str> {
-    match node {
-        Node::FuncCall(call) => qualified(call.funcname()).map_or("?column?", |(_, name)| name).into(),
-        Node::TypeCast(cast) => match implied_name(cast.arg()) {
-            name if &*name == "?column?" => {
-                let name = cast.type_name().and_then(|name| name.names().iter().filter_map(nodes::String::sval).next_back());
-                name.unwrap_or("?column?").into()
-            }
-            name => name,
-        },
-        Node::ColumnRef(reference) => parts(reference.fields()).last().copied().unwrap_or("?column?").into(),
-        Node::A_Indirection(indirection) => {
-            let last = indirection.indirection().iter().filter_map(Node::as_str).next_back();
-            last.map_or_else(|| implied_name(indirection.arg()), Into::into)
-        }
-        Node::CollateClause(clause) => implied_name(clause.arg()),
-        Node::SubLink(link) => match (link.sub_link_type, link.subselect()) {
-            (pg_raw_parse::raw::SubLinkType::EXPR_SUBLINK, Node::SelectStmt(select)) => {
-                let first = select.target_list().iter().next();
-                first.map_or("?column?".into(), |target| target.name().map_or_else(|| implied_name(target.val()), Into::into))
-            }
-            (pg_raw_parse::raw::SubLinkType::EXISTS_SUBLINK, _) => "exists".into(),
-            (pg_raw_parse::raw::SubLinkType::ARRAY_SUBLINK, _) => "array".into(),
-            _ => "?column?".into(),
-        },
-        Node::CaseExpr(case) => match implied_name(case.defresult()) {
-            name if &*name == "?column?" => "case".into(),
-            name => name,
-        },
-        Node::A_ArrayExpr(_) => "array".into(),
-        Node::RowExpr(_) => "row".into(),
-        Node::CoalesceExpr(_) => "coalesce".into(),
-        Node::MinMaxExpr(expression) if expression.op == pg_raw_parse::raw::MinMaxOp::IS_GREATEST => "greatest".into(),
-        Node::MinMaxExpr(_) => "least".into(),
-        Node::GroupingFunc(_) => "grouping".into(),
-        _ => "?column?".into(),
-    }
 }
 
 /// Whether the rows of a query go into a table. Of several with `UNION` and its kin, the first says so.

@@ -159,11 +159,13 @@ impl VerifierKey {
         // The last empty line: the text may have such lines itself, signatures have none.
         let end = note.rfind("\n\n").ok_or(NoteError::Malformed)?;
         let (text, signatures) = note.split_at_checked(end + 1).ok_or(NoteError::Malformed)?;
-        if note.len() > MAX_NOTE || !signatures.ends_with('\n') {
+        if note.len() > MAX_NOTE {
             return Err(NoteError::Malformed);
         }
+        // Not `lines`, which takes a carriage return for part of a line's end: a note has one form.
+        let signatures = signatures.strip_prefix('\n').and_then(|s| s.strip_suffix('\n')).ok_or(NoteError::Malformed)?;
         let mut signed = false;
-        for line in signatures.lines().skip(1) {
+        for line in signatures.split('\n') {
             let (name, signature) =
                 line.strip_prefix(SIGNATURE_PREFIX).and_then(|line| line.split_once(' ')).ok_or(NoteError::Malformed)?;
             let signature = STANDARD.decode(signature).map_err(|_| NoteError::Malformed)?;

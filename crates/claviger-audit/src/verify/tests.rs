@@ -317,6 +317,19 @@ fn tampering() -> impl Strategy<Value = Tampering> {
     ]
 }
 
+#[test]
+fn a_carriage_return_is_no_part_of_a_checkpoint() {
+    let ends: Vec<usize> = sound().checkpoints.match_indices('\n').map(|(at, _)| at).collect();
+    // Every line's end but the last, which is the empty line before a note that does not exist.
+    for at in &ends[..ends.len() - 1] {
+        for altered in ["\r", "\r\n", "\n\r"] {
+            let mut log = sound();
+            log.checkpoints.replace_range(*at..=*at, altered);
+            assert_ne!(log.codes(), [""; 0], "{altered:?} at {at}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

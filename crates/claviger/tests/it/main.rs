@@ -43,5 +43,6 @@ mod service;
 mod soak;
 mod statements;
 mod upstream;
+mod usability;
 mod wire;
 mod workloads;

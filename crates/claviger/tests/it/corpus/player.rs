@@ -54,7 +54,7 @@ impl Player {
     }
 
     /// Sends this, and reads to the server's readiness or the end.
-    fn exchange(&mut self, bytes: &[u8], sync: bool, data: &str) -> Vec<Message> {
+    pub(crate) fn exchange(&mut self, bytes: &[u8], sync: bool, data: &str) -> Vec<Message> {
         self.raw.send(bytes);
         let mut answers = Vec::new();
         while let Some(message) = self.raw.message() {

@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use claviger_model::{Refusal, RefusalKind, Secret};
@@ -35,20 +34,9 @@ pub const OWN_APPLICATION: &str = "claviger:gateway";
 impl Upstreams {
     /// Asks a connection's upstream, with its own credential, within the time that a login has.
     pub async fn ask(&self, gateway: &Gateway, connection: &Connection, question: &str) -> Result<Answer, Refusal> {
-        self.ask_by(connection, login_of(gateway, connection), gateway.rules().deadlines.login, question).await
-    }
-
-    /// Asks a connection's upstream, with its own credential in this login, within this time.
-    pub async fn ask_by(
-        &self,
-        connection: &Connection,
-        login: impl FnOnce(Option<Secret>) -> UpstreamLogin,
-        within: Duration,
-        question: &str,
-    ) -> Result<Answer, Refusal> {
-        let asking = timeout(within, async {
+        let asking = timeout(gateway.rules().deadlines.login, async {
             let _turn = self.questions.acquire().await;
-            let mut asking = Asking::open(self, connection, login).await?;
+            let mut asking = Asking::open(self, connection, login_of(gateway, connection)).await?;
             let rows = asking.ask(question).await?;
             let (local, peer) = asking.ends;
             asking.close().await;
@@ -64,7 +52,7 @@ pub(crate) fn login_of(gateway: &Gateway, connection: &Connection) -> impl FnOnc
 }
 
 /// An upstream session of the gateway's own. Dropping it closes it.
-pub(crate) struct Asking {
+pub struct Asking {
     protocol: Box<dyn Protocol<Infallible>>,
     socket: Option<Socket>,
     input: BytesMut,
@@ -76,7 +64,7 @@ pub(crate) struct Asking {
 
 impl Asking {
     /// Logs in. What it takes too long for is the caller's affair.
-    pub(crate) async fn open(
+    pub async fn open(
         upstreams: &Upstreams,
         connection: &Connection,
         login: impl FnOnce(Option<Secret>) -> UpstreamLogin,
@@ -107,7 +95,7 @@ impl Asking {
     }
 
     /// Asks one question. After an error the session is good for nothing more.
-    pub(crate) async fn ask(&mut self, question: &str) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
+    pub async fn ask(&mut self, question: &str) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
         self.asked += 1;
         self.protocol.resume(Reply::Probe(ProbeId(self.asked), question.to_owned()));
         loop {
@@ -125,7 +113,7 @@ impl Asking {
     }
 
     /// Says goodbye, as a client that is not there would.
-    pub(crate) async fn close(mut self) {
+    pub async fn close(mut self) {
         self.protocol.handle_eof(Side::Downstream);
         self.write().await;
     }

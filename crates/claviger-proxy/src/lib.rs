@@ -17,7 +17,7 @@ pub mod tls;
 mod upstream;
 mod workers;
 
-pub use ask::{Answer, OWN_APPLICATION};
+pub use ask::{Answer, Asking, OWN_APPLICATION};
 pub use catalogs::KeptCatalogs;
 pub use credential::get as find_secret;
 pub use listen::{Listener, ListenerSpec, SharedSpec};

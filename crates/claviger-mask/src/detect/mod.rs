@@ -31,6 +31,7 @@ mod phones;
 mod replace;
 mod scan;
 mod secrets;
+mod survey;
 mod text;
 mod url;
 mod words;
@@ -46,6 +47,7 @@ use std::ops::Range;
 pub use config::{CustomPattern, DetectorConfig, DetectorError};
 pub use entity::{Entity, EntitySet, UnknownEntity};
 pub use replace::Style;
+pub use survey::{Confidence, Ground, Proposal, Reading, Survey};
 
 use config::Pattern;
 use context::Topics;

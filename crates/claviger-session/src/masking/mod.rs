@@ -23,8 +23,6 @@ pub use self::search::Detecting;
 
 /// So much of what the client has sent before is looked at again, so that nothing escapes that comes in two parts.
 const OVERLAP: usize = 64;
-/// The longest chain of domains that is followed.
-const DOMAINS: usize = 16;
 
 /// What masking an operation may depend on.
 pub(crate) struct Setting<'a> {
@@ -133,18 +131,9 @@ fn check(masks: &Masks, catalog: Option<&Arc<Catalog>>, plan: &MaskPlan) -> Resu
     Ok(())
 }
 
-/// The type that a type's values look like: that of a domain is the one that it is made of, and `citext` is a text.
+/// The type that a type's values look like, as far as that is known.
 fn plain_kind(catalog: Option<&Arc<Catalog>>, kind: u32) -> u32 {
-    const TEXT: u32 = 25;
-    let mut plain = kind;
-    for _ in 0..DOMAINS {
-        match catalog.and_then(|catalog| catalog.kind(plain)) {
-            Some(facts) if facts.kind == 'd' && facts.base != 0 => plain = facts.base,
-            Some(facts) if facts.kind == 'b' && &*facts.name == "citext" => return TEXT,
-            _ => break,
-        }
-    }
-    plain
+    catalog.map_or(kind, |catalog| catalog.plain_kind(kind))
 }
 
 /// Masks by plan and labels.

@@ -36,6 +36,11 @@ impl Detecting {
         false
     }
 
+    /// What they were made of.
+    pub fn config(&self) -> &DetectorConfig {
+        &self.config
+    }
+
     /// They themselves.
     pub fn detectors(&self) -> &Detectors {
         &self.detectors

@@ -25,6 +25,9 @@ pub use labels::{Classification, Classified, NotAName};
 pub use question::{FINGERPRINT, QUESTION, SNAPSHOT};
 pub use read::CatalogError;
 
+/// The longest chain of domains that is followed.
+const DOMAINS: usize = 16;
+
 /// A snapshot of a database's catalog. Immutable: what changes makes another.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -387,6 +390,20 @@ impl Catalog {
     /// The type of this OID.
     pub fn kind(&self, id: u32) -> Option<&Arc<TypeFacts>> {
         self.types.get(&id)
+    }
+
+    /// The type that a type's values look like: that of a domain is the one that it is made of, and `citext` is a text.
+    pub fn plain_kind(&self, id: u32) -> u32 {
+        const TEXT: u32 = 25;
+        let mut plain = id;
+        for _ in 0..DOMAINS {
+            match self.kind(plain) {
+                Some(facts) if facts.kind == 'd' && facts.base != 0 => plain = facts.base,
+                Some(facts) if facts.kind == 'b' && &*facts.name == "citext" => return TEXT,
+                _ => break,
+            }
+        }
+        plain
     }
 
     /// The type that a name stands for: in its schema, or else in the first of the path that has one.

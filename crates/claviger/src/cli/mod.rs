@@ -24,6 +24,7 @@ mod principals;
 mod sessions;
 mod tls;
 mod tokens;
+mod upstream;
 
 #[cfg(test)]
 mod tests;
@@ -89,7 +90,7 @@ enum Command {
     /// Check policies, test them, and say how they decide
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Try what the content detectors find
+    /// Try what the content detectors find, and look what a database holds
     #[command(subcommand)]
     Mask(mask::Command),
     /// Verify the audit log
@@ -199,7 +200,7 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Connect(args) => connect::run(args, output),
         Command::Coverage(args) => coverage::run(&args, output),
         Command::Policy(command) => policy::run(command, output),
-        Command::Mask(command) => mask::run(&command, output),
+        Command::Mask(command) => mask::run(command, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Tls(command) => tls::run(command, output),
         Command::Completions { shell } => {

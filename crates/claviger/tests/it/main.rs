@@ -39,6 +39,7 @@ mod record;
 mod recovery;
 mod reload;
 mod routing;
+mod scan;
 mod service;
 mod soak;
 mod statements;

@@ -1,4 +1,4 @@
-//! `claviger mask`
+//! `claviger mask test`
 
 use std::io::{BufRead as _, Read as _};
 use std::path::PathBuf;
@@ -6,22 +6,16 @@ use std::path::PathBuf;
 use claviger_mask::detect::{Context, Counts, DetectorConfig, Detectors, EntitySet, Found};
 use serde::Serialize;
 
-use super::Failure;
-use super::output::Output;
+use crate::cli::Failure;
+use crate::cli::output::Output;
 use crate::config::Config;
 
 /// The longest text that is read.
 const LONGEST: u64 = 64 << 20;
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
-    /// Show what becomes of a text, and which detector finds what in it
-    Test(Test),
-}
-
 /// What to look at.
 #[derive(Debug, clap::Args)]
-pub(super) struct Test {
+pub(in crate::cli) struct Args {
     /// The text; `-` or none reads it from standard input
     text: Option<String>,
     /// The name of the column that it is in
@@ -50,13 +44,7 @@ pub(super) struct Test {
     json: bool,
 }
 
-pub(super) fn run(command: &Command, output: &mut Output) -> Result<(), Failure> {
-    match command {
-        Command::Test(args) => test(args, output),
-    }
-}
-
-fn test(args: &Test, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     match (&args.config, &args.connection) {
         (Some(dir), Some(name)) => {
             let config = Config::load(dir)?;
@@ -75,7 +63,7 @@ fn test(args: &Test, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn with(args: &Test, detectors: &Detectors, output: &mut Output) -> Result<(), Failure> {
+fn with(args: &Args, detectors: &Detectors, output: &mut Output) -> Result<(), Failure> {
     let mut context = detectors.column(args.column.as_deref().unwrap_or_default(), args.label.iter().map(String::as_str));
     if args.in_json {
         context = context.json();

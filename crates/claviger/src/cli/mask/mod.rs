@@ -1,0 +1,23 @@
+//! `claviger mask`: what is regulated in texts and in databases, and what becomes of it.
+
+mod sample;
+mod scan;
+mod test;
+
+use super::Failure;
+use super::output::Output;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show what becomes of a text, and which detector finds what in it
+    Test(test::Args),
+    /// Look at samples of a database's columns, and propose labels for them
+    Scan(scan::Args),
+}
+
+pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Test(args) => test::run(&args, output),
+        Command::Scan(args) => scan::run(&args, output),
+    }
+}

@@ -152,6 +152,13 @@ impl Method {
     }
 }
 
+/// How a column with these labels is masked, where labels have these methods; and the label that says so.
+pub fn method_of<'a>(methods: &'a [(Arc<str>, Method)], labels: &'a Labels) -> (&'a str, Method) {
+    let configured = methods.iter().find(|(label, _)| labels.contains(label));
+    configured
+        .map_or_else(|| (labels.first().map_or("", |label| &**label), Method::default()), |(label, method)| (label, *method))
+}
+
 impl Masks {
     /// Those of these labels; `None` if one of them needs a key and there is none.
     pub fn new(methods: Vec<(Arc<str>, Method)>, key: Option<MaskKey>) -> Option<Self> {
@@ -165,9 +172,7 @@ impl Masks {
     }
 
     fn of<'a>(&'a self, labels: &'a Labels) -> (&'a str, Method) {
-        let configured = self.methods.iter().find(|(label, _)| labels.contains(label));
-        configured
-            .map_or_else(|| (labels.first().map_or("", |label| &**label), Method::default()), |(label, method)| (label, *method))
+        method_of(&self.methods, labels)
     }
 
     /// What becomes of the values of a column with these labels. `session` names the session, for tokens that are its own.

@@ -34,6 +34,20 @@ impl Catalog {
         self.count_classified();
     }
 
+    /// For each column of a relation, its labels and, of a view, those of what its values are made of; all that there are if that is not known.
+    pub fn labels_shown(&self, relation: &Relation) -> Vec<Labels> {
+        let own = |facts: &ColumnFacts| Arc::clone(&facts.column.labels);
+        if relation.table.kind != TableKind::View || self.classified.is_empty() {
+            return relation.columns.iter().map(own).collect();
+        }
+        let made = match &relation.definition {
+            Some(definition) => analyze::labels_of_query(definition, self, relation.columns.len()),
+            None => None,
+        };
+        let made = made.unwrap_or_else(|| self.all_labels(relation));
+        relation.columns.iter().zip(&made).map(|(facts, made)| union([made].into_iter(), &facts.column.labels)).collect()
+    }
+
     fn count_classified(&mut self) {
         let columns = self.relations.values().flat_map(|relation| &relation.columns).map(|facts| &facts.column);
         let classified: HashSet<_> =

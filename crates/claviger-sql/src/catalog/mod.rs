@@ -351,6 +351,11 @@ impl Catalog {
         self.relations.values()
     }
 
+    /// Every function of the users' own.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.function_ids.values()
+    }
+
     /// The function of the users' own of this OID.
     pub fn function(&self, id: u32) -> Option<&Arc<Function>> {
         self.function_ids.get(&id)

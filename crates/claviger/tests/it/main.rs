@@ -22,6 +22,7 @@ mod credentials;
 mod disk;
 mod drivers;
 mod exchange;
+mod floor;
 mod hostile;
 mod identity;
 mod issuers;

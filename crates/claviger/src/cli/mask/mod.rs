@@ -1,5 +1,7 @@
 //! `claviger mask`: what is regulated in texts and in databases, and what becomes of it.
 
+mod expression;
+mod floor;
 mod sample;
 mod scan;
 mod test;
@@ -13,11 +15,14 @@ pub(super) enum Command {
     Test(test::Args),
     /// Look at samples of a database's columns, and propose labels for them
     Scan(scan::Args),
+    /// Print SQL for a role of the upstream's own that cannot read what is classified, and finds masked views instead
+    Floor(floor::Args),
 }
 
 pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Test(args) => test::run(&args, output),
         Command::Scan(args) => scan::run(&args, output),
+        Command::Floor(args) => floor::run(&args, output),
     }
 }

@@ -92,3 +92,8 @@ fn part(relation: &Relation, rows: usize) -> String {
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+/// A text as SQL takes it where `standard_conforming_strings` is on.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

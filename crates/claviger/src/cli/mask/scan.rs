@@ -98,7 +98,8 @@ fn detectors(connection: &Connection) -> Result<Detectors, Failure> {
     Detectors::new(&config).map_err(|error| Failure::Usage(error.to_string()))
 }
 
-fn readable(rows: &[Row]) -> Option<HashSet<(u32, i16)>> {
+/// The answer to [`READABLE`].
+pub(super) fn readable(rows: &[Row]) -> Option<HashSet<(u32, i16)>> {
     fn number<T: std::str::FromStr>(value: Option<&Option<bytes::Bytes>>) -> Option<T> {
         std::str::from_utf8(value?.as_ref()?).ok()?.parse().ok()
     }

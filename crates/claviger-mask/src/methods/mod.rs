@@ -4,6 +4,7 @@
 //! result they give a [`Mask`], which turns each of its values into another of the same type, in the form in which the client asked for
 //! it. A value of which no other can be made becomes NULL. What is made of masked values is a constant of its type: it depends on nothing.
 
+mod arrays;
 mod dates;
 mod ff1;
 mod numbers;
@@ -56,6 +57,8 @@ pub enum Method {
     DateShift {
         /// At most so many days are added or taken away.
         days: u16,
+        /// Whether in each session others.
+        session: bool,
     },
     /// A number, to the next multiple of this below it.
     Bucket {
@@ -104,13 +107,18 @@ pub struct Mask {
 enum Does {
     Constant,
     Null,
-    Partial { first: usize, last: usize },
+    Partial {
+        first: usize,
+        last: usize,
+    },
     Length,
     Token(Arc<(MaskKey, ring::hmac::Key)>),
     Ff1(Arc<Ff1>),
     Date(Change),
     Bucket(u64),
     EmailDomain,
+    /// An array: to each of its elements.
+    Each(Arc<Mask>),
 }
 
 impl Method {
@@ -134,10 +142,11 @@ impl Method {
         matches!(self, Self::Token { .. } | Self::Ff1 | Self::DateShift { .. })
     }
 
-    /// Whether it masks values of this type.
+    /// Whether it masks values of this type; of an array, those of its elements'.
     pub fn check(self, kind: Type) -> Result<(), Misfit> {
         let fits = match self {
             Self::Redact | Self::Null => true,
+            _ if let Type::Array { element, modifier } = kind => return self.check(Type::of(element, modifier)),
             Self::Partial { .. } | Self::Length | Self::EmailDomain => matches!(kind, Type::Text { .. }),
             Self::Token { .. } => matches!(kind, Type::Text { .. } | Type::Uuid | Type::Int8 | Type::Bytea),
             Self::Ff1 => matches!(kind, Type::Text { .. } | Type::Int4 | Type::Int8),
@@ -179,6 +188,12 @@ impl Masks {
     pub fn mask(&self, labels: &Labels, form: Form, session: &[u8; 16]) -> Result<Mask, Misfit> {
         let (domain, method) = self.of(labels);
         method.check(form.kind)?;
+        if let Type::Array { element, modifier } = form.kind
+            && !matches!(method, Method::Redact | Method::Null)
+        {
+            let each = self.mask(labels, Form { kind: Type::of(element, modifier), ..form }, session)?;
+            return Ok(Mask { form, does: Does::Each(Arc::new(each)), constant: None, made: false });
+        }
         let does = match (method, &self.key) {
             (Method::Null, _) => Does::Null,
             (Method::Partial { first, last }, _) => Does::Partial { first, last },
@@ -191,8 +206,9 @@ impl Masks {
                 Does::Token(Arc::new((key.clone(), key.of("token", domain, own))))
             }
             (Method::Ff1, Some(key)) => Does::Ff1(Arc::new(Ff1::new(&key.bytes_of("ff1", domain), domain.as_bytes()))),
-            (Method::DateShift { days }, Some(key)) => {
-                Does::Date(Change::Shift(offset(&digest(&key.of("date", domain, None), &[b"offset"]), days)))
+            (Method::DateShift { days, session: own }, Some(key)) => {
+                let own = own.then_some(session);
+                Does::Date(Change::Shift(offset(&digest(&key.of("date", domain, own), &[b"offset"]), days)))
             }
             (Method::Redact, _) | (_, None) => Does::Constant,
         };
@@ -247,6 +263,7 @@ impl Mask {
             Does::Bucket(width) => numbers::bucket(*width, self.form, value, out),
             Does::Token(keys) => self.put_token(keys, value, out),
             Does::Ff1(ff1) => self.encrypt(ff1, value, out),
+            Does::Each(each) => arrays::put(each, value, out),
             Does::Partial { .. } | Does::Length | Does::EmailDomain => self.put_text(value, out),
         };
         if done {

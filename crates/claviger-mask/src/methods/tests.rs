@@ -47,7 +47,7 @@ const METHODS: [Method; 10] = [
     Method::Length,
     Method::Token { session: false },
     Method::Ff1,
-    Method::DateShift { days: 100 },
+    Method::DateShift { days: 100, session: false },
     Method::Bucket { width: 10 },
     Method::Truncate { unit: Unit::Year },
     Method::EmailDomain,
@@ -70,7 +70,7 @@ fn methods_fit_the_types_that_they_make_values_of() {
         "`partial` does not mask integer"
     );
     assert_eq!(mask(Method::Bucket { width: 5 }, 25, false).err().unwrap().to_string(), "`bucket` does not mask text");
-    assert!(mask(Method::DateShift { days: 1 }, 1184, true).is_ok());
+    assert!(mask(Method::DateShift { days: 1, session: false }, 1184, true).is_ok());
     for oid in OIDS {
         assert!(mask(Method::Redact, *oid, true).is_ok() && mask(Method::Null, *oid, false).is_ok(), "{oid}");
     }
@@ -102,6 +102,20 @@ fn encrypted_values_look_like_the_others() {
         let encrypted = text(Method::Ff1, 23, number);
         assert!(encrypted.is_none_or(|encrypted| encrypted.parse::<i32>().is_ok()), "{number}");
     }
+}
+
+#[test]
+fn dates_of_one_label_are_moved_alike_and_may_be_moved_otherwise_in_each_session() {
+    let of = |session: bool, id: u8, value: &[u8]| {
+        let masks = Masks::new(vec![("pii".into(), Method::DateShift { days: 3650, session })], key()).unwrap();
+        put(&masks.mask(&labels(&["pii"]), form(1082, true), &[id; 16]).unwrap(), Some(value)).unwrap()
+    };
+    let day = |bytes: Vec<u8>| i32::from_be_bytes(bytes.try_into().unwrap());
+    let shift = |session, id, from: i32| day(of(session, id, &from.to_be_bytes())) - from;
+    assert_eq!(shift(false, 1, 0), shift(false, 2, 8825), "the distance stays");
+    let offsets: std::collections::BTreeSet<i32> = (0..8).map(|id| shift(true, id, 0)).collect();
+    assert!(offsets.len() > 4 && !offsets.contains(&0), "{offsets:?}");
+    assert_eq!(shift(true, 1, 0), shift(true, 1, 1000));
 }
 
 #[test]

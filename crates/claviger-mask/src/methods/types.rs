@@ -61,8 +61,13 @@ pub enum Type {
     Macaddr,
     /// `macaddr8`.
     Macaddr8,
-    /// An array with elements of this type (its OID).
-    Array(u32),
+    /// An array.
+    Array {
+        /// The OID of its elements' type.
+        element: u32,
+        /// The modifier that the elements have, too; -1 for none.
+        modifier: i32,
+    },
     /// Any other: there is no value of it that could be made up.
     Other,
 }
@@ -141,7 +146,10 @@ impl Type {
             1700 => Self::Numeric,
             2950 => Self::Uuid,
             3802 => Self::Jsonb,
-            _ => ARRAYS.iter().find(|(_, array)| *array == oid).map_or(Self::Other, |(element, _)| Self::Array(*element)),
+            _ => ARRAYS
+                .iter()
+                .find(|(_, array)| *array == oid)
+                .map_or(Self::Other, |(element, _)| Self::Array { element: *element, modifier }),
         }
     }
 
@@ -172,7 +180,7 @@ impl Type {
             Self::Cidr => "cidr",
             Self::Macaddr => "macaddr",
             Self::Macaddr8 => "macaddr8",
-            Self::Array(_) => "an array",
+            Self::Array { .. } => "an array",
             Self::Other => "a type of which no value can be made up",
         }
     }
@@ -209,7 +217,7 @@ impl Form {
             Type::Cidr => "0.0.0.0/32",
             Type::Macaddr => "00:00:00:00:00:00",
             Type::Macaddr8 => "00:00:00:00:00:00:00:00",
-            Type::Array(_) => "{}",
+            Type::Array { .. } => "{}",
         };
         out.put_slice(text.as_bytes());
         true
@@ -237,7 +245,7 @@ impl Form {
             // Family, bits, whether it is a network, length, address.
             Type::Inet => out.put_slice(&[2, 32, 0, 4, 0, 0, 0, 0]),
             Type::Cidr => out.put_slice(&[2, 32, 1, 4, 0, 0, 0, 0]),
-            Type::Array(element) => {
+            Type::Array { element, .. } => {
                 out.put_u64(0);
                 out.put_u32(element);
             }

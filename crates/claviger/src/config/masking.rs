@@ -30,11 +30,14 @@ impl At<'_> {
 
     fn method(&self, raw: &raw::Mask) -> Result<Method, ConfigError> {
         let words = ["redact", "null", "partial", "length", "token", "ff1", "date_shift", "bucket", "email_domain"];
+        if raw.method == "hash" {
+            return Err(self.error("method", "what has no key is undone by trying values: `token` is a hash that has one"));
+        }
         let method = self.word("method", &raw.method, &words.map(|word| (word, word)))?;
         let parameters: &[&str] = match method {
             "partial" => &["first", "last"],
             "token" => &["session"],
-            "date_shift" => &["days"],
+            "date_shift" => &["days", "session"],
             "bucket" => &["width", "to"],
             _ => &[],
         };
@@ -56,7 +59,7 @@ impl At<'_> {
             "token" => Method::Token { session: raw.session.unwrap_or(false) },
             "ff1" => Method::Ff1,
             "date_shift" => match raw.days.unwrap_or(365) {
-                days @ 1..=MOST_DAYS => Method::DateShift { days },
+                days @ 1..=MOST_DAYS => Method::DateShift { days, session: raw.session.unwrap_or(false) },
                 _ => return Err(self.error("days", format!("must be 1 to {MOST_DAYS}"))),
             },
             "bucket" => self.bucket(raw)?,

@@ -420,6 +420,7 @@ fn masks_are_methods_of_labels() {
         [[masks]]
         label = "visit"
         method = "date_shift"
+        session = true
         "#
     ));
     assert!(matches!(config.masking.key, Some(CredentialRef::File(_))));
@@ -430,7 +431,7 @@ fn masks_are_methods_of_labels() {
         ("pii", Method::Token { session: true }),
         ("age", Method::Bucket { width: 10 }),
         ("born", Method::Truncate { unit: Unit::Year }),
-        ("visit", Method::DateShift { days: 365 }),
+        ("visit", Method::DateShift { days: 365, session: true }),
     ];
     assert_eq!(methods, expected);
     assert_eq!(load(BASE).masking.key, None);
@@ -476,6 +477,7 @@ fn masks_that_make_no_sense_are_refused() {
         ("method = \"partial\"", "`partial` keeps something"),
         ("method = \"partial\"\nfirst = 1000", "must be at most 64"),
         ("method = \"bucket\"\nwidth = 5\nto = \"year\"", "`bucket` needs a `width`"),
+        ("method = \"hash\"", "`token` is a hash that has one"),
         ("method = \"bucket\"\nto = \"week\"", "`week` is not one of `month`"),
         ("method = \"date_shift\"\ndays = 0", "must be 1 to 3650"),
         ("method = \"redact\"\nlenght = 4", "unknown field `lenght`"),

@@ -22,9 +22,10 @@ pub(super) struct Replaced<'a> {
 impl Replaced<'_> {
     /// What stands in place of the column in the list of a view, whose source is called `t`. What comes out has the column's type.
     pub(super) fn by(&self, method: Method) -> String {
-        let masked = match method.check(self.plain) {
-            Ok(()) => self.expression(method),
-            Err(_) => None,
+        let masked = match (method.check(self.plain), self.plain) {
+            (Ok(()), Type::Array { .. }) if method != Method::Null => self.expression(Method::Redact),
+            (Ok(()), _) => self.expression(method),
+            (Err(_), _) => None,
         };
         let masked = masked.unwrap_or_else(|| "NULL".to_owned());
         let collation = self.collation.map(|name| format!(" COLLATE {name}")).unwrap_or_default();

@@ -54,7 +54,7 @@ fn reading(catalog: &Catalog, kind: u32) -> Option<(Reading, bool)> {
         Type::Json | Type::Jsonb => (Reading::Json, false),
         Type::Int4 | Type::Int8 => (Reading::Plain, true),
         Type::Numeric | Type::Date | Type::Timestamp | Type::TimestampTz | Type::Inet | Type::Macaddr => (Reading::Plain, false),
-        Type::Array(element) => reading(catalog, element).map(|(reading, _)| (reading, false))?,
+        Type::Array { element, .. } => reading(catalog, element).map(|(reading, _)| (reading, false))?,
         Type::Other if plain == XML || catalog.kind(plain).is_some_and(|facts| &*facts.name == "hstore") => {
             (Reading::Text, false)
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use claviger_model::Refusal;
-use claviger_session::{CatalogKeeper, Catalogs, Connection, FreshSnapshot, Gateway, Snapshot};
+use claviger_session::{CatalogKeeper, Catalogs, Connection, Fit, FreshSnapshot, Gateway, Rules, Snapshot, fits};
 use claviger_sql::{Catalog, FINGERPRINT, QUESTION, SNAPSHOT};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -72,6 +72,8 @@ impl Catalogs for KeptCatalogs {
             upstreams: Arc::clone(&self.upstreams),
             gateway: self.gateway.get().cloned().unwrap_or_default(),
             asking: None,
+            misfits: Vec::new(),
+            judged: None,
             quiet_since: None,
         };
         self.runtime.spawn(task.run());
@@ -194,6 +196,9 @@ struct Task {
     upstreams: Arc<Upstreams>,
     gateway: Weak<Gateway>,
     asking: Option<Asking>,
+    /// Columns whose methods do not fit them, as was said last, and the catalog and rules that it was said of.
+    misfits: Vec<String>,
+    judged: Option<(Arc<Catalog>, Arc<Rules>)>,
     /// The server's snapshot in which the catalog was last seen to be the one that is known, on the same session.
     quiet_since: Option<Bytes>,
 }
@@ -245,6 +250,23 @@ impl Task {
         if last.failed.is_some() {
             tracing::info!(connection = %name, "the catalog can be read again");
         }
+        if let Some(snapshot) = &keeper.state.load().snapshot {
+            self.complain_of_misfits(&snapshot.catalog, &gateway.rules());
+        }
+    }
+
+    /// Says once which columns cannot be masked as they should, so that nobody has to ask for them to find out.
+    fn complain_of_misfits(&mut self, catalog: &Arc<Catalog>, rules: &Arc<Rules>) {
+        let same = |(known, by): &(Arc<Catalog>, Arc<Rules>)| Arc::ptr_eq(known, catalog) && Arc::ptr_eq(by, rules);
+        if self.judged.as_ref().is_some_and(same) {
+            return;
+        }
+        self.judged = Some((Arc::clone(catalog), Arc::clone(rules)));
+        let misfits: Vec<String> = fits(rules.masks.methods(), catalog).iter().filter_map(Fit::complaint).collect();
+        for reason in misfits.iter().filter(|reason| !self.misfits.contains(reason)) {
+            tracing::error!(connection = %self.connection.name, reason, "statements that would show a column are refused");
+        }
+        self.misfits = misfits;
     }
 
     /// The catalog, if it is another than the last. A session that was kept may have been closed meanwhile, so that is tried twice.

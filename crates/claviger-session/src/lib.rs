@@ -32,7 +32,7 @@ pub use connection::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
 pub use decide::{ByPolicy, Case, Decider, Decision, Pending};
 pub use desk::Desk;
 pub use gateway::{Bounds, Connections, Deadlines, Gateway, Providers, Random, Rules, Services};
-pub use masking::Detecting;
+pub use masking::{Detecting, Fit, fits};
 pub use meters::{ConnectionMeters, ConnectionReading, IssuerKeys, Meters};
 pub use pipeline::{Arrival, CancelTarget, Pipeline, Step, TlsFacts};
 pub use registry::{Registry, SessionInfo, SessionObserver};

@@ -175,6 +175,11 @@ impl Masks {
         complete.then_some(Self { methods, key })
     }
 
+    /// The methods of the labels that have one.
+    pub fn methods(&self) -> &[(Arc<str>, Method)] {
+        &self.methods
+    }
+
     /// How a column with these labels is masked.
     pub fn method(&self, labels: &Labels) -> Method {
         self.of(labels).1

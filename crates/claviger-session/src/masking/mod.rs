@@ -4,6 +4,7 @@
 //! its column, of which [`Masks`] knows the methods. Texts of which nobody has said what they hold are searched for values, where the
 //! connection wants that. The protocol knows where the values are, and asks a [`Masker`] for each.
 
+mod fit;
 mod search;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use self::search::{Content, Search};
 use crate::Connection;
 use crate::understanding::Understanding;
 
+pub use self::fit::{Fit, fits};
 pub use self::search::Detecting;
 
 /// So much of what the client has sent before is looked at again, so that nothing escapes that comes in two parts.
@@ -121,14 +123,10 @@ fn writes_back(ours: &Ours, operation: &Operation) -> bool {
 fn check(masks: &Masks, catalog: Option<&Arc<Catalog>>, plan: &MaskPlan) -> Result<(), (&'static str, Refusal)> {
     let cells = plan.statements.iter().flat_map(|mask| mask.cells.iter().chain([&mask.rest]));
     let columns = cells.filter_map(|cell| if let Cell::Column(column) = cell { Some(column) } else { None });
-    for column in columns {
-        if let Err(misfit) = masks.method(&column.labels).check(Type::of(plain_kind(catalog, column.kind), -1)) {
-            let name = Object::Column(Arc::clone(column));
-            let refusal = Refusal::new(RefusalKind::NotPermitted, format!("{name} cannot be masked: {misfit}"));
-            return Err(("mask.misfit", refusal));
-        }
+    match columns.filter_map(|column| fit::fit(masks.methods(), catalog, column).complaint()).next() {
+        Some(why) => Err(("mask.misfit", Refusal::new(RefusalKind::NotPermitted, why))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The type that a type's values look like, as far as that is known.

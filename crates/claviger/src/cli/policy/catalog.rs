@@ -49,7 +49,7 @@ pub(super) fn of_file(file: &Path, classes: &Classification) -> Result<Catalog, 
 }
 
 /// The catalog of a connection's database: out of a file if there is one, else from its upstream.
-pub(super) fn of(file: Option<&Path>, configured: Option<(Config, &Connection)>) -> Result<Catalog, Failure> {
+pub(in crate::cli) fn of(file: Option<&Path>, configured: Option<(Config, &Connection)>) -> Result<Catalog, Failure> {
     match (file, configured) {
         (Some(file), Some((_, connection))) => of_file(file, &connection.classification),
         (Some(file), None) => of_file(file, &Classification::default()),

@@ -1,7 +1,7 @@
 //! `claviger policy`: policies looked at without a gateway that runs them.
 
 mod cases;
-mod catalog;
+pub(super) mod catalog;
 mod check;
 mod explain;
 mod judged;

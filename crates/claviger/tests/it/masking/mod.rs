@@ -1,5 +1,7 @@
 //! What is classified leaves masked, whichever way it goes.
 
+mod methods;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -19,8 +21,6 @@ on_each_server!(
     what_was_masked_is_on_record,
     what_nobody_labelled_is_found,
     observing_masks_nothing_and_says_what_it_would,
-    a_method_that_does_not_fit_is_refused,
-    elements_of_arrays_are_masked_by_themselves,
 );
 
 const SETUP: &str = "create type mood as enum ('calm', 'gone');
@@ -432,57 +432,5 @@ async fn observing_masks_nothing_and_says_what_it_would(major: Major) {
     let outcome = gateway.leaves_of("OUTCOME").pop().unwrap();
     assert_eq!(outcome["would_mask"]["columns"][0], json!({ "column": "public.people.ssn", "method": "partial", "values": 2 }));
     assert_eq!(outcome["masked"], Value::Null);
-    gateway.verify();
-}
-
-async fn a_method_that_does_not_fit_is_refused(major: Major) {
-    let server = server!(major);
-    let masks = "[[masks]]\nlabel = \"pay\"\nmethod = \"partial\"\nlast = 2\n";
-    let gateway = before(&server, CLASSIFY, masks).await;
-    let session = gateway.session("bank", "alice").await;
-    let error = session.batch_execute("select salary from people").await.unwrap_err();
-    assert!(text(&error).contains("public.people.salary cannot be masked: `partial` does not mask numeric"), "{}", text(&error));
-    assert_eq!(session.value("select name from people where id = 1").await, "Ada");
-    let refused = gateway.leaves_of("REQUEST").into_iter().find(|leaf| leaf["decision"]["reason"] == "mask.misfit");
-    assert!(refused.is_some_and(|leaf| leaf["decision"]["verdict"] == "deny"));
-    drop(session);
-    gateway.verify();
-}
-
-async fn elements_of_arrays_are_masked_by_themselves(major: Major) {
-    let server = server!(major);
-    server.admin("bank").await.batch_execute("create table lists (id int, ssns text[], ages int[], born date[]);
-        insert into lists values (1, '{536-90-4399,NULL,12}', '{{57,-3},{NULL,60}}', '[2:3]={1987-03-17,infinity}'), (2, null, '{}', null),
-            (3, array['a \"b\\', 'null', '', 'x,536-90-4399'], null, null);
-        alter table lists owner to keeper").await.unwrap();
-    let classify = CLASSIFY.replace(
-        "[connections.classify]",
-        "[connections.classify]\n\"public.lists.ssns\" = [\"ssn\"]\n\
-        \"public.lists.ages\" = [\"age\"]\n\"public.lists.born\" = [\"born\"]\n",
-    );
-    let gateway =
-        before(&server, &classify, &format!("{MASKS}[[masks]]\nlabel = \"age\"\nmethod = \"bucket\"\nwidth = 10\n")).await;
-    let mut raw = raw(&gateway);
-    let all = "select ssns, ages, born from lists order by id";
-    let some = |value: &str| Some(value.to_owned());
-    let expected = [
-        [some("{*******4399,NULL,**}"), some("{{50,-10},{NULL,60}}"), some("[2:3]={1987-01-01,NULL}")],
-        [None, some("{}"), None],
-        [some(r#"{"* \"b\\",****,"",*********4399}"#), None, None],
-    ];
-    let answer = raw.query(all);
-    assert_clean(all, &answer);
-    assert_eq!(texts(&answer), expected);
-    // In binary they are what the server makes of what stands in the text.
-    raw.send(&extended(all, &[1], true, 0));
-    let binary = raw.until_ready();
-    assert_clean(all, &binary);
-    for (masked, text) in rows(&binary).iter().zip(&expected) {
-        for ((masked, text), kind) in masked.iter().zip(text).zip(["text[]", "int4[]", "date[]"]) {
-            let text = text.as_ref().map_or("null".to_owned(), |text| format!("'{text}'"));
-            raw.send(&extended(&format!("select {text}::{kind}"), &[1], false, 0));
-            assert_eq!(&rows(&raw.until_ready())[0][0], masked, "{text}");
-        }
-    }
     gateway.verify();
 }

@@ -35,7 +35,8 @@ impl<A> Serving<A> {
                 }
                 self.client_streaming -= bytes.len();
                 // Rows follow the statement that takes them.
-                self.enqueue(Item::Rows { op: OpId(self.last_op), bytes }, io)?;
+                let rows = Item::Rows { op: OpId(self.last_op), bytes, after: self.client_streaming };
+                self.enqueue(rows, io)?;
                 continue;
             }
             let Some(header) = Header::peek(input).map_err(by_client)? else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Where the session's answers meet what rewrites them.
 
 use bytes::{Bytes, BytesMut};
-use claviger_model::{OpId, Refusal, RefusalKind, TxId};
+use claviger_model::{OpId, TxId};
 
 use super::expect::Expect;
 use super::masking::{Masking, parameter, searched, unforeseen, withheld};
@@ -44,16 +44,6 @@ impl<A> Serving<A> {
             io.send_upstream(write::describe_portal(&portal));
             self.expect(Expect::Describe { op: Some(op), own: true }, io);
         }
-    }
-
-    /// Rows that the client sends along.
-    pub(super) fn check_sent(&mut self, op: OpId, bytes: &[u8]) -> Result<(), Fault> {
-        let masking = self.active.get_mut(&op).and_then(|active| active.masking.as_mut());
-        if masking.is_some_and(|masking| masking.masker().stops(bytes)) {
-            let why = "what stands for a masked value was to be written as if it were one: nothing was written";
-            return Err(Fault::Client(Refusal::new(RefusalKind::NotPermitted, why)));
-        }
-        Ok(())
     }
 
     /// A row, or a part of what is copied, is next.
@@ -121,6 +111,9 @@ impl<A> Serving<A> {
 
     /// An error or a notice, in the words in which it leaves.
     fn reworded(&mut self, tag: u8, frame: Bytes) -> Result<Bytes, Violation> {
+        if let Some(refused) = self.refused_copy(&frame) {
+            return Ok(refused);
+        }
         let op = self.answering();
         let masking = op.and_then(|op| self.active.get_mut(&op)).and_then(|active| active.masking.as_mut());
         let telling = masking.as_ref().is_some_and(|masking| masking.is_telling());

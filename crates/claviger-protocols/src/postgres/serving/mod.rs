@@ -6,6 +6,7 @@
 
 mod answers;
 mod client;
+mod copying;
 mod expect;
 mod masked;
 mod masking;
@@ -20,6 +21,7 @@ use claviger_model::{OpId, Refusal, TxId};
 
 pub(super) use self::answers::{columns, error_code, field};
 pub(super) use self::client::Bind;
+use self::copying::CopyIn;
 use self::expect::{Expect, Group, Probing};
 use self::masking::Masking;
 use self::statements::Statements;
@@ -27,7 +29,7 @@ use self::transaction::{Foreseen, Transactions};
 use super::Fault;
 use super::io::Io;
 use super::write;
-use crate::{Admitted, Event, Forward, Limits, Masker, Outcome, Probe, ProbeId, Recorded, Reply, Side, StatementResult, Status};
+use crate::{Admitted, Event, Forward, Limits, Masker, Outcome, Probe, ProbeId, Reply, StatementResult, Status};
 
 /// What an upstream must answer with a syntax error, in whatever state it is.
 const POISON: &[u8] = b"!claviger: refused";
@@ -54,6 +56,7 @@ pub(in crate::postgres) struct Serving<A> {
     queued_bytes: usize,
     /// What is still to come of a client frame that passes in pieces.
     client_streaming: usize,
+    copy_in: CopyIn,
     statements: Statements,
     foreseen: Foreseen,
     /// The group that the client is in; counts its Syncs and simple queries.
@@ -97,8 +100,8 @@ pub(in crate::postgres) struct Serving<A> {
 enum Item<A> {
     /// Passes as soon as everything before it has.
     Pass { bytes: Bytes, expect: Option<Expect> },
-    /// Rows of a COPY, or a part of one.
-    Rows { op: OpId, bytes: Bytes },
+    /// A part of a frame with rows of a COPY, and how much of the frame follows.
+    Rows { op: OpId, bytes: Bytes, after: usize },
     /// Waits for a decision.
     Ask { op: OpId, tx: TxId, bytes: Bytes, asked: Asked, drops: Option<Bytes>, answer: Option<Answer<A>> },
     /// Waits for leave to go on with an operation that was decided before.
@@ -160,6 +163,7 @@ impl<A> Serving<A> {
             queue: VecDeque::new(),
             queued_bytes: 0,
             client_streaming: 0,
+            copy_in: CopyIn::default(),
             statements: Statements::new(limits.statements),
             foreseen: Foreseen::default(),
             group: 0,
@@ -297,13 +301,7 @@ impl<A> Serving<A> {
 
     fn send(&mut self, item: Item<A>, io: &mut Io<A>) -> Result<(), Fault> {
         match item {
-            Item::Rows { op, bytes } => {
-                self.check_sent(op, &bytes)?;
-                if self.active.contains_key(&op) {
-                    io.recorded.push_back(Recorded { op, from: Side::Downstream, bytes: bytes.clone() });
-                }
-                io.send_upstream(bytes);
-            }
+            Item::Rows { op, bytes, after } => self.send_rows(op, bytes, after, io),
             Item::Pass { bytes, expect } => {
                 self.ask_how_rows_look(expect.as_ref(), &bytes, io);
                 io.send_upstream(bytes);

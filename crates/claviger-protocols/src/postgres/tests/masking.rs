@@ -17,11 +17,13 @@ pub(super) struct Hash {
     slots: Vec<Option<String>>,
     observes: bool,
     masked: Masked,
+    sent: Vec<u8>,
 }
 
 impl Hash {
     pub(super) fn of(plan: MaskPlan) -> Option<Box<dyn Masker>> {
-        Some(Box::new(Self { plan: Arc::new(plan), slots: Vec::new(), observes: false, masked: Masked::default() }))
+        let (plan, slots, masked, sent) = (Arc::new(plan), Vec::new(), Masked::default(), Vec::new());
+        Some(Box::new(Self { plan, slots, observes: false, masked, sent }))
     }
 }
 
@@ -87,7 +89,8 @@ impl Masker for Hash {
     }
 
     fn stops(&mut self, sent: &[u8]) -> bool {
-        sent.windows(8).any(|part| part == b"[masked]")
+        self.sent.extend_from_slice(sent);
+        self.sent.windows(8).any(|part| part == b"[masked]")
     }
 
     fn withheld(&mut self) {
@@ -395,7 +398,7 @@ fn what_belongs_to_no_operation_is_searched_too() {
 fn observing_passes_everything_and_counts_it() {
     let observing = |_| {
         let plan = Arc::new(plan(&[StatementMask { telling: true, ..statement(&[Cell::Plain, column(2), Cell::Made]) }]));
-        let masker = Hash { plan, slots: Vec::new(), observes: true, masked: Masked::default() };
+        let masker = Hash { plan, slots: Vec::new(), observes: true, masked: Masked::default(), sent: Vec::new() };
         Some(Box::new(masker) as Box<dyn Masker>)
     };
     let answer =

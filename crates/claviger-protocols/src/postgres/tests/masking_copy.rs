@@ -33,9 +33,7 @@ fn copied(mask: Masks, binary: u8, content: &[u8]) -> Option<Vec<u8>> {
         rig.client(&query("copy"));
         let data: Vec<Bytes> = content.chunks(parts.min(content.len()).max(1)).map(|part| frame(b'd', &[part])).collect();
         rig.server(&cat(&[begins(binary), cat(&data), bare(b'c'), tag("COPY 2"), ready(b'I')]));
-        let sent = rig.sent("<- ");
-        let bytes: Vec<u8> = (0..sent.len() / 2).map(|n| u8::from_str_radix(&sent[2 * n..2 * n + 2], 16).unwrap()).collect();
-        results.push(data_of(&bytes));
+        results.push(data_of(&bytes(&rig.sent("<- "))));
     }
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "cuts make a difference: {results:?}");
     results.pop().flatten()
@@ -139,14 +137,79 @@ fn binary_content_that_is_not_as_foreseen_ends_the_session() {
     }
 }
 
+/// What stands for a value, on its way in: the rows before it have left, and what follows does not.
 #[test]
 fn what_stands_for_a_value_is_not_copied_in() {
+    let fine = frame(b'd', &[b"fine\n"]);
+    let whole = frame(b'd', &[b"a [masked] value\n"]);
+    let parted = cat(&[frame(b'd', &[b"a [mas"]), frame(b'd', &[b"ked] value\n"])]);
+    let opens = frame(b'G', &[&[0, 0, 1, 0, 0]]);
+    for chunk in [usize::MAX, 1, 2, 3, 7, 16] {
+        for (early, value) in [(true, &whole), (false, &whole), (false, &parted)] {
+            let rest = cat(&[value.clone(), frame(b'd', &[b"more\n"]), bare(b'c')]);
+            let mut rig = Rig::serving(chunk);
+            rig.mask = Some(|_| Hash::of(plan(&[StatementMask::default()])));
+            rig.client(&query("copy t from stdin"));
+            if !early {
+                rig.server(&opens);
+            }
+            rig.client(&cat(&[fine.clone(), rest.clone()]));
+            if early {
+                rig.server(&opens);
+            }
+            rig.server(&cat(&[failure("ERROR", "57014"), ready(b'I')]));
+            rig.client(&query("after"));
+            rig.server(&cat(&[tag("AFTER"), ready(b'I')]));
+
+            let sent = bytes(&rig.sent("-> "));
+            let frames: Vec<(u8, &[u8])> = frames(&sent).collect();
+            assert_eq!((frames[0].0, frames[1]), (b'Q', (b'd', &b"fine\n"[..])), "cut at {chunk}");
+            let kinds: Vec<u8> = frames.iter().map(|(kind, _)| *kind).filter(|kind| *kind != b'd').collect();
+            assert_eq!(kinds, b"QfcQ", "cut at {chunk}");
+            let rows: Vec<u8> = frames.iter().filter(|(kind, _)| *kind == b'd').flat_map(|(_, body)| body.to_vec()).collect();
+            assert!(!rows.windows(8).any(|part| part == b"[masked]") && !rows.windows(4).any(|part| part == b"more"), "{rows:?}");
+            let heard = bytes(&rig.sent("<- "));
+            let heard: Vec<(u8, &[u8])> = self::frames(&heard).collect();
+            assert_eq!(heard.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), b"GEZCZ", "cut at {chunk}");
+            let error = heard[1].1;
+            assert!(error.windows(6).any(|part| part == b"C42501") && !error.windows(6).any(|part| part == b"secret"));
+            assert!(rig.told().contains(&"out1 Error  rows0 42501"), "{:?}", rig.told());
+        }
+    }
+}
+
+/// By the extended protocol, with the Sync that a COPY ignores before it and another behind.
+#[test]
+fn what_stands_for_a_value_is_not_copied_in_by_the_extended_protocol_either() {
+    let ask = cat(&[parse("", "copy"), bind("", ""), execute(""), bare(b'S')]);
+    let open = cat(&[bare(b'1'), bare(b'2'), frame(b'G', &[&[0, 0, 0]])]);
+    let data = cat(&[frame(b'd', &[b"[masked]\n"]), bare(b'c'), bare(b'S')]);
     let mut rig = Rig::serving(usize::MAX);
     rig.mask = Some(|_| Hash::of(plan(&[StatementMask::default()])));
-    rig.client(&query("copy t from stdin"));
-    rig.server(&frame(b'G', &[&[0, 0, 1, 0, 0]]));
-    rig.client(&frame(b'd', &[b"fine\n"]));
-    rig.client(&frame(b'd', &[b"a [masked] value\n"]));
-    assert!(!rig.sent("-> ").contains(&hex(&[Bytes::from_static(b"[masked]")])));
-    assert!(rig.sent("<- ").contains(&hex(&[Bytes::from_static(b"FATAL")])));
+    rig.client(&ask);
+    rig.server(&open);
+    rig.client(&data);
+    rig.server(&cat(&[failure("ERROR", "57014"), ready(b'I')]));
+    rig.client(&query("after"));
+    rig.server(&cat(&[tag("AFTER"), ready(b'I')]));
+    let sent = bytes(&rig.sent("-> "));
+    let kinds: Vec<u8> = frames(&sent).map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, b"PBESfcSQ");
+    let heard = bytes(&rig.sent("<- "));
+    assert_eq!(frames(&heard).map(|(kind, _)| kind).collect::<Vec<_>>(), b"12GEZCZ");
+}
+
+/// What goes out as bytes.
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap()).collect()
+}
+
+/// The messages in it.
+fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let [kind, a, b, c, d, ..] = bytes else { return None };
+        let (frame, rest) = bytes.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize + 1);
+        bytes = rest;
+        Some((*kind, &frame[5..]))
+    })
 }

@@ -355,13 +355,23 @@ async fn placeholders_are_not_written_back(major: Major) {
     assert!(text(&error).contains("stands for a masked value"), "{}", text(&error));
     session.batch_execute("insert into log values ('a mask [of wood]')").await.unwrap();
     assert_eq!(session.value("select count(*) from log where line = '[masked]'").await, "0", "to ask is no harm");
-    // By COPY: the session ends, and nothing is written.
+    // By COPY: an error of the statement, and nothing of it is written. The session goes on.
     let mut raw = raw(&gateway);
-    raw.send(&frame(b'Q', &terminated("copy log from stdin")));
-    assert_eq!(raw.message().map(|(kind, _)| kind), Some(b'G'));
+    raw.send(&frame(b'Q', &terminated("begin; copy log from stdin")));
+    while raw.message().map(|(kind, _)| kind) != Some(b'G') {}
     raw.send(&frame(b'd', b"fine\n"));
     raw.send(&frame(b'd', b"[masked]\n"));
-    assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
+    raw.send(&[frame(b'd', b"more\n"), frame(b'c', b"")].concat());
+    let answer = raw.until_ready();
+    assert_eq!((code(&answer).as_deref(), answer.last().unwrap().1.as_slice()), (Some("42501"), &b"E"[..]));
+    assert_silent("the error", &answer);
+    assert_clean("after it", &raw.query("rollback"));
+    raw.send(&extended("copy log from stdin", &[], false, 0));
+    while raw.message().map(|(kind, _)| kind) != Some(b'G') {}
+    raw.send(&[frame(b'd', b"fine\nx[mas"), frame(b'd', b"ked]\n"), frame(b'c', b""), frame(b'S', b"")].concat());
+    let answer = raw.until_ready();
+    assert_eq!(code(&answer).as_deref(), Some("42501"), "{answer:?}");
+    assert_eq!(texts(&raw.query("select 'still here'")), [[Some("still here".to_owned())]]);
     assert_eq!(admin.value("select tax from people where id = 1").await, "TX-77");
     assert_eq!(admin.value("select string_agg(line, ';') from log").await, "a mask [of wood]");
     drop(session);

@@ -8,6 +8,7 @@ mod arrays;
 mod dates;
 mod ff1;
 mod numbers;
+mod ours;
 mod text;
 mod token;
 mod types;
@@ -22,10 +23,11 @@ use claviger_model::Labels;
 
 use self::dates::Change;
 use self::ff1::Ff1;
-use self::token::{TOKEN, digest, find};
+use self::token::{TOKEN, digest};
 use self::types::put_placeholder;
 
 pub use self::dates::Unit;
+pub use self::text::has_stars;
 pub use self::token::MaskKey;
 pub use self::types::{Form, PLACEHOLDER, Type};
 
@@ -224,29 +226,7 @@ impl Masks {
     pub fn made(form: Form) -> Mask {
         Mask { form, does: Does::Constant, constant: form.constant().map(BytesMut::freeze), made: true }
     }
-
-    /// Whether a text has something in it that stands for a value because we put it there: in what a client writes, it would take the
-    /// place of the value. Other digits, and other dates, are not told from what people write.
-    pub fn is_ours(&self, text: &[u8]) -> bool {
-        let stars = |(_, method): &(_, Method)| matches!(method, Method::Partial { .. } | Method::Length);
-        let address = |(_, method): &(_, Method)| matches!(method, Method::EmailDomain);
-        if self.methods.iter().any(stars) && text::has_stars(text) || self.methods.iter().any(address) && text::has_address(text)
-        {
-            return true;
-        }
-        let mut rest = text;
-        while let Some(at) = find(rest, OPENING) {
-            rest = rest.get(at + OPENING.len()..).unwrap_or_default();
-            if matches!(rest.first(), Some(b']' | b':')) {
-                return true;
-            }
-        }
-        self.key.as_ref().is_some_and(|key| key.finds_token(text))
-    }
 }
-
-/// What all placeholders begin with.
-const OPENING: &[u8] = b"[masked";
 
 /// From -`days` to `days`, and not 0.
 fn offset(digest: &[u8; 32], days: u16) -> i32 {
@@ -319,7 +299,7 @@ impl Mask {
                 self.pad(before, out);
                 true
             }
-            (Type::Uuid, binary) => put_uuid(domain, value, binary, out),
+            (Type::Uuid, binary) => put_uuid(key, domain, value, binary, out),
             (Type::Int8, _) => numbers::read_integer(self.form, value).is_some_and(|number| {
                 let digest = digest(domain, &[&number.to_be_bytes()]);
                 let token = digest.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first) >> 1);
@@ -391,8 +371,8 @@ fn encrypt_text(ff1: &Ff1, value: &[u8], out: &mut BytesMut) -> bool {
     true
 }
 
-/// A UUID of version 8 (RFC 9562, section 5.8), made of the value.
-fn put_uuid(domain: &ring::hmac::Key, value: &[u8], binary: bool, out: &mut BytesMut) -> bool {
+/// A UUID of version 8 (RFC 9562, section 5.8), made of the value; its last four bytes show that it is ours.
+fn put_uuid(key: &MaskKey, domain: &ring::hmac::Key, value: &[u8], binary: bool, out: &mut BytesMut) -> bool {
     let mut own = [0_u8; 16];
     if binary {
         let Ok(bytes) = value.try_into() else { return false };
@@ -409,6 +389,9 @@ fn put_uuid(domain: &ring::hmac::Key, value: &[u8], binary: bool, out: &mut Byte
     let [_, _, _, _, _, _, version, _, variant, ..] = &mut uuid;
     *version = *version & 0x0f | 0x80;
     *variant = *variant & 0x3f | 0x80;
+    if let Some((body, check)) = uuid.split_first_chunk_mut::<12>() {
+        check.copy_from_slice(&key.check_of_uuid(body));
+    }
     if binary {
         out.put_slice(&uuid);
         return true;

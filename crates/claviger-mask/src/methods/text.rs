@@ -65,13 +65,50 @@ pub(super) fn has_address(text: &[u8]) -> bool {
     false
 }
 
-/// Whether a text has something between quotes, tabs or the like that is half of stars, at least four.
-pub(super) fn has_stars(text: &[u8]) -> bool {
+/// Whether a text has something between quotes, tabs or the like that is half of stars, at least four; or, anywhere in it, stars that stand as what is
+/// put in the place of numbers and addresses does: `***-**-4399`, `**** **** **** ****`. Rows of stars in comments are none.
+pub fn has_stars(text: &[u8]) -> bool {
     let ends = |byte: &u8| matches!(byte, b'\'' | b'"' | b',' | b';' | b'|' | b'\t' | b'\n' | b'$');
     text.split(ends).any(|part| {
-        let stars = part.iter().filter(|byte| **byte == HIDDEN).count();
-        stars >= 4 && 2 * stars >= part.len() && find(part, b"/*").is_none() && find(part, b"*/").is_none()
+        let stars = stars(part);
+        let comment = part.trim_ascii_start().starts_with(b"--") || find(part, b"/*").is_some() || find(part, b"*/").is_some();
+        stars >= 4 && !comment && (2 * stars >= part.len() || has_starred(part))
     })
+}
+
+/// Whether words of stars stand in a text as a number in groups does.
+fn has_starred(text: &[u8]) -> bool {
+    // How many words in a row were nothing but stars, and how many stars those are.
+    let (mut words, mut all) = (0, 0);
+    for word in text.split(|byte| matches!(byte, b' ' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'=' | b':' | b'<' | b'>')) {
+        let last = word.iter().rposition(|byte| *byte == HIDDEN).map_or(0, |last| last + 1);
+        let (hidden, shown) = word.split_at_checked(last).unwrap_or_default();
+        let kept = shown.iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
+        if hidden.is_empty() {
+            if !word.is_empty() {
+                if words >= 2 && all >= 5 && kept == 4 && shown.len() == 4 {
+                    return true;
+                }
+                (words, all) = (0, 0);
+            }
+            continue;
+        }
+        let separated = hidden.iter().all(|byte| matches!(byte, b'*' | b'-' | b'.' | b'@' | b'/' | b'+' | b'_'));
+        let grouped = hidden.first() == Some(&HIDDEN) && hidden.iter().any(|byte| *byte != HIDDEN);
+        if separated && stars(hidden) >= 4 && kept <= 4 && (grouped || kept == 4) {
+            return true;
+        }
+        let only = hidden.len() == word.len() && stars(hidden) == hidden.len();
+        (words, all) = if only { (words + 1, all + hidden.len()) } else { (0, 0) };
+        if words >= 2 && all >= 8 {
+            return true;
+        }
+    }
+    false
+}
+
+fn stars(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == HIDDEN).count()
 }
 
 fn count(text: &str) -> usize {
@@ -113,7 +150,17 @@ mod tests {
 
     #[test]
     fn what_was_kept_of_a_text_is_known_again() {
-        for text in ["*******6789", "update t set a = '*****89' where id = 1", "1\t***-**-****\n"] {
+        for text in [
+            "*******6789",
+            "update t set a = '*****89' where id = 1",
+            "1\t***-**-****\n",
+            "insert into t values ('her number ***-**-4399 is on file')",
+            "paid with **** **** **** 4399 today",
+            "*** ** ****",
+            "*** ** 4399",
+            "call (***) ***-**** or +**-***-***-4399",
+            "write to ***.*****@****.***",
+        ] {
             assert!(has_stars(text.as_bytes()), "{text}");
         }
         for text in [
@@ -122,6 +169,12 @@ mod tests {
             "insert into t values ('a ** b') /**** x ****/",
             "'***'",
             "4 ***** hotel in Rome",
+            "-- ************\nselect 1",
+            "select a.*, b.*, c.*, d.* from a, b, c, d",
+            "select a.*,b.*,c.*,d.* from a, b, c, d",
+            "insert into t select count(*)-count(*)*count(*) from t",
+            "**bold** and ***bolder*** words, **again**",
+            "2 ** 3 ** 4",
         ] {
             assert!(!has_stars(text.as_bytes()), "{text}");
         }

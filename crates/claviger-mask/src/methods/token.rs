@@ -59,6 +59,20 @@ impl MaskKey {
         out.put_slice(&token);
     }
 
+    /// The end of a UUID that stands for a value, by its beginning.
+    pub(super) fn check_of_uuid(&self, body: &[u8; 12]) -> [u8; 4] {
+        let [a, b, c, d, ..] = digest(&self.check, &[b"uuid", body]);
+        [a, b, c, d]
+    }
+
+    /// Whether a UUID stands for a value.
+    pub(super) fn is_token(&self, uuid: &[u8; 16]) -> bool {
+        let [_, _, _, _, _, _, version, _, variant, ..] = uuid;
+        let form = version >> 4 == 8 && variant >> 6 == 2;
+        let parts = uuid.split_first_chunk::<12>();
+        form && parts.is_some_and(|(body, check)| *check == self.check_of_uuid(body))
+    }
+
     /// Whether a token of ours is in a text.
     pub(super) fn finds_token(&self, text: &[u8]) -> bool {
         let mut rest = text;

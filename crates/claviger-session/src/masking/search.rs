@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use claviger_mask::detect::{Context, Counts, DetectorConfig, DetectorError, Detectors};
-use claviger_mask::methods::Type;
+use claviger_mask::detect::{Context, Counts, DetectorConfig, DetectorError, Detectors, Style};
+use claviger_mask::methods::{Type, has_stars};
 
 /// How deep values in values are searched.
 const DEPTH: usize = 8;
@@ -25,6 +25,10 @@ impl Detecting {
 
     /// Whether what one of them puts in a value's place is in a text.
     pub(crate) fn is_ours(&self, text: &[u8]) -> bool {
+        // Stars, perhaps with the last four characters.
+        if self.config.styles.iter().any(|(_, style)| *style != Style::Placeholder) && has_stars(text) {
+            return true;
+        }
         let mut rest = text;
         while let Some(at) = rest.iter().position(|byte| *byte == b'[') {
             rest = rest.get(at + 1..).unwrap_or_default();
@@ -200,6 +204,7 @@ fn split(rest: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use claviger_mask::detect::Entity;
     use proptest::prelude::*;
 
     use super::*;
@@ -267,6 +272,10 @@ mod tests {
         for text in ["", "[", "[ssn", "a[1]", "[note]", "array[ssn, 1]"] {
             assert!(!detecting.is_ours(text.as_bytes()), "{text}");
         }
+        let styles = vec![(Entity::Ssn, Style::LastFour)];
+        let stars = Detecting::new(DetectorConfig { styles, ..DetectorConfig::default() }).unwrap();
+        let masked = stars.search().text(Context::default(), b"536-90-4399").unwrap();
+        assert!(stars.is_ours(&masked) && !detecting.is_ours(&masked), "stars are ours where stars are put");
     }
 
     proptest! {

@@ -353,6 +353,10 @@ async fn placeholders_are_not_written_back(major: Major) {
     assert!(sqlstate(&error) == "42501" && text(&error).contains("stands for a masked value"), "{}", text(&error));
     let error = session.execute("insert into log values ($1)", &[&tax]).await.unwrap_err();
     assert!(text(&error).contains("stands for a masked value"), "{}", text(&error));
+    let uid = session.value("select uid from people where id = 1").await;
+    let error = session.batch_execute(&format!("update people set uid = '{uid}' where id = 2")).await.unwrap_err();
+    assert!(text(&error).contains("stands for a masked value"), "{}", text(&error));
+    session.batch_execute("update people set uid = 'b1eebc99-9c0b-8ef8-8b6d-6bb9bd380a11' where id = 2").await.unwrap();
     session.batch_execute("insert into log values ('a mask [of wood]')").await.unwrap();
     assert_eq!(session.value("select count(*) from log where line = '[masked]'").await, "0", "to ask is no harm");
     // By COPY: an error of the statement, and nothing of it is written. The session goes on.

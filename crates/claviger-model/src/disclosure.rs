@@ -14,6 +14,10 @@ pub struct Disclosure {
     pub rest: Option<BTreeSet<Arc<Column>>>,
     /// What decides which rows there are, how many, in which order, and whether there is an error in their place.
     pub control: BTreeSet<Control>,
+    /// Classified columns that decide in which order rows come that are sorted alike, and what is to be sorted by for it not to be seen.
+    pub order: Option<Order>,
+    /// Whether rows that look alike may come in an order that hangs on classified values, so that which of them has none would tell.
+    pub grouped: bool,
     /// What goes into columns that do not have the same labels.
     pub carried: BTreeSet<Carried>,
     /// Classified columns whose values an error or a notice may tell of.
@@ -53,6 +57,24 @@ pub struct Control {
     pub column: Arc<Column>,
     /// The classified column that it must be equal to, if that is all.
     pub equals: Option<Arc<Column>>,
+}
+
+/// In which order rows come that are sorted alike. Nobody has asked for one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Order {
+    /// What decides it.
+    pub columns: BTreeSet<Arc<Column>>,
+    /// The same statement with an order in which nothing of them is seen.
+    pub sorted: Insertion,
+}
+
+/// Words that are put into a text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Insertion {
+    /// Before which byte of the text.
+    pub at: usize,
+    /// The words.
+    pub words: Arc<str>,
 }
 
 /// A value on its way from a classified column into another.
@@ -116,6 +138,8 @@ pub struct StatementMask {
     pub foreseen: BTreeSet<(u32, i16)>,
     /// How its rows are written, if they leave by `COPY`.
     pub copy: Option<CopyFormat>,
+    /// What is to be put into its text before it leaves, so that the order of its rows tells nothing.
+    pub sorted: Option<Insertion>,
 }
 
 /// What is done with a value.
@@ -126,6 +150,8 @@ pub enum Cell {
     Plain,
     /// It is this column's value: what is kept of it is for the column's labels to say.
     Column(Arc<Column>),
+    /// The same, in rows whose order hangs on such values: if nothing of it is kept, not even that is told whether it is NULL.
+    Grouped(Arc<Column>),
     /// It is made of masked values: nothing of it is kept, not even whether it is NULL.
     Made,
 }
@@ -135,12 +161,17 @@ impl MaskPlan {
     pub fn is_empty(&self) -> bool {
         !self.detect && self.statements.iter().all(StatementMask::is_empty)
     }
+
+    /// What is to be put into the operation's text, in order.
+    pub fn insertions(&self) -> impl Iterator<Item = &Insertion> {
+        self.statements.iter().filter_map(|statement| statement.sorted.as_ref())
+    }
 }
 
 impl StatementMask {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        !self.telling && self.rest == Cell::Plain && self.cells.iter().all(|cell| *cell == Cell::Plain)
+        self.sorted.is_none() && !self.telling && self.rest == Cell::Plain && self.cells.iter().all(|cell| *cell == Cell::Plain)
     }
 
     /// What is done with a column, counted from 0.

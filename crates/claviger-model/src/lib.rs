@@ -16,7 +16,9 @@ mod time;
 
 pub use chain::{Chain, EmptyChain, Principal, PrincipalKey, PrincipalKind};
 pub use connection::{ConnectionName, Durability, InvalidConnectionName, Mode, ResponseRecording, UnknownWord};
-pub use disclosure::{Carried, Cell, Control, CopyFormat, Disclosure, MaskPlan, Masked, MaskedColumn, Output, StatementMask};
+pub use disclosure::{
+    Carried, Cell, Control, CopyFormat, Disclosure, Insertion, MaskPlan, Masked, MaskedColumn, Order, Output, StatementMask,
+};
 pub use histogram::{Histogram, Tally};
 pub use id::{BootId, InvalidId, OpId, SessionId, TxId};
 pub use meaning::{Column, Definition, Effect, Hazard, Labels, Meaning, Object, Routine, Table, TableKind, Verb};

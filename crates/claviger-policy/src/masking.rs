@@ -76,8 +76,9 @@ impl Asking<'_> {
 }
 
 fn is_trivial(disclosure: &Disclosure) -> bool {
-    let Disclosure { outputs, rest, control, carried, told, anything, copy: _ } = disclosure;
+    let Disclosure { outputs, rest, control, order, carried, told, anything, grouped: _, copy: _ } = disclosure;
     !anything
+        && order.is_none()
         && control.is_empty()
         && carried.is_empty()
         && told.is_empty()
@@ -100,10 +101,12 @@ impl Rights<'_> {
             return Err(Disclosed::Anything);
         }
         for control in disclosure.control.iter().filter(|control| control.equals.is_none()) {
-            if self.hides(&control.column) && !self.has(Verb::Filter, Object::Column(Arc::clone(&control.column))) {
+            if self.hides(&control.column) && !self.filters(&control.column) {
                 return Err(Disclosed::Decides(Arc::clone(&control.column)));
             }
         }
+        let order = disclosure.order.as_ref();
+        let sorted = order.filter(|order| order.columns.iter().any(|column| self.hides(column) && !self.filters(column)));
         for carried in &disclosure.carried {
             if self.hides(&carried.from) {
                 return Err(Disclosed::Carried(Arc::clone(&carried.from), carried.into.clone()));
@@ -112,16 +115,18 @@ impl Rights<'_> {
         let shown = disclosure.outputs.iter().flat_map(Output::columns).chain(disclosure.rest.iter().flatten());
         Ok(StatementMask {
             foreseen: shown.map(|column| (column.table.id, column.number)).collect(),
-            cells: disclosure.outputs.iter().map(|output| self.cell(output)).collect(),
+            cells: disclosure.outputs.iter().map(|output| self.cell(output, disclosure.grouped)).collect(),
             rest: if self.hides_any(disclosure.rest.iter().flatten()) { Cell::Made } else { Cell::Plain },
             telling: self.hides_any(disclosure.told.iter()),
             copy: disclosure.copy.clone(),
+            sorted: sorted.map(|order| order.sorted.clone()),
         })
     }
 
-    fn cell(&mut self, output: &Output) -> Cell {
+    fn cell(&mut self, output: &Output, grouped: bool) -> Cell {
         match output {
             Output::Plain => Cell::Plain,
+            Output::Copy(column) if grouped && self.hides(column) => Cell::Grouped(Arc::clone(column)),
             Output::Copy(column) if self.hides(column) => Cell::Column(Arc::clone(column)),
             Output::Made(columns) if self.hides_any(columns.iter()) => Cell::Made,
             Output::Copy(_) | Output::Made(_) => Cell::Plain,
@@ -134,6 +139,10 @@ impl Rights<'_> {
 
     fn hides(&mut self, column: &Arc<Column>) -> bool {
         !self.has(Verb::Reveal, Object::Column(Arc::clone(column)))
+    }
+
+    fn filters(&mut self, column: &Arc<Column>) -> bool {
+        self.has(Verb::Filter, Object::Column(Arc::clone(column)))
     }
 
     /// Whether every link of the chain may. What cannot be evaluated may not.

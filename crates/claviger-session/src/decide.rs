@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
-use claviger_model::{MaskPlan, Mode, Refusal, RefusalKind, SessionId, Timestamp};
+use claviger_model::{Insertion, MaskPlan, Mode, Refusal, RefusalKind, SessionId, Timestamp};
 use claviger_policy::{Action, Answer, Context, Judgement, Matter, Moment, Party, PolicySet, Question, Resource, Ruling};
 use claviger_protocols::{Forward, Operation, Request};
 use claviger_sql::{NotUnderstood, Undefined};
@@ -121,7 +122,16 @@ impl Finding {
     fn decision(self, case: &Case<'_>) -> Decision {
         let Self { mut facts, refusal, mask } = self;
         facts.policy_hash = Arc::clone(case.policy.hash());
-        let forward = Forward::Original;
+        let (forward, refusal) = match refusal {
+            None => match forward(case, mask.as_deref()) {
+                Ok(forward) => (forward, None),
+                Err(refusal) => {
+                    facts = DecisionFacts { verdict: Verdict::Deny, reason: Some("mask.order".into()), ..facts };
+                    (Forward::Original, Some(refusal))
+                }
+            },
+            refusal => (Forward::Original, refusal),
+        };
         match refusal {
             None => Decision::Admit { facts, forward, mask },
             Some(_) if case.connection.mode != Mode::Enforce => {
@@ -141,6 +151,32 @@ impl Finding {
             }
         }
     }
+}
+
+/// What leaves: the client's text, or one in which rows are sorted further than it asked for, so that their order tells nothing.
+fn forward(case: &Case<'_>, mask: Option<&MaskPlan>) -> Result<Forward, Refusal> {
+    let mut insertions = mask.into_iter().flat_map(MaskPlan::insertions).peekable();
+    if insertions.peek().is_none() || case.connection.mode != Mode::Enforce {
+        return Ok(Forward::Original);
+    }
+    let sorted = match &case.operation.request {
+        Request::Batch { text } | Request::Prepare { text, .. } => with_insertions(text, insertions),
+        // What was prepared when that was not needed runs as it is, or not at all.
+        Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } => None,
+    };
+    let why = "this would disclose masked values: they decide in which order rows come; prepare it again, or sort by all that is selected";
+    sorted.map(Forward::Replace).ok_or_else(|| Refusal::new(RefusalKind::NotPermitted, why))
+}
+
+fn with_insertions<'i>(text: &Bytes, insertions: impl Iterator<Item = &'i Insertion>) -> Option<Bytes> {
+    let (mut all, mut done) = (Vec::with_capacity(text.len()), 0);
+    for insertion in insertions {
+        all.extend_from_slice(text.get(done..insertion.at)?);
+        all.extend_from_slice(insertion.words.as_bytes());
+        done = insertion.at;
+    }
+    all.extend_from_slice(text.get(done..)?);
+    Some(all.into())
 }
 
 fn judge(case: &Case<'_>, matter: &Matter, text: &Text) -> Finding {

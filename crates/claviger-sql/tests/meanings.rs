@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use claviger_model::{Carried, Column, Control, Meaning, Output};
+use claviger_model::{Carried, Column, Control, Meaning, Order, Output};
 use claviger_sql::{Catalog, Classification, Session, understand};
 
 #[test]
@@ -131,6 +131,9 @@ fn disclosure(meaning: &Meaning) -> String {
     for Control { column, equals } in &disclosure.control {
         let equals = equals.as_ref().map_or(String::new(), |other| format!(", by being equal to {}", name(other)));
         writeln!(said, "    decides: {}{equals}", name(column)).unwrap();
+    }
+    if let Some(Order { columns, sorted }) = &disclosure.order {
+        writeln!(said, "    decides in which order: {}, but for{} at {}", names(columns), sorted.words, sorted.at).unwrap();
     }
     for Carried { from, into } in &disclosure.carried {
         let into = into.as_ref().map_or("elsewhere".to_owned(), |into| format!("into {}", name(into)));

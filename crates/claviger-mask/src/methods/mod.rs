@@ -124,6 +124,11 @@ enum Does {
 }
 
 impl Method {
+    /// Whether all that it tells of a value is whether there is one.
+    pub fn tells_only_nulls(self) -> bool {
+        matches!(self, Self::Redact)
+    }
+
     /// Its name, in configuration and record.
     pub fn as_str(self) -> &'static str {
         match self {

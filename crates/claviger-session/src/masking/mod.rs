@@ -122,7 +122,10 @@ fn writes_back(ours: &Ours, operation: &Operation) -> bool {
 /// Whether every column that the plan masks has a method that fits its type.
 fn check(masks: &Masks, catalog: Option<&Arc<Catalog>>, plan: &MaskPlan) -> Result<(), (&'static str, Refusal)> {
     let cells = plan.statements.iter().flat_map(|mask| mask.cells.iter().chain([&mask.rest]));
-    let columns = cells.filter_map(|cell| if let Cell::Column(column) = cell { Some(column) } else { None });
+    let columns = cells.filter_map(|cell| match cell {
+        Cell::Column(column) | Cell::Grouped(column) => Some(column),
+        Cell::Plain | Cell::Made => None,
+    });
     match columns.filter_map(|column| fit::fit(masks.methods(), catalog, column).complaint()).next() {
         Some(why) => Err(("mask.misfit", Refusal::new(RefusalKind::NotPermitted, why))),
         None => Ok(()),
@@ -216,8 +219,11 @@ impl Masker for ByLabels {
         let place = match cell {
             Cell::Plain => Place::Searched(Content::of(plain, look.binary)?, self.context(look.origin)?),
             Cell::Made => Place::Made(Masks::made(form)),
+            Cell::Grouped(column) if self.ours.masks.method(&column.labels).tells_only_nulls() => {
+                Place::Column(Masks::made(form), self.counted(column))
+            }
             // A method that does not fit the type that a column has here is not known to keep what it should.
-            Cell::Column(column) => {
+            Cell::Column(column) | Cell::Grouped(column) => {
                 let mask = self.ours.masks.mask(&column.labels, form, &self.session);
                 Place::Column(mask.unwrap_or_else(|_| Masks::made(form)), self.counted(column))
             }

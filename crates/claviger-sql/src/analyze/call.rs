@@ -56,6 +56,21 @@ const SUMMARIES: &[&str] = &[
 
 const SYSTEM: &str = "pg_catalog";
 
+/// Functions that the server's `information_schema` computes with. JDBC calls the first.
+const INFORMATION: &[&str] = &[
+    "_pg_expandarray",
+    "_pg_index_position",
+    "_pg_truetypid",
+    "_pg_truetypmod",
+    "_pg_char_max_length",
+    "_pg_char_octet_length",
+    "_pg_numeric_precision",
+    "_pg_numeric_precision_radix",
+    "_pg_numeric_scale",
+    "_pg_datetime_precision",
+    "_pg_interval_type",
+];
+
 impl Analysis<'_> {
     /// Follows a call.
     pub(super) fn call(&mut self, scope: &Scope<'_>, call: &nodes::FuncCall) -> Result<Flow> {
@@ -86,6 +101,7 @@ impl Analysis<'_> {
             return Ok(flow);
         };
         let arity = call.args().len();
+        self.does(name);
         if let Some(field) = self.attribute(scope, schema, name, call) {
             return Ok(field);
         }
@@ -99,6 +115,12 @@ impl Analysis<'_> {
         }
         if call.over().is_some() {
             return Ok(flow);
+        }
+        // How many were gathered is all that is left of them.
+        if matches!(name, "cardinality" | "array_length" | "json_array_length" | "jsonb_array_length")
+            && !self.is_function_of_users(name)
+        {
+            (flow.rows, flow.gathered) = Default::default();
         }
         if self.is_user_aggregate(schema, name) || matches!(self.system_function(schema, name), Some(Builtin::Gathers)) {
             return Ok(Self::gathered(scope, flow));
@@ -189,7 +211,15 @@ impl Analysis<'_> {
     }
 
     fn system_function(&self, schema: Option<&str>, name: &str) -> Option<Builtin> {
-        schema.is_none_or(|schema| schema == SYSTEM).then(|| builtin(name)).flatten()
+        match schema {
+            Some("information_schema") => INFORMATION.contains(&name).then_some(Builtin::Harmless),
+            schema => schema.is_none_or(|schema| schema == SYSTEM).then(|| builtin(name)).flatten(),
+        }
+    }
+
+    /// Whether the users have a function of this name.
+    pub(super) fn is_function_of_users(&self, name: &str) -> bool {
+        self.catalog.find_functions(None, name, &self.path).next().is_some()
     }
 
     /// Whether there is a function of this name.
@@ -234,6 +264,7 @@ impl Analysis<'_> {
     }
 
     fn special_function(&mut self, name: &str, special: Special) {
+        self.doings += 1;
         self.hazards.extend(special.hazard);
         self.note_routine(special.verb, &SYSTEM.into(), name, true);
     }
@@ -241,6 +272,7 @@ impl Analysis<'_> {
     /// Calls whose arguments say what they do it to.
     fn special(&mut self, scope: &Scope<'_>, schema: Option<&str>, name: &str, arguments: &NodeList) -> Result<bool> {
         let Some(Builtin::Special(special)) = self.system_function(schema, name) else { return Ok(false) };
+        self.doings += 1;
         self.depends_on_values |= arguments.iter().map(argument).any(is_parameter);
         let first = arguments.first().map(argument).and_then(|first| constant_text(first).or_else(|| scope.known_text(first)));
         let Some(first) = first else { return Ok(false) };
@@ -334,6 +366,7 @@ impl Analysis<'_> {
 
     /// Follows a function of the users' own, once. What it reads, the expression at hand may show.
     pub(super) fn follow(&mut self, function: &Arc<Function>) -> Result<()> {
+        self.doings += u32::from(function.volatility == 'v');
         let known = self.summaries.get(&(function.id, false));
         if let Some(known) = known.or_else(|| self.summaries.get(&(function.id, true)).filter(|_| self.aside)) {
             let known = known.clone();

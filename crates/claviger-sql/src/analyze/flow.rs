@@ -137,6 +137,8 @@ pub(crate) struct Field {
     pub(crate) copy: Option<Arc<Column>>,
     /// The view by way of which it comes.
     pub(crate) via: Option<Arc<str>>,
+    /// Whether it is a number of which sums are exact.
+    pub(crate) exact: bool,
 }
 
 /// The rows that a query gives.
@@ -149,4 +151,8 @@ pub(crate) struct Rows {
     pub(crate) control: Flow,
     /// Whether their number has a bound that is small or depends on what was asked for.
     pub(crate) bounded: bool,
+    /// Classified columns that decide in which order they come.
+    pub(crate) order: Sources,
+    /// Whether their order decides which of them there are: there is a limit.
+    pub(crate) cut: bool,
 }

@@ -7,7 +7,6 @@ use claviger_model::TableKind;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, RangeVar};
-use pg_raw_parse::raw::JoinType;
 
 use super::bound::Condition;
 use super::flow::{Field, Flow, Rows, Tables};
@@ -142,6 +141,8 @@ impl Analysis<'_> {
         self.through = outer;
         let mut control = Flow::default();
         control.controlled_by(&rows.control);
+        let mut rows = Rows { order: rows.order.clone(), cut: rows.cut, ..Rows::default() };
+        self.passed_on(&mut rows);
         Ok(control)
     }
 
@@ -180,9 +181,9 @@ impl Analysis<'_> {
                 outputs: Vec::new(),
             };
             depth = before.depth();
-            self.query(select.subquery(), scope.expressions, Some(&before))?
+            self.query_in_any_order(select.subquery(), scope.expressions, Some(&before))?
         } else {
-            self.query(select.subquery(), scope.expressions, scope.outer)?
+            self.query_in_any_order(select.subquery(), scope.expressions, scope.outer)?
         };
         let follows = select.lateral && rows.bounded && self.outermost <= depth;
         self.outermost = self.outermost.min(outermost);
@@ -194,7 +195,8 @@ impl Analysis<'_> {
     }
 
     /// Rows of a query as something to select from.
-    fn push_rows(&mut self, scope: &mut Scope<'_>, rows: Rows, name: &str, alias: Option<&nodes::Alias>) -> Flow {
+    fn push_rows(&mut self, scope: &mut Scope<'_>, mut rows: Rows, name: &str, alias: Option<&nodes::Alias>) -> Flow {
+        self.passed_on(&mut rows);
         let aliases = alias.map(|alias| parts(alias.colnames())).unwrap_or_default();
         let rows = renamed(rows, &aliases);
         let mut tables = Tables::default();
@@ -210,107 +212,6 @@ impl Analysis<'_> {
             ..Item::default()
         });
         rows.control
-    }
-
-    fn select_from_join<'n>(
-        &mut self,
-        join: &'n nodes::JoinExpr,
-        scope: &mut Scope<'_>,
-        conditions: &mut Vec<Condition<'n>>,
-    ) -> Result<Flow> {
-        let start = scope.items.len();
-        let mut control = self.select_from(join.larg(), scope, conditions)?;
-        let middle = scope.items.len();
-        control.add(&self.select_from(join.rarg(), scope, conditions)?);
-        let end = scope.items.len();
-        let merged: Vec<Arc<str>> = if join.is_natural {
-            natural(scope.items.get(start..middle).unwrap_or_default(), scope.items.get(middle..end).unwrap_or_default())
-        } else {
-            join.using_clause().iter().filter_map(nodes::String::sval).map(Into::into).collect()
-        };
-        for name in &merged {
-            control.add(&self.merged(scope, name, start, middle)?);
-        }
-        // The condition, which sees both sides and nothing of what stands beside the join.
-        let inner = Scope {
-            items: scope.items.get(start..).unwrap_or_default().to_vec(),
-            outer: Some(scope),
-            expressions: scope.expressions,
-            unbounded: Tables::default(),
-            equal: Vec::new(),
-            known: Vec::new(),
-            outputs: Vec::new(),
-        };
-        control.add(&self.condition(&inner, join.quals())?);
-        let limits = match join.jointype {
-            JoinType::JOIN_INNER => Some(start..end),
-            // The condition says nothing about which rows of the outer side there are.
-            JoinType::JOIN_LEFT => Some(middle..end),
-            JoinType::JOIN_RIGHT => Some(start..middle),
-            _ => None,
-        };
-        if let Some(limits) = limits {
-            conditions.push((join.quals(), Some(limits.clone())));
-            for name in merged {
-                let sides = (start..middle, middle..end);
-                scope_equal(scope, &name, sides, &limits);
-            }
-        }
-        self.named_join(join, scope, start);
-        Ok(control)
-    }
-
-    /// A column that both sides of a join have, and that is one from there on.
-    fn merged(&mut self, scope: &mut Scope<'_>, name: &Arc<str>, start: usize, middle: usize) -> Result<Flow> {
-        self.operator(None, "=")?;
-        let mut control = Flow::default();
-        let mut right = None;
-        for item in scope.items.iter_mut().skip(middle) {
-            if let Some(field) = item.field(name) {
-                right = Some(field);
-                item.hidden.push(Arc::clone(name));
-            }
-        }
-        let left = scope
-            .items
-            .iter_mut()
-            .take(middle)
-            .skip(start)
-            .find_map(|item| item.fields.iter_mut().find(|field| field.name == *name));
-        if let Some(right) = right {
-            self.used(&right);
-            control.controlled_by(&right.flow);
-            if let Some(left) = left {
-                let both = (left.flow.clone(), right.flow.clone());
-                left.flow.add(&right.flow);
-                control.controlled_by(&left.flow);
-                // Of one kind and equal: what is true of one is true of the other.
-                left.flow.copy.clone_from(&both.0.copy);
-                let left = left.clone();
-                self.used(&left);
-                self.compared(both.0, &both.1);
-            }
-        }
-        let control = control.without_values();
-        Ok(control)
-    }
-
-    /// A join that is given a name hides those of its parts.
-    fn named_join(&mut self, join: &nodes::JoinExpr, scope: &mut Scope<'_>, start: usize) {
-        let Some(alias) = join.alias() else { return };
-        let parts_of: Vec<Item> = scope.items.drain(start..).collect();
-        let mut whole = Item { name: alias.aliasname().unwrap_or_default().into(), bounded: true, ..Item::default() };
-        for item in parts_of {
-            let shown = item.fields.iter().filter(|field| !item.hidden.contains(&field.name)).cloned();
-            whole.fields.extend(shown);
-            whole.tables.add(&item.tables);
-            whole.bounded &= item.bounded;
-            if let Some(open) = item.open {
-                whole.open.get_or_insert_with(Flow::default).add(&open);
-            }
-        }
-        rename(&mut whole.fields, &parts(alias.colnames()));
-        scope.items.push(whole);
     }
 
     fn select_from_function(&mut self, function: &nodes::RangeFunction, scope: &mut Scope<'_>) -> Result<Flow> {
@@ -439,27 +340,6 @@ impl Analysis<'_> {
             self.deeper(|this| this.json_columns(scope, &mut { nested } as &mut dyn Iterator<Item = _>, flow, rows))?;
         }
         Ok(())
-    }
-}
-
-/// The columns that two sides have in common.
-fn natural(left: &[Item], right: &[Item]) -> Vec<Arc<str>> {
-    let names = left.iter().flat_map(|item| &item.fields).map(|field| &field.name);
-    names.filter(|name| right.iter().any(|item| item.fields.iter().any(|field| field.name == **name))).cloned().collect()
-}
-
-/// Where two sides are joined by a column of the same name, a bound of one is a bound of the other.
-fn scope_equal(
-    scope: &mut Scope<'_>,
-    name: &Arc<str>,
-    (left, right): (std::ops::Range<usize>, std::ops::Range<usize>),
-    limits: &std::ops::Range<usize>,
-) {
-    let find = |side: std::ops::Range<usize>, scope: &Scope<'_>| {
-        side.into_iter().find(|n| scope.items.get(*n).is_some_and(|item| item.fields.iter().any(|field| field.name == *name)))
-    };
-    if let (Some(one), Some(other)) = (find(left, scope), find(right, scope)) {
-        scope.equal.push((one, other, limits.clone()));
     }
 }
 

@@ -6,13 +6,18 @@
 
 use std::sync::Arc;
 
+use claviger_model::Column;
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::SelectStmt;
+use pg_raw_parse::raw::LimitOption;
 
 use super::flow::{Field, Flow, Rows, Sources};
-use super::names::{constant_number, parts};
+use super::names::{constant_number, is_parameter, parts, qualified};
 use super::scope::{Found, Scope};
 use super::{Analysis, Result};
+
+/// As many rows as may leave of a table at once without being called many.
+const FEW: f64 = 1000.0;
 
 impl Analysis<'_> {
     pub(super) fn grouped(&mut self, select: &SelectStmt, scope: &Scope<'_>) -> Result<Flow> {
@@ -26,24 +31,32 @@ impl Analysis<'_> {
 
     /// Groups tell of what they are made by, unless a table's primary key is beside it: then the server groups by that alone.
     fn grouped_by(&mut self, select: &SelectStmt, scope: &Scope<'_>, flow: Flow) -> Flow {
-        let mut copies = Sources::default();
+        let (mut copies, mut all) = (Sources::default(), Vec::new());
         for node in select.group_clause() {
-            let copy = match (named_output(scope, node, true), node) {
-                (Some(output), _) => output.flow.copy.clone(),
+            let field = match (named_output(scope, node, true), node) {
+                (Some(output), _) => Some(output.clone()),
                 (None, Node::ColumnRef(reference)) => match self.name(scope, &parts(reference.fields())) {
-                    Ok(Found::Field(field)) => field.flow.copy,
+                    Ok(Found::Field(field)) => Some(field),
                     _ => None,
                 },
                 (None, _) => None,
             };
-            copy.iter().for_each(|column| copies.insert(column));
+            if let Some(column) = field.and_then(|field| field.flow.copy) {
+                copies.insert(&column);
+                all.push((table_column(select, scope, node), column));
+            }
         }
-        let by_key = |column: &claviger_model::Column| {
-            let has = |number: i16| copies.iter().any(|copy| copy.table.id == column.table.id && copy.number == number);
-            let keyed = |key: &[i16]| !key.is_empty() && key.iter().all(|number| has(*number));
-            has(column.number) && self.catalog.relation(column.table.id).is_some_and(|relation| keyed(&relation.primary))
+        let keyed = |item: &Option<usize>, column: &Column| {
+            let has = |number: &i16| all.iter().any(|(other, of)| other == item && of.number == *number);
+            let relation = self.catalog.relation(column.table.id).filter(|relation| relation.children.is_empty());
+            item.is_some() && relation.is_some_and(|relation| !relation.primary.is_empty() && relation.primary.iter().all(has))
         };
-        let plain = |column: &claviger_model::Column| copies.iter().any(|copy| std::ptr::eq(&**copy, column));
+        // A column may be there twice, of a table that is joined with itself.
+        let by_key = |column: &Column| {
+            let mut same = all.iter().filter(|(_, other)| std::ptr::eq(&**other, column)).peekable();
+            same.peek().is_some() && same.all(|(item, _)| keyed(item, column))
+        };
+        let plain = |column: &Column| copies.iter().any(|copy| std::ptr::eq(&**copy, column));
         let telling = Flow { shows: flow.shows.filtered(|column| !by_key(column) && !plain(column)), ..Flow::default() };
         self.decided(telling);
         self.grouping.add(&copies.filtered(|column| !column.labels.is_empty() && !by_key(column)));
@@ -90,33 +103,31 @@ impl Analysis<'_> {
         }
     }
 
-    /// What the rows of a query were grouped by decides, unless its order is not seen.
-    pub(super) fn grouping_settled(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows) {
-        if self.grouping.is_empty() {
-            return;
+    pub(super) fn sorted(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
+        for sort in select.sort_clause().iter() {
+            if let Some((schema, name)) = qualified(sort.use_op()) {
+                self.operator(schema, name)?;
+            }
+            let flow = self.by_output(scope, sort.node(), false)?;
+            rows.control.controlled_by(&self.decided(flow));
         }
-        let grouping = std::mem::take(&mut self.grouping);
-        let sorts: Vec<Node<'_>> = select.sort_clause().iter().map(|sort| sort.node()).collect();
-        let hidden = |this: &mut Self, n: usize, field: &Field| {
-            let target = select.target_list().get(n).map_or(Node::None, |target| target.val());
-            !field.flow.shows.is_empty()
-                || is_constant(target)
-                || sorts.iter().any(|sort| this.sorts(scope, *sort, n, field, target))
-        };
-        let stars = rows.fields.len() != select.target_list().len();
-        let unseen = rows.open.is_none()
-            && rows
-                .fields
-                .iter()
-                .enumerate()
-                .all(|(n, field)| if stars { !field.flow.shows.is_empty() } else { hidden(self, n, field) });
-        for column in grouping.iter() {
-            self.decides(column, unseen.then_some(column));
+        Ok(())
+    }
+
+    pub(super) fn limited(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
+        rows.control.add(&self.condition(scope, select.limit_count())?);
+        self.depends_on_values |= is_parameter(select.limit_count());
+        rows.control.add(&self.condition(scope, select.limit_offset())?);
+        let limited = [select.limit_count(), select.limit_offset()].iter().any(|limit| !matches!(limit, Node::None));
+        rows.cut = limited || select.distinct_clause().iter().any(|by| !matches!(by, Node::None));
+        if select.limit_option == LimitOption::LIMIT_OPTION_COUNT && is_few(select.limit_count()) {
+            rows.bounded = true;
         }
+        Ok(())
     }
 
     /// Whether sorting by this is sorting by that column of the rows.
-    fn sorts(&mut self, scope: &Scope<'_>, sort: Node<'_>, n: usize, field: &Field, target: Node<'_>) -> bool {
+    pub(super) fn sorts(&mut self, scope: &Scope<'_>, sort: Node<'_>, n: usize, field: &Field, target: Node<'_>) -> bool {
         match sort {
             #[allow(clippy::cast_precision_loss)]
             Node::A_Const(_) => constant_number(sort) == Some(n as f64 + 1.0),
@@ -152,8 +163,40 @@ fn named_output<'s>(scope: &'s Scope<'_>, node: Node<'_>, grouped: bool) -> Opti
     }
 }
 
-fn is_constant(node: Node<'_>) -> bool {
-    matches!(node, Node::A_Const(_))
+/// The table of this level, by its place, whose column something is that is grouped by.
+fn table_column(select: &SelectStmt, scope: &Scope<'_>, node: Node<'_>) -> Option<usize> {
+    let node = match node {
+        Node::ColumnRef(reference) => match parts(reference.fields())[..] {
+            // What is selected under this name.
+            [name] if scope.index_of(None, name).is_none() => {
+                select.target_list().iter().find(|target| target.name() == Some(name))?.val()
+            }
+            _ => node,
+        },
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Node::A_Const(_) if scope.outputs.len() == select.target_list().len() => {
+            let number = constant_number(node).filter(|number| *number >= 1.0)?;
+            select.target_list().get(number as usize - 1)?.val()
+        }
+        _ => return None,
+    };
+    let Node::ColumnRef(reference) = node else { return None };
+    let item = match parts(reference.fields())[..] {
+        [name] => scope.index_of(None, name)?,
+        [table, name] => scope.index_of(Some(table), name)?,
+        _ => return None,
+    };
+    let relation = scope.items.get(item)?.relation.as_ref()?;
+    relation.definition.is_none().then_some(item)
+}
+
+/// Whether a limit keeps the number of rows small. One that is given as a parameter is what the client asks for.
+fn is_few(limit: Node<'_>) -> bool {
+    match limit {
+        Node::ParamRef(_) => true,
+        Node::TypeCast(cast) => is_few(cast.arg()),
+        limit => constant_number(limit).is_some_and(|number| number <= FEW),
+    }
 }
 
 /// Whether both are the same call of a function with plain columns.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{SelectStmt, SubLink};
+use pg_raw_parse::raw::SubLinkType;
 
 use super::bound::Condition;
 use super::expression::SETOP_NONE;
@@ -40,7 +41,15 @@ impl Analysis<'_> {
             if select.op == SETOP_NONE && select.with_clause().is_none() && select.values_lists().is_empty());
         let outermost = std::mem::replace(&mut self.outermost, usize::MAX);
         self.together = plain.then_some(None);
-        let rows = self.query(link.subselect(), scope.expressions, Some(scope))?;
+        let mut rows = self.query_in_any_order(link.subselect(), scope.expressions, Some(scope))?;
+        match link.sub_link_type {
+            // Whether there is any does not hang on the order.
+            SubLinkType::EXISTS_SUBLINK => rows.cut = false,
+            SubLinkType::ANY_SUBLINK | SubLinkType::ALL_SUBLINK | SubLinkType::EXPR_SUBLINK | SubLinkType::ROWCOMPARE_SUBLINK => {
+            }
+            _ => self.ordered(&mut rows),
+        }
+        self.passed_on(&mut rows);
         let together = self.together.take().flatten().unwrap_or_default();
         let correlated = self.outermost <= scope.depth();
         self.outermost = self.outermost.min(outermost);

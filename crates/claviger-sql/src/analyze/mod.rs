@@ -1,6 +1,6 @@
 //! The analysis of one statement: a walk over its tree, in which every name is looked up as the server would.
 //!
-//! `query.rs` follows queries, `from.rs` what they select from, `expression.rs` and `call.rs` values, `write.rs`, `cascade.rs` and
+//! `query.rs` follows queries, `from.rs` what they select from, `order.rs` in which order rows come, `expression.rs` and `call.rs` values, `write.rs`, `cascade.rs` and
 //! `partition.rs` changes and all that they set off, `bound.rs`, `limit.rs`, `inner.rs`, `either.rs` and `joined.rs` what limits either, `utility.rs`, `define.rs`
 //! and `table.rs` everything else, `routine.rs` the bodies of functions, `implied.rs` what runs without being called.
 
@@ -16,10 +16,12 @@ mod from;
 mod grouping;
 mod implied;
 mod inner;
+mod join;
 mod joined;
 mod kinds;
 mod limit;
 mod names;
+mod order;
 mod partition;
 mod query;
 mod routine;
@@ -54,6 +56,9 @@ const NODES: u32 = 1_000_000;
 fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -> Result<Statement> {
     let mut analysis = Analysis::new(catalog, session);
     analysis.text = text;
+    if matches!(node, Node::SelectStmt(_)) {
+        analysis.leaving = order::Leaving::Settled;
+    }
     let class = analysis.statement(node)?;
     analysis.casts_to_json()?;
     let meaning = analysis.meaning(class);
@@ -124,6 +129,12 @@ struct Analysis<'a> {
     instead: Option<Flow>,
     /// Classified columns by which the rows of the query at hand are grouped.
     grouping: Sources,
+    /// Those that decide in which order rows come to it.
+    loose: Sources,
+    /// How much has been done that happens in the order of rows.
+    doings: u32,
+    /// What becomes of the order of the statement's own.
+    leaving: order::Leaving,
     /// The table that is being altered, whose columns its new expressions can name.
     altered: Option<Arc<Relation>>,
     /// What is known of queries inside conditions.
@@ -164,6 +175,9 @@ impl<'a> Analysis<'a> {
             aside: false,
             instead: None,
             grouping: Sources::default(),
+            loose: Sources::default(),
+            doings: 0,
+            leaving: order::Leaving::default(),
             altered: None,
             inner: HashMap::new(),
             together: None,
@@ -175,7 +189,8 @@ impl<'a> Analysis<'a> {
     fn statement(&mut self, node: Node<'_>) -> Result<&'static str> {
         self.deeper(|this| match node {
             Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
-                let (class, rows) = this.query_statement(node)?;
+                let (class, mut rows) = this.query_statement(node)?;
+                this.leaves_in_order(node, &mut rows);
                 this.leaves(&rows);
                 Ok(class)
             }
@@ -214,6 +229,7 @@ impl<'a> Analysis<'a> {
             }
         }
         let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
+        std::mem::take(&mut self.loose).iter().for_each(|column| self.decides(column, None));
         self.given_instead();
         let mut disclosure = std::mem::take(&mut self.disclosure);
         disclosure.anything = self.catalog.is_classified() && effects.iter().any(|effect| effect.verb == Verb::Unknown);
@@ -342,6 +358,9 @@ fn statements(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<St
         };
         unsaid |= changes_unsaid(&statement.transitions);
         statement.transitions.iter().for_each(|transition| session.apply(transition));
+        if let Some(order) = &mut statement.meaning.disclosure.order {
+            order.sorted.at += start;
+        }
         statement.span = start..end;
         statements.push(statement);
     }

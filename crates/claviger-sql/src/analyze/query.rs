@@ -5,27 +5,25 @@ use std::sync::Arc;
 use claviger_model::{Hazard, Object, TableKind, Verb};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, SelectStmt};
-use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, LimitOption, SetOperation};
+use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, SetOperation};
 
 use super::expression::SETOP_NONE;
 use super::flow::{Field, Flow, Rows};
-use super::names::{constant_number, constant_text, implied_name, is_parameter, parts, qualified};
+use super::names::{constant_number, constant_text, implied_name, parts, qualified};
 use super::scope::{Expressions, Found, Item, Scope};
 use super::walk::visit;
 use super::{Analysis, Result, undefined};
 use crate::{NotUnderstood, Undefined};
 
-/// As many rows as may leave of a table at once without being called many.
-const FEW: f64 = 1000.0;
-
 impl Analysis<'_> {
     /// A statement that can stand in `WITH`, in `PREPARE`, in `COPY`, in `EXPLAIN` or alone: its class, and what it gives.
     pub(super) fn query_statement(&mut self, node: Node<'_>) -> Result<(&'static str, Rows)> {
         let none = Expressions::default();
-        let rows = self.query(node, &none, None)?;
+        let mut rows = self.query_in_any_order(node, &none, None)?;
         match node {
             // They go into the table.
             Node::SelectStmt(select) if goes_into(select) => {
+                self.ordered(&mut rows);
                 self.kept(&rows);
                 Ok(("SELECT INTO", Rows { bounded: true, ..Rows::default() }))
             }
@@ -43,6 +41,18 @@ impl Analysis<'_> {
 
     /// A query or a change with `RETURNING`, inside what is around it.
     pub(super) fn query(&mut self, node: Node<'_>, expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let mut rows = self.query_in_any_order(node, expressions, outer)?;
+        self.ordered(&mut rows);
+        Ok(rows)
+    }
+
+    /// The same, for whoever sees to it what the order of its rows tells.
+    pub(super) fn query_in_any_order(
+        &mut self,
+        node: Node<'_>,
+        expressions: &Expressions<'_>,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Rows> {
         self.deeper(|this| match node {
             Node::SelectStmt(select) => this.select(select, expressions, outer),
             Node::InsertStmt(insert) => this.insert(insert, expressions, outer),
@@ -71,7 +81,7 @@ impl Analysis<'_> {
             if clause.recursive {
                 self.recursive(expression, &name, &aliases, &mut own, outer)?;
             } else {
-                let rows = self.query(expression.ctequery(), &own, outer)?;
+                let rows = self.query_in_any_order(expression.ctequery(), &own, outer)?;
                 own.list.push((name, renamed(rows, &aliases)));
             }
         }
@@ -183,9 +193,9 @@ impl Analysis<'_> {
     }
 
     fn simple_select(&mut self, select: &SelectStmt, own: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
-        let around = std::mem::take(&mut self.grouping);
+        let around = (std::mem::take(&mut self.grouping), std::mem::take(&mut self.loose));
         let rows = self.simple_select_here(select, own, outer);
-        self.grouping = around;
+        (self.grouping, self.loose) = around;
         rows
     }
 
@@ -193,7 +203,7 @@ impl Analysis<'_> {
         if let Some(into) = select.into_clause() {
             self.creates_from(into)?;
         }
-        let together = self.together.take();
+        let (together, doings) = (self.together.take(), self.doings);
         let mut scope = Scope::new(outer, own);
         let mut conditions = Vec::new();
         let mut control = self.select_from_all(select.from_clause(), &mut scope, &mut conditions)?;
@@ -222,8 +232,8 @@ impl Analysis<'_> {
         self.summed_up(select, &mut rows);
         rows.control.controlled_by(&control);
         self.sorted(select, &scope, &mut rows)?;
-        self.grouping_settled(select, &scope, &rows);
         self.limited(select, &scope, &mut rows)?;
+        self.order_settled(select, &scope, &mut rows, doings);
         self.locked(select, &scope, rows.bounded)?;
         self.together = together;
         Ok(rows)
@@ -252,7 +262,8 @@ impl Analysis<'_> {
         }
         let flow = self.expression(scope, target.val())?;
         let name = target.name().map_or_else(|| implied_name(target.val()), Into::into);
-        rows.fields.push(Field { name, flow, ..Field::default() });
+        let exact = self.is_exact(scope, target.val());
+        rows.fields.push(Field { name, flow, exact, ..Field::default() });
         Ok(())
     }
 
@@ -297,27 +308,6 @@ impl Analysis<'_> {
             }
             None => undefined(Undefined::Relation),
         }
-    }
-
-    fn sorted(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
-        for sort in select.sort_clause().iter() {
-            if let Some((schema, name)) = qualified(sort.use_op()) {
-                self.operator(schema, name)?;
-            }
-            let flow = self.by_output(scope, sort.node(), false)?;
-            rows.control.controlled_by(&self.decided(flow));
-        }
-        Ok(())
-    }
-
-    fn limited(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
-        rows.control.add(&self.condition(scope, select.limit_count())?);
-        self.depends_on_values |= is_parameter(select.limit_count());
-        rows.control.add(&self.condition(scope, select.limit_offset())?);
-        if select.limit_option == LimitOption::LIMIT_OPTION_COUNT && is_few(select.limit_count()) {
-            rows.bounded = true;
-        }
-        Ok(())
     }
 
     /// `FOR UPDATE` and its kin keep others from changing the rows; they need the right to update them.
@@ -368,7 +358,7 @@ impl Analysis<'_> {
     }
 
     /// Whether an expression sums rows up, apart from those of queries inside it.
-    fn has_aggregate(&self, node: Node<'_>) -> bool {
+    pub(super) fn has_aggregate(&self, node: Node<'_>) -> bool {
         let mut found = false;
         visit(node, |node| {
             found |= match node {
@@ -402,22 +392,13 @@ fn known(scope: &Scope<'_>, condition: Node<'_>) -> Vec<(Arc<str>, String)> {
     conditions.into_iter().filter_map(equals).collect()
 }
 
-/// Whether a limit keeps the number of rows small. One that is given as a parameter is what the client asks for.
-fn is_few(limit: Node<'_>) -> bool {
-    match limit {
-        Node::ParamRef(_) => true,
-        Node::TypeCast(cast) => is_few(cast.arg()),
-        limit => constant_number(limit).is_some_and(|number| number <= FEW),
-    }
-}
-
 /// The rows of two queries as one.
 fn joined(mut rows: Rows, other: &Rows, operation: SetOperation::Type) -> Rows {
     let except = operation == SetOperation::SETOP_EXCEPT;
     let nothing = Flow::default();
     let open = other.open.as_ref();
     for (n, field) in rows.fields.iter_mut().enumerate() {
-        field.copy = None;
+        (field.copy, field.exact) = (None, false);
         let flow = other.fields.get(n).map(|field| &field.flow).or(open).unwrap_or(&nothing);
         let alike = matches!((&field.flow.copy, &flow.copy), (Some(one), Some(other)) if one.labels == other.labels);
         let copy = field.flow.copy.take().filter(|_| alike || except);

@@ -139,7 +139,7 @@ impl Analysis<'_> {
         let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
         let none = Expressions::default();
         match parsed.iter().next() {
-            Some(raw) => self.query(raw.stmt(), &none, None),
+            Some(raw) => self.query_in_any_order(raw.stmt(), &none, None),
             None => Ok(Rows::default()),
         }
     }

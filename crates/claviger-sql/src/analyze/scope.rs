@@ -267,7 +267,8 @@ fn merge(found: &mut Option<Field>, field: Option<Field>) {
 
 /// A table's columns as fields.
 pub(super) fn fields(relation: &Relation) -> Vec<Field> {
-    relation.columns.iter().map(|facts| field(&facts.column)).collect()
+    let of = |facts: &crate::ColumnFacts| Field { exact: Analysis::is_number(facts.kind), ..field(&facts.column) };
+    relation.columns.iter().map(of).collect()
 }
 
 fn field(column: &Arc<Column>) -> Field {
@@ -277,5 +278,6 @@ fn field(column: &Arc<Column>) -> Field {
         own: Some(Arc::clone(column)),
         copy: Some(Arc::clone(column)),
         via: None,
+        exact: false,
     }
 }

@@ -9,6 +9,7 @@ use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
 
 use super::flow::{Field, Rows};
 use super::names::constant_text;
+use super::order::Leaving;
 use super::routine::names_of;
 use super::scope::{Expressions, Scope};
 use super::{Analysis, Result, undefined};
@@ -192,15 +193,15 @@ impl Analysis<'_> {
                 analyzes = !off;
             }
         }
-        let query = statement.query();
+        self.leaving = Leaving::Unseen;
         if analyzes {
-            self.statement(query)?;
+            self.statement(statement.query())?;
             self.explained();
             return Ok("EXPLAIN ANALYZE");
         }
         let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
         let transitions = self.transitions.len();
-        self.statement(query)?;
+        self.statement(statement.query())?;
         self.explained();
         self.transitions.truncate(transitions);
         self.effects
@@ -389,7 +390,8 @@ impl Analysis<'_> {
         self.note(Verb::Maintain, Object::Table(Arc::clone(&relation.table)));
         if let Some(definition) = relation.definition.clone() {
             let rows = self.by_way_of(&relation.table.to_string(), |this| this.own_query(&definition));
-            self.torn(rows)?;
+            let mut rows = self.torn(rows)?;
+            self.ordered(&mut rows);
         }
         self.event_triggers("REFRESH MATERIALIZED VIEW")?;
         Ok("REFRESH MATERIALIZED VIEW")

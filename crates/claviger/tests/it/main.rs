@@ -23,6 +23,7 @@ mod disk;
 mod drivers;
 mod exchange;
 mod floor;
+mod groups;
 mod hostile;
 mod identity;
 mod issuers;

@@ -181,7 +181,8 @@ fn query(random: &mut Random) -> String {
         list
     };
     let (list_here, place) = (list(random), condition(random, 2));
-    match random.below(14) {
+    match random.below(20) {
+        14..20 => in_some_order(random, &place),
         0 => format!("select c.* from customers c where {place} order by c.id"),
         1 => format!(
             "select {list_here} from customers c join accounts a on a.account_number = c.account_number where {place} order by c.id"
@@ -216,6 +217,47 @@ fn query(random: &mut Random) -> String {
         _ => format!(
             "select {list_here} from customers c where {place} order by {}",
             random.one(&["c.id", "c.id desc", "1", "c.ssn, c.id"])
+        ),
+    }
+}
+
+/// Groups, and other queries of which a server finds the rows in an order that hangs on values.
+fn in_some_order(random: &mut Random, place: &str) -> String {
+    let by = random.one(&["c.ssn", "c.account_number", "c.score", "c.born", "c.ssn, c.branch", "c.score, c.id", "c.id, c.ssn"]);
+    let (shown, end) =
+        (aggregate(random), random.one(&["", "", " order by 2", " limit 5", " order by 2 desc limit 3", " offset 2"]));
+    let plain = random.one(&[
+        "count(*)",
+        "sum(c.balance)",
+        "min(c.id)",
+        "max(c.name)",
+        "count(*), max(c.id)",
+        "min(c.id), min(c.branch)",
+    ]);
+    let named = random.one(&["count(*) as n", "min(c.id) as n", "sum(c.balance) as n"]);
+    let inner = format!("select {by}, {named} from customers c where {place} group by {by}");
+    match random.below(12) {
+        0 => format!("select {by}, {shown} from customers c where {place} group by {by}{end}"),
+        1 => format!("select {plain} from customers c where {place} group by {by}{end}"),
+        2 => format!("select {by}, {plain} from customers c where {place} group by {by}{end}"),
+        3 => format!("select distinct {by}, c.branch from customers c where {place}{end}"),
+        4 => format!("select * from ({inner}) x{end}"),
+        5 => format!("with x as ({inner}) select n, n * 2 from x where n > 1{end}"),
+        6 => format!("select count(*), max(n), sum(n), avg(n) from ({inner}) x"),
+        7 => format!("select array_agg(n), string_agg(n::text, ',') from ({inner}) x"),
+        8 => format!(
+            "select n, {} from ({inner}) x{end}",
+            random.one(&["rank() over (order by n)", "row_number() over (order by n)", "n + 1"])
+        ),
+        9 => format!(
+            "select c.id, c.name from customers c where c.id in (select min(c.id) from customers c where {place} group by {by}){end}"
+        ),
+        10 => format!(
+            "select one.id, {0}, count(*) from customers one join customers c on one.branch = c.branch where {place} group by one.id, {0}{end}",
+            random.one(&["c.ssn", "c.score, one.score"])
+        ),
+        _ => format!(
+            "select c.branch, {plain} from customers c join ({inner}) x on x.n = c.id where {place} group by c.branch{end}"
         ),
     }
 }

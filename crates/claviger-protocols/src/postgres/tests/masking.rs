@@ -52,7 +52,7 @@ impl Masker for Hash {
         let becomes = match cell {
             Cell::Plain if self.plan.detect => None,
             Cell::Plain => return None,
-            Cell::Column(_) => Some(format!("#{}{}", look.kind, if look.binary { "b" } else { "" })),
+            Cell::Column(_) | Cell::Grouped(_) => Some(format!("#{}{}", look.kind, if look.binary { "b" } else { "" })),
             Cell::Made => Some("made".to_owned()),
         };
         self.slots.push(becomes);

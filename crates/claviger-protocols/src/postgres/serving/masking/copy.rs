@@ -51,7 +51,7 @@ impl Copying {
         let slots = (0..count).map(|n| {
             let cell = mask.cell(n);
             let (kind, origin) = match cell {
-                Cell::Column(column) => (column.kind, (column.table.id, column.number)),
+                Cell::Column(column) | Cell::Grouped(column) => (column.kind, (column.table.id, column.number)),
                 Cell::Plain | Cell::Made => (0, (0, 0)),
             };
             masker.column(cell, &Look { origin, kind, modifier: -1, binary, iso_dates })

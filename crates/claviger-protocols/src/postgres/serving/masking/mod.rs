@@ -133,7 +133,9 @@ impl Masking {
             return true;
         }
         let is_masked = |cell: &Cell| match cell {
-            Cell::Column(column) => column.table.id == field.table && (column.number == field.column || field.column == 0),
+            Cell::Column(column) | Cell::Grouped(column) => {
+                column.table.id == field.table && (column.number == field.column || field.column == 0)
+            }
             Cell::Plain | Cell::Made => false,
         };
         let foreseen = field.column == 0 || mask.foreseen.contains(&(field.table, field.column));
@@ -212,8 +214,14 @@ impl Masking {
 
 /// What is done with what a statement gives; `None` if the plan knows of no such statement.
 fn mask_in(plan: &MaskPlan, statement: usize) -> Option<&StatementMask> {
-    const NOTHING: &StatementMask =
-        &StatementMask { cells: Vec::new(), rest: Cell::Plain, telling: false, foreseen: BTreeSet::new(), copy: None };
+    const NOTHING: &StatementMask = &StatementMask {
+        cells: Vec::new(),
+        rest: Cell::Plain,
+        telling: false,
+        foreseen: BTreeSet::new(),
+        copy: None,
+        sorted: None,
+    };
     if plan.statements.is_empty() { Some(NOTHING) } else { plan.statements.get(statement) }
 }
 

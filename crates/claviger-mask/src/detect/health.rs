@@ -10,7 +10,9 @@ use super::text::{is_word, luhn};
 pub(super) fn is_npi(digits: &[u8]) -> bool {
     let mut all = [8, 0, 8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     all.iter_mut().skip(5).zip(digits).for_each(|(place, digit)| *place = digit.wrapping_sub(b'0'));
-    digits.len() == 10 && matches!(digits.first(), Some(b'1' | b'2')) && luhn(&all)
+    let body = digits.get(..9).unwrap_or_default();
+    let varied = body.iter().any(|digit| body.first() != Some(digit));
+    digits.len() == 10 && matches!(digits.first(), Some(b'1' | b'2')) && varied && luhn(&all)
 }
 
 /// Whether ten digits are an NHS number: weights 10 to 2 and the remainder by 11 (NHS Data Dictionary).

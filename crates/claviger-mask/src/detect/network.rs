@@ -86,6 +86,9 @@ impl Scan<'_, '_> {
             return place + 1;
         }
         let entity = if is_hardware(token, b':', 2, 6) || is_hardware(token, b':', 2, 8) {
+            if is_of_nobody(token) {
+                return end;
+            }
             Entity::MacAddress
         } else if is_ipv6(token) {
             Entity::IpAddress
@@ -108,15 +111,38 @@ impl Scan<'_, '_> {
             }
             _ => return None,
         };
+        // Groups of letters alone have not been looked at.
+        let letters = |group: &[u8]| {
+            let (last, group) = group.split_last().unwrap_or((&0, &[]));
+            *last == separator && group.iter().all(|byte| byte.is_ascii_hexdigit() && byte.is_ascii_alphabetic())
+        };
+        let mut first = start;
+        while let Some(before) = first.checked_sub(length + 1).filter(|before| *before >= self.done && start - first < 5 * 3)
+            && letters(self.text.slice(before..first))
+        {
+            first = before;
+        }
+        let start = first;
         let stop = start + groups * (length + 1) - 1;
         let token = self.text.slice(start..stop);
         let open = !is_word(self.text.at(stop)) && self.text.before(start) != separator && self.text.at(stop) != separator;
-        if !open || !is_hardware(token, separator, length, groups) || !token.iter().any(u8::is_ascii_alphabetic) {
+        if !open
+            || !is_hardware(token, separator, length, groups)
+            || is_of_nobody(token)
+            || !token.iter().any(u8::is_ascii_alphabetic)
+        {
             return None;
         }
         self.report(Entity::MacAddress, start..stop, 80);
         Some(stop)
     }
+}
+
+/// Whether an address is that of no device, or of all.
+fn is_of_nobody(token: &[u8]) -> bool {
+    let mut digits = token.iter().filter(|byte| byte.is_ascii_hexdigit()).peekable();
+    let all = digits.peek().copied().copied().unwrap_or_default();
+    matches!(all, b'0' | b'f' | b'F') && digits.all(|digit| digit.eq_ignore_ascii_case(&all))
 }
 
 /// Whether a token is so many groups of so many hexadecimal digits.

@@ -397,8 +397,18 @@ impl Catalog {
         self.types.get(&id)
     }
 
-    /// The type that a type's values look like: that of a domain is the one that it is made of, and `citext` is a text.
+    /// The type that a type's values look like: that of a domain is the one that it is made of, `citext` is a text, and an array of such is an
+    /// array of what they are.
     pub fn plain_kind(&self, id: u32) -> u32 {
+        let plain = self.without_domains(id);
+        let Some(element) = self.kind(plain).map(|facts| facts.element).filter(|element| *element != 0) else { return plain };
+        let each = self.without_domains(element);
+        let name = self.kind(each).filter(|_| each != element).map(|facts| format!("_{}", facts.name));
+        let array = name.and_then(|name| self.find_type(Some("pg_catalog"), &name, &[]));
+        array.filter(|array| array.element == each).map_or(plain, |array| array.id)
+    }
+
+    fn without_domains(&self, id: u32) -> u32 {
         const TEXT: u32 = 25;
         let mut plain = id;
         for _ in 0..DOMAINS {

@@ -36,14 +36,16 @@ async fn a_method_that_does_not_fit_is_refused(major: Major) {
 
 async fn elements_of_arrays_are_masked_by_themselves(major: Major) {
     let server = server!(major);
-    server.admin("bank").await.batch_execute("create table lists (id int, ssns text[], ages int[], born date[]);
+    server.admin("bank").await.batch_execute("create domain number as varchar(11); create domain ssn as number;
+        create table lists (id int, ssns text[], ages int[], born date[], codes ssn[]);
         insert into lists values (1, '{536-90-4399,NULL,12}', '{{57,-3},{NULL,60}}', '[2:3]={1987-03-17,infinity}'), (2, null, '{}', null),
             (3, array['a \"b\\', 'null', '', 'x,536-90-4399'], null, null);
+        update lists set codes = ssns where id = 1;
         alter table lists owner to keeper").await.unwrap();
     let classify = CLASSIFY.replace(
         "[connections.classify]",
         "[connections.classify]\n\"public.lists.ssns\" = [\"ssn\"]\n\
-        \"public.lists.ages\" = [\"age\"]\n\"public.lists.born\" = [\"born\"]\n",
+        \"public.lists.ages\" = [\"age\"]\n\"public.lists.codes\" = [\"ssn\"]\n\"public.lists.born\" = [\"born\"]\n",
     );
     let gateway =
         before(&server, &classify, &format!("{MASKS}[[masks]]\nlabel = \"age\"\nmethod = \"bucket\"\nwidth = 10\n")).await;
@@ -58,6 +60,7 @@ async fn elements_of_arrays_are_masked_by_themselves(major: Major) {
     let answer = raw.query(all);
     assert_clean(all, &answer);
     assert_eq!(texts(&answer), expected);
+    assert_eq!(texts(&raw.query("select codes from lists where id = 1")), [[expected[0][0].clone()]], "a domain's array");
     // In binary they are what the server makes of what stands in the text.
     raw.send(&extended(all, &[1], true, 0));
     let binary = raw.until_ready();

@@ -28,6 +28,17 @@ pub struct Disclosure {
     pub copy: Option<CopyFormat>,
 }
 
+impl Disclosure {
+    /// All that may have to be put into the statement's text.
+    pub fn insertions(&mut self) -> impl Iterator<Item = &mut Insertion> {
+        let sums = self.outputs.iter_mut().filter_map(|output| match output {
+            Output::Summed(sum) => sum.limit.as_mut(),
+            Output::Plain | Output::Copy(_) | Output::Made(_) => None,
+        });
+        sums.flatten().chain(self.order.as_mut().map(|order| &mut order.sorted))
+    }
+}
+
 /// A column of a statement's rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
@@ -37,6 +48,21 @@ pub enum Output {
     Copy(Arc<Column>),
     /// It is made of classified columns, or they decide what it is.
     Made(BTreeSet<Arc<Column>>),
+    /// It is a sum or an average of a classified column.
+    Summed(Sum),
+}
+
+/// A sum or an average of a classified column over the rows of one table, each of which counts once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sum {
+    /// Of which.
+    pub column: Arc<Column>,
+    /// Over fewer values than this the statement itself makes it NULL; 0 if it does not.
+    pub least: u32,
+    /// Whether rows are sorted by it.
+    pub sorts: bool,
+    /// What is to be put around it so that it is NULL over too few: before it, where their number and `THEN` are to follow, and after it.
+    pub limit: Option<[Insertion; 2]>,
 }
 
 impl Output {
@@ -46,6 +72,7 @@ impl Output {
             Self::Plain => Vec::new(),
             Self::Copy(column) => vec![column],
             Self::Made(columns) => columns.iter().collect(),
+            Self::Summed(sum) => vec![&sum.column],
         }
     }
 }
@@ -138,8 +165,10 @@ pub struct StatementMask {
     pub foreseen: BTreeSet<(u32, i16)>,
     /// How its rows are written, if they leave by `COPY`.
     pub copy: Option<CopyFormat>,
-    /// What is to be put into its text before it leaves, so that the order of its rows tells nothing.
-    pub sorted: Option<Insertion>,
+    /// What is to be put into its text before it leaves, in order, so that its rows and their order tell nothing.
+    pub insertions: Vec<Insertion>,
+    /// Whether masked values decide which rows it gives, or in which order, because policy lets them.
+    pub filters: bool,
 }
 
 /// What is done with a value.
@@ -162,16 +191,25 @@ impl MaskPlan {
         !self.detect && self.statements.iter().all(StatementMask::is_empty)
     }
 
+    /// In how many statements masked values decide.
+    pub fn filtering(&self) -> u32 {
+        u32::try_from(self.statements.iter().filter(|statement| statement.filters).count()).unwrap_or(u32::MAX)
+    }
+
     /// What is to be put into the operation's text, in order.
     pub fn insertions(&self) -> impl Iterator<Item = &Insertion> {
-        self.statements.iter().filter_map(|statement| statement.sorted.as_ref())
+        self.statements.iter().flat_map(|statement| &statement.insertions)
     }
 }
 
 impl StatementMask {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.sorted.is_none() && !self.telling && self.rest == Cell::Plain && self.cells.iter().all(|cell| *cell == Cell::Plain)
+        !self.filters
+            && self.insertions.is_empty()
+            && !self.telling
+            && self.rest == Cell::Plain
+            && self.cells.iter().all(|cell| *cell == Cell::Plain)
     }
 
     /// What is done with a column, counted from 0.

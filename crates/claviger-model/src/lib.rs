@@ -17,7 +17,7 @@ mod time;
 pub use chain::{Chain, EmptyChain, Principal, PrincipalKey, PrincipalKind};
 pub use connection::{ConnectionName, Durability, InvalidConnectionName, Mode, ResponseRecording, UnknownWord};
 pub use disclosure::{
-    Carried, Cell, Control, CopyFormat, Disclosure, Insertion, MaskPlan, Masked, MaskedColumn, Order, Output, StatementMask,
+    Carried, Cell, Control, CopyFormat, Disclosure, Insertion, MaskPlan, Masked, MaskedColumn, Order, Output, StatementMask, Sum,
 };
 pub use histogram::{Histogram, Tally};
 pub use id::{BootId, InvalidId, OpId, SessionId, TxId};

@@ -71,11 +71,13 @@ pub enum Verb {
     Reveal,
     /// A classified value decides which rows are seen, or whether there is an error.
     Filter,
+    /// A sum or an average of a classified column's values is seen, if it is over enough of them.
+    Aggregate,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Read,
         Self::Insert,
         Self::Update,
@@ -95,6 +97,7 @@ impl Verb {
         Self::Unknown,
         Self::Reveal,
         Self::Filter,
+        Self::Aggregate,
     ];
 
     /// The word for it in policies and in the record.
@@ -119,6 +122,7 @@ impl Verb {
             Self::Unknown => "unknown",
             Self::Reveal => "reveal",
             Self::Filter => "filter",
+            Self::Aggregate => "aggregate",
         }
     }
 }

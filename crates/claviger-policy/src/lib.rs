@@ -42,6 +42,6 @@ pub use errors::{PolicyErrors, PolicyProblem};
 pub use judge::{Answered, Judgement, Reply, Ruling};
 pub use load::{About, PolicySet};
 pub use masking::Disclosed;
-pub use party::{Matter, Moment, Party};
+pub use party::{GROUPS_OF, Matter, Moment, Party};
 pub use questions::Asked;
 pub use risk::Risk;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use claviger_model::{Cell, Column, Disclosure, MaskPlan, Meaning, Object, Output, StatementMask, Verb};
+use claviger_model::{Cell, Column, Disclosure, Insertion, MaskPlan, Meaning, Object, Output, StatementMask, Sum, Verb};
 
 use crate::judge::Asking;
 use crate::{Asked, Matter};
@@ -100,18 +100,25 @@ impl Rights<'_> {
         if disclosure.anything && !self.has(Verb::Reveal, Object::Connection) {
             return Err(Disclosed::Anything);
         }
+        let mut filters = false;
         for control in disclosure.control.iter().filter(|control| control.equals.is_none()) {
-            if self.hides(&control.column) && !self.filters(&control.column) {
-                return Err(Disclosed::Decides(Arc::clone(&control.column)));
+            if self.hides(&control.column) {
+                if !self.filters(&control.column) {
+                    return Err(Disclosed::Decides(Arc::clone(&control.column)));
+                }
+                filters = true;
             }
         }
         let order = disclosure.order.as_ref();
-        let sorted = order.filter(|order| order.columns.iter().any(|column| self.hides(column) && !self.filters(column)));
+        let sorted = order.filter(|order| order.columns.iter().any(|column| self.hides(column)));
         for carried in &disclosure.carried {
             if self.hides(&carried.from) {
                 return Err(Disclosed::Carried(Arc::clone(&carried.from), carried.into.clone()));
             }
         }
+        let (mut insertions, by_sums) = self.limits(disclosure)?;
+        insertions.extend(sorted.map(|order| order.sorted.clone()));
+        insertions.sort_by_key(|insertion| insertion.at);
         let shown = disclosure.outputs.iter().flat_map(Output::columns).chain(disclosure.rest.iter().flatten());
         Ok(StatementMask {
             foreseen: shown.map(|column| (column.table.id, column.number)).collect(),
@@ -119,8 +126,39 @@ impl Rights<'_> {
             rest: if self.hides_any(disclosure.rest.iter().flatten()) { Cell::Made } else { Cell::Plain },
             telling: self.hides_any(disclosure.told.iter()),
             copy: disclosure.copy.clone(),
-            sorted: sorted.map(|order| order.sorted.clone()),
+            insertions,
+            filters: filters || by_sums,
         })
+    }
+
+    /// What is to be put around sums that may be seen over groups that are large enough; and whether rows are sorted by one that may not,
+    /// which is no different from being sorted by its values.
+    fn limits(&mut self, disclosure: &Disclosure) -> Result<(Vec<Insertion>, bool), Disclosed> {
+        let (mut limits, mut filters) = (Vec::new(), false);
+        for output in &disclosure.outputs {
+            let Output::Summed(sum) = output else { continue };
+            if !self.hides(&sum.column) {
+                continue;
+            }
+            if !self.sums(sum) {
+                if sum.sorts && !self.filters(&sum.column) {
+                    return Err(Disclosed::Decides(Arc::clone(&sum.column)));
+                }
+                filters |= sum.sorts;
+                continue;
+            }
+            if let Some([before, after]) = sum.limit.as_ref().filter(|_| sum.least < self.asking.party.groups_of) {
+                let words = format!("{}{} THEN ", before.words, self.asking.party.groups_of);
+                limits.extend([Insertion { at: before.at, words: words.into() }, after.clone()]);
+            }
+        }
+        Ok((limits, filters))
+    }
+
+    /// Whether a sum may be seen, if only over enough rows.
+    fn sums(&mut self, sum: &Sum) -> bool {
+        let large = sum.least >= self.asking.party.groups_of || sum.limit.is_some();
+        large && self.has(Verb::Aggregate, Object::Column(Arc::clone(&sum.column)))
     }
 
     fn cell(&mut self, output: &Output, grouped: bool) -> Cell {
@@ -129,7 +167,8 @@ impl Rights<'_> {
             Output::Copy(column) if grouped && self.hides(column) => Cell::Grouped(Arc::clone(column)),
             Output::Copy(column) if self.hides(column) => Cell::Column(Arc::clone(column)),
             Output::Made(columns) if self.hides_any(columns.iter()) => Cell::Made,
-            Output::Copy(_) | Output::Made(_) => Cell::Plain,
+            Output::Summed(sum) if self.hides(&sum.column) && !self.sums(sum) => Cell::Made,
+            Output::Copy(_) | Output::Made(_) | Output::Summed(_) => Cell::Plain,
         }
     }
 

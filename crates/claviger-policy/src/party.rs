@@ -10,6 +10,9 @@ use ring::digest;
 
 use crate::Context;
 
+/// Over how many values at least a sum may be seen of what is masked, if nobody says.
+pub const GROUPS_OF: u32 = 10;
+
 /// SHA-256.
 pub(crate) type Digest = [u8; 32];
 
@@ -27,6 +30,8 @@ pub struct Party {
     pub(crate) purpose: Option<Arc<str>>,
     /// Whether what the connection gives is searched for what should be masked.
     pub(crate) detects: bool,
+    /// Over how many values at least a sum may be seen of what is masked.
+    pub(crate) groups_of: u32,
     /// Of the chain, the connection, and those circumstances that count, by [`Counting`].
     digests: [OnceLock<Digest>; Counting::COMBINATIONS],
 }
@@ -71,6 +76,7 @@ impl Party {
             tls: context.tls,
             purpose: context.purpose.map(Into::into),
             detects: false,
+            groups_of: GROUPS_OF,
             digests: Default::default(),
         }
     }
@@ -79,6 +85,12 @@ impl Party {
     #[must_use]
     pub fn detecting(self, detects: bool) -> Self {
         Self { detects, digests: Default::default(), ..self }
+    }
+
+    /// The same, where sums of what is masked may be seen over so many values at least.
+    #[must_use]
+    pub fn summing_up(self, groups_of: u32) -> Self {
+        Self { groups_of, digests: Default::default(), ..self }
     }
 
     /// Who asks.
@@ -97,7 +109,8 @@ impl Party {
             for link in self.chain.links() {
                 (&link.key, link.kind, &link.groups, &link.sponsor).hash(&mut hasher);
             }
-            (self.chain.links().len(), &self.connection, &self.kind, &self.labels, self.mode, self.detects).hash(&mut hasher);
+            (self.chain.links().len(), &self.connection, &self.kind, &self.labels, self.mode, self.detects, self.groups_of)
+                .hash(&mut hasher);
             counting.address.then_some(self.address).hash(&mut hasher);
             counting.application.then_some(&self.application).hash(&mut hasher);
             counting.tls.then_some(self.tls).hash(&mut hasher);

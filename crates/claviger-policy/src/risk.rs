@@ -78,7 +78,7 @@ fn is_labelled(object: &Object) -> bool {
 fn gravity(verb: Verb) -> u8 {
     match verb {
         // To see what is read is what reading is for.
-        Verb::Read | Verb::Reveal | Verb::Filter => 0,
+        Verb::Read | Verb::Reveal | Verb::Filter | Verb::Aggregate => 0,
         Verb::Insert | Verb::Execute | Verb::Configure | Verb::Notify => 5,
         Verb::Update | Verb::Create | Verb::Lock | Verb::Maintain => 10,
         Verb::Delete | Verb::Export => 15,

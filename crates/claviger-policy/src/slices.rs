@@ -105,7 +105,8 @@ fn fits(policy: &Policy, set: &PolicySet, verb: Verb, kind: Kind) -> bool {
     let named = |uid: &EntityUid| *uid == action;
     // What cannot be understood is permitted only by who says so: it could be anything that others forbid.
     // And to see what is classified is never part of something else.
-    let by_name = matches!(verb, Verb::Unknown | Verb::Reveal | Verb::Filter) && policy.effect() == Effect::Permit;
+    let by_name =
+        matches!(verb, Verb::Unknown | Verb::Reveal | Verb::Filter | Verb::Aggregate) && policy.effect() == Effect::Permit;
     let held = |uid: &EntityUid| named(uid) || (!by_name && set.actions.is_ancestor_of(uid, &action));
     let action_fits = match policy.action_constraint() {
         ActionConstraint::Any => !by_name,

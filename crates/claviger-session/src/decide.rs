@@ -126,7 +126,7 @@ impl Finding {
             None => match forward(case, mask.as_deref()) {
                 Ok(forward) => (forward, None),
                 Err(refusal) => {
-                    facts = DecisionFacts { verdict: Verdict::Deny, reason: Some("mask.order".into()), ..facts };
+                    facts = DecisionFacts { verdict: Verdict::Deny, reason: Some("mask.prepared".into()), ..facts };
                     (Forward::Original, Some(refusal))
                 }
             },
@@ -153,7 +153,8 @@ impl Finding {
     }
 }
 
-/// What leaves: the client's text, or one in which rows are sorted further than it asked for, so that their order tells nothing.
+/// What leaves: the client's text, or one in which rows are sorted further than it asked for and sums are limited to groups that are large
+/// enough.
 fn forward(case: &Case<'_>, mask: Option<&MaskPlan>) -> Result<Forward, Refusal> {
     let mut insertions = mask.into_iter().flat_map(MaskPlan::insertions).peekable();
     if insertions.peek().is_none() || case.connection.mode != Mode::Enforce {
@@ -164,7 +165,7 @@ fn forward(case: &Case<'_>, mask: Option<&MaskPlan>) -> Result<Forward, Refusal>
         // What was prepared when that was not needed runs as it is, or not at all.
         Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } => None,
     };
-    let why = "this would disclose masked values: they decide in which order rows come; prepare it again, or sort by all that is selected";
+    let why = "this would disclose masked values as it was prepared, under other rules: prepare it again";
     sorted.map(Forward::Replace).ok_or_else(|| Refusal::new(RefusalKind::NotPermitted, why))
 }
 

@@ -20,6 +20,7 @@ use claviger_protocols::postgres::ScramKeys;
 
 use crate::budget::{BudgetReading, Budgets};
 use crate::refusals::Refusals;
+use crate::release::{Release, Spent};
 use crate::seats::Seats;
 use crate::understanding::{States, Texts};
 use crate::{Catalogs, Connection, Decider, Desk, Meters, Registry, decide};
@@ -146,6 +147,8 @@ pub struct Rules {
     pub bounds: Bounds,
     /// How the values of labels are masked.
     pub masks: Arc<Masks>,
+    /// What may be told of masked values all the same.
+    pub release: Release,
 }
 
 /// What all sessions share: the services, and the rules that a reload replaces.
@@ -166,6 +169,8 @@ pub struct Gateway {
     /// Texts that were understood, and the states that they were understood in.
     pub(crate) texts: Texts,
     pub(crate) states: States,
+    /// What has been spent of what may be told.
+    pub(crate) spent: Spent,
 }
 
 impl Gateway {
@@ -184,6 +189,7 @@ impl Gateway {
             scram_keys: Arc::default(),
             texts: Texts::default(),
             states: States::default(),
+            spent: Spent::default(),
         };
         gateway.set_budgets();
         gateway

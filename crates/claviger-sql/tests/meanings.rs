@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use claviger_model::{Carried, Column, Control, Meaning, Order, Output};
+use claviger_model::{Carried, Column, Control, Meaning, Order, Output, Sum};
 use claviger_sql::{Catalog, Classification, Session, understand};
 
 #[test]
@@ -123,6 +123,13 @@ fn disclosure(meaning: &Meaning) -> String {
             Output::Plain => {}
             Output::Copy(column) => writeln!(said, "    {}: is {}", n + 1, name(column)).unwrap(),
             Output::Made(columns) => writeln!(said, "    {}: made of {}", n + 1, names(columns)).unwrap(),
+            Output::Summed(Sum { column, least, sorts, limit }) => {
+                writeln!(said, "    {}: sums up {}, {least} at least", n + 1, name(column)).unwrap();
+                limit.iter().flatten().for_each(|part| writeln!(said, "      {} at {}", part.words, part.at).unwrap());
+                if *sorts {
+                    writeln!(said, "      which sorts").unwrap();
+                }
+            }
         }
     }
     if let Some(rest) = &disclosure.rest {

@@ -144,6 +144,7 @@ impl World {
             deadlines: setup.deadlines,
             bounds: setup.bounds,
             masks: Arc::default(),
+            release: claviger_session::Release::default(),
         };
         let gateway = Arc::new(Gateway::new(services, rules));
         let (disabled, groupless, revoked, tokens) = Default::default();

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
-use claviger_model::{Chain, Durability, Mode, OpId, Refusal, RefusalKind, TxId};
+use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
 use claviger_policy::Party;
-use claviger_protocols::{Access, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, postgres};
+use claviger_protocols::{Access, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, Request, postgres};
 
 use super::lifetime::Activity;
 use super::serving::{After, End, Held, Serving};
@@ -44,7 +44,7 @@ pub(super) enum Asked {
 
 impl Deciding {
     pub(super) fn new(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) -> Self {
-        let party = party(live, chain, connection, tls);
+        let party = party(gateway, live, chain, connection, tls);
         let mut deciding = Self { queue: VecDeque::new(), tracker: None, party, fresh: None, seen: None, question: None };
         deciding.follow(gateway, live, connection);
         deciding
@@ -52,7 +52,7 @@ impl Deciding {
 
     /// The chain or the connection may be another.
     pub(super) fn change(&mut self, gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) {
-        self.party = party(live, chain, connection, tls);
+        self.party = party(gateway, live, chain, connection, tls);
         self.follow(gateway, live, connection);
     }
 
@@ -321,7 +321,7 @@ impl Serving {
         now: Instant,
     ) {
         let time = gateway.now();
-        let (decision, masker) = self.with_masker(gateway, operation, understanding, decision);
+        let (decision, masker) = self.with_masker(gateway, operation, understanding, decision, now);
         self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
         match decision {
             Decision::Admit { facts, forward, .. } if facts.verdict == Verdict::Permit => {
@@ -355,6 +355,7 @@ impl Serving {
         operation: &Operation,
         understanding: Option<&Understanding>,
         decision: Decision,
+        now: Instant,
     ) -> (Decision, Option<Box<dyn Masker>>) {
         let Decision::Admit { facts, forward, mask } = decision else { return (decision, None) };
         let setting = masking::Setting {
@@ -363,13 +364,40 @@ impl Serving {
             catalog: self.deciding.tracker.as_ref().and_then(|tracker| tracker.catalog()),
             session: self.live.id.to_bytes(),
         };
-        match masking::masker(&setting, operation, understanding, mask) {
+        let plan = mask.clone();
+        let masker = masking::masker(&setting, operation, understanding, mask);
+        match masker.and_then(|masker| self.spend(gateway, operation, plan.as_deref(), now).map(|()| masker)) {
             Ok(masker) => (Decision::Admit { facts, forward, mask: None }, masker),
             Err((code, refusal)) => {
                 let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts };
                 (Decision::Refuse { facts, refusal }, None)
             }
         }
+    }
+
+    /// Draws on the budgets of all links, if masked values are to decide which rows are seen.
+    fn spend(
+        &self,
+        gateway: &Gateway,
+        operation: &Operation,
+        plan: Option<&MaskPlan>,
+        now: Instant,
+    ) -> Result<(), (&'static str, Refusal)> {
+        let rules = gateway.rules();
+        let filtering = plan.map_or(0, MaskPlan::filtering);
+        let budget = rules.release.filter_budget.filter(|_| filtering > 0 && self.connection.mode == Mode::Enforce);
+        // What is only prepared decides nothing yet.
+        let Some(budget) = budget.filter(|_| !matches!(operation.request, Request::Prepare { .. })) else { return Ok(()) };
+        let links = self.live.identity.chain.links().iter().map(|link| &link.key);
+        gateway.spent.take(budget, links, filtering, now).map_err(|wait| {
+            let why = format!(
+                "{} statements in {} seconds may filter by masked columns, and these have been: there are more in {} seconds",
+                budget.statements,
+                budget.per.as_secs(),
+                wait.as_secs() + 1
+            );
+            ("mask.budget", Refusal::new(RefusalKind::NotPermitted, why))
+        })
     }
 
     /// Takes up what has been decided meanwhile, if the chain still stands; if not, the hold ends with the session.
@@ -394,7 +422,7 @@ impl Serving {
     }
 }
 
-fn party(live: &Live, chain: &Chain, connection: &Connection, tls: bool) -> Party {
+fn party(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Connection, tls: bool) -> Party {
     let context = claviger_policy::Context {
         client_address: live.client.ip(),
         application: live.application.as_deref(),
@@ -402,7 +430,7 @@ fn party(live: &Live, chain: &Chain, connection: &Connection, tls: bool) -> Part
         purpose: live.identity.purpose.as_deref(),
     };
     let party = Party::new(chain, &connection.name, connection.kind, &connection.labels, connection.mode, context);
-    party.detecting(connection.detect.is_some())
+    party.detecting(connection.detect.is_some()).summing_up(gateway.rules().release.groups_of)
 }
 
 /// Whether an operation's intent must be on stable storage before it leaves, and its outcome before the client hears of it.

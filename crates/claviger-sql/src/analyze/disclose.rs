@@ -87,7 +87,7 @@ impl Analysis<'_> {
     }
 
     /// Whether columns are compared by the server's own rules.
-    fn compares_plainly(&self, one: &Column, other: &Column) -> bool {
+    pub(super) fn compares_plainly(&self, one: &Column, other: &Column) -> bool {
         let own = |kind| [one.kind, other.kind].contains(&kind);
         !self.catalog.find_operators(None, "=", &self.path).any(|operator| own(operator.left) || own(operator.right))
     }
@@ -159,7 +159,7 @@ impl Analysis<'_> {
         let rest = self.disclosure.rest.take().unwrap_or_default();
         let made = outputs.into_iter().filter_map(|output| match output {
             Output::Made(columns) => Some(columns),
-            Output::Plain | Output::Copy(_) => None,
+            Output::Plain | Output::Copy(_) | Output::Summed(_) => None,
         });
         for column in made.flatten().chain(rest) {
             self.decides(&column, None);

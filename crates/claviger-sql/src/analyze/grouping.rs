@@ -109,7 +109,9 @@ impl Analysis<'_> {
                 self.operator(schema, name)?;
             }
             let flow = self.by_output(scope, sort.node(), false)?;
-            rows.control.controlled_by(&self.decided(flow));
+            if flow.shows.is_empty() || !self.is_sorted_by_sum(scope, sort.node()) {
+                rows.control.controlled_by(&self.decided(flow));
+            }
         }
         Ok(())
     }
@@ -143,6 +145,12 @@ impl Analysis<'_> {
             sort => is_same_call(sort, target),
         }
     }
+}
+
+/// Which column of a query's own rows they are sorted by, counted from 0.
+pub(super) fn output_number(scope: &Scope<'_>, node: Node<'_>) -> Option<usize> {
+    let field = named_output(scope, node, false)?;
+    scope.outputs.iter().position(|output| std::ptr::eq(output, field))
 }
 
 /// The column of a query's own that a number or a name stands for where the query groups or sorts by it.

@@ -26,6 +26,7 @@ mod partition;
 mod query;
 mod routine;
 mod scope;
+mod summed;
 mod table;
 mod utility;
 mod walk;
@@ -36,7 +37,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use claviger_model::{Column, Disclosure, Effect, Hazard, Meaning, Object, Routine, Table, Verb};
+use claviger_model::{Column, Disclosure, Effect, Hazard, Meaning, Object, Routine, Sum, Table, Verb};
 use pg_raw_parse::Node;
 
 pub(crate) use self::disclose::{labels_of_query, names_in};
@@ -52,12 +53,12 @@ const LONGEST: usize = 4 << 20;
 /// How many nodes may be visited, with those of all views and functions that are seen through.
 const NODES: u32 = 1_000_000;
 
-/// Says what one statement does, whose text is given.
-fn statement(node: Node<'_>, text: &str, catalog: &Catalog, session: &Session) -> Result<Statement> {
+/// Says what one statement does, whose text is given, with where it begins.
+fn statement(node: Node<'_>, (text, start): (&str, usize), catalog: &Catalog, session: &Session) -> Result<Statement> {
     let mut analysis = Analysis::new(catalog, session);
-    analysis.text = text;
-    if matches!(node, Node::SelectStmt(_)) {
-        analysis.leaving = order::Leaving::Settled;
+    (analysis.text, analysis.start) = (text, start);
+    if let Node::SelectStmt(select) = node {
+        (analysis.leaving, analysis.own) = (order::Leaving::Settled, Some(std::ptr::from_ref(select).addr()));
     }
     let class = analysis.statement(node)?;
     analysis.casts_to_json()?;
@@ -135,6 +136,11 @@ struct Analysis<'a> {
     doings: u32,
     /// What becomes of the order of the statement's own.
     leaving: order::Leaving,
+    /// The statement, where it is a query by itself, by its address; and where its text begins in the one that was parsed.
+    own: Option<usize>,
+    start: usize,
+    /// Which columns of its rows are sums that may be seen.
+    summed: Vec<(usize, Sum)>,
     /// The table that is being altered, whose columns its new expressions can name.
     altered: Option<Arc<Relation>>,
     /// What is known of queries inside conditions.
@@ -178,6 +184,9 @@ impl<'a> Analysis<'a> {
             loose: Sources::default(),
             doings: 0,
             leaving: order::Leaving::default(),
+            own: None,
+            start: 0,
+            summed: Vec::new(),
             altered: None,
             inner: HashMap::new(),
             together: None,
@@ -230,6 +239,7 @@ impl<'a> Analysis<'a> {
         }
         let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
         std::mem::take(&mut self.loose).iter().for_each(|column| self.decides(column, None));
+        self.sums_shown();
         self.given_instead();
         let mut disclosure = std::mem::take(&mut self.disclosure);
         disclosure.anything = self.catalog.is_classified() && effects.iter().any(|effect| effect.verb == Verb::Unknown);
@@ -352,15 +362,13 @@ fn statements(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<St
         let end = if length == 0 { text.len() } else { (start + length).min(text.len()) };
         let own = text.get(start..end).ok_or(NotUnderstood::Syntax)?;
         let mut statement = match raw.stmt() {
-            Node::TransactionStmt(_) => statement(raw.stmt(), own, catalog, &session)?,
+            Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session)?,
             _ if unsaid => unknown(),
-            node => statement(node, own, catalog, &session)?,
+            node => statement(node, (own, start), catalog, &session)?,
         };
         unsaid |= changes_unsaid(&statement.transitions);
         statement.transitions.iter().for_each(|transition| session.apply(transition));
-        if let Some(order) = &mut statement.meaning.disclosure.order {
-            order.sorted.at += start;
-        }
+        statement.meaning.disclosure.insertions().for_each(|insertion| insertion.at += start);
         statement.span = start..end;
         statements.push(statement);
     }

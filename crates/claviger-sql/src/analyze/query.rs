@@ -229,6 +229,7 @@ impl Analysis<'_> {
         control.add(&self.grouped(select, &scope)?);
         control.add(&self.condition(&scope, select.having_clause())?);
         self.distinct(select, &scope, &mut control)?;
+        self.sums(select, &scope, &conditions)?;
         self.summed_up(select, &mut rows);
         rows.control.controlled_by(&control);
         self.sorted(select, &scope, &mut rows)?;

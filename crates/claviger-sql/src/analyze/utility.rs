@@ -195,15 +195,14 @@ impl Analysis<'_> {
         }
         self.leaving = Leaving::Unseen;
         if analyzes {
-            self.statement(statement.query())?;
-            self.explained();
+            self.statement(statement.query()).map(|_| self.explained())?;
             return Ok("EXPLAIN ANALYZE");
         }
         let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
-        let transitions = self.transitions.len();
+        let said = self.transitions.len();
         self.statement(statement.query())?;
         self.explained();
-        self.transitions.truncate(transitions);
+        self.transitions.truncate(said);
         self.effects
             .retain(|effect| matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Control | Verb::Configure));
         self.hazards

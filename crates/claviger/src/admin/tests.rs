@@ -238,6 +238,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         deadlines: config.limits.deadlines,
         bounds: config.limits.bounds,
         masks: Arc::default(),
+        release: claviger_session::Release::default(),
     };
     let gateway = Arc::new(Gateway::new(services, rules));
     let admin = Admin::of_gateway(&config, store, log, gateway, authenticator, Arc::default());

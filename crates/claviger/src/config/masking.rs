@@ -1,8 +1,10 @@
 //! How values are masked: the methods of labels, and the key that some of them need.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_mask::methods::{Method, Unit};
+use claviger_session::{FilterBudget, Release};
 
 use super::validate::At;
 use super::{ConfigError, MaskingConfig, raw};
@@ -25,7 +27,25 @@ impl At<'_> {
             methods.push((label, at.method(mask)?));
         }
         let key = raw.key.as_ref().map(|key| at.credential("key", key)).transpose()?;
-        Ok(MaskingConfig { methods, key, key_version: raw.key_version.unwrap_or(1) })
+        let release = at.release(raw)?;
+        Ok(MaskingConfig { methods, key, key_version: raw.key_version.unwrap_or(1), release })
+    }
+
+    fn release(&self, raw: &raw::Masking) -> Result<Release, ConfigError> {
+        let groups_of = raw.groups_of.unwrap_or(Release::default().groups_of);
+        if groups_of < 2 {
+            return Err(self.error("groups_of", "must be at least 2: a sum of one value is that value"));
+        }
+        let budget = |raw: &raw::FilterBudget| {
+            let at = self.key("filter_budget");
+            if raw.statements == 0 {
+                return Err(at.error("statements", "must be at least 1: who may not filter at all is not given `filter`"));
+            }
+            let per = at.duration("per", Some(&raw.per), Duration::ZERO)?;
+            Ok(FilterBudget { statements: raw.statements, per })
+        };
+        let filter_budget = raw.filter_budget.as_ref().map(budget).transpose()?;
+        Ok(Release { groups_of, filter_budget })
     }
 
     fn method(&self, raw: &raw::Mask) -> Result<Method, ConfigError> {

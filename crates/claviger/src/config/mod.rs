@@ -28,7 +28,7 @@ use claviger_mask::methods::Method;
 use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
 use claviger_proxy::ArrivalLimits;
-use claviger_session::{Bounds, Connection, CredentialRef, Deadlines};
+use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, Release};
 
 pub(crate) use issuers::LOGIN_SCOPES;
 
@@ -162,6 +162,8 @@ pub(crate) struct MaskingConfig {
     pub(crate) key: Option<CredentialRef>,
     /// Which key is made of it.
     pub(crate) key_version: u32,
+    /// What may be told of masked values all the same.
+    pub(crate) release: Release,
 }
 
 /// The log.

@@ -228,6 +228,15 @@ pub(super) struct Masking {
     /// Any value, so that an error of type does not echo what may be a key.
     pub(super) key: Option<toml::Value>,
     pub(super) key_version: Option<u32>,
+    pub(super) groups_of: Option<u32>,
+    pub(super) filter_budget: Option<FilterBudget>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FilterBudget {
+    pub(super) statements: u32,
+    pub(super) per: String,
 }
 
 /// Without the key, whatever somebody put there.

@@ -7,7 +7,7 @@ use claviger_mask::methods::{Method, Unit};
 use claviger_model::{Durability, Mode, PrincipalKind, ResponseRecording};
 use claviger_protocols::postgres::Version;
 use claviger_protocols::{Ask, Auth, ChannelBinding};
-use claviger_session::{CredentialRef, Deadlines, TlsIdentity, UpstreamTlsPolicy};
+use claviger_session::{CredentialRef, Deadlines, FilterBudget, Release, TlsIdentity, UpstreamTlsPolicy};
 
 use super::{Config, IssuerConfig, KeySource};
 
@@ -401,6 +401,8 @@ fn masks_are_methods_of_labels() {
         [masking]
         key = "file:password"
         key_version = 3
+        groups_of = 25
+        filter_budget = {{ statements = 100, per = "1h" }}
         [[masks]]
         label = "card"
         method = "partial"
@@ -425,6 +427,8 @@ fn masks_are_methods_of_labels() {
     ));
     assert!(matches!(config.masking.key, Some(CredentialRef::File(_))));
     assert_eq!(config.masking.key_version, 3);
+    let budget = FilterBudget { statements: 100, per: Duration::from_secs(3600) };
+    assert_eq!(config.masking.release, Release { groups_of: 25, filter_budget: Some(budget) });
     let methods: Vec<_> = config.masking.methods.iter().map(|(label, method)| (&**label, *method)).collect();
     let expected = [
         ("card", Method::Partial { first: 0, last: 4 }),

@@ -214,6 +214,7 @@ fn rules(config: &Config, policy: PolicySet, masks: Arc<Masks>) -> Rules {
         deadlines: config.limits.deadlines,
         bounds: config.limits.bounds,
         masks,
+        release: config.masking.release,
     }
 }
 

@@ -220,7 +220,8 @@ fn mask_in(plan: &MaskPlan, statement: usize) -> Option<&StatementMask> {
         telling: false,
         foreseen: BTreeSet::new(),
         copy: None,
-        sorted: None,
+        insertions: Vec::new(),
+        filters: false,
     };
     if plan.statements.is_empty() { Some(NOTHING) } else { plan.statements.get(statement) }
 }

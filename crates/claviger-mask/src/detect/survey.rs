@@ -89,13 +89,14 @@ impl<'d> Survey<'d> {
     /// them, as an account's row number is no account number.
     pub fn new(detectors: &'d Detectors, name: &str, reading: Reading, points: bool) -> Self {
         let words = words(name);
+        let named = named(&words);
         let context = detectors.column(name, []);
         Self {
             detectors,
             context: if reading == Reading::Json { context.json() } else { context },
             reading,
-            named: named(&words),
-            points: points || words.last().is_some_and(|last| POINTERS.contains(&&**last)),
+            named,
+            points: points || named.is_none() && words.last().is_some_and(|last| POINTERS.contains(&&**last)),
             values: 0,
             tallies: BTreeMap::new(),
             found: Vec::new(),
@@ -170,8 +171,13 @@ impl<'d> Survey<'d> {
     }
 }
 
-/// What the last word of the name of a column is that says which row of a table is meant, or what about it.
-const POINTERS: &[&str] = &["id", "ids", "uuid", "guid", "key", "ref", "code", "type", "kind", "status", "seq", "pk", "fk"];
+/// What the last word of the name of a column is that says which row of a table is meant, or how much, when or what kind of something.
+const POINTERS: &[&str] = &[
+    "age", "amount", "at", "balance", "cents", "closed", "code", "count", "country", "currency", "date", "expires", "expiry",
+    "fee", "fk", "guid", "hash", "holder", "id", "ids", "key", "kind", "limit", "manager", "name", "on", "opened", "pk",
+    "points", "rate", "ref", "seq", "since", "state", "status", "sum", "time", "total", "type", "until", "uuid", "version",
+    "year",
+];
 
 /// Names of columns, or ends of them, that say what is in there: words without what separates them.
 const NAMES: &[(&str, Entity)] = &[
@@ -304,11 +310,14 @@ mod tests {
         assert_eq!(account("account_id", false), []);
         assert_eq!(account("account", true), []);
         assert_eq!(account("balance", false), []);
+        assert_eq!(account("account_balance_cents", false), []);
         assert_eq!(survey("ssn", Reading::Text, false, &[]), [(Entity::Ssn, 0, Confidence::Low, Ground::Name)]);
         let other = survey("home_email2", Reading::Text, false, &["c0ffee"; 30]);
         assert_eq!(other, [(Entity::Email, 0, Confidence::Low, Ground::NameAgainstValues)]);
         let born = survey("dateOfBirth", Reading::Plain, false, &["1987-03-17"; 30]);
         assert_eq!(born.first().map(|one| (one.0, one.3)), Some((Entity::DateOfBirth, Ground::Values)));
+        let born = survey("birth_date", Reading::Plain, false, &["1987-03-17"; 30]);
+        assert_eq!(born, [(Entity::DateOfBirth, 30, Confidence::Medium, Ground::Values)]);
         for name in ["microphone", "protein", "phone_verified", "card_type", "name", "accounts"] {
             assert_eq!(survey(name, Reading::Text, false, &[]), [], "{name}");
         }

@@ -245,6 +245,8 @@ async fn a_script_that_would_not_hold_changes_nothing(major: Major) {
     assert_eq!(server.value("bank", "select count(*) from masked.theirs").await, "1");
     let error = admin.batch_execute(&floor(&["--role", "postgres", "--schema", "m"])).await.unwrap_err();
     assert!(text(&error).contains("can read column"), "{}", text(&error));
+    let nothing = Gateway::configure(&[Conn::to("bank", &server)], PERMIT_ALL, "");
+    assert_eq!(nothing.command(&["mask", "floor", "bank"]).status.code(), Some(2), "nothing is classified");
     for name in ["pg_x", "", &"x".repeat(64)] {
         assert_eq!(gateway.command(&["mask", "floor", "bank", "--role", name]).status.code(), Some(2), "{name}");
     }

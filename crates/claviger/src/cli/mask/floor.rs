@@ -18,7 +18,7 @@ use super::expression::Replaced;
 use super::sample::{READABLE, literal, quoted};
 use super::scan::readable;
 use crate::cli::Failure;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, complain};
 use crate::cli::upstream::{self, Row, Upstream};
 use crate::config::Config;
 
@@ -65,6 +65,9 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     let methods = config.masking.methods.clone();
     let mut upstream = Upstream::open(config, &connection, "mask.floor")?.with(SETTINGS, std::time::Duration::from_secs(40));
     let catalog = upstream.catalog()?;
+    for name in catalog.unmatched() {
+        complain(format_args!("`classify` names {}, which is not in the database", name.escape_debug()));
+    }
     let not_one = || anyhow!("the upstream's answer is not one");
     let readable = readable(&upstream.ask(READABLE)?).ok_or_else(not_one)?;
     upstream.ask(NO_PATH)?;
@@ -165,8 +168,8 @@ impl Floor<'_> {
             }
         }
         reads.sort_by(|a, b| a.name.cmp(&b.name));
-        if reads.is_empty() {
-            return Err(Failure::Failed(anyhow!("the connection's role may read nothing: there is nothing to mask")));
+        if !reads.iter().any(Read::is_masked) {
+            return Err(Failure::Usage("nothing is classified of what the connection's role may read".to_owned()));
         }
         Ok(reads)
     }

@@ -61,6 +61,10 @@ async fn elements_of_arrays_are_masked_by_themselves(major: Major) {
     assert_clean(all, &answer);
     assert_eq!(texts(&answer), expected);
     assert_eq!(texts(&raw.query("select codes from lists where id = 1")), [[expected[0][0].clone()]], "a domain's array");
+    let copied = raw.query("copy (select ssns from lists where id = 3) to stdout");
+    assert_clean("copied", &copied);
+    let line: Vec<_> = copied.iter().filter(|(kind, _)| *kind == b'd').map(|(_, line)| String::from_utf8_lossy(line)).collect();
+    assert_eq!(line, ["{\"* \\\\\"b\\\\\\\\\",****,\"\",*********4399}\n"]);
     // In binary they are what the server makes of what stands in the text.
     raw.send(&extended(all, &[1], true, 0));
     let binary = raw.until_ready();

@@ -169,10 +169,13 @@ impl Scan {
 
     fn table(&self, upstream: &mut Upstream<'_>, relation: &Relation, columns: &[Sampled<'_>]) -> Result<Vec<Found>, Failure> {
         let facts: Vec<_> = columns.iter().map(|column| column.facts).collect();
-        let mut rows = upstream.ask(&question(relation, &facts, self.rows))?;
-        if rows.is_empty() && relation.rows > 0.0 {
-            // Where rows have gone, the pages that were drawn may be empty.
-            rows = upstream.ask(&question(&Relation { rows: 0.0, ..relation.clone() }, &facts, self.rows))?;
+        let drawn = question(relation, &facts, self.rows);
+        let mut rows = upstream.ask(&drawn)?;
+        let first = question(&Relation { rows: 0.0, ..relation.clone() }, &facts, self.rows);
+        if drawn != first && rows.len() * 4 < self.rows {
+            // The server's count was old, or where rows have gone the pages that were drawn are empty.
+            let others = upstream.ask(&first)?;
+            rows = if others.len() > rows.len() { others } else { rows };
         }
         let mut found = Vec::new();
         for (place, column) in columns.iter().enumerate() {

@@ -25,6 +25,11 @@ const SETUP: &str = r#"
     create table "S'1""x"."T $floor0$ %I.1" ("C""o'l; --" text, "id" int, "Mixed" int) partition by range (id);
     create table "S'1""x"."Part" partition of "S'1""x"."T $floor0$ %I.1" for values from (0) to (10);
     insert into "S'1""x"."T $floor0$ %I.1" values ('536-90-4399', 1, 7);
+    create schema "a schema of sixty-three bytes, which is as long as names may be"; create table
+        "a schema of sixty-three bytes, which is as long as names may be"."Łódź" ("ß" text);
+    insert into "a schema of sixty-three bytes, which is as long as names may be"."Łódź" values ('536-90-4399');
+    grant usage on schema "a schema of sixty-three bytes, which is as long as names may be" to keeper;
+    grant select on "a schema of sixty-three bytes, which is as long as names may be"."Łódź" to keeper;
     create table open (id int, line text); insert into open values (1, 'all may read');
     create view contacts as select name, upper(mail) as mail from people;
     create materialized view kept as select id, ssn from people;
@@ -51,6 +56,7 @@ const CLASSIFY: &str = r#"[connections.classify]
     "public.people.pad" = ["shape"]
     "public.parent.ssn" = ["pii"]
     "public.tenants.ssn" = ["pii"]
+    '"a schema of sixty-three bytes, which is as long as names may be"."Łódź"."ß"' = ["pii"]
     "\"S'1\"\"x\".\"T $floor0$ %I.1\".\"C\"\"o'l; --\"" = ["ssn"]"#;
 
 const MASKS: &str = r#"
@@ -181,6 +187,10 @@ async fn a_role_reads_masked_views_and_no_classified_column(major: Major) {
     assert_eq!(rows(&reader, "select * from kept order by id limit 1").await, [some(&["1", "[masked]"])]);
     assert_eq!(rows(&reader, "select * from parent").await, [some(&["1", "[masked]"])]);
     assert_eq!(rows(&reader, "select * from child").await, [some(&["1", "[masked]", "2"])]);
+    let long =
+        "select format('select * from %I.%I', n.nspname, relname) from pg_class c join pg_namespace n on n.oid = relnamespace
+        where relname = 'Łódź' and relkind = 'v'";
+    assert_eq!(rows(&reader, &server.value("bank", long).await).await, [some(&["[masked]"])]);
     for table in ["T $floor0$ %I.1", "Part"] {
         let found = rows(&reader, &format!(r#"select * from "veiled_S'1""x"."{table}""#)).await;
         assert_eq!(found, [some(&["*******4399", "1", "7"])], "{table}");

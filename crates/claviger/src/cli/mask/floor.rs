@@ -162,7 +162,12 @@ impl Floor<'_> {
             let may_read = |facts: &ColumnFacts| self.readable.contains(&(id, facts.column.number));
             let columns = relation.columns.iter().zip(self.catalog.labels_shown(relation));
             let columns: Vec<_> = columns.filter(|(facts, labels)| !labels.is_empty() || may_read(facts)).collect();
-            if columns.iter().any(|(facts, _)| may_read(facts)) {
+            // Or its view, where the connection's role is already such a one.
+            let view = self.catalog.find_relation(Some(&self.schema_for(&relation.table.schema)), &relation.table.name, &[]);
+            let reads_view = view.is_some_and(|view| {
+                view.columns.iter().any(|facts| self.readable.contains(&(view.table.id, facts.column.number)))
+            });
+            if reads_view || columns.iter().any(|(facts, _)| may_read(facts)) {
                 let name = format!("{}.{}", quoted(&relation.table.schema), quoted(&relation.table.name));
                 reads.push(Read { relation, name, columns });
             }
@@ -174,8 +179,17 @@ impl Floor<'_> {
         Ok(reads)
     }
 
+    /// Of a name that would be too long the end is told from others by a digest.
     fn schema_for(&self, schema: &str) -> String {
-        if schema == "public" { self.schema.to_owned() } else { format!("{}_{schema}", self.schema) }
+        let mut name = if schema == "public" { self.schema.to_owned() } else { format!("{}_{schema}", self.schema) };
+        if name.len() > LONGEST_NAME && schema != "public" {
+            let digest = ring::digest::digest(&ring::digest::SHA256, schema.as_bytes());
+            let end: String = digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            let keep = name.floor_char_boundary(LONGEST_NAME - 1 - end.len());
+            name.truncate(keep);
+            name = format!("{name}_{end}");
+        }
+        name
     }
 
     /// A view reads with its owner's rights, and would show rows that policies hide from who asks.
@@ -191,6 +205,7 @@ impl Floor<'_> {
              -- To be run there by the owner of the tables, or a superuser; it can be run again, and has to be when labels, methods or tables change.\n\
              -- The role has no password yet: give it one, and name it as the connection's `user`.\n\
              begin;\n\
+             set local client_encoding = 'UTF8';\n\
              set local standard_conforming_strings = on;\n\
              set local search_path = pg_catalog, pg_temp;\n\
              set local client_min_messages = warning;\n\n\

@@ -44,10 +44,41 @@ stopped() {
 # manage NAME TOKEN ARGUMENT...: shows a management command through the API.
 manage() {
   local name=$1 token=$2; shift 2
-  typed "claviger $*    # as $name"
-  local answer
+  local answer shown=claviger argument
+  for argument; do
+    if [[ $argument == *' '* ]]; then shown+=" \"$argument\""; else shown+=" $argument"; fi
+  done
+  typed "$shown    # as $name"
   answer=$(CLAVIGER_TOKEN=$token "$CLAVIGER_BIN" "$@" 2>&1) || wrong "claviger $* failed: $answer"
   shown <<<"$answer"
+}
+
+# held NAME TOKEN SQL: begins a statement that waits for an approval; what psql says goes to $heard, and the request's id is $request.
+heard=$(mktemp)
+held() {
+  psql_as "$@" >"$heard" 2>&1 &
+  waiting=$!
+  typed "psql \"… user=$1\" -c \"$3\" &"
+  local _
+  for _ in {1..100}; do
+    request=$(CLAVIGER_TOKEN=$DANA_TOKEN "$CLAVIGER_BIN" approvals list | awk '$3 == "pending" { print $1 }')
+    [[ -z $request ]] || return 0
+    sleep 0.1
+  done
+  wrong "nothing was asked for: $(cat "$heard")"
+}
+
+# went_on NAME PID: shows what a statement gave that has been approved.
+went_on() {
+  wait "$2" || wrong "$1 was refused: $(cat "$heard")"
+  shown <"$heard"
+}
+
+# did_not NAME PID WORDS: shows why a statement was not approved.
+did_not() {
+  ! wait "$2" || wrong "$1 was let through: $(cat "$heard")"
+  [[ $(cat "$heard") == *ERROR*$3* ]] || wrong "$1 was stopped for another reason: $(cat "$heard")"
+  shown <"$heard"
 }
 
 chapter "1. Carl is a contractor. His nightly job reads the bank with a token of its own."
@@ -56,7 +87,7 @@ works nightly-report "$NIGHTLY_TOKEN" \
 
 chapter "2. Tonight's report is under way, in a session that Audra, the auditor, can see."
 report=$(mktemp)
-trap 'rm -f "$report"' EXIT
+trap 'rm -f "$report" "$heard"' EXIT
 psql_as nightly-report "$NIGHTLY_TOKEN" "select sum(amount), pg_sleep(60) from transactions" >"$report" 2>&1 &
 job=$!
 typed "psql \"… user=nightly-report\" -c \"select sum(amount), pg_sleep(60) from transactions\" &"
@@ -81,11 +112,16 @@ chapter "5. Alice, an engineer, works as before; so does the AI agent that acts 
 works alice "$ALICE_TOKEN" "select kind, count(*), sum(balance) from accounts group by kind order by kind"
 works assistant "$AGENT_TOKEN" "select merchant, count(*) from transactions group by merchant order by 2 desc, 1 limit 3"
 
-chapter "6. The agent is asked to tidy up. It destroys nothing, and what concerns many rows waits for a DBA, also when Alice asks."
+chapter "6. The agent is asked to tidy up. It destroys nothing. What concerns many rows waits, in its session, for a DBA: Dana edits it."
 stopped assistant "$AGENT_TOKEN" "select 1; /* tidy */ drop table transactions" "agents do not drop"
-stopped assistant "$AGENT_TOKEN" "with old as (delete from transactions returning *) select count(*) from old" "needs approval by dbas"
-stopped assistant "$AGENT_TOKEN" "select name, ssn from customers" "needs approval by privacy"
-stopped alice "$ALICE_TOKEN" "delete from transactions where id = id" "needs approval by dbas"
+held assistant "$AGENT_TOKEN" "with old as (delete from transactions returning *) select count(*) from old"
+manage dana "$DANA_TOKEN" approvals show "$request"
+manage dana "$DANA_TOKEN" approvals edit "$request" --reason "one is enough" \
+  --statement "with old as (delete from transactions where id = 1 returning *) select count(*) from old"
+went_on assistant "$waiting"
+held alice "$ALICE_TOKEN" "delete from transactions where id = id"
+manage dana "$DANA_TOKEN" approvals deny "$request" --reason "not in production"
+did_not alice "$waiting" "dana@local has denied this"
 works assistant "$AGENT_TOKEN" "select 'please drop table transactions' as harmless, count(*) from transactions"
 
 chapter "7. Audra may read what happened. No policy lets her into the bank."

@@ -35,6 +35,12 @@ pub enum Act {
     RevokeTokens,
     /// Replaces the local issuer's signing key.
     RotateKey,
+    /// Lists requests for approval, or follows what becomes of them.
+    ListApprovals,
+    /// Shows a request for approval, with what is asked for.
+    ShowApproval,
+    /// Decides a request for approval.
+    DecideApproval,
     /// Lists connections.
     ListConnections,
     /// Looks who is on an upstream and did not come through the gateway.
@@ -63,6 +69,9 @@ impl Act {
             Self::RevokeToken => "token.revoke",
             Self::RevokeTokens => "token.revoke_all",
             Self::RotateKey => "key.rotate",
+            Self::ListApprovals => "approval.list",
+            Self::ShowApproval => "approval.show",
+            Self::DecideApproval => "approval.decide",
             Self::ListConnections => "connection.list",
             Self::CheckCoverage => "connection.coverage",
             Self::ReadAudit => "audit.read",
@@ -70,8 +79,18 @@ impl Act {
     }
 
     /// Whether the act is recorded when permitted: it changes something, or shows what was said in a session. A denial is
-    /// recorded always.
+    /// recorded always. What is done with a request for approval has leaves of its own.
     pub fn recorded(self) -> bool {
-        !matches!(self, Self::ListSessions | Self::ListPrincipals | Self::ListTokens | Self::ListConnections | Self::ReadAudit)
+        !matches!(
+            self,
+            Self::ListSessions
+                | Self::ListPrincipals
+                | Self::ListTokens
+                | Self::ListConnections
+                | Self::ListApprovals
+                | Self::ShowApproval
+                | Self::DecideApproval
+                | Self::ReadAudit
+        )
     }
 }

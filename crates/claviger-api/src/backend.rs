@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use claviger_identity::Identity;
-use claviger_model::{Secret, SessionId};
+use claviger_model::{ApprovalId, Secret, SessionId};
 use tokio::sync::mpsc;
 
 use crate::wire::{
-    Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch,
-    RecordingEntry, Session, SessionQuery, Token,
+    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken,
+    Principal, PrincipalPatch, RecordingEntry, Review, Session, SessionQuery, Token,
 };
 use crate::{Act, ExchangedToken, OauthError, Problem, TokenExchange};
 
@@ -20,6 +20,17 @@ pub type Leaves = mpsc::Receiver<Arc<str>>;
 
 /// What may have to wait for an identity provider. It blocks no thread meanwhile: strangers can make it wait.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Which leaves of the log are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// All of them.
+    All,
+    /// Those of one session.
+    Session(SessionId),
+    /// Those that say what becomes of requests for approval.
+    Approvals,
+}
 
 /// Who calls, and from where.
 #[derive(Clone, Debug)]
@@ -63,6 +74,12 @@ pub trait Management {
     fn revoke_tokens(&self, principal: &str) -> Result<(), Problem>;
     /// Replaces the local issuer's signing key; returns the new key's id.
     fn rotate_key(&self) -> Result<String, Problem>;
+    /// Requests for approval, oldest first.
+    fn approvals(&self, query: ApprovalQuery) -> Result<Vec<Approval>, Problem>;
+    /// One request for approval; that it was looked at is recorded.
+    fn approval(&self, id: ApprovalId) -> Result<Approval, Problem>;
+    /// Decides a request for approval.
+    fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem>;
     /// The registered connections.
     fn connections(&self) -> Result<Vec<Connection>, Problem>;
     /// Who is on a connection's upstream and did not come through the gateway.
@@ -92,6 +109,6 @@ pub trait Backend: Send + Sync + 'static {
     /// Asks policy whether the caller may do this, and records the answer if it is a denial or [`Act::recorded`]. Only this
     /// gives a caller something to act with, and only when the record is in the log.
     fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<Box<dyn Management + '_>, Problem>;
-    /// Follows the log, or the leaves of one session.
-    fn tail(&self, session: Option<SessionId>) -> Result<Leaves, Problem>;
+    /// Follows the log.
+    fn tail(&self, of: Followed) -> Result<Leaves, Problem>;
 }

@@ -26,7 +26,7 @@ pub mod wire;
 mod tests;
 
 pub use act::Act;
-pub use backend::{Asked, Backend, Caller, Leaves, Management};
+pub use backend::{Asked, Backend, Caller, Followed, Leaves, Management};
 pub use oauth::{ExchangedToken, OauthError, TokenExchange};
 pub use openapi::openapi;
 pub use problem::Problem;

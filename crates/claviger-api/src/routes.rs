@@ -9,12 +9,12 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
 use axum::{Json, Router};
-use claviger_model::SessionId;
+use claviger_model::{ApprovalId, SessionId};
 
 use crate::extract::{Body, Params, Segments};
 use crate::wire::{
-    Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken, Principal, PrincipalPatch,
-    RecordingEntry, RotatedKey, Session, SessionQuery, Token,
+    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken,
+    Principal, PrincipalPatch, RecordingEntry, Review, RotatedKey, Session, SessionQuery, Token,
 };
 use crate::{Act, Backend, Caller, Management, Problem, oauth, openapi, tail};
 
@@ -56,6 +56,10 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/v1/tokens", get(list_tokens).post(issue_token))
         .route("/v1/tokens/{id}", delete(revoke_token))
         .route("/v1/keys/rotate", post(rotate_key))
+        .route("/v1/approvals", get(list_approvals))
+        .route("/v1/approvals/tail", get(tail::approvals))
+        .route("/v1/approvals/{id}", get(show_approval))
+        .route("/v1/approvals/{id}/review", post(review_approval))
         .route("/v1/connections", get(list_connections))
         .route("/v1/connections/{name}/coverage", get(coverage))
         .route("/v1/audit/checkpoint", get(checkpoint))
@@ -105,6 +109,11 @@ pub(crate) async fn time_limit(request: Request, next: Next) -> Response {
 /// A session's id in a path; anything else names no session.
 pub(crate) fn session_id(text: &str) -> Result<SessionId, Problem> {
     text.parse().map_err(|_| Problem::not_found("there is no such session"))
+}
+
+/// A request's id in a path.
+fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("there is no such request for approval"))
 }
 
 /// Whether the gateway can do its work.
@@ -163,6 +172,32 @@ async fn kill_session(
     params(("id" = String, Path, description = "the session's id")), responses((status = 200, body = [RecordingEntry])))]
 async fn read_recording(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Answer<Vec<RecordingEntry>> {
     app.act(caller, Act::ReadSession, id.clone(), move |gateway| gateway.recording(session_id(&id)?)).await.map(Json)
+}
+
+/// Lists requests for approval, oldest first.
+#[utoipa::path(get, path = "/v1/approvals", tag = "approvals", params(ApprovalQuery), responses((status = 200, body = [Approval])))]
+async fn list_approvals(State(app): State<App>, caller: Caller, Params(query): Params<ApprovalQuery>) -> Answer<Vec<Approval>> {
+    app.act(caller, Act::ListApprovals, "*", move |gateway| gateway.approvals(query)).await.map(Json)
+}
+
+/// Shows one request for approval. That it was looked at is recorded.
+#[utoipa::path(get, path = "/v1/approvals/{id}", tag = "approvals",
+    params(("id" = String, Path, description = "the request's id")), responses((status = 200, body = Approval)))]
+async fn show_approval(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Answer<Approval> {
+    app.act(caller, Act::ShowApproval, id.clone(), move |gateway| gateway.approval(approval_id(&id)?)).await.map(Json)
+}
+
+/// Decides a request for approval.
+#[utoipa::path(post, path = "/v1/approvals/{id}/review", tag = "approvals",
+    params(("id" = String, Path, description = "the request's id")), request_body = Review,
+    responses((status = 200, body = Approval)))]
+async fn review_approval(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(id): Segments<String>,
+    Body(review): Body<Review>,
+) -> Answer<Approval> {
+    app.act(caller, Act::DecideApproval, id.clone(), move |gateway| gateway.review(approval_id(&id)?, &review)).await.map(Json)
 }
 
 /// Lists the registered principals.

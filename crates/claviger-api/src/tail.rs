@@ -9,14 +9,13 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use claviger_model::SessionId;
 use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::extract::Segments;
 use crate::routes::{App, session_id};
-use crate::{Act, Backend, Caller, Leaves, Problem};
+use crate::{Act, Backend, Caller, Followed, Leaves, Problem};
 
 /// How often a reader is asked after: one whose token is revoked stops reading within this time.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -29,21 +28,28 @@ const BACKLOG: usize = 64;
     params(("id" = String, Path, description = "the session's id")),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(crate) async fn session(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Result<Response, Problem> {
-    follow(app, caller, id.clone(), Some(session_id(&id)?)).await
+    follow(app, caller, (Act::TailSessions, id.clone()), Followed::Session(session_id(&id)?)).await
 }
 
 /// Follows the whole log.
 #[utoipa::path(get, path = "/v1/tail", tag = "sessions",
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(crate) async fn all(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
-    follow(app, caller, "*".to_owned(), None).await
+    follow(app, caller, (Act::TailSessions, "*".to_owned()), Followed::All).await
 }
 
-async fn follow(app: App, caller: Caller, target: String, session: Option<SessionId>) -> Result<Response, Problem> {
+/// Follows what becomes of requests for approval.
+#[utoipa::path(get, path = "/v1/approvals/tail", tag = "approvals",
+    responses((status = 200, content_type = "text/event-stream", body = String)))]
+pub(crate) async fn approvals(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
+    follow(app, caller, (Act::ListApprovals, "*".to_owned()), Followed::Approvals).await
+}
+
+async fn follow(app: App, caller: Caller, (act, target): (Act, String), of: Followed) -> Result<Response, Problem> {
     let asking = caller.clone();
     let admitted = move |backend: &dyn Backend| {
-        backend.admit(&asking, Act::TailSessions, &target)?;
-        backend.tail(session)
+        backend.admit(&asking, act, &target)?;
+        backend.tail(of)
     };
     let leaves = app.call(admitted).await?;
     let (sender, receiver) = mpsc::channel(BACKLOG);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode, header};
 use claviger_identity::{Identity, Origin};
-use claviger_model::{Chain, Principal as Link, PrincipalKey, PrincipalKind, Secret, SessionId, Timestamp};
+use claviger_model::{ApprovalId, Chain, Principal as Link, PrincipalKey, PrincipalKind, Secret, SessionId, Timestamp};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
@@ -16,11 +16,12 @@ use tokio::sync::mpsc;
 
 use crate::extract::Peer;
 use crate::wire::{
-    Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, LoginProvider, NewPrincipal, NewToken, Principal,
-    PrincipalPatch, RecordingEntry, Session, SessionQuery, Token,
+    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, LoginProvider, NewPrincipal,
+    NewToken, Principal, PrincipalPatch, RecordingEntry, Review, Session, SessionQuery, Token,
 };
 use crate::{
-    Act, Asked, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange, openapi, router,
+    Act, Asked, Backend, Caller, ExchangedToken, Followed, Leaves, Management, OauthError, Problem, TokenExchange, openapi,
+    router,
 };
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
@@ -126,6 +127,17 @@ impl Management for &Memory {
     fn rotate_key(&self) -> Result<String, Problem> {
         Ok("k2".into())
     }
+    fn approvals(&self, _: ApprovalQuery) -> Result<Vec<Approval>, Problem> {
+        Ok(Vec::new())
+    }
+    fn approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
+        self.note(format!("look at {id}"));
+        Err(Problem::not_found("there is no such request for approval"))
+    }
+    fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
+        self.note(format!("review {id} {:?} {:?} {:?}", review.verdict, review.statement, review.reason));
+        Err(Problem::conflict("the request is denied"))
+    }
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
         panic!("a backend that fails")
     }
@@ -194,7 +206,7 @@ impl Backend for Memory {
         self.note(format!("admit {} {target}", act.verb()));
         Ok(Box::new(self))
     }
-    fn tail(&self, _session: Option<SessionId>) -> Result<Leaves, Problem> {
+    fn tail(&self, _of: Followed) -> Result<Leaves, Problem> {
         let (sender, receiver) = mpsc::channel(4);
         *self.tail.lock().unwrap() = Some(sender);
         Ok(receiver)
@@ -262,6 +274,7 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
         ("POST", "/v1/principals") => Some(json!({ "subject": "bob", "kind": "user" })),
         ("POST", "/v1/tokens") => Some(json!({ "subject": "alice" })),
+        ("POST", path) if path.ends_with("/review") => Some(json!({ "verdict": "approve", "statement": "select 1" })),
         ("PATCH", _) => Some(json!({ "disabled": true })),
         _ => None,
     }
@@ -316,6 +329,12 @@ async fn acts_are_recorded_before_they_are_done() {
         ("POST", "/v1/tokens", 201, vec!["admit token.issue alice", "issue alice"]),
         ("DELETE", "/v1/tokens/t1", 204, vec!["admit token.revoke t1", "revoke t1"]),
         ("POST", "/v1/keys/rotate", 200, vec!["admit key.rotate *"]),
+        (
+            "POST",
+            &format!("/v1/approvals/{SESSION}/review"),
+            409,
+            vec![&format!("admit approval.decide {SESSION}"), &format!("review {SESSION} Approve Some(\"select 1\") None")],
+        ),
     ] {
         let (answer, body) = api.ask(method, path, Some("good"), body_for(method, path)).await;
         assert_eq!(answer.as_u16(), status, "{method} {path}: {body}");

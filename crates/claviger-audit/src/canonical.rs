@@ -11,8 +11,8 @@ use claviger_model::{BootId, Masked, SessionId, Timestamp};
 
 use crate::hex;
 use crate::leaf::{
-    AdminLeaf, BootLeaf, ChunkRef, DecisionFacts, EffectFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, OutcomeLeaf, RecoveryLeaf,
-    RefusalsLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TxEndLeaf,
+    AdminLeaf, ApprovalLeaf, BootLeaf, ChunkRef, DecisionFacts, EffectFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, OutcomeLeaf,
+    RecoveryLeaf, RefusalsLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TxEndLeaf,
 };
 
 /// No leaf is longer than this, in bytes.
@@ -59,6 +59,7 @@ impl Leaf {
             LeafKind::Intent(leaf) => write_intent(leaf, &mut object),
             LeafKind::Outcome(leaf) => write_outcome(leaf, &mut object),
             LeafKind::TxEnd(leaf) => write_tx_end(leaf, &mut object),
+            LeafKind::Approval(leaf) => write_approval(leaf, &mut object),
             LeafKind::Gap(leaf) => write_gap(leaf, &mut object),
         }
         object.end();
@@ -85,6 +86,19 @@ fn write_admin(leaf: &AdminLeaf, o: &mut Object<'_>) {
     o.text("action", &leaf.action, TEXT);
     o.text("target", &leaf.target, WHO);
     o.text("verdict", leaf.verdict.as_str(), TEXT);
+    o.text("who", &leaf.who, WHO);
+}
+
+fn write_approval(leaf: &ApprovalLeaf, o: &mut Object<'_>) {
+    o.text("approval", &leaf.approval.to_string(), TEXT);
+    o.text("connection", &leaf.connection, TEXT);
+    o.text("digest", &hex::encode(&leaf.digest), TEXT);
+    o.text("event", leaf.event.as_str(), TEXT);
+    o.list("groups", &leaf.groups, LINKS, TEXT);
+    o.number("op", leaf.op.0);
+    o.optional_text("reason", leaf.reason.as_deref(), WHO);
+    o.session(leaf.session);
+    o.optional_text("token", leaf.token.as_deref(), TEXT);
     o.text("who", &leaf.who, WHO);
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use claviger_model::{Masked, MaskedColumn, Mode, OpId, TxId};
+use claviger_model::{ApprovalId, Masked, MaskedColumn, Mode, OpId, TxId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::leaf::{ChunkRef, CloseReason, OutcomeStatus, TxResult, Verdict};
+use crate::leaf::{ApprovalEvent, ChunkRef, CloseReason, OutcomeStatus, TxResult, Verdict};
 use crate::{Line, LineError};
 
 fn line(kind: LeafKind) -> String {
@@ -125,6 +125,23 @@ fn every_kind_has_one_form() {
         (
             LeafKind::TxEnd(TxEndLeaf { session: session(), tx: TxId(2), result: TxResult::Commit }),
             format!(r#"{{{b},"result":"commit","seq":7,"session":"{s}",{t},"tx":2,"type":"TX_END","v":1}}"#),
+        ),
+        (
+            LeafKind::Approval(ApprovalLeaf {
+                approval: ApprovalId::new(Timestamp::from_micros(0), [7; 10]),
+                event: ApprovalEvent::Granted,
+                who: "dana@local".into(),
+                connection: "bank".into(),
+                session: session(),
+                op: OpId(1),
+                groups: Arc::new(["dbas".into()]),
+                digest: [0xee; 32],
+                token: Some("t1".into()),
+                reason: None,
+            }),
+            format!(
+                r#"{{"approval":"00000000000007070707070707070707",{b},"connection":"bank","digest":"{ee}","event":"granted","groups":["dbas"],"op":1,"seq":7,"session":"{s}",{t},"token":"t1","type":"APPROVAL","v":1,"who":"dana@local"}}"#
+            ),
         ),
         (
             LeafKind::Gap(GapLeaf { session: session(), chunk: 4, chunks: 2 }),

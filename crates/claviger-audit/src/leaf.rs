@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claviger_model::{Labels, Masked, Mode, OpId, SessionId, Timestamp, TxId};
+use claviger_model::{ApprovalId, Labels, Masked, Mode, OpId, SessionId, Timestamp, TxId};
 
 /// One leaf, before it is given its place in the log. The log adds `seq`, `boot` and `v`.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub enum LeafKind {
     Outcome(OutcomeLeaf),
     /// A transaction ended.
     TxEnd(TxEndLeaf),
+    /// Something happened to a request for approval.
+    Approval(ApprovalLeaf),
     /// Chunks of a recording were given up for want of room. Written by the log itself.
     Gap(GapLeaf),
 }
@@ -57,6 +59,7 @@ impl LeafKind {
             Self::Intent(_) => LeafType::Intent,
             Self::Outcome(_) => LeafType::Outcome,
             Self::TxEnd(_) => LeafType::TxEnd,
+            Self::Approval(_) => LeafType::Approval,
             Self::Gap(_) => LeafType::Gap,
         }
     }
@@ -77,11 +80,12 @@ pub enum LeafType {
     Intent,
     Outcome,
     TxEnd,
+    Approval,
     Gap,
 }
 
 impl LeafType {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Boot,
         Self::Recovery,
         Self::Admin,
@@ -93,6 +97,7 @@ impl LeafType {
         Self::Intent,
         Self::Outcome,
         Self::TxEnd,
+        Self::Approval,
         Self::Gap,
     ];
 
@@ -110,6 +115,7 @@ impl LeafType {
             Self::Intent => "INTENT",
             Self::Outcome => "OUTCOME",
             Self::TxEnd => "TX_END",
+            Self::Approval => "APPROVAL",
             Self::Gap => "GAP",
         }
     }
@@ -471,6 +477,71 @@ impl TxResult {
             Self::Commit => "commit",
             Self::Rollback => "rollback",
             Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// `APPROVAL`: something happened to a request for approval. What is asked for is in the request's own recording, never here.
+#[derive(Clone, Debug)]
+pub struct ApprovalLeaf {
+    /// The request.
+    pub approval: ApprovalId,
+    /// What happened.
+    pub event: ApprovalEvent,
+    /// Who did it: the chain that asks, or the reviewer.
+    pub who: Arc<str>,
+    /// Where it is to run.
+    pub connection: Arc<str>,
+    /// The session that asks.
+    pub session: SessionId,
+    /// The operation that asks.
+    pub op: OpId,
+    /// The groups that are to approve, or that the reviewer has approved for, sorted.
+    pub groups: Arc<[Arc<str>]>,
+    /// What consent is bound to: a keyed digest (HMAC-SHA256) over all that it is about.
+    pub digest: [u8; 32],
+    /// The id of the token by which the reviewer proved who he is.
+    pub token: Option<Arc<str>>,
+    /// Why, in the words of who did it; or the stable code of the reason.
+    pub reason: Option<Arc<str>>,
+}
+
+/// What happens to a request for approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApprovalEvent {
+    /// It was made.
+    Requested,
+    /// A reviewer has looked at it.
+    Seen,
+    /// A reviewer is for it.
+    Approved,
+    /// A reviewer is for it with another text.
+    Edited,
+    /// A reviewer is against it.
+    Denied,
+    /// All are for it who must be.
+    Granted,
+    /// What it is about was admitted by it, which can be done once.
+    Spent,
+    /// Nobody decided in time.
+    Expired,
+    /// Whoever asked does not any more.
+    Withdrawn,
+}
+
+impl ApprovalEvent {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Seen => "seen",
+            Self::Approved => "approved",
+            Self::Edited => "edited",
+            Self::Denied => "denied",
+            Self::Granted => "granted",
+            Self::Spent => "spent",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }

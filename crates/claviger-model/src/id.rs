@@ -64,6 +64,61 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
+/// A request for approval. Sorts by the time of its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApprovalId(SessionId);
+
+impl ApprovalId {
+    /// An identifier whose leading 48 bits are the time in milliseconds and whose trailing 80 bits are random.
+    pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
+        Self(SessionId::new(now, random))
+    }
+
+    /// The sixteen bytes, most significant first.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
+
+    /// The identifier with these sixteen bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(SessionId::from_bytes(bytes))
+    }
+
+    /// A short text for people, who compare it by eye: six letters and digits, none of which looks like another.
+    pub fn code(self) -> String {
+        const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+        let random = u128::from_be_bytes(self.0.to_bytes());
+        let letter = |place: u32| LETTERS.get(usize::try_from((random >> (5 * place)) & 31).unwrap_or_default());
+        (0..6).filter_map(letter).map(|letter| char::from(*letter)).collect()
+    }
+}
+
+impl fmt::Display for ApprovalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ApprovalId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse().map(Self)
+    }
+}
+
+impl Serialize for ApprovalId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ApprovalId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        SessionId::deserialize(deserializer).map(Self)
+    }
+}
+
 /// One run of the gateway process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BootId(u64);

@@ -20,7 +20,7 @@ pub use disclosure::{
     Carried, Cell, Control, CopyFormat, Disclosure, Insertion, MaskPlan, Masked, MaskedColumn, Order, Output, StatementMask, Sum,
 };
 pub use histogram::{Histogram, Tally};
-pub use id::{BootId, InvalidId, OpId, SessionId, TxId};
+pub use id::{ApprovalId, BootId, InvalidId, OpId, SessionId, TxId};
 pub use meaning::{Column, Definition, Effect, Hazard, Labels, Meaning, Object, Routine, Table, TableKind, Verb};
 pub use network::{InvalidNetwork, Network};
 pub use refusal::{Refusal, RefusalKind};

@@ -1,6 +1,6 @@
 //! From the text of policies to a set that can be asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -139,6 +139,12 @@ impl PolicySet {
     /// What policies call this principal: `User::"alice"`. `None` if it could be taken for another.
     pub fn name_of(&self, principal: &Principal) -> Option<String> {
         self.names.principal(principal.kind, &principal.key).ok().map(|uid| uid.to_string())
+    }
+
+    /// What policies call the groups of this principal: `dbas`, or `corp/dbas` for those of another issuer than the local one.
+    pub fn groups_of(&self, principal: &Principal) -> BTreeSet<String> {
+        let issuer = &principal.key.issuer;
+        principal.groups.iter().filter_map(|group| self.names.qualified(issuer, group).ok()).collect()
     }
 
     /// What is valid and yet suspicious, such as a policy that can never apply.

@@ -139,6 +139,11 @@ impl Matter {
         Self { digest: hasher.digest(), statements }
     }
 
+    /// A digest of all that they do.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// Each of them.
     pub fn statements(&self) -> &[Meaning] {
         &self.statements

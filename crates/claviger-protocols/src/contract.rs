@@ -139,11 +139,24 @@ pub enum Reply<A> {
     },
     /// The outcome of this operation is recorded: its completion may go to the client.
     Release(OpId),
+    /// Tell the client something that is no answer to anything it has asked.
+    Notice(Notice),
     /// Run a statement of the gateway's own at the next quiescent point, out of the client's sight. In a transaction that has failed it is
     /// not run: the answer is the error that it would get.
     Probe(ProbeId, String),
     /// End the session with this error.
     Terminate(Refusal),
+}
+
+/// Something that a client is told beside its answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// One plain sentence without a final full stop.
+    pub message: String,
+    /// More of it.
+    pub detail: String,
+    /// What can be done.
+    pub hint: String,
 }
 
 /// What leaves for the upstream when an operation is admitted.

@@ -19,8 +19,8 @@ pub mod postgres;
 pub mod proxied;
 
 pub use contract::{
-    Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Forward, Limits, Operation, Outcome, Probe, ProbeId,
-    Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd,
+    Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Forward, Limits, Notice, Operation, Outcome, Probe,
+    ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd,
     TransactionResult, Transmit, UpstreamLogin, UpstreamTls,
 };
 

@@ -52,6 +52,8 @@ pub struct Connection {
     pub upstream_connections: Option<usize>,
     /// The labels of its tables and columns.
     pub classification: Arc<Classification>,
+    /// Whether clients wait for approvals in their sessions; else they are refused, and repeat what they asked for.
+    pub waits_for_approval: bool,
     /// How old what is known of its catalog may be.
     pub catalog_max_age: Duration,
     /// What texts are searched for that nobody has labelled.

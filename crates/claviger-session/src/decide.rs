@@ -1,15 +1,13 @@
 //! Deciding: whether an operation is admitted, refused or held.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
-use claviger_model::{Insertion, MaskPlan, Mode, Refusal, RefusalKind, SessionId, Timestamp};
+use claviger_model::{Insertion, MaskPlan, Mode, OpId, Refusal, RefusalKind, SessionId, Timestamp};
 use claviger_policy::{Action, Answer, Context, Judgement, Matter, Moment, Party, PolicySet, Question, Resource, Ruling};
 use claviger_protocols::{Forward, Operation, Request};
 use claviger_sql::{NotUnderstood, Undefined};
@@ -35,12 +33,20 @@ pub enum Decision {
         /// What the client is told.
         refusal: Refusal,
     },
-    /// Somebody else must say. The session goes on listening meanwhile: a client that leaves ends the hold.
-    Hold(Pending),
+    /// Others must approve first.
+    Hold(Hold),
 }
 
-/// A decision that is not there yet. Dropping it withdraws the question.
-pub type Pending = Pin<Box<dyn Future<Output = Decision> + Send>>;
+/// What has to be approved before an operation goes ahead.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// Why.
+    pub facts: DecisionFacts,
+    /// By which groups, as policies call them.
+    pub groups: Arc<[Arc<str>]>,
+    /// Why, in the policy's words.
+    pub reason: Option<Arc<str>>,
+}
 
 /// An operation that is to be decided, and all that this may depend on.
 pub struct Case<'a> {
@@ -60,6 +66,8 @@ pub struct Case<'a> {
     pub party: &'a Party,
     /// The time of day.
     pub now: Timestamp,
+    /// The groups that have approved it.
+    pub approvals: &'a BTreeSet<Arc<str>>,
 }
 
 /// Decides operations of an open session.
@@ -106,49 +114,51 @@ impl Decider for ByPolicy {
 /// What deciding came to, before the connection's mode is asked.
 struct Finding {
     facts: DecisionFacts,
-    /// What the client is told; none if it goes ahead.
-    refusal: Option<Refusal>,
+    /// What becomes of it; none if it goes ahead.
+    stop: Option<Stop>,
     /// How what comes back is masked, if it goes ahead.
     mask: Option<Arc<MaskPlan>>,
+}
+
+/// Why something does not go ahead.
+enum Stop {
+    /// The client is told this.
+    Refused(Refusal),
+    /// These groups have to approve, for this reason.
+    Held(Arc<[Arc<str>]>, Option<Arc<str>>),
 }
 
 impl Finding {
     fn refused(code: &str, refusal: Refusal) -> Self {
         let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..DecisionFacts::default() };
-        Self { facts, refusal: Some(refusal), mask: None }
+        Self { facts, stop: Some(Stop::Refused(refusal)), mask: None }
     }
 
     /// In mode `observe` everything goes ahead, and the record says what would not have.
     fn decision(self, case: &Case<'_>) -> Decision {
-        let Self { mut facts, refusal, mask } = self;
+        let Self { mut facts, stop, mask } = self;
         facts.policy_hash = Arc::clone(case.policy.hash());
-        let (forward, refusal) = match refusal {
+        let (forward, stop) = match stop {
             None => match forward(case, mask.as_deref()) {
                 Ok(forward) => (forward, None),
                 Err(refusal) => {
                     facts = DecisionFacts { verdict: Verdict::Deny, reason: Some("mask.prepared".into()), ..facts };
-                    (Forward::Original, Some(refusal))
+                    (Forward::Original, Some(Stop::Refused(refusal)))
                 }
             },
-            refusal => (Forward::Original, refusal),
+            stop => (Forward::Original, stop),
         };
-        match refusal {
+        match stop {
             None => Decision::Admit { facts, forward, mask },
             Some(_) if case.connection.mode != Mode::Enforce => {
                 let would = Some(facts.verdict);
                 Decision::Admit { facts: DecisionFacts { verdict: Verdict::Permit, would, ..facts }, forward, mask }
             }
-            Some(refusal) => {
-                let reference = format!("reference {}/{}", case.session, case.operation.id);
-                let detail = Some(match facts.policies.is_empty() {
-                    true => reference,
-                    false => format!("policy {}; {reference}", facts.policies.join(", ")),
-                });
-                Decision::Refuse {
-                    facts: DecisionFacts { verdict: Verdict::Deny, ..facts },
-                    refusal: Refusal { detail, ..refusal },
-                }
-            }
+            Some(Stop::Held(groups, reason)) => Decision::Hold(Hold { facts, groups, reason }),
+            Some(Stop::Refused(refusal)) => Decision::Refuse {
+                refusal: refusal_of(case.session, case.operation.id, &facts, refusal),
+                facts: DecisionFacts { verdict: Verdict::Deny, ..facts },
+            },
         }
     }
 }
@@ -180,17 +190,27 @@ fn with_insertions<'i>(text: &Bytes, insertions: impl Iterator<Item = &'i Insert
     Some(all.into())
 }
 
+/// A refusal of an operation, with what names it in the record.
+pub(crate) fn refusal_of(session: SessionId, op: OpId, facts: &DecisionFacts, refusal: Refusal) -> Refusal {
+    let reference = format!("reference {session}/{op}");
+    let detail = Some(match facts.policies.is_empty() {
+        true => reference,
+        false => format!("policy {}; {reference}", facts.policies.join(", ")),
+    });
+    Refusal { detail, ..refusal }
+}
+
 fn judge(case: &Case<'_>, matter: &Matter, text: &Text) -> Finding {
     let judgement = ask(case, matter);
-    let (verdict, refusal) = match &judgement.ruling {
+    let (verdict, stop) = match &judgement.ruling {
         Ruling::Permit => (Verdict::Permit, None),
-        Ruling::Deny => (Verdict::Deny, Some(denied(&judgement))),
+        Ruling::Deny => (Verdict::Deny, Some(Stop::Refused(denied(&judgement)))),
         // What a statement that is only prepared would do may yet be approved when it is to be done.
         Ruling::Hold(_) if matches!(case.operation.request, Request::Prepare { .. }) => (Verdict::Permit, None),
-        Ruling::Hold(groups) => (Verdict::Hold, Some(needs_approval(&judgement, groups))),
+        Ruling::Hold(groups) => (Verdict::Hold, Some(Stop::Held(Arc::clone(groups), judgement.reason.clone()))),
     };
     let mask = judgement.mask.clone();
-    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, refusal, mask }
+    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, stop, mask }
 }
 
 /// What cannot be told is for policy to admit, by the verb `unknown`; else the client learns why it cannot be told.
@@ -199,19 +219,18 @@ fn unknown(case: &Case<'_>, code: &str, why: &str) -> Finding {
     match judgement.ruling {
         Ruling::Permit => {
             let mask = judgement.mask.clone();
-            Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, refusal: None, mask }
+            Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, stop: None, mask }
         }
         _ => {
             let refusal = Refusal::new(RefusalKind::NotPermitted, format!("it cannot be told what this does: {why}"));
             let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts(&judgement) };
-            Finding { facts, refusal: Some(refusal), mask: None }
+            Finding { facts, stop: Some(Stop::Refused(refusal)), mask: None }
         }
     }
 }
 
 fn ask(case: &Case<'_>, matter: &Matter) -> Arc<Judgement> {
-    let approvals = BTreeSet::new();
-    case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: &approvals })
+    case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: case.approvals })
 }
 
 fn facts(judgement: &Judgement) -> DecisionFacts {
@@ -240,12 +259,6 @@ fn denied(judgement: &Judgement) -> Refusal {
         (None, Some((verb, object))) => format!("policy does not permit this: {} of {object}", verb.as_str()),
         (None, None) => "policy does not permit this".to_owned(),
     };
-    Refusal::new(RefusalKind::NotPermitted, message)
-}
-
-fn needs_approval(judgement: &Judgement, groups: &[Arc<str>]) -> Refusal {
-    let reason = judgement.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let message = format!("this needs approval by {}{reason}; approvals are not available yet", groups.join(" and "));
     Refusal::new(RefusalKind::NotPermitted, message)
 }
 

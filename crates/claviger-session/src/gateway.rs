@@ -23,7 +23,7 @@ use crate::refusals::Refusals;
 use crate::release::{Release, Spent};
 use crate::seats::Seats;
 use crate::understanding::{States, Texts};
-use crate::{Catalogs, Connection, Decider, Desk, Meters, Registry, decide};
+use crate::{Approvals, Catalogs, Connection, Decider, Desk, Meters, Registry, Reviewing, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -132,6 +132,8 @@ pub struct Services {
     pub random: Random,
     /// What counts sessions, operations and keys.
     pub meters: Arc<Meters>,
+    /// Requests for approval.
+    pub approvals: Arc<Approvals>,
 }
 
 /// What a reload replaces, all of it at once.
@@ -149,6 +151,8 @@ pub struct Rules {
     pub masks: Arc<Masks>,
     /// What may be told of masked values all the same.
     pub release: Release,
+    /// How approvals are given.
+    pub reviewing: Arc<Reviewing>,
 }
 
 /// What all sessions share: the services, and the rules that a reload replaces.
@@ -162,6 +166,8 @@ pub struct Gateway {
     pub registry: Registry,
     /// What is counted.
     pub meters: Arc<Meters>,
+    /// Requests for approval.
+    pub approvals: Arc<Approvals>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) budgets: Budgets,
     refusals: Refusals,
@@ -178,6 +184,7 @@ impl Gateway {
     pub fn new(services: Services, rules: Rules) -> Self {
         let gateway = Self {
             meters: Arc::clone(&services.meters),
+            approvals: Arc::clone(&services.approvals),
             services,
             rules: ArcSwap::from_pointee(rules),
             epoch: AtomicU64::new(1),

@@ -9,6 +9,7 @@
 //! operation's bytes can leave. It owns no socket and never blocks: what must be waited for is polled.
 
 mod admission;
+mod approvals;
 mod budget;
 mod catalogs;
 mod connection;
@@ -27,10 +28,14 @@ mod seats;
 mod understanding;
 
 pub use admission::Admission;
+pub use approvals::{
+    Approval, Approvals, Asker, Consent, Consents, ConsentsFailed, Need, ReviewError, ReviewGroup, Reviewing, Said, Standing,
+    Vote,
+};
 pub use budget::BudgetReading;
 pub use catalogs::{CatalogKeeper, Catalogs, FreshSnapshot, Snapshot};
 pub use connection::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
-pub use decide::{ByPolicy, Case, Decider, Decision, Pending};
+pub use decide::{ByPolicy, Case, Decider, Decision, Hold};
 pub use desk::Desk;
 pub use gateway::{Bounds, Connections, Deadlines, Gateway, Providers, Random, Rules, Services};
 pub use masking::{Detecting, Fit, fits};

@@ -5,8 +5,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use claviger_audit::{
-    Batch, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, LedgerError, OutcomeLeaf, OutcomeStatus,
-    RequestLeaf, SessionCloseLeaf, SessionRecorder, TxEndLeaf, TxResult,
+    ApprovalLeaf, Batch, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, LedgerError, OutcomeLeaf,
+    OutcomeStatus, RequestLeaf, SessionCloseLeaf, SessionRecorder, TxEndLeaf, TxResult,
 };
 use claviger_model::{OpId, ResponseRecording, SessionId, Timestamp, TxId};
 use claviger_protocols::{Access, Operation, Outcome, Recorded, Side, Status, TransactionEnd, TransactionResult};
@@ -44,6 +44,8 @@ pub(crate) struct Open {
     pub(crate) synced: bool,
     /// Whether it may have a lasting effect, so that its transaction's end must be on stable storage too.
     pub(crate) lasting: bool,
+    /// Whether it changes something, as far as it is understood, so that others may wait for its transaction.
+    pub(crate) changes: bool,
     /// Whether its request and intent are in the log.
     pub(crate) asked: bool,
     /// Whether its bytes may have left.
@@ -56,7 +58,7 @@ impl Open {
     pub(crate) fn new(operation: &Operation, now: Instant, synced: bool) -> Self {
         let lasting = synced || operation.access != Access::Read;
         let (op, tx) = (operation.id, operation.tx);
-        Self { op, tx, since: now, synced, lasting, asked: false, sent: false, recorded: 0, unrecorded: 0 }
+        Self { op, tx, since: now, synced, lasting, changes: lasting, asked: false, sent: false, recorded: 0, unrecorded: 0 }
     }
 }
 
@@ -94,6 +96,11 @@ impl SessionRecord {
                 rec: None,
             }),
         });
+    }
+
+    /// What happened to a request for approval, before what it allows.
+    pub(crate) fn approval(&mut self, time: Timestamp, leaf: ApprovalLeaf) {
+        self.asking.push(Leaf { time, kind: LeafKind::Approval(leaf) });
     }
 
     pub(crate) fn intent(&mut self, time: Timestamp, op: OpId, replaced: bool) {

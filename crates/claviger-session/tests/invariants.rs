@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use claviger_audit::LeafKind;
 use claviger_model::{Durability, Refusal, RefusalKind};
 use claviger_protocols::Side;
+use claviger_session::Said;
 use claviger_testkit::ledger::Storage;
 use claviger_testkit::mux::{answer, request};
-use claviger_testkit::world::{Client, Referee, Setup, World, admit, permitted, refuse};
+use claviger_testkit::world::{Client, Setup, World};
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +73,7 @@ struct Story {
 }
 
 fn live(acts: &[Act], durability: Durability) -> Story {
-    let referee = Referee::default();
-    let world = World::new(&Setup { durability, decider: Arc::new(referee.clone()), ..Setup::default() });
+    let world = World::new(&Setup { durability, ..Setup::default() });
     let token = world.token("ana");
     let mut client = world.serving_with(&token.token);
     world.ledger.gate();
@@ -90,8 +89,9 @@ fn live(acts: &[Act], durability: Durability) -> Story {
                 client.answer(&answer(stream, text));
             }
             Act::Decide { admit: yes } => {
-                let Some(hold) = referee.try_next() else { continue };
-                hold.decide(if yes { admit(&permitted()) } else { refuse(&permitted()) });
+                let Some(held) = world.pending() else { continue };
+                // Without a record there is no review.
+                _ = world.review_as("dana", held, if yes { &Said::Approve } else { &Said::Deny });
             }
             Act::Sync => world.ledger.sync(),
             Act::Storage(storage) => {
@@ -144,6 +144,7 @@ fn judge(story: &Story, durability: Durability) {
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let (mut sent, mut finished) = (BTreeSet::new(), BTreeSet::new());
     let (mut intended_safely, mut ended_safely) = (BTreeSet::new(), BTreeSet::new());
+    let mut approvals: BTreeSet<(&str, u64)> = BTreeSet::new();
     let mut closed = false;
     for line in &story.journal {
         let words: Vec<&str> = line.split(' ').collect();
@@ -158,7 +159,23 @@ fn judge(story: &Story, durability: Durability) {
                 assert!(requested.insert(op(1)), "twice: {}", context());
                 if words[2] == "deny" {
                     denied.insert(op(1));
+                } else if approvals.contains(&("requested", op(1))) {
+                    assert!(approvals.contains(&("spent", op(1))), "without consent: {}", context());
                 }
+            }
+            "APPROVAL" => {
+                let so_many = |event| approvals.iter().filter(|(known, _)| *known == event).count();
+                let before = |event| approvals.contains(&(event, op(1)));
+                match words[2] {
+                    "requested" => {}
+                    "approved" | "denied" => assert!(before("requested"), "out of place: {}", context()),
+                    "granted" => assert!(before("approved"), "out of place: {}", context()),
+                    // By the operation that asked, or by one that repeats it.
+                    "spent" => assert!(so_many("spent") < so_many("granted"), "out of place: {}", context()),
+                    "withdrawn" => assert!(!before("granted"), "out of place: {}", context()),
+                    _ => panic!("unexpected: {}", context()),
+                }
+                assert!(approvals.insert((words[2], op(1))), "twice: {}", context());
             }
             "INTENT" => {
                 assert!(requested.contains(&op(1)) && !denied.contains(&op(1)), "not admitted: {}", context());

@@ -9,10 +9,10 @@ use std::time::Duration;
 use claviger_audit::LeafKind;
 use claviger_model::{Durability, Mode, Refusal, RefusalKind};
 use claviger_protocols::Side;
-use claviger_session::{Bounds, Connection, Connections, Deadlines};
+use claviger_session::{Bounds, Connection, Connections, Deadlines, Said};
 use claviger_testkit::ledger::Storage;
 use claviger_testkit::mux::{answer, request};
-use claviger_testkit::world::{Client, Referee, Setup, World, admit, permitted};
+use claviger_testkit::world::{Client, Setup, World};
 
 fn world() -> World {
     World::new(&Setup::default())
@@ -153,14 +153,13 @@ mod draining {
 
     #[test]
     fn a_hold_is_under_way() {
-        let referee = Referee::default();
-        let world = World::new(&Setup { decider: Arc::new(referee.clone()), ..Setup::default() });
+        let world = World::new(&Setup::default());
         let mut client = world.serving();
         client.send(&request(1, "hold"));
         world.gateway.drain();
         client.turn();
         assert!(!client.closed);
-        referee.next().decide(admit(&permitted()));
+        world.review(&Said::Approve).unwrap();
         client.turn();
         assert!(client.closed && client.asked().is_empty(), "an approval that comes too late begins nothing");
     }

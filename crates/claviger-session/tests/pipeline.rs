@@ -10,10 +10,10 @@ use std::sync::Arc;
 use claviger_audit::LeafKind;
 use claviger_model::{Durability, Mode, Refusal, RefusalKind, ResponseRecording};
 use claviger_protocols::Side;
-use claviger_session::{ByPolicy, Connections, Route};
+use claviger_session::{ByPolicy, Connections, ReviewError, Route, Said, Standing};
 use claviger_testkit::ledger::Storage;
 use claviger_testkit::mux::{self, answer, frame, request};
-use claviger_testkit::world::{Client, Referee, Setup, World, admit, permitted, refuse};
+use claviger_testkit::world::{Client, Setup, World};
 
 fn world() -> World {
     World::new(&Setup::default())
@@ -21,12 +21,6 @@ fn world() -> World {
 
 fn synced() -> World {
     World::new(&Setup { durability: Durability::Synced, ..Setup::default() })
-}
-
-/// A world whose holds are in the test's hands.
-fn refereed() -> (World, Referee) {
-    let referee = Referee::default();
-    (World::new(&Setup { decider: Arc::new(referee.clone()), ..Setup::default() }), referee)
 }
 
 #[track_caller]
@@ -529,54 +523,82 @@ mod decision {
 
     #[test]
     fn a_hold_keeps_one_operation_and_not_the_others() {
-        let (world, referee) = refereed();
+        let world = world();
         let mut client = world.serving();
         client.send(&[request(1, "hold"), request(2, "read 0")].concat());
         client.answer(&answer(2, "read 0"));
         journal(
             &world,
-            &["REQUEST 2 permit", "INTENT 2", "-> 2 Q read 0", "OUTCOME 2 completed", "TX_END 2 commit", "<- 2 C READ"],
+            &[
+                "APPROVAL 1 requested",
+                "REQUEST 2 permit",
+                "INTENT 2",
+                "-> 2 Q read 0",
+                "OUTCOME 2 completed",
+                "TX_END 2 commit",
+                "<- 2 C READ",
+            ],
         );
-        let hold = referee.next();
-        hold.decide(admit(&permitted()));
+        world.review(&Said::Approve).unwrap();
         assert!(client.is_woken(), "a decision wakes the session");
         client.turn();
         client.answer(&answer(1, "read 0"));
         journal(
             &world,
-            &["REQUEST 1 permit", "INTENT 1", "-> 1 Q hold", "OUTCOME 1 completed", "TX_END 1 commit", "<- 1 C READ"],
+            &[
+                "APPROVAL 1 approved",
+                "APPROVAL 1 granted",
+                "APPROVAL 1 spent",
+                "REQUEST 1 permit",
+                "INTENT 1",
+                "-> 1 Q hold",
+                "OUTCOME 1 completed",
+                "TX_END 1 commit",
+                "<- 1 C READ",
+            ],
         );
     }
 
     #[test]
     fn a_hold_can_be_refused() {
-        let (world, referee) = refereed();
+        let world = world();
         let mut client = world.serving();
         client.send(&request(1, "hold"));
-        referee.next().decide(refuse(&permitted()));
+        world.review(&Said::Deny).unwrap();
         client.turn();
-        journal(&world, &["REQUEST 1 deny", "<- 1 E not-permitted policy says no"]);
+        journal(
+            &world,
+            &[
+                "APPROVAL 1 requested",
+                "APPROVAL 1 denied",
+                "REQUEST 1 deny approval.denied",
+                "<- 1 E not-permitted dana@local has denied this",
+            ],
+        );
     }
 
     #[test]
     fn a_client_that_leaves_withdraws_its_hold() {
-        let (world, referee) = refereed();
+        let world = world();
         let mut client = world.serving();
         client.send(&request(1, "hold"));
-        let hold = referee.next();
-        assert!(!hold.is_withdrawn());
+        let id = world.pending().unwrap();
         client.eof(Side::Downstream);
-        assert!(hold.is_withdrawn() && client.closed);
-        journal(&world, &["REQUEST 1 deny hold.withdrawn", "SESSION_CLOSE client"]);
+        assert!(client.closed);
+        assert_eq!(world.review_as("dana", id, &Said::Approve), Err(ReviewError::Over(Standing::Withdrawn)));
+        journal(
+            &world,
+            &["APPROVAL 1 requested", "APPROVAL 1 withdrawn", "REQUEST 1 deny approval.withdrawn", "SESSION_CLOSE client"],
+        );
     }
 
     #[test]
     fn an_approval_does_not_revive_an_identity_that_has_ended() {
-        let (world, referee) = refereed();
+        let world = world();
         let mut client = world.serving();
         client.send(&request(1, "hold"));
         world.disable("ana");
-        referee.next().decide(admit(&permitted()));
+        world.review(&Said::Approve).unwrap();
         client.turn();
         assert!(client.closed && client.asked().is_empty());
         assert_eq!(world.ledger.journal().last().unwrap(), "<- 0 E unauthenticated the principal is disabled");
@@ -734,14 +756,14 @@ mod end {
 
     #[test]
     fn an_approval_in_the_grace_begins_nothing_new() {
-        let (world, referee) = refereed();
+        let world = world();
         let token = world.token_for("ana", &[], 100);
         let mut client = world.serving_with(&token.token);
         client.send(&[request(1, "write 0"), request(2, "hold")].concat());
         client.asked();
         world.advance(100);
         client.turn();
-        referee.next().decide(admit(&permitted()));
+        world.review(&Said::Approve).unwrap();
         client.turn();
         assert!(client.asked().is_empty());
         assert_eq!(client.heard(), ["2 E unauthenticated the token has expired"]);

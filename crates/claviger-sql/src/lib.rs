@@ -18,6 +18,7 @@ mod session;
 mod state;
 mod values;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use claviger_model::Meaning;
@@ -101,4 +102,10 @@ impl Undefined {
 /// statements has none.
 pub fn understand(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<Statement>, NotUnderstood> {
     analyze::text(text, catalog, session)
+}
+
+/// The texts that a text hangs on and that are not in it: the definitions of views, functions, triggers, rules, defaults and generated
+/// columns that it reaches, and what was prepared or declared before. While they are the same, so is what it does.
+pub fn reached(text: &str, catalog: &Catalog, session: &Session) -> Result<BTreeSet<String>, NotUnderstood> {
+    analyze::reached(text, catalog, session)
 }

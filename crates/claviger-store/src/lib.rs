@@ -1,19 +1,20 @@
 //! What is kept on disk.
 //!
 //! [`Store`] is an SQLite database, `<data>/claviger.db`: registered principals and delegations, the digests of issued tokens,
-//! revocations, the list of signing keys and an index of sessions. The command line edits the same file beside a running
+//! revocations, consents that are not used, the list of signing keys and an index of sessions. The command line edits the same file beside a running
 //! gateway, so [`Store::watch`] sees what other processes change. The text of a token and the private half of a key are never
 //! in the database.
 //!
 //! [`log`] is the audit log, in files. It is the truth about what happened; the index of sessions only makes it quick to find.
 
 mod acts;
+mod consents;
 mod database;
 mod error;
 mod issuer_keys;
 pub mod log;
-mod mask_key;
 mod principals;
+mod secret_keys;
 mod sessions;
 mod tokens;
 mod watch;
@@ -22,6 +23,7 @@ mod watch;
 mod tests;
 
 pub use acts::NotedAct;
+pub use consents::StoredConsent;
 pub use database::Store;
 pub use error::StoreError;
 pub use issuer_keys::IssuerKey;

@@ -1,11 +1,12 @@
 //! A gateway without sockets, clock or files, and sessions in it that a test drives by hand.
 //!
-//! The principals are `ana@local`, an engineer; `bot@local`, a workload that she sponsors; and `eve@local`, who is in no group.
+//! The principals are `ana@local`, an engineer; `bot@local`, a workload that she sponsors; `eve@local`, who is in no group; and
+//! `dana@local`, who approves.
 //! The connections are `bank` and `shop`, both of the multiplexed protocol.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,13 +21,15 @@ use claviger_identity::{
     Authenticator, Directory, Errand, IssuedToken, KeySet, LocalIssuer, Registered, SigningKey, TokenRequest, TrustedIssuer,
 };
 use claviger_model::{
-    Durability, Mode, PrincipalKey, PrincipalKind, Refusal, RefusalKind, ResponseRecording, Secret, SessionId, Timestamp,
+    ApprovalId, Durability, Mode, PrincipalKey, PrincipalKind, Refusal, RefusalKind, ResponseRecording, Secret, SessionId,
+    Timestamp,
 };
 use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Protocol, Request, Side};
 use claviger_session::{
-    Admission, Arrival, Bounds, CancelTarget, Case, Connection, Connections, Deadlines, Decider, Decision, Gateway, Pending,
-    Pipeline, Providers, Route, Rules, Services, Step, TlsFacts, UpstreamTlsPolicy,
+    Admission, Approvals, Arrival, Bounds, CancelTarget, Case, Connection, Connections, Consent, Consents, ConsentsFailed,
+    Deadlines, Decider, Decision, Gateway, Hold, Pipeline, Providers, ReviewError, Route, Rules, Said, Services, Standing, Step,
+    TlsFacts, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -70,7 +73,7 @@ impl Default for Setup {
             mode: Mode::Enforce,
             durability: Durability::Ordered,
             recording: ResponseRecording::Full,
-            decider: Arc::new(Referee::default()),
+            decider: Arc::new(Referee),
             deadlines: Deadlines::default(),
             bounds: Bounds::default(),
             upstream_connections: None,
@@ -136,6 +139,7 @@ impl World {
             clock: Arc::new(move || time.time()),
             random: Arc::new(move |bytes| fill(bytes, counter.fetch_add(1, Ordering::Relaxed))),
             meters: Arc::default(),
+            approvals: Arc::new(Approvals::new(Secret::new([7; 32]), Arc::<MemoryConsents>::default())),
         };
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();
         let rules = Rules {
@@ -145,6 +149,7 @@ impl World {
             bounds: setup.bounds,
             masks: Arc::default(),
             release: claviger_session::Release::default(),
+            reviewing: Arc::default(),
         };
         let gateway = Arc::new(Gateway::new(services, rules));
         let (disabled, groupless, revoked, tokens) = Default::default();
@@ -191,6 +196,23 @@ impl World {
         let mut rules = Rules::clone(&self.gateway.rules());
         change(&mut rules);
         self.gateway.replace(rules);
+    }
+
+    /// The oldest request for approval that can be decided, if there is one.
+    pub fn pending(&self) -> Option<ApprovalId> {
+        let all = self.gateway.approvals.list();
+        all.iter().find(|approval| approval.standing == Standing::Pending).map(|approval| approval.id)
+    }
+
+    /// `dana` decides the oldest request for approval.
+    pub fn review(&self, said: &Said) -> Result<(), ReviewError> {
+        self.review_as("dana", self.pending().expect("an operation is held"), said)
+    }
+
+    /// Somebody decides a request for approval.
+    pub fn review_as(&self, subject: &str, id: ApprovalId, said: &Said) -> Result<(), ReviewError> {
+        let reviewer = self.authenticator.verify(&self.token(subject).token, self.clock.time()).unwrap();
+        self.gateway.review(id, &reviewer, said, None, |_| Ok(())).map(drop)
     }
 
     /// Lets time pass.
@@ -411,46 +433,9 @@ impl Client {
     }
 }
 
-/// Decides by the words of the request: `forbid` is refused, `edit` is replaced, `hold` waits for the test; all else goes.
-#[derive(Clone, Default)]
-pub struct Referee(Arc<Mutex<VecDeque<Hold>>>);
-
-/// A held operation, in the test's hands.
-#[derive(Clone, Default)]
-pub struct Hold(Arc<Mutex<Held>>);
-
-#[derive(Default)]
-struct Held {
-    decision: Option<Decision>,
-    waker: Option<Waker>,
-    withdrawn: bool,
-}
-
-impl Referee {
-    /// The oldest hold that was not yet taken.
-    pub fn next(&self) -> Hold {
-        self.try_next().expect("an operation is held")
-    }
-
-    /// The oldest hold that was not yet taken, if there is one.
-    pub fn try_next(&self) -> Option<Hold> {
-        self.0.lock().unwrap().pop_front()
-    }
-}
-
-impl Hold {
-    /// Decides it.
-    pub fn decide(&self, decision: Decision) {
-        let mut held = self.0.lock().unwrap();
-        held.decision = Some(decision);
-        held.waker.take().expect("somebody waits for the decision").wake();
-    }
-
-    /// Whether nobody waits for the decision any more.
-    pub fn is_withdrawn(&self) -> bool {
-        self.0.lock().unwrap().withdrawn
-    }
-}
+/// Decides by the words of the request: `forbid` is refused, `edit` is replaced, `hold` needs the approval of `dbas`; all else goes.
+#[derive(Clone, Copy, Default)]
+pub struct Referee;
 
 impl Decider for Referee {
     fn decide(&self, case: &Case<'_>) -> Decision {
@@ -467,10 +452,9 @@ impl Decider for Referee {
             () if text.contains("edit") => {
                 Decision::Admit { facts: connect.clone(), forward: Forward::Replace("read edited".into()), mask: None }
             }
-            () if text.contains("hold") => {
-                let hold = Hold::default();
-                self.0.lock().unwrap().push_back(hold.clone());
-                Decision::Hold(wait(hold))
+            () if text.contains("hold") && !case.approvals.contains("dbas") => {
+                let facts = DecisionFacts { verdict: Verdict::Hold, ..connect.clone() };
+                Decision::Hold(Hold { facts, groups: Arc::new(["dbas".into()]), reason: Some("it is risky".into()) })
             }
             () => admit(connect),
         }
@@ -502,23 +486,20 @@ pub fn permitted() -> DecisionFacts {
     }
 }
 
-fn wait(hold: Hold) -> Pending {
-    struct Waiting(Hold);
-    impl Future for Waiting {
-        type Output = Decision;
+/// Consents in memory.
+#[derive(Default)]
+struct MemoryConsents(Mutex<HashSet<ApprovalId>>);
 
-        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Decision> {
-            let mut held = self.0.0.lock().unwrap();
-            held.waker = Some(cx.waker().clone());
-            held.decision.take().map_or(Poll::Pending, Poll::Ready)
-        }
+impl Consents for MemoryConsents {
+    fn keep(&self, consent: &Consent) -> Result<(), ConsentsFailed> {
+        self.0.lock().unwrap().insert(consent.id);
+        Ok(())
     }
-    impl Drop for Waiting {
-        fn drop(&mut self) {
-            self.0.0.lock().unwrap().withdrawn = true;
-        }
+
+    fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>> {
+        let spent = self.0.lock().unwrap().remove(&id);
+        Box::pin(async move { Ok(spent) })
     }
-    Box::pin(Waiting(hold))
 }
 
 /// Counts wakes.
@@ -576,6 +557,7 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         recording: setup.recording,
         upstream_connections: setup.upstream_connections,
         classification: Arc::default(),
+        waits_for_approval: true,
         catalog_max_age: Duration::from_secs(1),
         detect: None,
     }
@@ -593,6 +575,7 @@ fn directory(disabled: &HashSet<String>, groupless: &HashSet<String>, revoked: &
         .with_principal(local("ana"), known("ana", PrincipalKind::User, &["engineers"], None))
         .with_principal(local("bot"), known("bot", PrincipalKind::Workload, &["engineers"], Some("ana")))
         .with_principal(local("eve"), known("eve", PrincipalKind::User, &[], None))
+        .with_principal(local("dana"), known("dana", PrincipalKind::User, &["dbas"], None))
         .with_delegation(local("bot"), local("ana"));
     revoked.iter().fold(directory, |directory, token| directory.with_revoked("local", Arc::clone(token)))
 }

@@ -3,6 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use claviger_model::{Refusal, RefusalKind};
 
+use crate::Notice;
+
 /// The name of the statement and the portal of a question of ours.
 const PROBE_NAME: &[u8] = b"claviger:probe";
 
@@ -52,16 +54,27 @@ pub(super) fn terminate() -> Bytes {
 
 /// An ErrorResponse (PostgreSQL manual, 55.8).
 pub(super) fn error(severity: &str, refusal: &Refusal) -> Bytes {
-    frame(b'E', |out| {
-        for (field, value) in
-            [(b'S', severity), (b'V', severity), (b'C', sqlstate(refusal.kind)), (b'M', refusal.message.as_str())]
-        {
+    let detail = refusal.detail.iter().map(|detail| (b'D', detail.as_str()));
+    report(b'E', severity, sqlstate(refusal.kind), &refusal.message, detail)
+}
+
+/// A NoticeResponse (the same).
+pub(super) fn notice(notice: &Notice) -> Bytes {
+    report(b'N', "NOTICE", "00000", &notice.message, [(b'D', notice.detail.as_str()), (b'H', notice.hint.as_str())])
+}
+
+fn report<'a>(
+    tag: u8,
+    severity: &'a str,
+    code: &'a str,
+    message: &'a str,
+    more: impl IntoIterator<Item = (u8, &'a str)>,
+) -> Bytes {
+    frame(tag, |out| {
+        let always = [(b'S', severity), (b'V', severity), (b'C', code), (b'M', message)];
+        for (field, value) in always.into_iter().chain(more) {
             out.put_u8(field);
             text(out, value.as_bytes());
-        }
-        if let Some(detail) = &refusal.detail {
-            out.put_u8(b'D');
-            text(out, detail.as_bytes());
         }
         out.put_u8(0);
     })

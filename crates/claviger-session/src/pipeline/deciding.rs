@@ -1,11 +1,13 @@
 //! Understanding and deciding, in the order in which the client asked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
@@ -13,13 +15,14 @@ use claviger_policy::Party;
 use claviger_protocols::{Access, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, Request, postgres};
 
 use super::lifetime::Activity;
-use super::serving::{After, End, Held, Serving};
+use super::serving::{After, End, Serving};
+use crate::approvals;
 use crate::decide::{self, Case, Decision};
 use crate::masking;
 use crate::record::Open;
 use crate::registry::Live;
 use crate::understanding::{Need, Tracker, Understanding};
-use crate::{Admission, Connection, FreshSnapshot, Gateway, Snapshot};
+use crate::{Admission, Connection, Consent, FreshSnapshot, Gateway, Snapshot};
 
 /// What is asked for and not decided, and what deciding hangs on.
 pub(super) struct Deciding {
@@ -38,6 +41,8 @@ pub(super) struct Deciding {
 pub(super) enum Asked {
     /// An operation.
     Operation(Operation),
+    /// One that was held, and what others have consented to.
+    Approved(Operation, Box<Consent>),
     /// More of an operation.
     Continue(OpId),
 }
@@ -82,6 +87,16 @@ impl Deciding {
         self.queue.push_back(asked);
     }
 
+    /// Before anything else that was asked for.
+    pub(super) fn put_first(&mut self, asked: Asked) {
+        self.queue.push_front(asked);
+    }
+
+    /// The texts that an operation hangs on beyond its own; none without a tracker.
+    pub(super) fn reached(&self, operation: &Operation) -> Option<BTreeSet<String>> {
+        self.tracker.as_ref()?.reached(operation)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -89,7 +104,7 @@ impl Deciding {
     /// The operations that will not be decided any more.
     pub(super) fn take_operations(&mut self) -> impl Iterator<Item = Operation> + use<> {
         std::mem::take(&mut self.queue).into_iter().filter_map(|asked| match asked {
-            Asked::Operation(operation) => Some(operation),
+            Asked::Operation(operation) | Asked::Approved(operation, _) => Some(operation),
             Asked::Continue(_) => None,
         })
     }
@@ -172,8 +187,9 @@ impl Serving {
             protocol.resume(Reply::Mask(masking::masker_aside(&gateway.rules().masks, &self.connection)));
         }
         while let Some(next) = self.deciding.queue.pop_front() {
-            let operation = match next {
-                Asked::Operation(operation) => operation,
+            let (operation, consent) = match next {
+                Asked::Operation(operation) => (operation, None),
+                Asked::Approved(operation, consent) => (operation, Some(consent)),
                 Asked::Continue(op) => {
                     self.recheck(gateway, None)?;
                     if let Some(tracker) = &mut self.deciding.tracker {
@@ -191,10 +207,16 @@ impl Serving {
             // What is held may change what follows it.
             let waits = self.deciding.tracker.is_some() && !self.held.is_empty();
             if waits || !self.deciding.poll_ready(cx, &operation, now) {
-                self.deciding.queue.push_front(Asked::Operation(operation));
+                self.deciding.put_first(match consent {
+                    None => Asked::Operation(operation),
+                    Some(consent) => Asked::Approved(operation, consent),
+                });
                 break;
             }
-            self.decide(gateway, operation, now);
+            match consent {
+                None => self.decide(gateway, operation, now),
+                Some(consent) => self.decide_approved(gateway, &operation, &consent, now),
+            }
         }
         if self.deciding.queue.is_empty()
             && let Some(tracker) = &mut self.deciding.tracker
@@ -203,16 +225,20 @@ impl Serving {
             self.deciding.question = Some(question);
         }
         self.put_question(protocol);
+        self.notices.drain(..).for_each(|notice| protocol.resume(Reply::Notice(notice)));
         Ok(())
     }
 
     /// The client gives up what it waits for.
     pub(super) fn cancel_undecided(&mut self, gateway: &Gateway) {
         let (undecided, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.deciding.queue).into_iter().partition(|asked| matches!(asked, Asked::Operation(_)));
+            std::mem::take(&mut self.deciding.queue).into_iter().partition(|asked| !matches!(asked, Asked::Continue(_)));
         self.deciding.queue.extend(rest);
-        for asked in undecided {
-            let Asked::Operation(operation) = asked else { continue };
+        let undecided = undecided.into_iter().filter_map(|asked| match asked {
+            Asked::Operation(operation) | Asked::Approved(operation, _) => Some(operation),
+            Asked::Continue(_) => None,
+        });
+        for operation in self.take_held(gateway).into_iter().chain(undecided) {
             let facts = DecisionFacts {
                 verdict: Verdict::Deny,
                 reason: Some("operation.cancelled".into()),
@@ -226,24 +252,64 @@ impl Serving {
 
     fn decide(&mut self, gateway: &Gateway, operation: Operation, now: Instant) {
         let understanding = self.deciding.understand(gateway, &operation, now);
-        let rules = gateway.rules();
-        let decision = gateway.services.decider.decide(&Case {
+        match self.judge(gateway, &operation, understanding.as_ref(), &BTreeSet::new()) {
+            Decision::Hold(hold) => self.hold(gateway, operation, understanding.as_ref(), hold, now),
+            decided => self.apply(gateway, &operation, understanding.as_ref(), decided, now),
+        }
+    }
+
+    /// Decides what others have approved once more, with their approval: what it does may be another thing by now, and so may policy.
+    fn decide_approved(&mut self, gateway: &Gateway, operation: &Operation, consent: &Consent, now: Instant) {
+        let understanding = self.deciding.understand(gateway, operation, now);
+        if !self.holds_good(gateway, consent, operation, understanding.as_ref()) {
+            let message = "what this would do is not what was approved: something that it hangs on has changed".to_owned();
+            let facts = DecisionFacts { policy_hash: Arc::clone(&self.connect.policy_hash), ..DecisionFacts::default() };
+            return self.refuse_held(gateway, operation, facts, "approval.changed", message);
+        }
+        let edited = consent.edited.as_ref().map(|text| Operation {
+            request: Request::Batch { text: Bytes::copy_from_slice(text.as_bytes()) },
+            access: Access::Barrier,
+            ..operation.clone()
+        });
+        let (runs, understanding) = match &edited {
+            None => (operation, understanding),
+            Some(edited) => (edited, self.deciding.understand(gateway, edited, now)),
+        };
+        match self.judge(gateway, runs, understanding.as_ref(), &consent.groups) {
+            Decision::Admit { facts, forward, mask } => {
+                let edited = consent.edited.as_ref().map(|text| Forward::Replace(Bytes::copy_from_slice(text.as_bytes())));
+                let forward = if forward == Forward::Original { edited.unwrap_or(forward) } else { forward };
+                let spent = approvals::spent(consent, self.live.id, operation.id);
+                self.record.approval(gateway.now(), spent);
+                let decision = Decision::Admit { facts, forward, mask };
+                self.apply(gateway, runs, understanding.as_ref(), decision, now);
+            }
+            Decision::Hold(hold) => {
+                let message = "policy does not permit this as it was approved: it needs other approvals".to_owned();
+                self.refuse_held(gateway, operation, hold.facts, "approval.insufficient", message);
+            }
+            refused @ Decision::Refuse { .. } => self.apply(gateway, operation, understanding.as_ref(), refused, now),
+        }
+    }
+
+    fn judge(
+        &self,
+        gateway: &Gateway,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+        approvals: &BTreeSet<Arc<str>>,
+    ) -> Decision {
+        gateway.services.decider.decide(&Case {
             session: self.live.id,
             connection: &self.connection,
             connect: &self.connect,
-            operation: &operation,
-            understanding: understanding.as_ref(),
-            policy: &rules.policy,
+            operation,
+            understanding,
+            policy: &gateway.rules().policy,
             party: &self.deciding.party,
             now: gateway.now(),
-        });
-        match decision {
-            Decision::Hold(decision) => {
-                self.meter.held(1);
-                self.held.push(Held { operation, understanding, decision });
-            }
-            decided => self.apply(gateway, &operation, understanding.as_ref(), decided, now),
-        }
+            approvals,
+        })
     }
 
     /// A question is about what comes after all that was admitted, so that must have left.
@@ -258,7 +324,7 @@ impl Serving {
     }
 
     /// Every operation asks again whether the chain still stands and may connect: one comparison while nothing has changed.
-    fn recheck(&mut self, gateway: &Gateway, operation: Option<&Operation>) -> Result<(), End> {
+    pub(super) fn recheck(&mut self, gateway: &Gateway, operation: Option<&Operation>) -> Result<(), End> {
         let epochs = gateway.epochs();
         if epochs == self.epochs {
             return Ok(());
@@ -291,7 +357,7 @@ impl Serving {
     }
 
     /// Whether the session is about to end and this belongs to nothing that has begun.
-    fn is_too_late(&self, operation: &Operation) -> bool {
+    pub(super) fn is_too_late(&self, operation: &Operation) -> bool {
         let tx = operation.tx;
         self.lifetime.closing().is_some()
             && !self.transactions.iter().any(|begun| begun.tx == tx)
@@ -299,7 +365,7 @@ impl Serving {
     }
 
     /// Refuses an operation that came too late. If something is under way, that goes on; if not, this is the end.
-    fn refuse_late(&mut self, gateway: &Gateway, operation: &Operation) -> Result<(), End> {
+    pub(super) fn refuse_late(&mut self, gateway: &Gateway, operation: &Operation) -> Result<(), End> {
         let Some((refusal, code)) = self.lifetime.closing().cloned() else { return Ok(()) };
         self.meter.decided(false);
         let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..self.connect.clone() };
@@ -328,7 +394,9 @@ impl Serving {
                 let synced = must_sync(self.connection.durability, operation);
                 self.record.request(time, operation, facts);
                 self.record.intent(time, operation.id, forward != Forward::Original);
-                self.open.insert(Open::new(operation, now, synced));
+                let mut open = Open::new(operation, now, synced);
+                open.changes &= understanding.is_none_or(Understanding::may_change_rows);
+                self.open.insert(open);
                 self.deciding.admitted(operation, understanding);
                 self.after_asking.push(After::Admit { op: operation.id, forward, masker, synced });
             }
@@ -336,11 +404,12 @@ impl Serving {
                 self.record.request(time, operation, facts);
                 self.refusals.push((operation.id, refusal));
             }
-            // A hold decides once, and an admission that its own facts deny is none.
+            // An admission that its own facts deny is none.
             Decision::Admit { facts, .. } => {
                 self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..facts });
                 self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision contradicts itself")));
             }
+            // Neither comes here.
             Decision::Hold(_) => {
                 self.record.request(time, operation, DecisionFacts { verdict: Verdict::Deny, ..self.connect.clone() });
                 self.refusals.push((operation.id, Refusal::new(RefusalKind::Internal, "the decision was put off twice")));
@@ -398,27 +467,6 @@ impl Serving {
             );
             ("mask.budget", Refusal::new(RefusalKind::NotPermitted, why))
         })
-    }
-
-    /// Takes up what has been decided meanwhile, if the chain still stands; if not, the hold ends with the session.
-    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway, now: Instant) -> Result<(), End> {
-        let mut index = 0;
-        while let Some(held) = self.held.get_mut(index) {
-            match held.decision.as_mut().poll(cx) {
-                Poll::Pending => index += 1,
-                Poll::Ready(decision) => {
-                    self.recheck(gateway, None)?;
-                    self.meter.held(-1);
-                    let Held { operation, understanding, .. } = self.held.remove(index);
-                    if self.is_too_late(&operation) {
-                        self.refuse_late(gateway, &operation)?;
-                    } else {
-                        self.apply(gateway, &operation, understanding.as_ref(), decision, now);
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod deciding;
+mod holding;
 mod lifetime;
 mod open;
 mod serving;
@@ -347,8 +348,15 @@ impl Pipeline {
     fn poll_serving(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Stage::Serving(serving) = &mut self.stage else { return false };
         let polled = serving.poll(cx, &self.gateway, self.protocol.as_mut(), now);
+        let rearm = std::mem::take(&mut serving.rearm);
         match polled.and_then(|progress| serving.close_if_done().map(|()| progress)) {
-            Ok(progress) => progress,
+            Ok(progress) => {
+                if rearm {
+                    self.look(now);
+                }
+                // What is new in waiting has not been asked yet, and so would wake nobody.
+                progress || rearm
+            }
             Err((refusal, code)) => {
                 self.end(refusal, code, now);
                 true
@@ -381,7 +389,9 @@ impl Pipeline {
         if self.ending.is_some() {
             return;
         }
+        let held = serving.look_at_held(&self.gateway, now);
         let looked = serving.look(&self.gateway.rules().deadlines, now);
+        let looked = looked.map(|again| held.map_or(again, |held| held.min(again)));
         let (winding_up, waits_for_the_record) = (serving.winding_up().cloned(), serving.waits_for_the_record());
         match (looked, winding_up) {
             (Ok(again), None) => self.deadline = Some(again),

@@ -11,21 +11,20 @@ use std::time::{Duration, Instant};
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{
-    BackendKey, Cancel, Closed, Event, Forward, Masker, Operation, Outcome, Protocol, Recorded, Reply, TransactionEnd,
+    BackendKey, Cancel, Closed, Event, Forward, Masker, Notice, Outcome, Protocol, Recorded, Reply, TransactionEnd,
     TransactionResult,
 };
 
 use super::deciding::{Asked, Deciding};
+use super::holding::Held;
 use super::lifetime::{Activity, Lifetime};
 use super::open::OpenOperations;
 use super::{CancelTarget, Traffic};
-use crate::decide::Pending;
 use crate::desk::Ticket;
 use crate::gateway::Epochs;
 use crate::meters::{Meter, Way};
 use crate::record::{SessionRecord, close_reason};
 use crate::registry::Live;
-use crate::understanding::Understanding;
 use crate::{Admission, Connection, Deadlines, Gateway};
 
 /// An open session.
@@ -44,7 +43,12 @@ pub(super) struct Serving {
     pub(super) epochs: Epochs,
     pub(super) lifetime: Lifetime,
     pub(super) open: OpenOperations,
+    /// What waits for an approval.
     pub(super) held: Vec<Held>,
+    /// What the client is to be told about that.
+    pub(super) notices: Vec<Notice>,
+    /// Whether there is something new to be looked at in time.
+    pub(super) rearm: bool,
     /// What was asked for and is not decided, and what that hangs on.
     pub(super) deciding: Deciding,
     /// Transactions that have begun and not ended: at most one, unless the protocol runs operations side by side.
@@ -69,13 +73,8 @@ pub(super) struct Transaction {
     pub(super) tx: TxId,
     /// Whether what it did must be on stable storage when it ends.
     lasting: bool,
-}
-
-/// An operation that somebody else decides.
-pub(super) struct Held {
-    pub(super) operation: Operation,
-    pub(super) understanding: Option<Understanding>,
-    pub(super) decision: Pending,
+    /// Whether it has changed something.
+    pub(super) changed: bool,
 }
 
 /// Leaves that were handed in for the record.
@@ -141,6 +140,8 @@ impl Serving {
             lifetime: Lifetime::new(now, expires_in),
             open: OpenOperations::default(),
             held: Vec::new(),
+            notices: Vec::new(),
+            rearm: false,
             deciding,
             transactions: Vec::new(),
             after_asking: Vec::new(),
@@ -190,7 +191,7 @@ impl Serving {
         protocol: &mut dyn Protocol<Admission>,
         now: Instant,
     ) -> Result<bool, End> {
-        self.poll_held(cx, gateway, now)?;
+        self.poll_held(cx, gateway)?;
         self.take_up(cx, gateway, protocol, now)?;
         self.append(cx, protocol).map_err(|error| unrecorded(&error))
     }
@@ -264,7 +265,7 @@ impl Serving {
         if let Err(error) = self.settle(None) {
             tracing::error!(session = %self.live.id, %error, "the outcomes of a session could not be recorded");
         }
-        let held = std::mem::take(&mut self.held).into_iter().map(|held| (held.operation, "hold.withdrawn"));
+        let held = self.take_held(gateway).into_iter().map(|operation| (operation, "approval.withdrawn"));
         let undecided = self.deciding.take_operations().map(|operation| (operation, "operation.withdrawn"));
         for (operation, reason) in held.chain(undecided) {
             let withdrawn = DecisionFacts { verdict: Verdict::Deny, reason: Some(reason.into()), ..self.connect.clone() };
@@ -475,8 +476,13 @@ impl Serving {
                 self.meter.leaves(Way::Upstream, open.since);
                 // The newest is the likeliest.
                 match self.transactions.iter_mut().rev().find(|transaction| transaction.tx == open.tx) {
-                    Some(transaction) => transaction.lasting |= open.lasting,
-                    None => self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting }),
+                    Some(transaction) => {
+                        transaction.lasting |= open.lasting;
+                        transaction.changed |= open.changes;
+                    }
+                    None => {
+                        self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting, changed: open.changes });
+                    }
                 }
                 protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward, masker });
             }

@@ -14,6 +14,8 @@ mod values;
 
 use std::sync::Arc;
 
+use claviger_model::Verb;
+
 pub(crate) use self::cache::{States, Texts};
 pub use self::text::Text;
 pub(crate) use self::tracker::{Need, Tracker};
@@ -31,4 +33,15 @@ pub enum Understanding {
     Unreadable,
     /// The transaction has failed, and this does not end it.
     FailedTransaction,
+}
+
+impl Understanding {
+    /// Whether a transaction in which this has run may hold what others want.
+    pub(crate) fn may_change_rows(&self) -> bool {
+        let Self::Text(text) = self else { return true };
+        let Ok(matter) = &text.matter else { return true };
+        let holds_nothing =
+            |verb| matches!(verb, Verb::Read | Verb::Export | Verb::Execute | Verb::Configure | Verb::Reveal | Verb::Filter);
+        matter.statements().iter().flat_map(|meaning| &meaning.effects).any(|effect| !holds_nothing(effect.verb))
+    }
 }

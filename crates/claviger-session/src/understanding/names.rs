@@ -1,5 +1,6 @@
 //! Requests that use what a client has given a name.
 
+use bytes::Bytes;
 use claviger_protocols::Request;
 
 /// Whether a request may say what a name stands for that the client gave.
@@ -32,4 +33,14 @@ pub(super) fn quoted(name: &[u8]) -> Vec<u8> {
     }
     quoted.push(b'"');
     quoted
+}
+
+/// The text that says what a request does; none if it has none.
+pub(super) fn text_of(request: &Request) -> Option<Bytes> {
+    match request {
+        Request::Execute { name: Some(name), .. } => Some([b"EXECUTE ", quoted(name).as_slice()].concat().into()),
+        Request::Portal { name } => Some([b"FETCH ALL FROM ", quoted(name).as_slice()].concat().into()),
+        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => Some(text.clone()),
+        Request::Call { .. } => None,
+    }
 }

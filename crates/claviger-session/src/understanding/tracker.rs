@@ -4,6 +4,7 @@
 //! server pass over the rest, so what a statement says it changes counts for what follows it; what it changes without saying so leaves
 //! the rest of its group unknown. Between groups the server is asked, at a moment at which it has nothing else to do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
 use claviger_sql::{Catalog, FINGERPRINT, Prepared, QUESTION, STATE, Session, State};
 
 use super::cache::{Key, number};
-use super::names::{mentions_names, quoted, uses_names};
+use super::names::{mentions_names, text_of, uses_names};
 use super::text::Changes;
 use super::values::with_its_values;
 use super::{States, Text, Texts, Understanding};
@@ -289,18 +290,8 @@ impl Tracker {
         now: Instant,
     ) -> Understanding {
         self.last_group = operation.group;
-        let own: Bytes;
-        let text = match &operation.request {
-            Request::Execute { name: Some(name), .. } => {
-                own = [b"EXECUTE ", quoted(name).as_slice()].concat().into();
-                &own
-            }
-            Request::Portal { name } => {
-                own = [b"FETCH ALL FROM ", quoted(name).as_slice()].concat().into();
-                &own
-            }
-            Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => text,
-            Request::Call { .. } => return Understanding::Unknown("sql.call", "a function is called by its number".into()),
+        let Some(text) = &text_of(&operation.request) else {
+            return Understanding::Unknown("sql.call", "a function is called by its number".into());
         };
         match self.failure.take() {
             Some(Failure::Transaction) => {
@@ -350,6 +341,13 @@ impl Tracker {
         } else {
             found
         })
+    }
+
+    /// The texts that a request hangs on beyond its own, by the catalog by which something was last understood.
+    pub(crate) fn reached(&self, operation: &Operation) -> Option<BTreeSet<String>> {
+        let text = text_of(&operation.request)?;
+        let text = std::str::from_utf8(&text).ok()?;
+        claviger_sql::reached(text, self.catalog.as_ref()?, &self.as_it_will_be(operation.group)).ok()
     }
 
     /// In the rest of a pipeline in which something was changed that its text does not say, only what ends a transaction is plain.

@@ -54,18 +54,31 @@ const LONGEST: usize = 4 << 20;
 const NODES: u32 = 1_000_000;
 
 /// Says what one statement does, whose text is given, with where it begins.
-fn statement(node: Node<'_>, (text, start): (&str, usize), catalog: &Catalog, session: &Session) -> Result<Statement> {
+fn statement(
+    node: Node<'_>,
+    (text, start): (&str, usize),
+    catalog: &Catalog,
+    session: &Session,
+    reached: &mut Reached,
+) -> Result<Statement> {
     let mut analysis = Analysis::new(catalog, session);
     (analysis.text, analysis.start) = (text, start);
     if let Node::SelectStmt(select) = node {
         (analysis.leaving, analysis.own) = (order::Leaving::Settled, Some(std::ptr::from_ref(select).addr()));
     }
+    analysis.reached = reached.is_some().then(BTreeSet::new);
     let class = analysis.statement(node)?;
     analysis.casts_to_json()?;
     let meaning = analysis.meaning(class);
-    let Analysis { transitions, depends_on_values, .. } = analysis;
+    let Analysis { transitions, depends_on_values, reached: texts, .. } = analysis;
+    if let Some(reached) = reached {
+        reached.extend(texts.into_iter().flatten());
+    }
     Ok(Statement { meaning, span: 0..text.len(), transitions, depends_on_values })
 }
+
+/// The texts of the catalog's and the session's own that were followed, where somebody wants to know them.
+type Reached = Option<BTreeSet<String>>;
 
 /// Something that has been followed, by OID, so that it is not followed again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -149,6 +162,7 @@ struct Analysis<'a> {
     together: Option<Option<inner::Together>>,
     /// The outermost level of queries at which a name was found.
     outermost: usize,
+    reached: Reached,
 }
 
 impl<'a> Analysis<'a> {
@@ -191,6 +205,7 @@ impl<'a> Analysis<'a> {
             inner: HashMap::new(),
             together: None,
             outermost: usize::MAX,
+            reached: None,
         }
     }
 
@@ -311,6 +326,13 @@ impl<'a> Analysis<'a> {
         result
     }
 
+    /// What is followed next is not in the statement's own text.
+    fn goes_into(&mut self, text: &str) {
+        if let Some(reached) = &mut self.reached {
+            reached.insert(text.to_owned());
+        }
+    }
+
     fn count(&mut self) -> Result<()> {
         self.nodes += 1;
         if self.nodes > NODES { Err(NotUnderstood::TooComplex) } else { Ok(()) }
@@ -344,13 +366,24 @@ fn undefined<T>(what: Undefined) -> Result<T> {
 ///
 /// The grammar's library checks with panics that its trees are what they seem: a tree that is not is not understood.
 pub(crate) fn text(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<Statement>> {
+    guarded(text, catalog, session, &mut None)
+}
+
+/// The texts that a text hangs on, which are not in it.
+pub(crate) fn reached(text: &str, catalog: &Catalog, session: &Session) -> Result<BTreeSet<String>> {
+    let mut reached = Some(BTreeSet::new());
+    guarded(text, catalog, session, &mut reached)?;
+    Ok(reached.unwrap_or_default())
+}
+
+fn guarded(text: &str, catalog: &Catalog, session: &Session, reached: &mut Reached) -> Result<Vec<Statement>> {
     if text.len() > LONGEST {
         return Err(NotUnderstood::TooComplex);
     }
-    catch_unwind(AssertUnwindSafe(|| statements(text, catalog, session))).unwrap_or(Err(NotUnderstood::TooComplex))
+    catch_unwind(AssertUnwindSafe(|| statements(text, catalog, session, reached))).unwrap_or(Err(NotUnderstood::TooComplex))
 }
 
-fn statements(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<Statement>> {
+fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Reached) -> Result<Vec<Statement>> {
     let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
     let mut session = session.clone();
     let mut statements = Vec::new();
@@ -362,9 +395,9 @@ fn statements(text: &str, catalog: &Catalog, session: &Session) -> Result<Vec<St
         let end = if length == 0 { text.len() } else { (start + length).min(text.len()) };
         let own = text.get(start..end).ok_or(NotUnderstood::Syntax)?;
         let mut statement = match raw.stmt() {
-            Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session)?,
+            Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session, reached)?,
             _ if unsaid => unknown(),
-            node => statement(node, (own, start), catalog, &session)?,
+            node => statement(node, (own, start), catalog, &session, reached)?,
         };
         unsaid |= changes_unsaid(&statement.transitions);
         statement.transitions.iter().for_each(|transition| session.apply(transition));

@@ -40,6 +40,7 @@ const VOID: u32 = 2278;
 impl Analysis<'_> {
     /// What the body of a function does.
     pub(super) fn body(&mut self, function: &Arc<Function>) -> Result<()> {
+        self.goes_into(&format!("function {} {} {:?} {}", function.id, function.language, function.settings, function.source));
         for part in &function.parts {
             if let Some(part) = self.catalog.function(*part) {
                 self.follow(&Arc::clone(part))?;
@@ -115,6 +116,7 @@ impl Analysis<'_> {
     }
 
     fn own_statements_or_fail(&mut self, text: &str) -> Result<()> {
+        self.goes_into(text);
         let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
         for raw in parsed.iter() {
             let node = raw.stmt();
@@ -136,6 +138,7 @@ impl Analysis<'_> {
 
     /// The query of a view.
     pub(super) fn own_query(&mut self, text: &str) -> Result<Rows> {
+        self.goes_into(text);
         let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
         let none = Expressions::default();
         match parsed.iter().next() {
@@ -175,6 +178,7 @@ impl Analysis<'_> {
     }
 
     fn own_select(&mut self, text: &str, name: &str, items: Vec<Item>) -> Result<Flow> {
+        self.goes_into(text);
         let outer = std::mem::replace(&mut self.any_variable, true);
         let result = self.by_way_of(name, |this| {
             let parsed = pg_raw_parse::parse(&format!("SELECT {text}")).map_err(|_| NotUnderstood::Syntax)?;
@@ -200,6 +204,7 @@ impl Analysis<'_> {
     }
 
     fn rule_actions(&mut self, relation: &Arc<Relation>, definition: &str) -> Result<()> {
+        self.goes_into(definition);
         let parsed = pg_raw_parse::parse(definition).map_err(|_| NotUnderstood::Syntax)?;
         let Some(Node::RuleStmt(rule)) = parsed.iter().next().map(|raw| raw.stmt()) else { return Ok(()) };
         let none = Expressions::default();

@@ -236,6 +236,7 @@ impl Analysis<'_> {
 
     /// Follows a statement that was given before.
     fn again(&mut self, text: &str) -> Result<()> {
+        self.goes_into(text);
         let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
         for raw in parsed.iter() {
             self.statement(match raw.stmt() {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use claviger_api::wire::{
-    Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, Listener, NewPrincipal, NewToken, Principal, PrincipalPatch,
-    RecordingEntry, Session, SessionQuery, Token,
+    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, Listener, NewPrincipal, NewToken,
+    Principal, PrincipalPatch, RecordingEntry, Review, Session, SessionQuery, Token,
 };
 use claviger_api::{Management, Problem};
-use claviger_identity::TokenRequest;
-use claviger_model::{PrincipalKey, Refusal, RefusalKind, SessionId};
+use claviger_identity::{Identity, TokenRequest};
+use claviger_model::{ApprovalId, PrincipalKey, Refusal, RefusalKind, SessionId};
 use claviger_session::SessionInfo;
 use claviger_store::log::read_session;
 use claviger_store::{SessionFilter, StoredPrincipal, StoredSession, StoredToken};
@@ -29,6 +29,8 @@ pub(crate) struct Acting<'a> {
     pub(super) admin: &'a Admin,
     /// Who, as the log says it.
     pub(super) who: Arc<str>,
+    /// Who, as it was proved; nobody on the gateway's own machine.
+    pub(super) caller: Option<Box<Identity>>,
     /// The connections that can be seen; all if nothing is said.
     pub(super) sees: Option<Vec<Arc<claviger_session::Connection>>>,
 }
@@ -200,6 +202,18 @@ impl Management for Acting<'_> {
         self.admin.change(|store| store.rotate_issuer_key(now())).map(|kid| kid.to_string())
     }
 
+    fn approvals(&self, query: ApprovalQuery) -> Result<Vec<Approval>, Problem> {
+        self.list_approvals(query)
+    }
+
+    fn approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
+        self.show_approval(id)
+    }
+
+    fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
+        self.decide_approval(id, review)
+    }
+
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
         let connections = match (&self.sees, &self.admin.running) {
             (Some(seen), _) => seen.clone(),
@@ -292,7 +306,7 @@ impl Acting<'_> {
 }
 
 /// A sentence that goes into tokens, messages and the log.
-fn sentence<'a>(text: Option<&'a str>, what: &str) -> Result<Option<&'a str>, Problem> {
+pub(super) fn sentence<'a>(text: Option<&'a str>, what: &str) -> Result<Option<&'a str>, Problem> {
     match text {
         Some(text) if text.chars().count() > MAX_SENTENCE || text.chars().any(char::is_control) => {
             Err(Problem::invalid(format!("the {what} must be at most {MAX_SENTENCE} characters, on one line")))

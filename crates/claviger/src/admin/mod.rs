@@ -6,6 +6,7 @@
 //! or the next one, takes it into the log.
 
 mod acting;
+mod approving;
 mod coverage;
 mod described;
 mod exchange;
@@ -20,10 +21,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, Guard};
 use claviger_api::wire::LoginProvider;
-use claviger_api::{Act, Asked, Backend, Caller, ExchangedToken, Leaves, Management, OauthError, Problem, TokenExchange};
-use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, Ledger, Position, Verdict};
+use claviger_api::{
+    Act, Asked, Backend, Caller, ExchangedToken, Followed, Leaves, Management, OauthError, Problem, TokenExchange,
+};
+use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, LeafType, Ledger, Position, Verdict};
 use claviger_identity::{Authenticator, Denied, Identity, LocalIssuer};
-use claviger_model::{Chain, PrincipalKey, Secret, SessionId};
+use claviger_model::{Chain, PrincipalKey, Secret};
 use claviger_policy::{Action, Answer, Context, Question, Resource};
 use claviger_proxy::Upstreams;
 use claviger_session::Gateway;
@@ -103,7 +106,7 @@ impl Admin {
             let target: String = target.chars().take(MAX_TARGET).collect();
             self.store.note_act(act.verb(), &target, now()).map_err(problem)?;
         }
-        Ok(Acting { admin: self, who: LOCAL_OPERATOR.into(), sees: None })
+        Ok(Acting { admin: self, who: LOCAL_OPERATOR.into(), caller: None, sees: None })
     }
 
     /// Notes for the log what the command line does on this machine beyond the acts of the API.
@@ -252,7 +255,7 @@ impl Backend for Admin {
         // Whoever may connect may know where to.
         if !answer.permit && act == Act::ListConnections {
             let sees = running.gateway.open_to(&caller.identity, caller.address);
-            return Ok(Box::new(Acting { admin: self, who, sees: Some(sees) }));
+            return Ok(Box::new(Acting { admin: self, who, caller: None, sees: Some(sees) }));
         }
         if !answer.permit {
             running.record(&who, act.verb(), target, Verdict::Deny)?;
@@ -261,14 +264,18 @@ impl Backend for Admin {
         if act.recorded() {
             running.record(&who, act.verb(), target, Verdict::Permit)?;
         }
-        Ok(Box::new(Acting { admin: self, who, sees: None }))
+        Ok(Box::new(Acting { admin: self, who, caller: Some(Box::new(caller.identity.clone())), sees: None }))
     }
 
-    fn tail(&self, session: Option<SessionId>) -> Result<Leaves, Problem> {
+    fn tail(&self, of: Followed) -> Result<Leaves, Problem> {
         let mut log = self.running()?.log.subscribe();
         let (sender, receiver) = mpsc::channel(BACKLOG);
         // In a canonical line this can only be the key itself: in a value its quotes would be escaped.
-        let mark = session.map(|id| format!("\"session\":\"{id}\""));
+        let mark = match of {
+            Followed::All => None,
+            Followed::Session(id) => Some(format!("\"session\":\"{id}\"")),
+            Followed::Approvals => Some(format!("\"type\":\"{}\"", LeafType::Approval.as_str())),
+        };
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
         runtime.spawn(async move {
             // Whoever falls behind is cut off, not given a log with holes.
@@ -307,6 +314,8 @@ fn action(act: Act) -> Action {
         | Act::AddDelegation
         | Act::RemoveDelegation => Action::ManagePrincipals,
         Act::ListTokens => Action::ListTokens,
+        Act::ListApprovals | Act::ShowApproval => Action::ListApprovals,
+        Act::DecideApproval => Action::DecideApprovals,
         Act::IssueToken => Action::IssueToken,
         Act::RevokeToken | Act::RevokeTokens => Action::RevokeToken,
         Act::RotateKey => Action::RotateKey,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claviger_api::wire::{Delegation, KillQuery, Kind, NewPrincipal, NewToken, PrincipalPatch, SessionQuery};
-use claviger_api::{Act, Backend, Caller, Management};
+use claviger_api::{Act, Backend, Caller, Followed, Management};
 use claviger_identity::{Authenticator, Directory, Errand};
 use claviger_model::{Secret, SessionId};
 use claviger_policy::PolicySet;
@@ -231,6 +231,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         clock: Arc::new(now),
         random: Arc::new(|bytes| bytes.fill(7)),
         meters: Arc::default(),
+        approvals: crate::serve::approvals(&store).unwrap(),
     };
     let rules = Rules {
         policy: Arc::new(PolicySet::load(&config.policies, LOCAL_ISSUER).unwrap()),
@@ -239,6 +240,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         bounds: config.limits.bounds,
         masks: Arc::default(),
         release: claviger_session::Release::default(),
+        reviewing: Arc::default(),
     };
     let gateway = Arc::new(Gateway::new(services, rules));
     let admin = Admin::of_gateway(&config, store, log, gateway, authenticator, Arc::default());
@@ -269,7 +271,7 @@ async fn over_the_api_policy_is_asked_and_the_answer_recorded_first() {
         setup.admit_local(Act::ListPrincipals, "*").unwrap().add_principal(&new).unwrap();
     }
     let admin = Arc::new(running(&dir));
-    let mut tail = admin.tail(None).unwrap();
+    let mut tail = admin.tail(Followed::All).unwrap();
     let gateway = Arc::clone(&admin);
     let (dana, audra, alice) = (caller(&admin, "dana").await, caller(&admin, "audra").await, caller(&admin, "alice").await);
     assert_eq!(status(admin.authenticate(&Secret::new("nonsense")).await), 401);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_api::wire::{
-    Connection, Coverage, Delegation, IssuedToken, KillQuery, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry,
-    RotatedKey, Session, SessionQuery, Token,
+    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, NewPrincipal, NewToken, Principal,
+    PrincipalPatch, RecordingEntry, Review, RotatedKey, Session, SessionQuery, Token,
 };
-use claviger_api::{Management, Problem};
-use claviger_model::{Secret, SessionId};
+use claviger_api::{Followed, Management, Problem};
+use claviger_model::{ApprovalId, Secret, SessionId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response, StatusCode};
@@ -58,13 +58,13 @@ impl Client {
         Ok(Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), token })
     }
 
-    /// Follows the log, or one session, leaf by leaf, until the gateway ends it.
-    pub(super) fn tail(
-        &self,
-        session: Option<SessionId>,
-        mut leaf: impl FnMut(&str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let path = session.map_or("/v1/tail".to_owned(), |id| format!("/v1/sessions/{id}/tail"));
+    /// Follows the log, leaf by leaf, until the gateway ends it.
+    pub(super) fn tail(&self, of: Followed, mut leaf: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+        let path = match of {
+            Followed::All => "/v1/tail".to_owned(),
+            Followed::Session(id) => format!("/v1/sessions/{id}/tail"),
+            Followed::Approvals => "/v1/approvals/tail".to_owned(),
+        };
         let response = self.send::<()>(Method::GET, &path, None)?;
         for line in BufReader::new(response.into_body().into_reader()).lines() {
             if let Some(data) = line?.strip_prefix("data:") {
@@ -190,6 +190,18 @@ impl Management for Client {
 
     fn rotate_key(&self) -> Result<String, Problem> {
         answer::<RotatedKey>(self.send::<()>(Method::POST, "/v1/keys/rotate", None)?).map(|rotated| rotated.key)
+    }
+
+    fn approvals(&self, query: ApprovalQuery) -> Result<Vec<Approval>, Problem> {
+        self.get(&format!("/v1/approvals?all={}", query.all))
+    }
+
+    fn approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
+        self.get(&format!("/v1/approvals/{id}"))
+    }
+
+    fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
+        answer(self.send(Method::POST, &format!("/v1/approvals/{id}/review"), Some(review))?)
     }
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {

@@ -11,6 +11,7 @@
 //! | 3 | a verification found problems |
 //! | 4 | the gateway refused the caller |
 
+mod approvals;
 mod audit;
 mod client;
 mod connect;
@@ -79,6 +80,9 @@ enum Command {
     /// List, show, follow and end sessions
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// See what waits for approval, and approve, edit or deny it
+    #[command(subcommand)]
+    Approvals(approvals::Command),
     /// Log in at an identity provider, with a browser on any device
     Login(login::Args),
     /// Forget a login, and take back what it was given
@@ -195,6 +199,7 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Token(command) => tokens::run(command, output),
         Command::Principals(command) => principals::run(command, output),
         Command::Sessions(command) => sessions::run(command, output),
+        Command::Approvals(command) => approvals::run(command, output),
         Command::Login(args) => login::run(&args),
         Command::Logout(args) => login::log_out(&args),
         Command::Connect(args) => connect::run(args, output),

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use claviger_api::wire::{KillQuery, SessionQuery};
-use claviger_api::{Act, Management};
+use claviger_api::{Act, Followed, Management};
 use claviger_model::SessionId;
 
 use super::Failure;
@@ -90,9 +90,10 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
             }
             Ok(())
         }
-        Command::Tail { id, gateway } => {
-            gateway.open()?.afar("following the log")?.tail(id, |leaf| output.line(format_args!("{leaf}")))
-        }
+        Command::Tail { id, gateway } => gateway
+            .open()?
+            .afar("following the log")?
+            .tail(id.map_or(Followed::All, Followed::Session), |leaf| output.line(format_args!("{leaf}"))),
         Command::Kill { id, reason, drain, gateway } => {
             Ok(gateway.open()?.afar("ending a session")?.kill_session(id, &KillQuery { reason, drain })?)
         }

@@ -4,6 +4,7 @@
 //! what the gateway uses, so that nothing later has to ask whether a setting makes sense. Every error names the file and the
 //! key. Secrets are not read here: a setting holds a reference to one.
 
+mod approvals;
 mod detect;
 mod entrance;
 mod issuers;
@@ -28,7 +29,7 @@ use claviger_mask::methods::Method;
 use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
 use claviger_proxy::ArrivalLimits;
-use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, Release};
+use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, Release, Reviewing};
 
 pub(crate) use issuers::LOGIN_SCOPES;
 
@@ -63,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) connections: Vec<Arc<Connection>>,
     /// Where clients are awaited.
     pub(crate) listeners: Vec<ListenerConfig>,
+    /// How approvals are given.
+    pub(crate) reviewing: Arc<Reviewing>,
     /// How values are masked.
     pub(crate) masking: MaskingConfig,
     /// The log.

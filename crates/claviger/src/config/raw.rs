@@ -24,6 +24,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) listeners: Vec<Listener>,
     #[serde(default)]
+    pub(super) approvals: Approvals,
+    #[serde(default)]
     pub(super) masking: Masking,
     #[serde(default)]
     pub(super) masks: Vec<Mask>,
@@ -190,6 +192,7 @@ pub(super) struct Connection {
     pub(super) durability: Option<String>,
     pub(super) recording: Option<String>,
     pub(super) upstream_connections: Option<usize>,
+    pub(super) hold: Option<String>,
     pub(super) catalog_max_age: Option<String>,
     pub(super) detect: Option<Detect>,
     #[serde(default)]
@@ -220,6 +223,28 @@ pub(super) struct Listener {
 pub(super) struct Oauth {
     pub(super) issuer: String,
     pub(super) scope: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approvals {
+    pub(super) wait: Option<String>,
+    pub(super) wait_in_transaction: Option<String>,
+    pub(super) ttl: Option<String>,
+    pub(super) pending: Option<usize>,
+    pub(super) pending_per_principal: Option<usize>,
+    #[serde(default)]
+    pub(super) groups: BTreeMap<String, ApprovalGroup>,
+    #[serde(default)]
+    pub(super) same_person: Vec<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApprovalGroup {
+    pub(super) quorum: Option<usize>,
+    #[serde(default)]
+    pub(super) reasons: bool,
 }
 
 #[derive(Default, Deserialize)]

@@ -87,6 +87,7 @@ pub(super) fn validate(
         audit: at.key("audit").audit(&raw.audit, &issuer)?,
         issuer,
         threads: raw.threads,
+        reviewing: Arc::new(at.key("approvals").reviewing(&raw.approvals)?),
         masking: at.masking(&raw.masking, &raw.masks)?,
         log: at.key("log").log(&raw.log)?,
         limits: at.key("limits").limits(&raw.limits)?,
@@ -154,7 +155,7 @@ impl<'a> At<'a> {
         u32::try_from(duration.as_secs()).map_err(|_| self.error(key, "is too long"))
     }
 
-    fn some(&self, key: &str, number: usize) -> Result<usize, ConfigError> {
+    pub(super) fn some(&self, key: &str, number: usize) -> Result<usize, ConfigError> {
         if number == 0 { Err(self.error(key, "must be more than nothing")) } else { Ok(number) }
     }
 
@@ -236,6 +237,7 @@ impl<'a> At<'a> {
             upstream_connections: raw.upstream_connections.map(|most| self.some("upstream_connections", most)).transpose()?,
             classification: Arc::new(self.classification(&raw.classify)?),
             detect: self.detecting(raw)?,
+            waits_for_approval: self.word("hold", raw.hold.as_deref().unwrap_or("wait"), &[("wait", true), ("refuse", false)])?,
             catalog_max_age: self.duration("catalog_max_age", raw.catalog_max_age.as_deref(), Duration::from_secs(1))?,
         })
     }

@@ -1,5 +1,6 @@
 //! The composition root: one running gateway, made of all the parts.
 
+mod consents;
 mod exposition;
 mod index;
 mod listeners;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
 
+pub(crate) use self::consents::approvals;
 use self::index::Index;
 use self::listeners::Listeners;
 use self::notify::Notify;
@@ -100,6 +102,7 @@ async fn serve(config: Config) -> Result<()> {
         clock: Arc::new(now),
         random: random(),
         meters,
+        approvals: approvals(&store).context("consents cannot be read")?,
     };
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
     catalogs.serve(&gateway);
@@ -197,6 +200,7 @@ impl Running {
         loop {
             gathered.tick().await;
             gateway.record_refusals(false);
+            gateway.expire_approvals();
             notify.alive();
         }
     }
@@ -215,6 +219,7 @@ fn rules(config: &Config, policy: PolicySet, masks: Arc<Masks>) -> Rules {
         bounds: config.limits.bounds,
         masks,
         release: config.masking.release,
+        reviewing: Arc::clone(&config.reviewing),
     }
 }
 

@@ -11,6 +11,7 @@
 #[macro_use]
 mod harness;
 
+mod approvals;
 mod arrival;
 mod authorization;
 mod builtins;

@@ -29,7 +29,7 @@ use self::transaction::{Foreseen, Transactions};
 use super::Fault;
 use super::io::Io;
 use super::write;
-use crate::{Admitted, Event, Forward, Limits, Masker, Outcome, Probe, ProbeId, Reply, StatementResult, Status};
+use crate::{Admitted, Event, Forward, Limits, Masker, Outcome, Probe, ProbeId, Recorded, Reply, Side, StatementResult, Status};
 
 /// What an upstream must answer with a syntax error, in whatever state it is.
 const POISON: &[u8] = b"!claviger: refused";
@@ -84,6 +84,8 @@ pub(in crate::postgres) struct Serving<A> {
     transactions: Transactions,
     heard_the_last: bool,
     probes: VecDeque<(ProbeId, String)>,
+    /// What the client is to be told when it is at a frame's end.
+    notices: VecDeque<Bytes>,
 
     // How what it says is rewritten.
     /// Rewrites what belongs to no operation.
@@ -180,6 +182,7 @@ impl<A> Serving<A> {
             transactions: Transactions::default(),
             heard_the_last: false,
             probes: VecDeque::new(),
+            notices: VecDeque::new(),
             masker: None,
             rewritten: BytesMut::new(),
             told: None,
@@ -200,6 +203,13 @@ impl<A> Serving<A> {
     /// Whether the client is at a frame's end, so that an error of ours can follow.
     pub(in crate::postgres) fn takes_an_error(&self) -> bool {
         self.server_streaming == 0
+    }
+
+    /// Tells the client what it is to be told, if it is at a frame's end.
+    fn deliver_notices(&mut self, io: &mut Io<A>) {
+        if self.takes_an_error() {
+            self.notices.drain(..).for_each(|notice| io.send_downstream(notice));
+        }
     }
 
     /// Whether the upstream is at a frame's end, so that a message of ours can follow.
@@ -232,6 +242,10 @@ impl<A> Serving<A> {
             Reply::Refuse { op, refusal } => self.answer(op, Answer::Refused(refusal)),
             Reply::Release(op) => io.release(op),
             Reply::Probe(id, text) => self.probes.push_back((id, text)),
+            Reply::Notice(notice) => {
+                self.notices.push_back(write::notice(&notice));
+                self.deliver_notices(io);
+            }
             Reply::TlsStarted(..) | Reply::Authenticated(_) | Reply::Serve | Reply::Terminate(_) => {}
         }
         self.pump(io)
@@ -312,7 +326,12 @@ impl<A> Serving<A> {
             Item::Ask { op, tx, bytes, asked, drops, answer: Some(Answer::Admitted(admission, forward, masker)) } => {
                 let (bytes, replacement) = match forward {
                     Forward::Original => (bytes, None),
-                    Forward::Replace(text) => (client::with_text(&bytes, &text)?, Some(text)),
+                    Forward::Replace(text) => {
+                        let replaced = client::with_text(&bytes, &text)?;
+                        // The recording has the client's own words already; these run.
+                        io.recorded.push_back(Recorded { op, from: Side::Downstream, bytes: replaced.clone() });
+                        (replaced, Some(text))
+                    }
                 };
                 self.decided(&asked, replacement.as_ref());
                 let drops = drops.filter(|_| replacement.is_none());

@@ -50,6 +50,7 @@ impl<A> Serving<A> {
             self.server_frame(header.tag, frame, io).map_err(Fault::Upstream)?;
         }
         self.deliver_run(input, &mut run, io);
+        self.deliver_notices(io);
         self.pump(io)
     }
 

@@ -70,7 +70,7 @@ async fn one_way(ground: &mut Ground, case: &Case, steps: &[Step]) -> &'static s
         let now = refusal(&answers, &ground.verdicts(decided)).or(unsupported(&answers));
         // What waits for an approval need not be the last word on all of it.
         refused = if now == Some("blocked") { now } else { refused.or(now) };
-        received.extend(answers);
+        received.extend(answers.into_iter().map(without_reference));
     }
     drop(player);
     let leaked = case.leak.iter().find(|needle| finds(needle, &received));
@@ -84,6 +84,16 @@ async fn one_way(ground: &mut Ground, case: &Case, steps: &[Step]) -> &'static s
         (_, _, Some(refused)) => refused,
         _ => "safe",
     }
+}
+
+/// A message without the name that the gateway's record has for a refusal: it is random, and might be what is looked for.
+fn without_reference((kind, body): Message) -> Message {
+    const REFERENCE: &[u8] = b"reference ";
+    let Some(at) = body.windows(REFERENCE.len()).position(|here| here == REFERENCE) else { return (kind, body) };
+    let (before, after) = body.split_at(at + REFERENCE.len());
+    let named = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'/';
+    let length = after.iter().take_while(named).count();
+    (kind, [before, &after[length..]].concat())
 }
 
 /// Plays a control: its rows, tags and error must be as the file has them.

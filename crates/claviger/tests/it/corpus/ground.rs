@@ -16,6 +16,9 @@ const DATABASE: &str = "bypass";
 /// The gateway knows of a change that it did not see within a second.
 const CATALOG_AGE: Duration = Duration::from_millis(1500);
 
+/// A corpus asks for more approvals than one client should.
+const APPROVALS: &str = "[approvals]\npending = 1000000\npending_per_principal = 1000000\n";
+
 /// A digest of the rows of every table, the server's own among them, and their number.
 pub(super) type Snapshot = BTreeMap<String, (String, String)>;
 
@@ -50,8 +53,11 @@ impl Ground {
         fs::set_permissions(&writable, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         let server = start(place.major, &trusting(scratch.path()))?;
         load(&server, &place.fixture).await;
-        let mut gateway =
-            Gateway::configure(&ROLES.map(|(name, role)| conn(&server, name, role, &place.classification)), &place.policies, "");
+        let mut gateway = Gateway::configure(
+            &ROLES.map(|(name, role)| conn(&server, name, role, &place.classification)),
+            &place.policies,
+            APPROVALS,
+        );
         gateway.add(&["user", "sponsor"]);
         gateway.add(&["workload", "agent", "--group", "agents", "--sponsor", "sponsor"]);
         gateway.start();

@@ -103,7 +103,9 @@ impl Conn {
         if let Some(port) = port {
             writeln!(toml, "listen = \"127.0.0.1:{port}\"\nplaintext = {}", self.plaintext).unwrap();
         }
-        toml + &self.more + "\n"
+        // Tests that are not about approvals do not wait for them.
+        let hold = if self.more.contains("hold = ") { "" } else { "hold = \"refuse\"\n" };
+        toml + hold + &self.more + "\n"
     }
 }
 

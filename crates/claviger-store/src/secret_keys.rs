@@ -1,4 +1,5 @@
-//! The key of masks that stand for values, where the configuration names none: a file for the owner only, beside the other keys.
+//! Keys of the gateway's own that are not for signing: of masks that stand for values, where the configuration names none, and of the
+//! digests that consents are bound to. Each is a file for the owner only, beside the other keys.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -10,15 +11,23 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{Store, StoreError};
 
-const FILE: &str = "mask";
-/// Its length, in bytes.
+/// Their length, in bytes.
 const LENGTH: usize = 32;
 
 impl Store {
-    /// The key; made if there is none yet.
+    /// The key of masks; made if there is none yet.
     pub fn mask_key(&self) -> Result<Secret, StoreError> {
+        self.secret_key("mask")
+    }
+
+    /// The key of what consents are bound to; made if there is none yet.
+    pub fn consent_key(&self) -> Result<Secret, StoreError> {
+        self.secret_key("consent")
+    }
+
+    fn secret_key(&self, name: &str) -> Result<Secret, StoreError> {
         let directory = self.shared.data.join("keys");
-        let path = directory.join(FILE);
+        let path = directory.join(name);
         key(&directory, &path).map_err(|source| StoreError::File { path, source })
     }
 }

@@ -1,0 +1,192 @@
+//! What is done with requests, each recorded before it takes effect.
+
+use std::sync::Arc;
+
+use claviger_audit::{ApprovalEvent, ApprovalLeaf, Batch, Leaf, LeafKind, Position};
+use claviger_identity::Identity;
+use claviger_model::{ApprovalId, OpId, Refusal, RefusalKind, SessionId, Timestamp};
+
+use super::book::{Asked, Voted};
+use super::reviewing::Reviewer;
+use super::waiting::Ear;
+use super::{Approval, Approvals, Consent, ReviewError, Said, Standing, Told, Vote, Waiting};
+use crate::Gateway;
+
+/// The longest reason that is kept, in bytes.
+const LONGEST_REASON: usize = 1000;
+
+/// What came of asking for an approval.
+pub(crate) enum Petition {
+    /// The client waits, until this is decided.
+    Waits(Waiting),
+    /// The client cannot wait; it may repeat what it asked for once this is granted.
+    Stands(ApprovalId),
+    /// It had been granted before. The consent is this session's, to be spent.
+    Granted(Consent),
+}
+
+impl Gateway {
+    /// Asks for an approval. The client waits for it where `waits`.
+    pub(crate) fn petition(&self, approval: Approval, waits: bool) -> Result<Petition, Refusal> {
+        let (leaf, id) = (leaf(&approval, ApprovalEvent::Requested), approval.id);
+        let ear = waits.then(Arc::<Ear>::default);
+        let asked = self.approvals.book().ask(approval, ear.clone(), &self.rules().reviewing);
+        let asked = match asked {
+            Asked::Granted(consent) => return Ok(Petition::Granted(consent)),
+            Asked::Pending(asked) => asked,
+            Asked::TooMany => {
+                let why = "this needs an approval, and too many are asked for already; wait until some are decided";
+                return Err(Refusal::new(RefusalKind::TooMany, why));
+            }
+        };
+        if asked == id && self.note(self.now(), leaf).is_err() {
+            self.approvals.book().lose(id);
+            return Err(Refusal::new(RefusalKind::AuditUnavailable, "the request for approval could not be recorded"));
+        }
+        Ok(match ear {
+            Some(ear) => Petition::Waits(Waiting::new(asked, Arc::clone(&self.approvals), ear)),
+            None => Petition::Stands(asked),
+        })
+    }
+
+    /// Whoever waits for this is gone.
+    pub(crate) fn withdraw(&self, waiting: Waiting) {
+        let approval = self.approvals.get(waiting.id());
+        drop(waiting);
+        let Some(approval) = approval.filter(|approval| approval.standing == Standing::Pending) else { return };
+        _ = self.note(self.now(), leaf(&approval, ApprovalEvent::Withdrawn));
+    }
+
+    /// A reviewer looks at a request. May block, as it is recorded.
+    pub fn look_at(&self, id: ApprovalId, reviewer: &Identity) -> Result<Approval, ReviewError> {
+        let approval = self.approvals.get(id).ok_or(ReviewError::Unknown)?;
+        let leaf = ApprovalLeaf { groups: Arc::default(), ..by(reviewer, leaf(&approval, ApprovalEvent::Seen), None) };
+        self.note(self.now(), leaf).map_err(|()| ReviewError::NotRecorded)?;
+        Ok(approval)
+    }
+
+    /// A reviewer decides. May block: the review is on stable storage before it counts, and a consent that nobody waits for before it
+    /// is good.
+    pub fn review(
+        &self,
+        id: ApprovalId,
+        reviewer: &Identity,
+        said: &Said,
+        reason: Option<&str>,
+        synced: impl Fn(Position) -> Result<(), ReviewError>,
+    ) -> Result<Approval, ReviewError> {
+        let (now, rules) = (self.now(), self.rules());
+        let chain = self.services.authenticator.current_chain(reviewer);
+        let groups = chain.links().first().map(|link| rules.policy.groups_of(link)).unwrap_or_default();
+        let person = Reviewer::of(&chain, groups)?;
+        let reason: Option<Arc<str>> = reason.map(|reason| cut(reason).into());
+        let checked = self.approvals.book().check(id, &person, said, reason.as_deref(), &rules.reviewing, now);
+        let (approval, group) = checked?;
+        let event = match said {
+            Said::Approve => ApprovalEvent::Approved,
+            Said::Edit(_) => ApprovalEvent::Edited,
+            Said::Deny => ApprovalEvent::Denied,
+        };
+        let leaf = ApprovalLeaf { groups: [Arc::clone(&group)].into(), ..by(reviewer, leaf(&approval, event), reason.clone()) };
+        synced(self.note(now, leaf).map_err(|()| ReviewError::NotRecorded)?)?;
+        let edited = if let Said::Edit(text) = said { Some(Arc::clone(text)) } else { None };
+        let vote = Vote { who: person.key.clone(), group, approves: *said != Said::Deny, edited, reason, at: now };
+        self.count(&approval, vote, synced)?;
+        self.approvals.get(id).ok_or(ReviewError::Unknown)
+    }
+
+    fn count(
+        &self,
+        approval: &Approval,
+        vote: Vote,
+        synced: impl Fn(Position) -> Result<(), ReviewError>,
+    ) -> Result<(), ReviewError> {
+        let (id, voted) = (approval.id, self.approvals.book().vote(approval.id, vote)?);
+        let Voted::Granted(consent, ear) = voted else { return Ok(()) };
+        let recorded = self.note(self.now(), leaf(approval, ApprovalEvent::Granted)).map_err(|()| ReviewError::NotRecorded);
+        let recorded = recorded.and_then(synced);
+        if let Some(ear) = ear {
+            ear.tell(if recorded.is_ok() { Told::Granted(consent) } else { Told::Lost });
+            return recorded;
+        }
+        let kept = recorded.and_then(|()| Ok(self.approvals.consents().keep(&consent)?));
+        match kept {
+            Ok(()) => self.approvals.book().keep(consent),
+            Err(_) => self.approvals.book().lose(id),
+        }
+        kept
+    }
+
+    /// Ends requests that had their time. To be called now and then.
+    pub fn expire_approvals(&self) {
+        let now = self.now();
+        for approval in self.approvals.book().expire(now) {
+            if self.note(now, leaf(&approval, ApprovalEvent::Expired)).is_err() {
+                tracing::error!(approval = %approval.id, "the end of a request for approval could not be recorded");
+            }
+        }
+    }
+
+    fn note(&self, time: Timestamp, leaf: ApprovalLeaf) -> Result<Position, ()> {
+        let leaf = Leaf { time, kind: LeafKind::Approval(leaf) };
+        self.services.ledger.append(Batch::of(leaf)).map_err(|error| {
+            tracing::error!(%error, "what happened to a request for approval could not be recorded");
+        })
+    }
+}
+
+/// Uses up a consent that nobody waited for: resolves to it, unless it was used up before. To be called once for each.
+pub(crate) async fn spend(approvals: Arc<Approvals>, consent: Consent) -> Told {
+    match approvals.consents().spend(consent.id).await {
+        Ok(true) => {
+            approvals.book().spent(consent.id);
+            Told::Granted(consent)
+        }
+        Ok(false) => Told::Lost,
+        Err(error) => {
+            tracing::error!(%error, approval = %consent.id, "a consent could not be used up");
+            Told::Lost
+        }
+    }
+}
+
+/// That a consent was used, by an operation of this session.
+pub(crate) fn spent(consent: &Consent, session: SessionId, op: OpId) -> ApprovalLeaf {
+    ApprovalLeaf {
+        approval: consent.id,
+        event: ApprovalEvent::Spent,
+        who: Arc::clone(&consent.who),
+        connection: Arc::clone(&consent.connection),
+        session,
+        op,
+        groups: consent.groups.iter().map(Arc::clone).collect(),
+        digest: consent.digest,
+        token: None,
+        reason: None,
+    }
+}
+
+/// What the record says of a request, by whoever asked for it.
+fn leaf(approval: &Approval, event: ApprovalEvent) -> ApprovalLeaf {
+    let asker = &approval.asker;
+    ApprovalLeaf {
+        approval: approval.id,
+        event,
+        who: asker.chain.to_string().into(),
+        connection: asker.connection.as_str().into(),
+        session: asker.session,
+        op: asker.op,
+        groups: approval.needs.iter().map(|need| Arc::clone(&need.group)).collect(),
+        digest: approval.digest,
+        token: None,
+        reason: None,
+    }
+}
+
+fn by(reviewer: &Identity, leaf: ApprovalLeaf, reason: Option<Arc<str>>) -> ApprovalLeaf {
+    ApprovalLeaf { who: reviewer.chain.to_string().into(), token: Some(Arc::clone(&reviewer.token)), reason, ..leaf }
+}
+
+fn cut(reason: &str) -> &str {
+    reason.get(..reason.floor_char_boundary(LONGEST_REASON)).unwrap_or_default()
+}

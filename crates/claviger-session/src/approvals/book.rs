@@ -1,0 +1,253 @@
+//! The requests, in memory: what state each is in, and how that changes. Pure but for the ears that it tells.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use claviger_model::{ApprovalId, Timestamp};
+
+use super::reviewing::{Reviewer, check_text};
+use super::waiting::{Ear, Told};
+use super::{Approval, Consent, Digest, ReviewError, Reviewing, Said, Standing, Vote};
+
+/// The most requests that are remembered after their end.
+const MOST_ENDED: usize = 1000;
+/// The most memory that statements and parameters may take, in bytes.
+const MOST_BYTES: usize = 64 << 20;
+
+/// The requests.
+#[derive(Default)]
+pub(super) struct Book {
+    entries: BTreeMap<ApprovalId, Entry>,
+    /// Consents that nobody waits for.
+    kept: HashMap<Digest, Vec<Consent>>,
+    ended: VecDeque<ApprovalId>,
+    bytes: usize,
+    /// The latest time that was heard of: a clock that is set back prolongs nothing.
+    latest: Option<Timestamp>,
+}
+
+struct Entry {
+    approval: Approval,
+    /// Where the client waits, if it does.
+    ear: Option<Arc<Ear>>,
+}
+
+/// What came of asking.
+pub(super) enum Asked {
+    /// The request was made, or was there and can be decided still.
+    Pending(ApprovalId),
+    /// It had been granted before; the consent is in nobody else's hands.
+    Granted(Consent),
+    /// There are too many.
+    TooMany,
+}
+
+/// What came of a vote that counts.
+pub(super) enum Voted {
+    /// Others must vote too.
+    Counted,
+    /// That was the end of it.
+    Denied,
+    /// All have approved who must. Whoever waits is to be told; if nobody does, the consent is to be kept, then [`Book::keep`].
+    Granted(Consent, Option<Arc<Ear>>),
+}
+
+impl Book {
+    /// Asks for an approval, waiting for it if there is an ear.
+    pub(super) fn ask(&mut self, approval: Approval, ear: Option<Arc<Ear>>, rules: &Reviewing) -> Asked {
+        let now = self.advance(approval.asked);
+        if let Some(consent) = self.take_kept(&approval.digest, now) {
+            return Asked::Granted(consent);
+        }
+        let same = |entry: &&mut Entry| {
+            let known = &entry.approval;
+            known.standing == Standing::Pending && entry.ear.is_none() && known.digest == approval.digest
+        };
+        if let Some(entry) = self.entries.values_mut().find(same) {
+            entry.approval.waits = ear.is_some();
+            entry.ear = ear;
+            return Asked::Pending(entry.approval.id);
+        }
+        let actor = approval.asker.chain.actor();
+        let pending = || self.entries.values().filter(|entry| entry.approval.standing == Standing::Pending);
+        let own = pending().filter(|entry| entry.approval.asker.chain.actor().key == actor.key).count();
+        if own >= rules.most_each || pending().count() >= rules.most || self.bytes + approval.size() > MOST_BYTES {
+            return Asked::TooMany;
+        }
+        self.bytes += approval.size();
+        let id = approval.id;
+        let approval = Approval { waits: ear.is_some(), ..approval };
+        self.entries.insert(id, Entry { approval, ear });
+        Asked::Pending(id)
+    }
+
+    /// Takes in a consent that nobody waits for: it is on stable storage.
+    pub(super) fn keep(&mut self, consent: Consent) {
+        if let Some(entry) = self.entries.get_mut(&consent.id) {
+            entry.approval.standing = Standing::Granted;
+        }
+        self.restore(consent);
+    }
+
+    pub(super) fn restore(&mut self, consent: Consent) {
+        self.kept.entry(consent.digest).or_default().push(consent);
+    }
+
+    /// Whoever waits for this does not any more, but may come back.
+    pub(super) fn leave(&mut self, id: ApprovalId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            (entry.ear, entry.approval.waits) = (None, false);
+        }
+    }
+
+    /// Whoever waits for this is gone. Does nothing if it is over, or nobody waits.
+    pub(super) fn withdraw(&mut self, id: ApprovalId) {
+        if self.entries.get(&id).is_some_and(|entry| entry.ear.is_some()) {
+            self.end(id, Standing::Withdrawn);
+        }
+    }
+
+    /// Whether a review would count, and for which group.
+    pub(super) fn check(
+        &mut self,
+        id: ApprovalId,
+        reviewer: &Reviewer<'_>,
+        said: &Said,
+        reason: Option<&str>,
+        rules: &Reviewing,
+        now: Timestamp,
+    ) -> Result<(Approval, Arc<str>), ReviewError> {
+        self.advance(now);
+        let approval = &self.entries.get(&id).ok_or(ReviewError::Unknown)?.approval;
+        let need = reviewer.stands_for(approval, said, rules)?;
+        check_text(approval, said)?;
+        if need.reasons && reason.is_none_or(|reason| reason.trim().is_empty()) {
+            return Err(ReviewError::NoReason);
+        }
+        Ok((approval.clone(), need.group))
+    }
+
+    /// Counts a review that was [checked](Self::check) and recorded; meanwhile it may have come too late.
+    pub(super) fn vote(&mut self, id: ApprovalId, vote: Vote) -> Result<Voted, ReviewError> {
+        let entry = self.entries.get_mut(&id).ok_or(ReviewError::Unknown)?;
+        let approval = &mut entry.approval;
+        if approval.standing != Standing::Pending {
+            return Err(ReviewError::Over(approval.standing));
+        }
+        if approval.votes.iter().any(|before| before.who == vote.who) {
+            return Err(ReviewError::Twice);
+        }
+        if vote.edited.is_some() && entry.ear.is_none() {
+            return Err(ReviewError::NotEditable("its client does not wait for it any more"));
+        }
+        let edited = vote.edited.clone();
+        self.bytes += edited.as_ref().map_or(0, |text| text.len());
+        approval.votes.push(vote.clone());
+        if !vote.approves {
+            if let Some(ear) = &entry.ear {
+                ear.tell(Told::Denied(vote.who.to_string().into(), vote.reason));
+            }
+            self.end(id, Standing::Denied);
+            return Ok(Voted::Denied);
+        }
+        if !approval.is_granted() {
+            return Ok(Voted::Counted);
+        }
+        let consent = consent(approval, edited);
+        let ear = entry.ear.take();
+        if ear.is_some() {
+            self.end(id, Standing::Spent);
+        }
+        Ok(Voted::Granted(consent, ear))
+    }
+
+    /// What was granted and found by its digest was spent.
+    pub(super) fn spent(&mut self, id: ApprovalId) {
+        if self.entries.get(&id).is_some_and(|entry| entry.approval.standing == Standing::Granted) {
+            self.end(id, Standing::Spent);
+        }
+    }
+
+    /// What could not be kept is over.
+    pub(super) fn lose(&mut self, id: ApprovalId) {
+        self.end(id, Standing::Withdrawn);
+    }
+
+    /// Ends what has had its time, and gives it; nobody waits so long.
+    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Approval> {
+        let now = self.advance(now);
+        self.kept.retain(|_, consents| {
+            consents.retain(|consent| now < consent.until);
+            !consents.is_empty()
+        });
+        let over = |entry: &&Entry| {
+            matches!(entry.approval.standing, Standing::Pending | Standing::Granted) && entry.approval.until <= now
+        };
+        let over: Vec<Approval> = self.entries.values().filter(over).map(|entry| entry.approval.clone()).collect();
+        over.iter().for_each(|approval| self.end(approval.id, Standing::Expired));
+        over
+    }
+
+    pub(super) fn list(&self) -> Vec<Approval> {
+        self.entries.values().map(|entry| entry.approval.clone()).collect()
+    }
+
+    pub(super) fn get(&self, id: ApprovalId) -> Option<Approval> {
+        self.entries.get(&id).map(|entry| entry.approval.clone())
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.entries.values().filter(|entry| entry.approval.standing == Standing::Pending).count()
+    }
+
+    fn take_kept(&mut self, digest: &Digest, now: Timestamp) -> Option<Consent> {
+        let consents = self.kept.get_mut(digest)?;
+        let found = consents.iter().position(|consent| now < consent.until).map(|at| consents.remove(at));
+        if consents.is_empty() {
+            self.kept.remove(digest);
+        }
+        found
+    }
+
+    /// The time now, which never goes back.
+    fn advance(&mut self, now: Timestamp) -> Timestamp {
+        let latest = self.latest.map_or(now, |latest| latest.max(now));
+        self.latest = Some(latest);
+        latest
+    }
+
+    /// What has ended is remembered for a while, without what was asked for: that is in the recording.
+    fn end(&mut self, id: ApprovalId, standing: Standing) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if !matches!(entry.approval.standing, Standing::Pending | Standing::Granted) {
+            return;
+        }
+        self.bytes = self.bytes.saturating_sub(entry.approval.size());
+        let approval = &mut entry.approval;
+        (approval.standing, approval.waits, approval.statement, approval.parameters) =
+            (standing, false, "".into(), Arc::default());
+        approval.votes.iter_mut().for_each(|vote| vote.edited = None);
+        entry.ear = None;
+        self.ended.push_back(id);
+        if self.ended.len() > MOST_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+    }
+}
+
+fn consent(approval: &Approval, edited: Option<Arc<str>>) -> Consent {
+    let asker = &approval.asker;
+    Consent {
+        id: approval.id,
+        digest: approval.digest,
+        groups: approval.needs.iter().map(|need| Arc::clone(&need.group)).collect(),
+        who: asker.chain.to_string().into(),
+        connection: asker.connection.as_str().into(),
+        session: asker.session,
+        op: asker.op,
+        until: approval.until,
+        edited,
+    }
+}

@@ -1,0 +1,169 @@
+//! Who may decide a request, and under which rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_model::{Chain, PrincipalKey, PrincipalKind};
+
+use super::{Approval, ConsentsFailed, Need, Standing, Vote};
+
+/// The rules for approvals, in force until the next reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reviewing {
+    /// What is said of groups; one that nothing is said of needs one of its members, who need not say why.
+    pub groups: BTreeMap<Arc<str>, ReviewGroup>,
+    /// Principals who are the same person, beside those with the same subject.
+    pub same_person: Vec<BTreeSet<PrincipalKey>>,
+    /// How long a client waits in its session.
+    pub wait: Duration,
+    /// The same in an open transaction.
+    pub wait_in_transaction: Duration,
+    /// How long a request can be decided and a consent spent.
+    pub ttl: Duration,
+    /// The most requests of one actor that can be decided at the same time.
+    pub most_each: usize,
+    /// The same of everybody.
+    pub most: usize,
+}
+
+/// What is asked of a group that approves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewGroup {
+    /// How many of its members must approve.
+    pub quorum: usize,
+    /// Whether they must say why.
+    pub reasons: bool,
+}
+
+impl Default for Reviewing {
+    fn default() -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            same_person: Vec::new(),
+            wait: Duration::from_secs(300),
+            wait_in_transaction: Duration::from_secs(60),
+            ttl: Duration::from_secs(3600),
+            most_each: 20,
+            most: 10_000,
+        }
+    }
+}
+
+impl Reviewing {
+    /// Who must approve where policy wants these groups.
+    pub(crate) fn needs(&self, groups: &[Arc<str>]) -> Vec<Need> {
+        let need = |group: &Arc<str>| {
+            let said = self.groups.get(group);
+            let (quorum, reasons) = said.map_or((1, false), |said| (said.quorum.max(1), said.reasons));
+            Need { group: Arc::clone(group), quorum, reasons }
+        };
+        groups.iter().map(need).collect()
+    }
+
+    /// Whether two principals are or may be one person.
+    fn is_same_person(&self, a: &PrincipalKey, b: &PrincipalKey) -> bool {
+        // The same name with two issuers is most likely one human being; who is not asks somebody else.
+        a.subject == b.subject || self.same_person.iter().any(|person| person.contains(a) && person.contains(b))
+    }
+}
+
+/// What a reviewer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It may run.
+    Approve,
+    /// This text may run in its place.
+    Edit(Arc<str>),
+    /// It may not run.
+    Deny,
+}
+
+/// Why a review does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewError {
+    /// There is no such request.
+    #[error("there is no such request for approval")]
+    Unknown,
+    /// It is over.
+    #[error("the request is {}", .0.as_str())]
+    Over(Standing),
+    /// Only a human being, acting for nobody, reviews.
+    #[error("only a person who acts for nobody else can review")]
+    NotAPerson,
+    /// Whoever asked, or answers for who asked, decides nothing about it.
+    #[error("nobody reviews a request of his own, or of an agent that acts or answers for him")]
+    OwnRequest,
+    /// The reviewer belongs to none of the groups that are wanted.
+    #[error("none of your groups is asked to approve this")]
+    NotAsked,
+    /// The reviewer has had his say.
+    #[error("you have reviewed this already")]
+    Twice,
+    /// It must be said why.
+    #[error("a reason is required")]
+    NoReason,
+    /// No other text can take the place of what was asked for.
+    #[error("this cannot be edited: {0}")]
+    NotEditable(&'static str),
+    /// Two reviewers have approved different texts.
+    #[error("another reviewer has approved another text")]
+    OtherText,
+    /// The consent could not be kept.
+    #[error(transparent)]
+    NotKept(#[from] ConsentsFailed),
+    /// The record could not be written.
+    #[error("it could not be recorded")]
+    NotRecorded,
+}
+
+/// A person who reviews: whom the token proves, and the groups that policies would find him in.
+pub(crate) struct Reviewer<'a> {
+    pub(crate) key: &'a PrincipalKey,
+    groups: BTreeSet<String>,
+}
+
+impl<'a> Reviewer<'a> {
+    /// Only a human being who acts for nobody.
+    pub(crate) fn of(chain: &'a Chain, groups: BTreeSet<String>) -> Result<Self, ReviewError> {
+        match chain.links() {
+            [only] if only.kind == PrincipalKind::User => Ok(Self { key: &only.key, groups }),
+            _ => Err(ReviewError::NotAPerson),
+        }
+    }
+
+    /// For which group the reviewer's word counts.
+    pub(super) fn stands_for(&self, approval: &Approval, said: &Said, rules: &Reviewing) -> Result<Need, ReviewError> {
+        if approval.standing != Standing::Pending {
+            return Err(ReviewError::Over(approval.standing));
+        }
+        if approval.asker.chain.dependencies().any(|asker| rules.is_same_person(asker, self.key)) {
+            return Err(ReviewError::OwnRequest);
+        }
+        if approval.votes.iter().any(|vote| rules.is_same_person(&vote.who, self.key)) {
+            return Err(ReviewError::Twice);
+        }
+        // One person counts for one group, so that where two are wanted there are two people.
+        let mine = || approval.needs.iter().filter(|need| self.groups.contains(&*need.group));
+        let unmet = mine().find(|need| approval.approvers(&need.group) < need.quorum);
+        let need = unmet.or_else(|| mine().next().filter(|_| *said == Said::Deny)).ok_or(ReviewError::NotAsked)?;
+        Ok(need.clone())
+    }
+}
+
+/// Whether another text can take the place of what was asked for, and is the one that others have approved.
+pub(super) fn check_text(approval: &Approval, said: &Said) -> Result<(), ReviewError> {
+    let text = match said {
+        Said::Deny => return Ok(()),
+        Said::Approve => None,
+        Said::Edit(text) => Some(text),
+    };
+    if text.is_some() && !approval.waits {
+        return Err(ReviewError::NotEditable("its client does not wait for it"));
+    }
+    if text.is_some() && !approval.is_editable {
+        return Err(ReviewError::NotEditable("it has been prepared, so that its client knows what it gives"));
+    }
+    let differs = |vote: &&Vote| vote.approves && vote.edited.as_ref() != text;
+    if approval.votes.iter().any(|vote| differs(&vote)) { Err(ReviewError::OtherText) } else { Ok(()) }
+}

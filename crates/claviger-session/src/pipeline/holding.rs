@@ -1,0 +1,256 @@
+//! Operations that others must approve before they go ahead.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use claviger_audit::{DecisionFacts, Verdict};
+use claviger_model::{ApprovalId, Refusal, RefusalKind};
+use claviger_protocols::{Notice, Operation, Request};
+
+use super::deciding::Asked;
+use super::serving::{End, Serving};
+use crate::approvals::{self, Approvals, Bound, Petition, Told, Waiting};
+use crate::decide::refusal_of;
+use crate::understanding::Understanding;
+use crate::{Approval, Asker, Consent, Gateway, Hold, Standing};
+
+/// An operation that is not decided because others must approve it.
+pub(super) struct Held {
+    pub(super) operation: Operation,
+    hold: Hold,
+    on: On,
+    /// Until when the client waits.
+    until: Option<Instant>,
+}
+
+/// What it waits for.
+enum On {
+    /// Reviewers.
+    Review(Waiting),
+    /// That a consent which was given before is used up.
+    Spending(Pin<Box<dyn Future<Output = Told> + Send>>),
+}
+
+impl Serving {
+    /// Asks others to approve an operation. Its client waits for them if it can.
+    pub(super) fn hold(
+        &mut self,
+        gateway: &Gateway,
+        operation: Operation,
+        understanding: Option<&Understanding>,
+        hold: Hold,
+        now: Instant,
+    ) {
+        let approval = match self.approval(gateway, &operation, understanding, &hold) {
+            Ok(approval) => approval,
+            Err(why) => {
+                let message = format!("this needs {}, and cannot be put to them: {why}", approval_by(&hold));
+                return self.refuse_held(gateway, &operation, hold.facts, "approval.impossible", message);
+            }
+        };
+        // Whoever waits in a transaction that has changed something keeps others waiting too.
+        let waits = self.connection.waits_for_approval && !approval.has_written;
+        let rules = gateway.rules();
+        let patience = if operation.in_transaction { rules.reviewing.wait_in_transaction } else { rules.reviewing.wait };
+        match gateway.petition(approval, waits) {
+            Err(refusal) => self.refuse_held(gateway, &operation, hold.facts, "approval.too_many", refusal.message),
+            Ok(Petition::Stands(id)) => self.refuse_for_now(gateway, &operation, hold, id),
+            Ok(Petition::Granted(consent)) => {
+                let spending = Box::pin(approvals::spend(Arc::clone(&gateway.approvals), consent));
+                self.park(Held { operation, hold, on: On::Spending(spending), until: None });
+            }
+            Ok(Petition::Waits(waiting)) => {
+                self.notices.push(notice(&hold, waiting.id(), patience));
+                let until = now.checked_add(patience);
+                self.park(Held { operation, hold, on: On::Review(waiting), until });
+            }
+        }
+    }
+
+    fn park(&mut self, held: Held) {
+        self.meter.held(1);
+        self.held.push(held);
+        self.rearm = true;
+    }
+
+    /// The request for approval that is to be made.
+    fn approval(
+        &self,
+        gateway: &Gateway,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+        hold: &Hold,
+    ) -> Result<Approval, &'static str> {
+        let Bound { digest, statement, parameters } = self.bound(&gateway.approvals, operation, understanding)?;
+        let (live, now, rules) = (&self.live, gateway.now(), gateway.rules());
+        let ttl = i64::try_from(rules.reviewing.ttl.as_secs()).unwrap_or(i64::MAX);
+        Ok(Approval {
+            id: ApprovalId::new(now, gateway.random()),
+            asker: Asker {
+                session: live.id,
+                op: operation.id,
+                chain: live.identity.chain.clone(),
+                purpose: live.identity.purpose.clone(),
+                connection: self.connection.name.clone(),
+                client: live.client,
+                application: live.application.clone(),
+            },
+            statement,
+            parameters,
+            facts: hold.facts.clone(),
+            reason: hold.reason.clone(),
+            in_transaction: operation.in_transaction,
+            has_written: self.transactions.iter().any(|begun| begun.tx == operation.tx && begun.changed),
+            digest,
+            needs: rules.reviewing.needs(&hold.groups),
+            votes: Vec::new(),
+            asked: now,
+            until: now.plus_secs(ttl),
+            standing: Standing::Pending,
+            waits: false,
+            is_editable: matches!(operation.request, Request::Batch { .. }),
+        })
+    }
+
+    /// What consent to an operation is bound to.
+    pub(super) fn bound(
+        &self,
+        approvals: &Approvals,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+    ) -> Result<Bound, &'static str> {
+        let identity = &self.live.identity;
+        let reached = self.deciding.reached(operation);
+        let who = (&identity.chain, identity.purpose.as_deref());
+        approvals::bind(approvals.key(), operation, understanding, reached.as_ref(), who, &self.connection)
+    }
+
+    /// Takes up what has been decided meanwhile, if the chain still stands; if not, the hold ends with the session.
+    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway) -> Result<(), End> {
+        let mut index = 0;
+        while let Some(held) = self.held.get_mut(index) {
+            let Poll::Ready(told) = held.on.poll(cx) else {
+                index += 1;
+                continue;
+            };
+            self.recheck(gateway, None)?;
+            self.meter.held(-1);
+            let Held { operation, hold, .. } = self.held.remove(index);
+            if self.is_too_late(&operation) {
+                self.refuse_late(gateway, &operation)?;
+                continue;
+            }
+            match told {
+                Told::Granted(consent) => self.deciding.decide_again(operation, consent),
+                Told::Denied(who, reason) => {
+                    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                    self.refuse_held(
+                        gateway,
+                        &operation,
+                        hold.facts,
+                        "approval.denied",
+                        format!("{who} has denied this{reason}"),
+                    );
+                }
+                Told::Lost => {
+                    let message = "the approval was there and could not be used; ask again";
+                    self.refuse_held(gateway, &operation, hold.facts, "approval.lost", message.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When the first of those who wait has waited long enough; whoever has is refused, and may come back.
+    pub(super) fn look_at_held(&mut self, gateway: &Gateway, now: Instant) -> Option<Instant> {
+        let (over, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.held).into_iter().partition(|held| held.until.is_some_and(|until| until <= now));
+        self.held = rest;
+        for Held { operation, hold, on, .. } in over {
+            self.meter.held(-1);
+            if let On::Review(waiting) = on {
+                let id = waiting.id();
+                waiting.leave();
+                self.refuse_for_now(gateway, &operation, hold, id);
+            }
+        }
+        self.held.iter().filter_map(|held| held.until).min()
+    }
+
+    /// The client, or the session's end, withdraws what was asked for.
+    pub(super) fn take_held(&mut self, gateway: &Gateway) -> Vec<Operation> {
+        let withdraw = |held: Held| {
+            if let On::Review(waiting) = held.on {
+                gateway.withdraw(waiting);
+            }
+            held.operation
+        };
+        self.meter.held(-i64::try_from(self.held.len()).unwrap_or(i64::MAX));
+        std::mem::take(&mut self.held).into_iter().map(withdraw).collect()
+    }
+
+    /// The consent for this operation, if it is about what the operation would do now.
+    pub(super) fn holds_good(
+        &self,
+        gateway: &Gateway,
+        consent: &Consent,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+    ) -> bool {
+        self.bound(&gateway.approvals, operation, understanding).is_ok_and(|bound| bound.digest == consent.digest)
+    }
+
+    /// Refuses what can be repeated when it is approved.
+    fn refuse_for_now(&mut self, gateway: &Gateway, operation: &Operation, hold: Hold, id: ApprovalId) {
+        let by = approval_by(&hold);
+        let message = format!("this needs {by}; it is asked for as {id} ({}): repeat the same when it is granted", id.code());
+        self.refuse_held(gateway, operation, hold.facts, "approval.pending", message);
+    }
+
+    pub(super) fn refuse_held(
+        &mut self,
+        gateway: &Gateway,
+        operation: &Operation,
+        facts: DecisionFacts,
+        code: &'static str,
+        message: String,
+    ) {
+        self.meter.decided(false);
+        let refusal = refusal_of(self.live.id, operation.id, &facts, Refusal::new(RefusalKind::NotPermitted, message));
+        let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts };
+        self.record.request(gateway.now(), operation, facts);
+        self.refusals.push((operation.id, refusal));
+    }
+}
+
+impl super::deciding::Deciding {
+    /// Decides an operation that was approved, before anything that was asked for after it.
+    fn decide_again(&mut self, operation: Operation, consent: Consent) {
+        self.put_first(Asked::Approved(operation, Box::new(consent)));
+    }
+}
+
+impl On {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
+        match self {
+            Self::Review(waiting) => Pin::new(waiting).poll(cx),
+            Self::Spending(spending) => spending.as_mut().poll(cx),
+        }
+    }
+}
+
+fn notice(hold: &Hold, id: ApprovalId, patience: Duration) -> Notice {
+    Notice {
+        message: format!("this waits for {}", approval_by(hold)),
+        detail: format!("code {}, request {id}; waiting {} s", id.code(), patience.as_secs()),
+        hint: format!("a reviewer sees it with `claviger approvals show {id}`; cancelling the statement withdraws it"),
+    }
+}
+
+fn approval_by(hold: &Hold) -> String {
+    let reason = hold.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("the approval of {}{reason}", hold.groups.join(" and "))
+}

@@ -1,0 +1,113 @@
+//! Requests for approval, for reviewers.
+
+use claviger_api::Problem;
+use claviger_api::wire::{Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, Review, ReviewVerdict};
+use claviger_audit::{EffectFacts, Position};
+use claviger_identity::Identity;
+use claviger_model::ApprovalId;
+use claviger_session::{ReviewError, Said, Standing};
+
+use super::acting::{Acting, sentence};
+use super::{Running, internal};
+
+impl Acting<'_> {
+    pub(super) fn list_approvals(&self, query: ApprovalQuery) -> Result<Vec<Approval>, Problem> {
+        let all = self.admin.running()?.gateway.approvals.list();
+        let open = |standing| matches!(standing, Standing::Pending | Standing::Granted);
+        Ok(all.into_iter().filter(|approval| query.all || open(approval.standing)).map(|approval| told(&approval)).collect())
+    }
+
+    pub(super) fn show_approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
+        let running = self.admin.running()?;
+        running.gateway.look_at(id, self.reviewer()?).map(|approval| told(&approval)).map_err(problem)
+    }
+
+    pub(super) fn decide_approval(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
+        let running = self.admin.running()?;
+        let said = match (review.verdict, &review.statement) {
+            (ReviewVerdict::Approve, None) => Said::Approve,
+            (ReviewVerdict::Approve, Some(text)) => Said::Edit(text.as_str().into()),
+            (ReviewVerdict::Deny, None) => Said::Deny,
+            (ReviewVerdict::Deny, Some(_)) => return Err(Problem::invalid("what is denied has no other text")),
+        };
+        let reason = sentence(review.reason.as_deref(), "reason")?;
+        let reviewed = running.gateway.review(id, self.reviewer()?, &said, reason, |position| synced(running, position));
+        reviewed.map(|approval| told(&approval)).map_err(problem)
+    }
+
+    /// Only somebody who has proved who he is reviews, so nobody does on the gateway's own machine.
+    fn reviewer(&self) -> Result<&Identity, Problem> {
+        self.caller.as_deref().ok_or_else(|| Problem::denied("a reviewer must prove who he is: use the API with a token"))
+    }
+}
+
+fn synced(running: &Running, position: Position) -> Result<(), ReviewError> {
+    running.wait(position).map_err(|_| ReviewError::NotRecorded)
+}
+
+fn told(approval: &claviger_session::Approval) -> Approval {
+    let approved = |group: &str| approval.votes.iter().filter(|vote| vote.approves && *vote.group == *group).count() as u64;
+    let needs = approval.needs.iter().map(|need| ApprovalNeed {
+        group: need.group.to_string(),
+        quorum: need.quorum as u64,
+        approved: approved(&need.group),
+        reasons: need.reasons,
+    });
+    let votes = approval.votes.iter().map(|vote| ApprovalVote {
+        who: vote.who.to_string(),
+        group: vote.group.to_string(),
+        verdict: if vote.approves { "approve" } else { "deny" }.to_owned(),
+        statement: vote.edited.as_ref().map(ToString::to_string),
+        reason: vote.reason.as_ref().map(ToString::to_string),
+        at: vote.at.to_string(),
+    });
+    let statements = || approval.facts.statements.iter();
+    let mut hazards: Vec<String> = statements().flat_map(|facts| &facts.hazards).map(ToString::to_string).collect();
+    hazards.sort();
+    hazards.dedup();
+    Approval {
+        id: approval.id,
+        code: approval.id.code(),
+        standing: approval.standing.as_str().to_owned(),
+        asked: approval.asked.to_string(),
+        until: approval.until.to_string(),
+        chain: approval.asker.chain.links().iter().map(|link| link.key.to_string()).collect(),
+        purpose: approval.asker.purpose.as_ref().map(ToString::to_string),
+        connection: approval.asker.connection.to_string(),
+        client: approval.asker.client.to_string(),
+        application: approval.asker.application.as_ref().map(ToString::to_string),
+        session: approval.asker.session,
+        op: approval.asker.op.0,
+        reason: approval.reason.as_ref().map(ToString::to_string),
+        policies: approval.facts.policies.iter().map(ToString::to_string).collect(),
+        statement: approval.statement.to_string(),
+        parameters: approval.parameters.iter().map(|value| value.as_ref().map(ToString::to_string)).collect(),
+        effects: statements().flat_map(|facts| &facts.effects).map(effect).collect(),
+        hazards,
+        risk: approval.facts.risk,
+        in_transaction: approval.in_transaction,
+        has_written: approval.has_written,
+        waits: approval.waits,
+        editable: approval.is_editable && approval.waits,
+        needs: needs.collect(),
+        votes: votes.collect(),
+    }
+}
+
+fn effect(facts: &EffectFacts) -> String {
+    let columns = if facts.columns.is_empty() { String::new() } else { format!(" ({})", facts.columns.join(", ")) };
+    let labels = if facts.labels.is_empty() { String::new() } else { format!(" [{}]", facts.labels.join(", ")) };
+    let through = facts.through.as_ref().map(|through| format!(" by way of {through}")).unwrap_or_default();
+    format!("{} {} {}{columns}{labels}{through}", facts.verb, facts.kind, facts.object)
+}
+
+fn problem(error: ReviewError) -> Problem {
+    match error {
+        ReviewError::Unknown => Problem::not_found(error.to_string()),
+        ReviewError::Over(_) | ReviewError::Twice | ReviewError::OtherText => Problem::conflict(error.to_string()),
+        ReviewError::NotAPerson | ReviewError::OwnRequest | ReviewError::NotAsked => Problem::denied(error.to_string()),
+        ReviewError::NoReason | ReviewError::NotEditable(_) => Problem::invalid(error.to_string()),
+        ReviewError::NotRecorded => Problem::audit_unavailable(),
+        ReviewError::NotKept(error) => internal(&error),
+    }
+}

@@ -1,0 +1,214 @@
+//! `claviger approvals`
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use claviger_api::wire::{Approval, ApprovalQuery, Review, ReviewVerdict};
+use claviger_api::{Followed, Management};
+use claviger_model::ApprovalId;
+
+use super::Failure;
+use super::gateway::GatewayArgs;
+use super::output::{Output, or_dash};
+
+/// How much of a statement a list shows, in characters.
+const GLANCE: usize = 60;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List what waits for approval
+    List {
+        /// Also what is over
+        #[arg(long)]
+        all: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Show what is asked for, by whom, what it does, and why it needs an approval; the looking is itself recorded
+    Show {
+        /// The request
+        id: ApprovalId,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Approve it
+    Approve {
+        #[command(flatten)]
+        review: ReviewArgs,
+    },
+    /// Approve another statement in its place, which runs as whoever asked, if policy permits it to them
+    #[command(after_help = "Example:\n  claviger approvals edit 0199.. --statement 'DELETE FROM payments WHERE id = 7'")]
+    Edit {
+        /// The statement
+        #[arg(long, value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
+        statement: Option<String>,
+        /// A file with the statement
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        review: ReviewArgs,
+    },
+    /// Deny it
+    Deny {
+        #[command(flatten)]
+        review: ReviewArgs,
+    },
+    /// Follow what is asked for and what becomes of it, as JSON lines
+    Watch {
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+}
+
+/// Which request, and why.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReviewArgs {
+    /// The request
+    id: ApprovalId,
+    /// Why; whoever asked will see it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::List { all, json, gateway } => {
+            let approvals = gateway.open()?.afar("approving")?.approvals(ApprovalQuery { all })?;
+            output.list(json, &approvals, ["ID", "CODE", "STANDING", "WHO", "CONNECTION", "NEEDS", "STATEMENT"], |approval| {
+                [
+                    approval.id.to_string(),
+                    approval.code.clone(),
+                    approval.standing.clone(),
+                    approval.chain.join(" for "),
+                    approval.connection.clone(),
+                    needs(approval),
+                    glance(&approval.statement),
+                ]
+            })
+        }
+        Command::Show { id, json, gateway } => {
+            let approval = gateway.open()?.afar("approving")?.approval(id)?;
+            if json { output.json(&approval) } else { output.bytes(described(&approval).as_bytes()) }
+        }
+        Command::Approve { review } => review.give(ReviewVerdict::Approve, None, output),
+        Command::Deny { review } => review.give(ReviewVerdict::Deny, None, output),
+        Command::Edit { statement, file, review } => {
+            let read = |file: PathBuf| std::fs::read_to_string(&file).with_context(|| file.display().to_string());
+            let text = file.map(read).transpose()?.or(statement);
+            review.give(ReviewVerdict::Approve, text, output)
+        }
+        Command::Watch { gateway } => {
+            let gateway = gateway.open()?;
+            gateway.afar("approving")?.tail(Followed::Approvals, |leaf| output.line(format_args!("{leaf}")))
+        }
+    }
+}
+
+impl ReviewArgs {
+    fn give(self, verdict: ReviewVerdict, statement: Option<String>, output: &mut Output) -> Result<(), Failure> {
+        let review = Review { verdict, statement, reason: self.reason };
+        let approval = self.gateway.open()?.afar("approving")?.review(self.id, &review)?;
+        match self.json {
+            true => output.json(&approval),
+            false => output.line(format_args!("{}: {}{}", approval.id, approval.standing, outstanding(&approval))),
+        }
+    }
+}
+
+/// Who must still approve.
+fn outstanding(approval: &Approval) -> String {
+    let unmet: Vec<_> =
+        approval.needs.iter().filter(|need| need.approved < need.quorum).map(|need| need.group.as_str()).collect();
+    if approval.standing != "pending" || unmet.is_empty() {
+        String::new()
+    } else {
+        format!(", waits for {}", unmet.join(" and "))
+    }
+}
+
+fn needs(approval: &Approval) -> String {
+    let need = approval.needs.iter().map(|need| format!("{} {}/{}", need.group, need.approved, need.quorum));
+    need.collect::<Vec<_>>().join(", ")
+}
+
+/// The beginning of a statement, on one line.
+fn glance(statement: &str) -> String {
+    let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= GLANCE { line } else { line.chars().take(GLANCE - 1).chain(['…']).collect() }
+}
+
+/// A request as people read it. What a client sent may hold what a terminal obeys, so controls are shown escaped.
+fn described(approval: &Approval) -> String {
+    let mut text = String::new();
+    let mut line = |head: &str, what: &str| {
+        if !what.is_empty() {
+            _ = writeln!(text, "{head:<12}{}", harmless(what));
+        }
+    };
+    line("request", &format!("{} ({})", approval.id, approval.code));
+    line("standing", &format!("{}, until {}", approval.standing, approval.until));
+    line("who", &approval.chain.join(" for "));
+    line("purpose", approval.purpose.as_deref().unwrap_or_default());
+    line("where", &format!("{}, from {} ({})", approval.connection, approval.client, or_dash(approval.application.as_deref())));
+    line("session", &format!("{}, operation {}", approval.session, approval.op));
+    line("why", &format!("{} (policy {})", or_dash(approval.reason.as_deref()), approval.policies.join(", ")));
+    line("risk", &approval.risk.map(|risk| risk.to_string()).unwrap_or_default());
+    line("hazards", &approval.hazards.join(", "));
+    approval.effects.iter().for_each(|effect| line("effect", effect));
+    line("client", if approval.waits { "waits in its session" } else { "does not wait" });
+    line(
+        "transaction",
+        match (approval.in_transaction, approval.has_written) {
+            (true, true) => "open, and has changed something: others may wait for it",
+            (true, false) => "open",
+            _ => "",
+        },
+    );
+    line("needs", &needs(approval));
+    for vote in &approval.votes {
+        let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        line("review", &format!("{} by {} for {}{reason}", vote.verdict, vote.who, vote.group));
+        line("edited to", vote.statement.as_deref().unwrap_or_default());
+    }
+    for (n, value) in (1..).zip(&approval.parameters) {
+        line(&format!("${n}"), value.as_deref().unwrap_or("NULL"));
+    }
+    _ = writeln!(text, "\n{}", harmless(&approval.statement));
+    text
+}
+
+/// Lines stay lines; every other control character, and what turns the direction of writing, is shown escaped.
+fn harmless(text: &str) -> String {
+    let is_turning = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}'..='\u{200f}');
+    let shown = |c: char| match c {
+        '\n' | '\t' => vec![c],
+        c if c.is_control() || is_turning(c) => c.escape_unicode().collect(),
+        c => vec![c],
+    };
+    text.chars().flat_map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_sent_cannot_disguise_itself() {
+        assert_eq!(harmless("a\u{1b}[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\n\\u{202e}c");
+        assert_eq!(glance("DELETE\n  FROM t"), "DELETE FROM t");
+        assert_eq!(glance(&"x".repeat(100)).chars().count(), GLANCE);
+    }
+}

@@ -1,0 +1,51 @@
+//! How approvals are given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use claviger_model::PrincipalKey;
+use claviger_session::{ReviewGroup, Reviewing};
+
+use super::validate::At;
+use super::{ConfigError, raw};
+
+impl At<'_> {
+    pub(super) fn reviewing(&self, raw: &raw::Approvals) -> Result<Reviewing, ConfigError> {
+        let usual = Reviewing::default();
+        let reviewing = Reviewing {
+            groups: raw
+                .groups
+                .iter()
+                .map(|(name, group)| self.review_group(name, group))
+                .collect::<Result<BTreeMap<_, _>, _>>()?,
+            same_person: raw.same_person.iter().map(|person| self.person(person)).collect::<Result<_, _>>()?,
+            wait: self.duration("wait", raw.wait.as_deref(), usual.wait)?,
+            wait_in_transaction: self.duration(
+                "wait_in_transaction",
+                raw.wait_in_transaction.as_deref(),
+                usual.wait_in_transaction,
+            )?,
+            ttl: self.duration("ttl", raw.ttl.as_deref(), usual.ttl)?,
+            most_each: self.some("pending_per_principal", raw.pending_per_principal.unwrap_or(usual.most_each))?,
+            most: self.some("pending", raw.pending.unwrap_or(usual.most))?,
+        };
+        if reviewing.wait.max(reviewing.wait_in_transaction) > reviewing.ttl {
+            return Err(self.error("ttl", "must be at least as long as clients wait"));
+        }
+        Ok(reviewing)
+    }
+
+    fn review_group(&self, name: &str, raw: &raw::ApprovalGroup) -> Result<(Arc<str>, ReviewGroup), ConfigError> {
+        let at = self.key("groups").key(name);
+        Ok((name.into(), ReviewGroup { quorum: at.some("quorum", raw.quorum.unwrap_or(1))?, reasons: raw.reasons }))
+    }
+
+    /// The principals that one person is.
+    fn person(&self, raw: &[String]) -> Result<BTreeSet<PrincipalKey>, ConfigError> {
+        let key = |text: &String| match text.rsplit_once('@') {
+            Some((subject, issuer)) if !subject.is_empty() && !issuer.is_empty() => Ok(PrincipalKey::new(issuer, subject)),
+            _ => Err(self.error("same_person", format!("`{text}` is not `subject@issuer`"))),
+        };
+        raw.iter().map(key).collect()
+    }
+}

@@ -99,6 +99,21 @@ impl Scan<'_, '_> {
         end
     }
 
+    /// Hardware addresses without a digit in them, with hyphens or dots. Nothing else in them stands out, so they are looked for only in a column
+    /// that is called so.
+    pub(super) fn hardware_of_letters(&mut self) {
+        let (done, mut place) = (self.done, 0);
+        while place < self.text.len() {
+            let start = self.text.run_end(place, |byte| !is_word(byte));
+            let end = self.text.run_end(start, is_word);
+            let letters = self.text.slice(start..end).iter().all(u8::is_ascii_alphabetic);
+            self.done = start;
+            place = if letters { self.hardware(start, end).unwrap_or(end) } else { end };
+            place = place.max(start + 1);
+        }
+        self.done = done;
+    }
+
     /// A hardware address with hyphens or dots: `00-1a-2b-3c-4d-5e`, `001a.2b3c.4d5e`; or a bare one that is called so.
     pub(super) fn hardware(&mut self, start: usize, end: usize) -> Option<usize> {
         let (separator, length, groups) = match (end - start, self.text.at(end)) {

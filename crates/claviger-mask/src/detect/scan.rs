@@ -49,6 +49,9 @@ impl<'a, 'f> Scan<'a, 'f> {
             foreign |= anchors.foreign;
             self.look(whole.len() * BLOCK, anchors.places);
         }
+        if self.words.column().meets(Topics::HARDWARE) {
+            self.hardware_of_letters();
+        }
         if self.on.contains(Entity::Url) {
             self.urls();
         }

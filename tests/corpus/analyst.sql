@@ -416,6 +416,19 @@ select id, at, amount from transactions where (at, id) > (timestamptz '2024-04-0
 select count(*) from (select ntile(100) over (order by balance desc) as p from accounts) x where p = 1;
 -- largest-by-abs
 select id, amount from transactions order by abs(amount) desc, id limit 3;
+-- top-accounts-and-holders: masks account_number
+with top as (
+    select a.account_number, sum(t.amount) as total, count(*) as n
+    from accounts a join transactions t on t.account_id = a.id
+    group by a.account_number order by total desc limit 10
+)
+select top.account_number, c.name, top.total, top.n
+from top join accounts a on a.account_number = top.account_number join customers c on c.id = a.customer_id
+order by top.total desc;
+-- holders-of-busiest-accounts
+select c.name from customers c join accounts a on a.customer_id = c.id where a.account_number in (select a.account_number from accounts a join transactions t on t.account_id = a.id group by a.account_number order by count(*) desc, min(t.at) limit 5) order by c.id;
+-- numbered-accounts: masks account_number
+select row_number() over (order by sum(t.amount) desc) as place, a.account_number, sum(t.amount) as total from accounts a join transactions t on t.account_id = a.id group by a.account_number order by place limit 10;
 
 -- # Windows
 

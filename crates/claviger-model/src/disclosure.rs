@@ -35,7 +35,7 @@ impl Disclosure {
             Output::Summed(sum) => sum.limit.as_mut(),
             Output::Plain | Output::Copy(_) | Output::Made(_) => None,
         });
-        sums.flatten().chain(self.order.as_mut().map(|order| &mut order.sorted))
+        sums.flatten().chain(self.order.iter_mut().flat_map(|order| &mut order.sorted))
     }
 }
 
@@ -87,12 +87,12 @@ pub struct Control {
 }
 
 /// In which order rows come that are sorted alike. Nobody has asked for one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Order {
     /// What decides it.
     pub columns: BTreeSet<Arc<Column>>,
-    /// The same statement with an order in which nothing of them is seen.
-    pub sorted: Insertion,
+    /// The words of an order in which nothing of them is seen, where they are to stand in the statement.
+    pub sorted: Vec<Insertion>,
 }
 
 /// Words that are put into a text.

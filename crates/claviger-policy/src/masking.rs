@@ -117,7 +117,7 @@ impl Rights<'_> {
             }
         }
         let (mut insertions, by_sums) = self.limits(disclosure)?;
-        insertions.extend(sorted.map(|order| order.sorted.clone()));
+        insertions.extend(sorted.into_iter().flat_map(|order| order.sorted.iter().cloned()));
         insertions.sort_by_key(|insertion| insertion.at);
         let shown = disclosure.outputs.iter().flat_map(Output::columns).chain(disclosure.rest.iter().flatten());
         Ok(StatementMask {

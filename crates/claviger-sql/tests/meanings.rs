@@ -140,7 +140,10 @@ fn disclosure(meaning: &Meaning) -> String {
         writeln!(said, "    decides: {}{equals}", name(column)).unwrap();
     }
     if let Some(Order { columns, sorted }) = &disclosure.order {
-        writeln!(said, "    decides in which order: {}, but for{} at {}", names(columns), sorted.words, sorted.at).unwrap();
+        writeln!(said, "    decides in which order: {}, but for", names(columns)).unwrap();
+        sorted
+            .iter()
+            .for_each(|part| writeln!(said, "      {} at {}", part.words.trim_start_matches([',', ' ']), part.at).unwrap());
     }
     for Carried { from, into } in &disclosure.carried {
         let into = into.as_ref().map_or("elsewhere".to_owned(), |into| format!("into {}", name(into)));

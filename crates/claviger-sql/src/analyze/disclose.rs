@@ -13,7 +13,7 @@ use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, SubLink};
 use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
 
-use super::flow::{Flow, Rows, Sources};
+use super::flow::{Field, Flow, Rows, Sources};
 use super::names::{constant_text, qualified};
 use super::scope::Scope;
 use super::walk::visit;
@@ -37,7 +37,7 @@ impl Analysis<'_> {
                 }
                 Ok(flow)
             }
-            Node::A_Expr(comparison) if is_equality(comparison) => {
+            Node::A_Expr(comparison) if is_equality(comparison) && against_nothing(comparison).is_none() => {
                 let left = self.expression(scope, comparison.lexpr())?;
                 let right = self.expression(scope, comparison.rexpr())?;
                 self.operators_of(comparison)?;
@@ -51,21 +51,23 @@ impl Analysis<'_> {
         }
     }
 
-    /// `column IN (query)`.
+    /// `column IN (query)`, `(column, column) IN (query)`.
     fn membership(&mut self, scope: &Scope<'_>, link: &SubLink) -> Result<Flow> {
-        let left = self.expression(scope, link.testexpr())?;
+        let columns: Vec<Node<'_>> = match link.testexpr() {
+            Node::RowExpr(row) => row.args().iter().collect(),
+            node => vec![node],
+        };
+        let mut left = Rows::default();
+        for node in columns {
+            let flow = self.expression(scope, node)?;
+            left.fields.push(Field { flow, ..Field::default() });
+        }
         self.operator(None, "=")?;
         let rows = self.inner_query(scope, link)?;
-        let mut right = match &rows.fields[..] {
-            [field] if rows.open.is_none() => field.flow.clone(),
-            _ => Flow::default(),
-        };
-        if right.copy.is_none() {
-            rows.fields.iter().map(|field| &field.flow).chain(&rows.open).for_each(|flow| right.add(flow));
-        }
-        let mut flow = self.compared(left, &right);
-        flow.add(&rows.control);
-        Ok(flow)
+        self.compared_rows(&left, &rows);
+        let mut flow = rows.control.clone();
+        left.fields.iter().chain(&rows.fields).map(|field| &field.flow).chain(&rows.open).for_each(|part| flow.add(part));
+        Ok(flow.without_values())
     }
 
     /// Two values are to be equal. That two classified columns of one kind are is told apart from that one is what somebody says.
@@ -120,9 +122,20 @@ impl Analysis<'_> {
         }
     }
 
-    /// Which rows there are is decided by comparing them with others.
-    pub(super) fn decided_by_rows(&mut self, rows: &Rows) {
-        rows.fields.iter().map(|field| &field.flow).chain(&rows.open).for_each(|flow| _ = self.decided(flow.clone()));
+    /// Which rows there are is decided by comparing them with others, column by column; what then decides in which order they come.
+    pub(super) fn compared_rows(&mut self, one: &Rows, other: &Rows) -> Sources {
+        let mut order = Sources::default();
+        if one.open.is_some() || other.open.is_some() || one.fields.len() != other.fields.len() {
+            let all = [one, other].into_iter().flat_map(|rows| rows.fields.iter().map(|field| &field.flow).chain(&rows.open));
+            all.for_each(|flow| _ = self.decided(flow.clone()));
+            return order;
+        }
+        for (left, right) in one.fields.iter().zip(&other.fields) {
+            self.compared(left.flow.clone(), &right.flow);
+            order.add(&left.flow.shows);
+            order.add(&right.flow.shows);
+        }
+        order
     }
 
     /// Rows leave for the client.
@@ -203,9 +216,29 @@ fn is_equality(comparison: &nodes::A_Expr) -> bool {
     }
 }
 
+/// What is compared with the empty text: a column, or what stands in for one that is NULL.
+pub(super) fn against_nothing(comparison: &nodes::A_Expr) -> Option<Node<'_>> {
+    let is_empty = |node: &Node<'_>| matches!(node, Node::A_Const(_)) && constant_text(*node).is_some_and(|text| text.is_empty());
+    let plain = comparison.kind == A_Expr_Kind::AEXPR_OP
+        && matches!(qualified(comparison.name()), Some((None | Some("pg_catalog"), "=" | "<>")));
+    let column = match (comparison.lexpr(), comparison.rexpr()) {
+        (column, text) if plain && is_empty(&text) => column,
+        (text, column) if plain && is_empty(&text) => column,
+        _ => return None,
+    };
+    match column {
+        Node::ColumnRef(_) => Some(column),
+        Node::CoalesceExpr(values) => match (values.args().first(), values.args().get(1), values.args().len()) {
+            (Some(column @ Node::ColumnRef(_)), Some(text), 2) if is_empty(&text) => Some(column),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn is_membership(link: &SubLink) -> bool {
     link.sub_link_type == SubLinkType::ANY_SUBLINK
-        && matches!(link.testexpr(), Node::ColumnRef(_))
+        && matches!(link.testexpr(), Node::ColumnRef(_) | Node::RowExpr(_))
         && matches!(qualified(link.oper_name()), None | Some((None, "=")))
 }
 

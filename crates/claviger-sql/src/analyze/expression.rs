@@ -5,7 +5,7 @@ use pg_raw_parse::nodes;
 use pg_raw_parse::raw::{A_Expr_Kind, JsonBehaviorType, SubLinkType};
 use pg_raw_parse::{Node, raw};
 
-use super::disclose::{is_arithmetic, is_chosen, is_composing};
+use super::disclose::{against_nothing, is_arithmetic, is_chosen, is_composing};
 use super::flow::{Field, Flow};
 use super::names::{is_parameter, parts, qualified};
 use super::scope::{Found, Scope};
@@ -138,6 +138,13 @@ impl Analysis<'_> {
 
     /// Chains such as `a || b || c` lean to the left, and may be long: they are followed along, not down.
     fn operation(&mut self, scope: &Scope<'_>, expression: &nodes::A_Expr) -> Result<Flow> {
+        if let Some(column) = against_nothing(expression) {
+            let flow = self.expression(scope, column)?;
+            self.operators_of(expression)?;
+            // Whether there is a text is told, as it is whether there is a value.
+            let plain = flow.copy.as_ref().is_some_and(|column| self.compares_plainly(column, column));
+            return Ok(if plain { flow.without_values() } else { Flow { compared: !flow.shows.is_empty(), ..flow } });
+        }
         let mut flow = Flow::default();
         let mut here = expression;
         let (mut chosen, mut arithmetic, mut compares) = (false, false, false);

@@ -172,7 +172,7 @@ fn named_output<'s>(scope: &'s Scope<'_>, node: Node<'_>, grouped: bool) -> Opti
 }
 
 /// The table of this level, by its place, whose column something is that is grouped by.
-fn table_column(select: &SelectStmt, scope: &Scope<'_>, node: Node<'_>) -> Option<usize> {
+pub(super) fn table_column(select: &SelectStmt, scope: &Scope<'_>, node: Node<'_>) -> Option<usize> {
     let node = match node {
         Node::ColumnRef(reference) => match parts(reference.fields())[..] {
             // What is selected under this name.
@@ -208,7 +208,7 @@ fn is_few(limit: Node<'_>) -> bool {
 }
 
 /// Whether both are the same call of a function with plain columns.
-fn is_same_call(one: Node<'_>, other: Node<'_>) -> bool {
+pub(super) fn is_same_call(one: Node<'_>, other: Node<'_>) -> bool {
     let (Node::FuncCall(one), Node::FuncCall(other)) = (one, other) else { return false };
     let columns = |call: &pg_raw_parse::nodes::FuncCall| {
         let name = |node| match node {

@@ -16,6 +16,7 @@ mod from;
 mod grouping;
 mod implied;
 mod inner;
+mod inside;
 mod join;
 mod joined;
 mod kinds;
@@ -37,7 +38,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use claviger_model::{Column, Disclosure, Effect, Hazard, Meaning, Object, Routine, Sum, Table, Verb};
+use claviger_model::{Column, Disclosure, Effect, Hazard, Insertion, Meaning, Object, Routine, Sum, Table, Verb};
 use pg_raw_parse::Node;
 
 pub(crate) use self::disclose::{labels_of_query, names_in};
@@ -152,6 +153,10 @@ struct Analysis<'a> {
     /// The statement, where it is a query by itself, by its address; and where its text begins in the one that was parsed.
     own: Option<usize>,
     start: usize,
+    /// The query whose rows are the statement's, by its address.
+    top: Option<usize>,
+    /// What queries inside are to be sorted by, and what would decide in which order their rows come.
+    inside_sorted: Vec<(BTreeSet<Arc<Column>>, Insertion)>,
     /// Which columns of its rows are sums that may be seen.
     summed: Vec<(usize, Sum)>,
     /// The table that is being altered, whose columns its new expressions can name.
@@ -200,6 +205,8 @@ impl<'a> Analysis<'a> {
             leaving: order::Leaving::default(),
             own: None,
             start: 0,
+            top: None,
+            inside_sorted: Vec::new(),
             summed: Vec::new(),
             altered: None,
             inner: HashMap::new(),
@@ -213,6 +220,7 @@ impl<'a> Analysis<'a> {
     fn statement(&mut self, node: Node<'_>) -> Result<&'static str> {
         self.deeper(|this| match node {
             Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
+                this.top = if let Node::SelectStmt(select) = node { Some(std::ptr::from_ref(select).addr()) } else { None };
                 let (class, mut rows) = this.query_statement(node)?;
                 this.leaves_in_order(node, &mut rows);
                 this.leaves(&rows);
@@ -254,6 +262,11 @@ impl<'a> Analysis<'a> {
         }
         let (effects, hazards) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.hazards));
         std::mem::take(&mut self.loose).iter().for_each(|column| self.decides(column, None));
+        for (columns, insertion) in std::mem::take(&mut self.inside_sorted) {
+            let order = self.disclosure.order.get_or_insert_default();
+            order.columns.extend(columns);
+            order.sorted.push(insertion);
+        }
         self.sums_shown();
         self.given_instead();
         let mut disclosure = std::mem::take(&mut self.disclosure);

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use claviger_model::{Insertion, Order};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, FuncCall, SelectStmt};
+use pg_raw_parse::raw::FRAMEOPTION_DEFAULTS;
 
-use super::expression::SETOP_NONE;
 use super::flow::{Field, Rows, Sources};
+use super::grouping::is_same_call;
 use super::names::{parts, qualified};
 use super::scope::{Found, Scope};
 use super::walk::visit;
@@ -92,7 +93,7 @@ impl Analysis<'_> {
             Leaving::Settled if !rows.order.is_empty() => match self.sorted_further(node, rows) {
                 Some(sorted) => {
                     let columns = disclose::set(&std::mem::take(&mut rows.order));
-                    self.disclosure.order = Some(Order { columns, sorted });
+                    self.disclosure.order = Some(Order { columns, sorted: vec![sorted] });
                 }
                 None => self.ordered(rows),
             },
@@ -115,19 +116,33 @@ impl Analysis<'_> {
         } else if !one {
             rows.order.add(&loose);
         }
-        let after = !select.group_clause().is_empty() && self.has_window(select);
+        let after = !select.group_clause().is_empty() && self.has_window(select, scope, rows);
         let equals = !done && !after;
         for column in grouping.iter() {
             self.decides(column, equals.then_some(column));
         }
+        let orderly = rows.order.is_empty();
         rows.order.add(&grouping);
-        if rows.open.is_none() && self.is_sorted_whole(select, scope, rows) {
+        let settled = if self.is_cut_inside(select, rows) {
+            orderly && self.is_total(select, scope, rows)
+        } else {
+            rows.open.is_none() && self.is_sorted_whole(select, scope, rows)
+        };
+        if settled {
+            rows.order = Sources::default();
+        }
+    }
+
+    /// The same for the arms of a set operation, and what they were compared by.
+    pub(super) fn arms_settled(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) {
+        self.disclosure.grouped |= !rows.order.is_empty();
+        if rows.open.is_none() && !self.is_cut_inside(select, rows) && self.is_sorted_whole(select, scope, rows) {
             rows.order = Sources::default();
         }
     }
 
     /// Whether rows of which one might come before the other look alike, but for what is classified.
-    fn is_sorted_whole(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows) -> bool {
+    pub(super) fn is_sorted_whole(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows) -> bool {
         let sorts: Vec<Node<'_>> = select.sort_clause().iter().map(|sort| sort.node()).collect();
         let stars = rows.fields.len() != select.target_list().len();
         rows.fields.iter().enumerate().all(|(n, field)| {
@@ -163,16 +178,55 @@ impl Analysis<'_> {
                 || EXACT.contains(&name) && !self.is_function_of_users(name) && exact(self))
     }
 
-    fn has_window(&self, select: &SelectStmt) -> bool {
-        let mut has = false;
+    /// Whether a window function tells which of the groups comes first that its window sorts alike.
+    fn has_window(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows) -> bool {
+        let mut calls = Vec::new();
         for node in seen_of(select) {
             visit(node, |node| {
-                let Node::FuncCall(call) = node else { return };
-                let name = qualified(call.funcname()).map_or("", |(_, name)| name);
-                has |= call.over().is_some() && (!RANKS.contains(&name) || self.is_function_of_users(name));
+                if let Node::FuncCall(call) = node
+                    && let Some(window) = call.over()
+                {
+                    calls.push((call, window));
+                }
             });
         }
-        has
+        calls.into_iter().any(|(call, window)| {
+            let Some((None | Some("pg_catalog"), name)) = qualified(call.funcname()) else { return true };
+            let named = [window.name(), window.refname()].iter().any(Option::is_some);
+            let framed = u32::try_from(window.frame_options) != Ok(FRAMEOPTION_DEFAULTS);
+            let told = match name {
+                _ if RANKS.contains(&name) => false,
+                // Those that are sorted alike are given all that is of them together.
+                "count" | "min" | "max" => named || framed,
+                "sum" | "avg" => named || framed || !call.args().iter().all(|node| self.is_exact(scope, node)),
+                // They are numbered one by one: that tells nothing if they look alike.
+                "row_number" | "ntile" => named || !self.sorts_whole(select, scope, rows, window),
+                _ => true,
+            };
+            told || self.is_function_of_users(name)
+        })
+    }
+
+    /// Whether a window sorts by all that is seen of rows, apart from what window functions say of them.
+    fn sorts_whole(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows, window: &nodes::WindowDef) -> bool {
+        let sorts: Vec<Node<'_>> = window.order_clause().iter().map(|sort| sort.node()).collect();
+        let apart = window.partition_clause().is_empty() && rows.fields.len() == select.target_list().len();
+        apart
+            && rows.fields.iter().zip(select.target_list().iter()).all(|(field, target)| {
+                let of_window = matches!(target.val(), Node::FuncCall(call) if call.over().is_some());
+                !field.flow.shows.is_empty()
+                    || of_window
+                    || matches!(target.val(), Node::A_Const(_))
+                    || sorts.iter().any(|sort| self.is_same(scope, *sort, field, target.val()))
+            })
+    }
+
+    /// Whether an expression over what is selected from is what a column of the rows is. Names of those mean nothing there.
+    pub(super) fn is_same(&mut self, scope: &Scope<'_>, node: Node<'_>, field: &Field, target: Node<'_>) -> bool {
+        let (Node::ColumnRef(one), Node::ColumnRef(other)) = (node, target) else { return is_same_call(node, target) };
+        let Ok(Found::Field(found)) = self.name(scope, &parts(one.fields())) else { return false };
+        let copy = |field: &Field| field.flow.copy.as_ref().map(Arc::as_ptr);
+        copy(field).is_some() && copy(&found) == copy(field) && parts(one.fields()) == parts(other.fields())
     }
 
     fn is_summed_up(&self, select: &SelectStmt) -> bool {
@@ -220,7 +274,7 @@ impl Analysis<'_> {
     /// What is to be put into a statement's text so that its rows are sorted by all that is seen of them.
     fn sorted_further(&self, node: Node<'_>, rows: &Rows) -> Option<Insertion> {
         let Node::SelectStmt(select) = node else { return None };
-        let plain = select.op == SETOP_NONE && select.into_clause().is_none() && rows.open.is_none();
+        let plain = select.into_clause().is_none() && rows.open.is_none();
         let sortable = rows.fields.iter().all(|field| self.is_sortable(field))
             && select.target_list().iter().all(|target| !makes_unsorted(target.val()));
         if !plain || !sortable {
@@ -246,7 +300,7 @@ impl Analysis<'_> {
         (!numbers.is_empty() && as_before).then_some(insertion)
     }
 
-    fn is_sortable(&self, field: &Field) -> bool {
+    pub(super) fn is_sortable(&self, field: &Field) -> bool {
         let Some(column) = &field.copy else { return true };
         let relation = self.catalog.relation(column.table.id);
         let facts = relation.and_then(|relation| relation.columns.iter().find(|facts| facts.column.number == column.number));
@@ -272,7 +326,7 @@ fn seen_of(select: &SelectStmt) -> impl Iterator<Item = Node<'_>> {
 }
 
 /// Whether an expression may give what the server knows no order of.
-fn makes_unsorted(node: Node<'_>) -> bool {
+pub(super) fn makes_unsorted(node: Node<'_>) -> bool {
     let of = |name: &str| {
         ["json", "to_json", "row_to_json", "array_to_json", "xml", "point"].iter().any(|start| name.starts_with(start))
     };

@@ -143,9 +143,11 @@ impl Analysis<'_> {
         // Sorting and limits of a set operation or of `VALUES`, by their own columns.
         let mut scope = Scope::new(outer, &own);
         scope.items.push(Item { fields: rows.fields.clone(), open: rows.open.clone(), ..Item::default() });
+        scope.outputs.clone_from(&rows.fields);
         self.sorted(select, &scope, &mut rows)?;
         self.limited(select, &scope, &mut rows)?;
         self.locked(select, &scope, rows.bounded)?;
+        self.arms_settled(select, &scope, &mut rows);
         Ok(rows)
     }
 
@@ -162,16 +164,26 @@ impl Analysis<'_> {
                 break;
             }
         }
-        let mut rows = self.query(Node::SelectStmt(left), expressions, outer)?;
+        let mut rows = self.arm(left, expressions, outer)?;
         for (right, operation, all) in arms.into_iter().rev() {
-            let other = self.query(Node::SelectStmt(right), expressions, outer)?;
+            let other = self.arm(right, expressions, outer)?;
             self.operator(None, "=")?;
+            let mut order = rows.order.clone();
+            order.add(&other.order);
             // Rows that are compared with one another.
             if !all || operation != SetOperation::SETOP_UNION {
-                self.decided_by_rows(&rows);
-                self.decided_by_rows(&other);
+                order.add(&self.compared_rows(&rows, &other));
             }
             rows = joined(rows, &other, operation);
+            rows.order = order;
+        }
+        Ok(rows)
+    }
+
+    fn arm(&mut self, select: &SelectStmt, expressions: &Expressions<'_>, outer: Option<&Scope<'_>>) -> Result<Rows> {
+        let mut rows = self.query_in_any_order(Node::SelectStmt(select), expressions, outer)?;
+        if std::mem::take(&mut rows.cut) {
+            self.ordered(&mut rows);
         }
         Ok(rows)
     }

@@ -236,7 +236,28 @@ fn in_some_order(random: &mut Random, place: &str) -> String {
     ]);
     let named = random.one(&["count(*) as n", "min(c.id) as n", "sum(c.balance) as n"]);
     let inner = format!("select {by}, {named} from customers c where {place} group by {by}");
-    match random.below(12) {
+    match random.below(18) {
+        17 => format!(
+            "select c.id, x.n from (select c.ssn, count(*) as n from customers c where {place} group by c.ssn{}) x join customers c on c.ssn = x.ssn order by 1, 2",
+            random.one(&[" order by n limit 3", " order by 2 desc limit 7", "", " limit 2"])
+        ),
+        12 => {
+            let (all, sorted) =
+                (random.one(&["union", "union all", "intersect", "except"]), random.one(&["", " order by 2", " limit 4"]));
+            format!(
+                "select c.ssn, c.branch from customers c where {place} {all} select c.ssn, c.branch from customers c where c.id < 40{sorted}"
+            )
+        }
+        13 => format!(
+            "select c.id from customers c where (c.ssn, c.account_number) in (select c.ssn, c.account_number from customers c where {place}) order by 1"
+        ),
+        14 => format!("select c.id, {0} from customers c where {0} {1} ''", random.one(TEXTS), random.one(&["=", "<>"])),
+        15 => format!(
+            "select {by}, sum(c.balance), row_number() over (order by sum(c.balance)), rank() over (order by count(*)) from customers c where {place} group by {by}{end}"
+        ),
+        16 => format!(
+            "select {by}, sum(c.balance), sum(c.balance) / sum(sum(c.balance)) over (), sum(count(*)) over (order by sum(c.balance)) from customers c where {place} group by {by}{end}"
+        ),
         0 => format!("select {by}, {shown} from customers c where {place} group by {by}{end}"),
         1 => format!("select {plain} from customers c where {place} group by {by}{end}"),
         2 => format!("select {by}, {plain} from customers c where {place} group by {by}{end}"),

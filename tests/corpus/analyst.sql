@@ -1,7 +1,8 @@
 -- What an analyst, or an AI agent acting for one, asks of the demo's bank.
 --
 -- Each query has a name, and after a colon what of its answer is not as it would be without a gateway: `masks` names columns none of whose
--- values comes through, `finds` those in which something may be found that nobody has labelled. All else comes through byte for byte.
+-- values comes through, `finds` those in which something may be found that nobody has labelled. All else comes through byte for byte, but where
+-- rows are sorted alike (`ties`) and their order would tell of masked values: there are as many of them.
 
 -- # Finding out what there is, as agents and their libraries begin
 
@@ -738,3 +739,86 @@ select split_part(email, '@', 2) as domain, count(*) from customers group by 1 o
 select extract(decade from date_of_birth) as decade, count(*) from customers group by 1 order by 1;
 -- oldest-customers
 select name, date_of_birth from customers order by date_of_birth limit 10;
+
+-- # More of accounts and cards
+
+-- account-overview: masks account_number
+SELECT a.account_number, a.kind, a.balance, COUNT(t.id) AS transaction_count, SUM(t.amount) AS net_flow FROM accounts a LEFT JOIN transactions t ON a.id = t.account_id WHERE a.customer_id = 100 GROUP BY a.account_number, a.kind, a.balance ORDER BY a.kind;
+-- spenders-by-account: masks account_number
+SELECT c.name, a.account_number, SUM(t.amount) AS total_spent FROM customers c JOIN accounts a ON c.id = a.customer_id JOIN transactions t ON a.id = t.account_id WHERE t.amount < 0 AND t.at >= '2025-01-01' GROUP BY c.name, a.account_number ORDER BY total_spent ASC LIMIT 10;
+-- months-of-accounts: ties; masks account_number
+SELECT a.account_number, DATE_TRUNC('month', t.at) AS month, COUNT(*) AS tx_count, ROUND(AVG(t.amount), 2) AS avg_amount FROM accounts a JOIN transactions t ON t.account_id = a.id WHERE a.id IN (1, 2, 3) GROUP BY a.account_number, month ORDER BY month DESC, tx_count DESC LIMIT 20;
+-- busiest-cards: ties; masks card_number
+SELECT t.card_number, COUNT(*) AS uses, MAX(t.at) AS last_used, SUM(ABS(t.amount)) AS volume FROM transactions t WHERE t.card_number IS NOT NULL GROUP BY t.card_number ORDER BY uses DESC LIMIT 10;
+-- cards-at-merchants: masks card_number
+WITH card_usage AS (SELECT card_number, merchant, COUNT(*) AS n FROM transactions WHERE card_number IS NOT NULL AND at >= '2025-11-01' GROUP BY card_number, merchant) SELECT card_number, merchant, n FROM card_usage WHERE n >= 4 ORDER BY n DESC, merchant LIMIT 10;
+-- ranked-accounts: masks account_number
+SELECT account_number, balance, RANK() OVER (ORDER BY balance DESC) AS balance_rank FROM accounts ORDER BY balance_rank LIMIT 10;
+-- top-numbered-inside: masks account_number
+SELECT x.account_number, x.total FROM (SELECT a.account_number, SUM(t.amount) AS total, ROW_NUMBER() OVER (ORDER BY SUM(t.amount) DESC) AS rn FROM accounts a JOIN transactions t ON t.account_id = a.id GROUP BY a.account_number) x WHERE x.rn <= 5 ORDER BY x.total DESC;
+-- rich-contacts: masks email, account_number
+SELECT DISTINCT c.name, c.email, a.account_number FROM customers c JOIN accounts a ON a.customer_id = c.id WHERE a.balance > 24800 ORDER BY c.name LIMIT 20;
+-- counted-numbers
+SELECT COUNT(DISTINCT a.account_number) AS accounts, COUNT(DISTINCT c.id) AS customers FROM accounts a JOIN customers c ON c.id = a.customer_id WHERE c.branch IN ('NYC', 'BOS');
+-- idle-accounts: masks account_number
+SELECT a.account_number FROM accounts a LEFT JOIN transactions t ON t.account_id = a.id AND t.at >= '2025-12-01' WHERE t.id IS NULL ORDER BY a.id LIMIT 10;
+-- dormant-accounts: masks account_number
+SELECT a.account_number, MAX(t.at) AS last_activity FROM accounts a LEFT JOIN transactions t ON t.account_id = a.id GROUP BY a.account_number HAVING MAX(t.at) < '2025-03-01' ORDER BY last_activity LIMIT 10;
+-- differences-of-accounts: masks account_number
+SELECT a.account_number, a.balance, a.balance - LAG(a.balance) OVER (ORDER BY a.opened_at) AS diff FROM accounts a WHERE a.customer_id IN (SELECT id FROM customers WHERE branch = 'DAL') ORDER BY a.opened_at LIMIT 15;
+-- credits-and-debits: masks account_number
+SELECT a.account_number, COALESCE(SUM(CASE WHEN t.amount > 0 THEN t.amount END), 0) AS credits, COALESCE(SUM(CASE WHEN t.amount < 0 THEN t.amount END), 0) AS debits FROM accounts a LEFT JOIN transactions t ON t.account_id = a.id WHERE a.kind = 'savings' GROUP BY a.account_number ORDER BY credits DESC LIMIT 5;
+-- cards-per-state
+SELECT b.state, COUNT(DISTINCT t.card_number) AS cards FROM transactions t JOIN accounts a ON a.id = t.account_id JOIN customers c ON c.id = a.customer_id JOIN branches b ON b.code = c.branch GROUP BY b.state ORDER BY cards DESC, b.state;
+-- shared-routing
+SELECT COUNT(*) AS shared FROM (SELECT routing_number FROM accounts GROUP BY routing_number HAVING COUNT(*) > 250) r;
+-- shared-phones-with-names: ties; masks phone
+SELECT phone, COUNT(*) AS customers, STRING_AGG(name, ', ' ORDER BY name) AS names FROM customers GROUP BY phone HAVING COUNT(*) > 5 ORDER BY customers DESC LIMIT 5;
+-- top-three-per-kind: masks account_number
+SELECT kind, account_number, balance FROM (SELECT kind, account_number, balance, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY balance DESC) AS rn FROM accounts) ranked WHERE rn <= 3 ORDER BY kind, balance DESC;
+-- accounts-per-customer-per-branch
+SELECT c.branch, AVG(cnt) AS avg_accounts FROM (SELECT customer_id, COUNT(*) AS cnt FROM accounts GROUP BY customer_id) s JOIN customers c ON c.id = s.customer_id GROUP BY c.branch ORDER BY avg_accounts DESC, c.branch LIMIT 5;
+-- accounts-per-email: masks email
+SELECT c.email, COUNT(a.id) FROM customers c JOIN accounts a ON a.customer_id = c.id GROUP BY c.email ORDER BY COUNT(a.id) DESC LIMIT 10;
+-- customer-summary: masks email
+SELECT c.id, c.name, c.email, COUNT(DISTINCT a.id) AS num_accounts, COUNT(t.id) AS num_tx, MAX(t.at) AS last_tx FROM customers c LEFT JOIN accounts a ON c.id = a.customer_id LEFT JOIN transactions t ON a.id = t.account_id GROUP BY c.id, c.name, c.email ORDER BY num_tx DESC, c.id LIMIT 10;
+-- duplicate-ssns: masks ssn
+SELECT ssn, COUNT(*) FROM customers GROUP BY ssn HAVING COUNT(*) > 1;
+-- births-of-branch: masks date_of_birth
+SELECT name, date_of_birth, branch FROM customers WHERE branch = 'MIA' ORDER BY name, id LIMIT 10;
+-- uses-per-card
+SELECT AVG(n)::numeric(10,2) AS avg_tx_per_card, MAX(n) AS max_tx FROM (SELECT card_number, COUNT(*) AS n FROM transactions WHERE card_number IS NOT NULL GROUP BY card_number) x;
+-- card-buckets
+SELECT bucket, COUNT(*) FROM (SELECT CASE WHEN COUNT(*) < 10 THEN 'low' WHEN COUNT(*) < 20 THEN 'mid' ELSE 'high' END AS bucket FROM transactions GROUP BY card_number) b GROUP BY bucket ORDER BY bucket;
+-- flights-with-cards: masks account_number, card_number
+SELECT a.account_number, t.card_number, t.merchant, t.amount, t.at FROM transactions t INNER JOIN accounts a ON t.account_id = a.id WHERE t.merchant = 'Northwind Air' AND t.at BETWEEN '2025-06-01' AND '2025-06-30' ORDER BY t.amount ASC, t.id LIMIT 20;
+-- far-above-average: masks account_number
+SELECT src.account_number, src.balance, cmp.avg_balance FROM accounts src JOIN (SELECT kind, AVG(balance) AS avg_balance FROM accounts GROUP BY kind) cmp ON src.kind = cmp.kind WHERE src.balance > 1.94 * cmp.avg_balance ORDER BY src.balance DESC LIMIT 5;
+-- other-accounts: masks account_number
+SELECT a1.account_number AS account_number, a2.kind AS other_kind FROM accounts a1 JOIN accounts a2 ON a1.customer_id = a2.customer_id AND a1.account_number <> a2.account_number WHERE a1.id < 20 ORDER BY a1.id, a2.id;
+-- same-routing-pairs
+SELECT COUNT(*) FROM accounts a1 JOIN accounts a2 ON a1.routing_number = a2.routing_number AND a1.id < a2.id WHERE a1.id < 50;
+-- busy-account-numbers: masks account_number
+SELECT account_number, kind FROM accounts WHERE account_number IN (SELECT account_number FROM accounts a JOIN transactions t ON t.account_id = a.id GROUP BY account_number HAVING COUNT(*) > 32) ORDER BY id;
+-- first-account-of-each: masks account_number
+SELECT DISTINCT ON (a.customer_id) a.customer_id, a.account_number, a.balance FROM accounts a ORDER BY a.customer_id, a.balance DESC LIMIT 10;
+-- running-by-number: masks account_number
+WITH monthly AS (SELECT a.account_number, DATE_TRUNC('month', t.at) AS m, SUM(t.amount) AS net FROM accounts a JOIN transactions t ON t.account_id = a.id WHERE a.id <= 5 GROUP BY a.account_number, m) SELECT account_number, m, net, SUM(net) OVER (PARTITION BY account_number ORDER BY m) AS running FROM monthly ORDER BY m, net LIMIT 20;
+-- previous-month-by-number: masks account_number
+WITH monthly AS (SELECT a.id, a.account_number, DATE_TRUNC('month', t.at) AS m, SUM(t.amount) AS net FROM accounts a JOIN transactions t ON t.account_id = a.id WHERE a.id <= 5 GROUP BY a.id, a.account_number, m) SELECT account_number, m, net, LAG(net) OVER (PARTITION BY id ORDER BY m) AS previous FROM monthly ORDER BY id, m LIMIT 20;
+-- share-of-total: masks account_number
+SELECT account_number, SUM(balance) OVER () AS total, ROUND(100 * balance / SUM(balance) OVER (), 4) AS pct FROM accounts ORDER BY balance DESC LIMIT 5;
+-- phone-by-hand: masks masked_phone
+SELECT name, CONCAT('***', RIGHT(phone, 4)) AS masked_phone FROM customers WHERE id <= 5 ORDER BY id;
+-- memo-lengths
+SELECT LENGTH(memo) AS len, COUNT(*) FROM transactions WHERE memo IS NOT NULL AND memo <> '' GROUP BY LENGTH(memo) ORDER BY 2 DESC, 1 LIMIT 5;
+-- people-as-json
+SELECT json_agg(json_build_object('id', id, 'name', name)) AS people, MIN(branch) AS b, COUNT(email) AS email FROM customers WHERE id <= 3;
+-- busiest-joined-back: masks account_number
+SELECT a.account_number, t.n FROM accounts a JOIN (SELECT account_id, COUNT(*) AS n FROM transactions GROUP BY account_id ORDER BY n DESC, account_id LIMIT 10) t ON t.account_id = a.id ORDER BY t.n DESC, a.id;
+-- richest-of-all: masks account_number
+SELECT account_number, balance FROM accounts WHERE balance = (SELECT MAX(balance) FROM accounts);
+-- incomplete-contacts
+SELECT EXISTS (SELECT 1 FROM customers WHERE email IS NULL OR phone IS NULL) AS incomplete;
+-- missing-contacts
+SELECT 'email' AS field, COUNT(*) FILTER (WHERE email IS NULL OR email = '') AS missing FROM customers UNION ALL SELECT 'phone', COUNT(*) FILTER (WHERE phone IS NULL OR phone = '') FROM customers UNION ALL SELECT 'card', COUNT(*) FILTER (WHERE card_number IS NULL) FROM transactions;

@@ -210,8 +210,9 @@ pub(super) fn set(sources: &Sources) -> BTreeSet<Arc<Column>> {
 
 fn is_equality(comparison: &nodes::A_Expr) -> bool {
     match comparison.kind {
-        A_Expr_Kind::AEXPR_OP => matches!(qualified(comparison.name()), Some((None | Some("pg_catalog"), "="))),
-        A_Expr_Kind::AEXPR_NOT_DISTINCT => true,
+        // That two are not equal tells no more than that they are.
+        A_Expr_Kind::AEXPR_OP => matches!(qualified(comparison.name()), Some((None | Some("pg_catalog"), "=" | "<>"))),
+        A_Expr_Kind::AEXPR_NOT_DISTINCT | A_Expr_Kind::AEXPR_DISTINCT => true,
         _ => false,
     }
 }

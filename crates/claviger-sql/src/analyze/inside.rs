@@ -13,7 +13,7 @@ use pg_raw_parse::nodes::SelectStmt;
 use super::flow::Rows;
 use super::grouping::{output_number, table_column};
 use super::names::{parts, qualified};
-use super::order::Leaving;
+use super::order::{Leaving, is_same};
 use super::scope::{Found, Scope};
 use super::{Analysis, disclose};
 use crate::lexer::{Kind, tokens};
@@ -63,7 +63,7 @@ impl Analysis<'_> {
             }
             let flow = self.by_output(scope, node, true).ok()?;
             if flow.shows.is_empty() {
-                self.is_selected(select, scope, rows, node).then_some(())?;
+                is_selected(select, scope, node).then_some(())?;
                 continue;
             }
             let item = table_column(select, scope, node)?;
@@ -74,16 +74,6 @@ impl Analysis<'_> {
             plain.then(|| keys.push((item, Arc::clone(&facts.column))))?;
         }
         Some(keys)
-    }
-
-    /// Whether something that rows are grouped by is a column of theirs.
-    fn is_selected(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows, node: Node<'_>) -> bool {
-        output_number(scope, node).is_some()
-            || rows
-                .fields
-                .iter()
-                .zip(select.target_list().iter())
-                .any(|(field, target)| self.is_same(scope, node, field, target.val()))
     }
 
     /// Whether an expression is the least key of a table's rows.
@@ -147,6 +137,11 @@ impl Analysis<'_> {
             .or_else(|| word(number, &["first", "next"]).and_then(|n| word(n.checked_sub(1)?, &["fetch"])))?;
         tokens.get(first.checked_sub(1)?).map(|token| token.end)
     }
+}
+
+/// Whether something that rows are grouped by is a column of theirs.
+fn is_selected(select: &SelectStmt, scope: &Scope<'_>, node: Node<'_>) -> bool {
+    output_number(scope, node).is_some() || select.target_list().iter().any(|target| is_same(node, target.val()))
 }
 
 fn quoted(name: &str) -> String {

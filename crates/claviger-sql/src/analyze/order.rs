@@ -111,7 +111,7 @@ impl Analysis<'_> {
         self.disclosure.grouped = true;
         let done = self.doings != doings;
         let one = select.group_clause().is_empty() && self.is_summed_up(select);
-        if done || (!loose.is_empty() && self.goes_by_order(select, scope)) {
+        if done || (!loose.is_empty() && self.goes_by_order(select, scope, rows)) {
             loose.iter().for_each(|column| self.decides(column, None));
         } else if !one {
             rows.order.add(&loose);
@@ -154,7 +154,7 @@ impl Analysis<'_> {
     }
 
     /// Whether something comes of the order in which a query is given its rows, beside the order of its own.
-    fn goes_by_order(&mut self, select: &SelectStmt, scope: &Scope<'_>) -> bool {
+    fn goes_by_order(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows) -> bool {
         let mut calls = Vec::new();
         let mut gathers = false;
         for node in seen_of(select) {
@@ -164,14 +164,15 @@ impl Analysis<'_> {
                 _ => {}
             });
         }
-        gathers || calls.into_iter().any(|call| self.call_goes_by_order(scope, call))
+        gathers
+            || calls.into_iter().any(|call| match call.over() {
+                Some(window) => self.window_tells(select, scope, rows, call, window),
+                None => self.call_goes_by_order(scope, call),
+            })
     }
 
     fn call_goes_by_order(&mut self, scope: &Scope<'_>, call: &FuncCall) -> bool {
         let Some((None | Some("pg_catalog"), name)) = qualified(call.funcname()) else { return true };
-        if call.over().is_some() {
-            return !RANKS.contains(&name);
-        }
         let exact = |this: &mut Self| call.args().iter().all(|node| this.is_exact(scope, node));
         self.is_aggregate(call)
             && !(IN_ANY_ORDER.contains(&name) && !self.is_function_of_users(name)
@@ -190,43 +191,31 @@ impl Analysis<'_> {
                 }
             });
         }
-        calls.into_iter().any(|(call, window)| {
-            let Some((None | Some("pg_catalog"), name)) = qualified(call.funcname()) else { return true };
-            let named = [window.name(), window.refname()].iter().any(Option::is_some);
-            let framed = u32::try_from(window.frame_options) != Ok(FRAMEOPTION_DEFAULTS);
-            let told = match name {
-                _ if RANKS.contains(&name) => false,
-                // Those that are sorted alike are given all that is of them together.
-                "count" | "min" | "max" => named || framed,
-                "sum" | "avg" => named || framed || !call.args().iter().all(|node| self.is_exact(scope, node)),
-                // They are numbered one by one: that tells nothing if they look alike.
-                "row_number" | "ntile" => named || !self.sorts_whole(select, scope, rows, window),
-                _ => true,
-            };
-            told || self.is_function_of_users(name)
-        })
+        calls.into_iter().any(|(call, window)| self.window_tells(select, scope, rows, call, window))
     }
 
-    /// Whether a window sorts by all that is seen of rows, apart from what window functions say of them.
-    fn sorts_whole(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows, window: &nodes::WindowDef) -> bool {
-        let sorts: Vec<Node<'_>> = window.order_clause().iter().map(|sort| sort.node()).collect();
-        let apart = window.partition_clause().is_empty() && rows.fields.len() == select.target_list().len();
-        apart
-            && rows.fields.iter().zip(select.target_list().iter()).all(|(field, target)| {
-                let of_window = matches!(target.val(), Node::FuncCall(call) if call.over().is_some());
-                !field.flow.shows.is_empty()
-                    || of_window
-                    || matches!(target.val(), Node::A_Const(_))
-                    || sorts.iter().any(|sort| self.is_same(scope, *sort, field, target.val()))
-            })
-    }
-
-    /// Whether an expression over what is selected from is what a column of the rows is. Names of those mean nothing there.
-    pub(super) fn is_same(&mut self, scope: &Scope<'_>, node: Node<'_>, field: &Field, target: Node<'_>) -> bool {
-        let (Node::ColumnRef(one), Node::ColumnRef(other)) = (node, target) else { return is_same_call(node, target) };
-        let Ok(Found::Field(found)) = self.name(scope, &parts(one.fields())) else { return false };
-        let copy = |field: &Field| field.flow.copy.as_ref().map(Arc::as_ptr);
-        copy(field).is_some() && copy(&found) == copy(field) && parts(one.fields()) == parts(other.fields())
+    /// Whether what a window function gives hangs on the order of rows that its window sorts alike.
+    fn window_tells(
+        &mut self,
+        select: &SelectStmt,
+        scope: &Scope<'_>,
+        rows: &Rows,
+        call: &FuncCall,
+        window: &nodes::WindowDef,
+    ) -> bool {
+        let Some((None | Some("pg_catalog"), name)) = qualified(call.funcname()) else { return true };
+        let named = [window.name(), window.refname()].iter().any(Option::is_some);
+        let framed = u32::try_from(window.frame_options) != Ok(FRAMEOPTION_DEFAULTS);
+        let told = match name {
+            _ if RANKS.contains(&name) => false,
+            // Those that are sorted alike are given all that is of them together.
+            "count" | "min" | "max" => named || framed,
+            "sum" | "avg" => named || framed || !call.args().iter().all(|node| self.is_exact(scope, node)),
+            // They are numbered one by one: that tells nothing if they look alike.
+            "row_number" | "ntile" => named || !sorts_whole(select, rows, window),
+            _ => true,
+        };
+        told || self.is_function_of_users(name)
     }
 
     fn is_summed_up(&self, select: &SelectStmt) -> bool {
@@ -323,6 +312,28 @@ fn seen_of(select: &SelectStmt) -> impl Iterator<Item = Node<'_>> {
     let targets = select.target_list().iter().map(|target: &nodes::ResTarget| target.val());
     let sorts = select.sort_clause().iter().map(|sort| sort.node());
     targets.chain(sorts).chain(select.distinct_clause().iter()).chain([select.having_clause()])
+}
+
+/// Whether a window sorts by all that is seen of rows, apart from what window functions say of them.
+fn sorts_whole(select: &SelectStmt, rows: &Rows, window: &nodes::WindowDef) -> bool {
+    let sorts: Vec<Node<'_>> = window.order_clause().iter().map(|sort| sort.node()).collect();
+    let apart = window.partition_clause().is_empty() && rows.fields.len() == select.target_list().len();
+    apart
+        && rows.fields.iter().zip(select.target_list().iter()).all(|(field, target)| {
+            let of_window = matches!(target.val(), Node::FuncCall(call) if call.over().is_some());
+            !field.flow.shows.is_empty()
+                || of_window
+                || matches!(target.val(), Node::A_Const(_))
+                || sorts.iter().any(|sort| is_same(*sort, target.val()))
+        })
+}
+
+/// Whether an expression over what is selected from is what a column of the rows is. Names of those mean nothing there.
+pub(super) fn is_same(node: Node<'_>, target: Node<'_>) -> bool {
+    match (node, target) {
+        (Node::ColumnRef(one), Node::ColumnRef(other)) => parts(one.fields()) == parts(other.fields()),
+        _ => is_same_call(node, target),
+    }
 }
 
 /// Whether an expression may give what the server knows no order of.

@@ -236,7 +236,16 @@ fn in_some_order(random: &mut Random, place: &str) -> String {
     ]);
     let named = random.one(&["count(*) as n", "min(c.id) as n", "sum(c.balance) as n"]);
     let inner = format!("select {by}, {named} from customers c where {place} group by {by}");
-    match random.below(18) {
+    match random.below(20) {
+        18 => format!(
+            "select c.id, d.id from customers c join customers d on c.branch = d.branch and c.{0} {1} d.{0} where {place} order by 1, 2 limit 30",
+            random.one(&["ssn", "score", "born"]),
+            random.one(&["<>", "is distinct from", "is not distinct from"])
+        ),
+        19 => format!(
+            "with x as (select {by}, c.branch as b, {named} from customers c where {place} group by {by}, c.branch) select *, {} over (partition by b order by n) from x{end}",
+            random.one(&["sum(n)", "row_number()", "count(*)", "lag(n)"])
+        ),
         17 => format!(
             "select c.id, x.n from (select c.ssn, count(*) as n from customers c where {place} group by c.ssn{}) x join customers c on c.ssn = x.ssn order by 1, 2",
             random.one(&[" order by n limit 3", " order by 2 desc limit 7", "", " limit 2"])

@@ -13,7 +13,7 @@ use pg_raw_parse::nodes::SelectStmt;
 use super::flow::Rows;
 use super::grouping::{output_number, table_column};
 use super::names::{parts, qualified};
-use super::order::{Leaving, is_same};
+use super::order::{Leaving, has_ties, is_same};
 use super::scope::{Found, Scope};
 use super::{Analysis, disclose};
 use crate::lexer::{Kind, tokens};
@@ -101,7 +101,7 @@ impl Analysis<'_> {
     fn total(&self, select: &SelectStmt, scope: &Scope<'_>, rows: &Rows, keys: &[(usize, Arc<Column>)]) -> Option<Insertion> {
         let sortable = rows.fields.iter().all(|field| self.is_sortable(field))
             && select.target_list().iter().all(|target| !super::order::makes_unsorted(target.val()));
-        if !sortable || self.is_function_of_users("min") {
+        if !sortable || has_ties(select) || self.is_function_of_users("min") {
             return None;
         }
         let plain = rows.fields.iter().enumerate().filter(|(_, field)| field.flow.shows.is_empty());

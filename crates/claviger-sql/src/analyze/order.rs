@@ -9,7 +9,7 @@ use std::sync::Arc;
 use claviger_model::{Insertion, Order};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, FuncCall, SelectStmt};
-use pg_raw_parse::raw::FRAMEOPTION_DEFAULTS;
+use pg_raw_parse::raw::{FRAMEOPTION_DEFAULTS, LimitOption};
 
 use super::flow::{Field, Rows, Sources};
 use super::grouping::is_same_call;
@@ -263,7 +263,7 @@ impl Analysis<'_> {
     /// What is to be put into a statement's text so that its rows are sorted by all that is seen of them.
     fn sorted_further(&self, node: Node<'_>, rows: &Rows) -> Option<Insertion> {
         let Node::SelectStmt(select) = node else { return None };
-        let plain = select.into_clause().is_none() && rows.open.is_none();
+        let plain = select.into_clause().is_none() && rows.open.is_none() && !has_ties(select);
         let sortable = rows.fields.iter().all(|field| self.is_sortable(field))
             && select.target_list().iter().all(|target| !makes_unsorted(target.val()));
         if !plain || !sortable {
@@ -334,6 +334,11 @@ pub(super) fn is_same(node: Node<'_>, target: Node<'_>) -> bool {
         (Node::ColumnRef(one), Node::ColumnRef(other)) => parts(one.fields()) == parts(other.fields()),
         _ => is_same_call(node, target),
     }
+}
+
+/// Whether what rows are sorted by says how many there are: `FETCH FIRST .. WITH TIES`.
+pub(super) fn has_ties(select: &SelectStmt) -> bool {
+    select.limit_option == LimitOption::LIMIT_OPTION_WITH_TIES
 }
 
 /// Whether an expression may give what the server knows no order of.

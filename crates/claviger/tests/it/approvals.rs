@@ -1,11 +1,14 @@
 //! What needs an approval waits for it in its session, is bound to it, and runs once. Every outcome is proven by the server's tables.
 
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_postgres::AsyncMessage;
 
-use crate::harness::{Conn, Gateway, Major, Server, Session, eventually, frame, run, sqlstate, terminated, text};
+use crate::harness::{
+    Conn, Gateway, Major, Server, Session, eventually, finish_driver, frame, run, skip, sqlstate, start_driver, terminated, text,
+};
 
 on_each_server!(
     what_is_approved_goes_on_in_its_transaction,
@@ -13,6 +16,8 @@ on_each_server!(
     whoever_goes_withdraws,
     a_consent_is_for_one_thing_once,
     other_texts_may_take_its_place,
+    programs_of_drivers_wait,
+    a_person_at_psql_waits,
 );
 
 const SETUP: &str =
@@ -306,6 +311,92 @@ async fn other_texts_may_take_its_place(major: Major) {
     let intents = ground.gateway.leaves_of("INTENT");
     assert_eq!(intents.iter().filter(|leaf| leaf["replaced"] == true).count(), 1);
     ground.gateway.verify();
+}
+
+/// Whatever is asked for is decided in turn: approved, denied, approved.
+async fn programs_of_drivers_wait(major: Major) {
+    for (name, left) in [("held_psycopg", "pipeline"), ("HeldJdbc", "batch")] {
+        let ground = Ground::new(server!(major), "hold = \"wait\"", "").await;
+        let Some(running) = start_driver(&ground.gateway, name, &[]) else { continue };
+        for verdict in ["approve", "deny", "approve"] {
+            let id = ground.request().await;
+            ground.must_review(&[verdict, &id]);
+            eventually("it is taken up", Duration::from_secs(5), async || ground.pending().is_empty()).await;
+        }
+        finish_driver(running);
+        assert_eq!(ground.bodies().await, [left; 5].join(","), "{name}");
+    }
+}
+
+async fn a_person_at_psql_waits(major: Major) {
+    if Command::new("psql").arg("--version").output().is_err() {
+        return skip("psql is not there");
+    }
+    let ground = Ground::new(server!(major), "hold = \"wait\"", "").await;
+    let psql = |commands: &[&str]| {
+        let target = format!("host=localhost port={} dbname=bank user=bot sslmode=require", ground.gateway.port("bank"));
+        let mut command = Command::new("psql");
+        command.args(["-XAt", &target]).env("PGPASSWORD", ground.gateway.token(&["bot"]));
+        commands.iter().for_each(|text| _ = command.args(["-c", text]));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let said = |running: Child| {
+        let output = running.wait_with_output().unwrap();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    let running = psql(&["begin", "select 1", "update notes set body = 'psql'", "commit"]);
+    let id = ground.request().await;
+    ground.must_review(&["approve", &id]);
+    let [answers, notices] = said(running);
+    assert_eq!(answers, "BEGIN\n1\nUPDATE 5\nCOMMIT\n");
+    assert!(notices.starts_with("NOTICE:  this waits for the approval of dbas: many rows\nDETAIL:  code "), "{notices}");
+    let running = psql(&["begin", "delete from notes", "commit"]);
+    let id = ground.request().await;
+    ground.must_review(&["deny", &id]);
+    let [answers, errors] = said(running);
+    assert_eq!(answers, "BEGIN\nROLLBACK\n");
+    assert!(errors.contains("ERROR:  dana@local has denied this"), "{errors}");
+    // Ctrl-C, as a person presses it.
+    let running = psql(&["delete from notes"]);
+    ground.request().await;
+    assert!(Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap().success());
+    let [_, errors] = said(running);
+    assert!(errors.contains("canceling statement due to user request"), "{errors}");
+    assert_eq!(ground.bodies().await, "psql,psql,psql,psql,psql");
+}
+
+/// Many wait at once, and whoever has nothing to wait for is served as before.
+#[test]
+fn many_may_wait() {
+    run(async {
+        let most = "[approvals]\npending = 2000\npending_per_principal = 2000\n[limits]\nconnections_per_principal = 2000\n";
+        let ground = Ground::new(server!(Major::V15, &["max_connections=400"]), "hold = \"wait\"", most).await;
+        let token = ground.gateway.token(&["bot"]);
+        let mut waiting = Vec::new();
+        for n in 0..300 {
+            let mut raw = ground.gateway.raw("bank");
+            raw.login("bot", "bank", &token).unwrap();
+            raw.send(&frame(b'Q', &terminated(&format!("update notes set body = 'held {n}'"))));
+            waiting.push(raw);
+        }
+        eventually("all wait", Duration::from_secs(20), async || ground.pending().len() == 300).await;
+        let session = ground.session().await;
+        for n in 0..100 {
+            assert_eq!(session.value(&format!("select {n}")).await, n.to_string());
+        }
+        let last = ground.pending().pop().unwrap();
+        ground.must_review(&["approve", last["id"].as_str().unwrap()]);
+        eventually("it has run", Duration::from_secs(5), async || ground.bodies().await.contains("held")).await;
+        drop(waiting);
+        eventually("all are withdrawn", Duration::from_secs(20), async || ground.pending().is_empty()).await;
+        assert!(ground.bodies().await.split(',').all(|body| body == body_of(&last)), "nobody else's ran");
+        ground.gateway.verify();
+    });
+}
+
+/// What an update sets.
+fn body_of(request: &Value) -> &str {
+    request["statement"].as_str().unwrap().split('\'').nth(1).unwrap()
 }
 
 #[test]

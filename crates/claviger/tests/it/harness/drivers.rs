@@ -1,17 +1,28 @@
 //! Ordinary programs of ordinary drivers: those of `tests/drivers`, which know nothing of a gateway.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Output, Stdio};
 
 use super::{Gateway, Major, Server, skip};
 
 /// Runs a program as `alice` on the connection `bank`, with more environment; it must succeed.
 pub(crate) fn driver(gateway: &Gateway, name: &str, environment: &[(&str, &str)]) {
-    if let Some(mut command) = program(name) {
-        command.envs(through(gateway)).envs(environment.iter().copied());
-        let said = succeed(command);
-        assert!(said.lines().last().is_some_and(|line| line.starts_with("ok ")), "{said}");
+    if let Some(running) = start_driver(gateway, name, environment) {
+        finish_driver(running);
     }
+}
+
+/// Starts a program in the same way, and does not wait for it.
+pub(crate) fn start_driver(gateway: &Gateway, name: &str, environment: &[(&str, &str)]) -> Option<Child> {
+    let mut command = program(name)?;
+    command.envs(through(gateway)).envs(environment.iter().copied());
+    Some(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// Waits for a program that was started, and must succeed.
+pub(crate) fn finish_driver(running: Child) {
+    let said = said(&running.wait_with_output().unwrap());
+    assert!(said.lines().last().is_some_and(|line| line.starts_with("ok ")), "{said}");
 }
 
 /// Runs a script around the server's own programs of this version directly, as the upstream's user, and then through the gateway;
@@ -75,7 +86,11 @@ fn tool(name: &str, variable: &str) -> Option<PathBuf> {
 }
 
 fn succeed(mut command: Command) -> String {
-    let output = command.output().unwrap();
+    said(&command.output().unwrap())
+}
+
+/// What a program has said that must have succeeded.
+fn said(output: &Output) -> String {
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
     said.into_owned()

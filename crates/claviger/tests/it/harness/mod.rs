@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use browser::Browser;
 pub(crate) use certificates::Authority;
-pub(crate) use drivers::{driver, script};
+pub(crate) use drivers::{driver, finish_driver, script, start_driver};
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
 pub(crate) use oidc::Provider;
 pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server, open_to_all};

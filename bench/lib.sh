@@ -63,7 +63,9 @@ configure() {
   ORDERED_PORT=$(scripts/postgres.sh free-port $((AUTO_PORT + 1)))
   FULL_PORT=$(scripts/postgres.sh free-port $((ORDERED_PORT + 1)))
   NONE_PORT=$(scripts/postgres.sh free-port $((FULL_PORT + 1)))
-  TLS_PORT=$(scripts/postgres.sh free-port $((NONE_PORT + 1)))
+  MASKED_PORT=$(scripts/postgres.sh free-port $((NONE_PORT + 1)))
+  RECORD_PORT=$(scripts/postgres.sh free-port $((MASKED_PORT + 1)))
+  TLS_PORT=$(scripts/postgres.sh free-port $((RECORD_PORT + 1)))
   {
     echo "data = \"$BENCH/data\""
     printf '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
@@ -73,7 +75,11 @@ configure() {
     connection ordered "$ORDERED_PORT" 'plaintext = true' 'durability = "ordered"'
     connection full "$FULL_PORT" 'plaintext = true' 'recording = "full"'
     connection none "$NONE_PORT" 'plaintext = true' 'recording = "none"'
+    connection record "$RECORD_PORT" 'plaintext = true' 'mode = "record"'
     connection tls "$TLS_PORT"
+    connection masked "$MASKED_PORT" 'plaintext = true' 'recording = "none"' '[connections.classify]' \
+      '"public.big.email" = ["pii.email"]' '"public.big.token" = ["pii.token"]' '"public.pgbench_accounts.abalance" = ["pii.balance"]'
+    printf '[[masks]]\nlabel = "pii.email"\nmethod = "partial"\nfirst = 2\n'
   } >"$CONFIG/claviger.toml"
   echo 'permit (principal == User::"bench", action, resource) unless { resource is Gateway };' >"$CONFIG/policies/bench.cedar"
   claviger tls self-signed --out "$CONFIG" --host localhost --host 127.0.0.1 >/dev/null

@@ -69,7 +69,9 @@ def tests():
             all[name] = (bench("-S", "-M", protocol, clients=clients), SECURED if protocol == "simple" else USUAL)
     all["update and insert (-N), 16 clients"] = (bench("-N", clients=16), (*USUAL, "claviger-ordered"))
     all["new connections (-C), 4 clients"] = (bench("-S", "-C", clients=4), SECURED)
-    large = (*SECURED, "claviger-full", "claviger-none")
+    for name in ("select simple, 1 client", "select prepared, 1 client"):
+        all[name] = (all[name][0], (*all[name][1], "claviger-masked", "claviger-record"))
+    large = (*SECURED, "claviger-full", "claviger-none", "claviger-masked")
     all["copy 1M rows out"] = (psql("copy big to stdout"), large)
     all["select 1M rows"] = (psql("select * from big"), large)
     return all

@@ -251,3 +251,117 @@ fn consent(approval: &Approval, edited: Option<Arc<str>>) -> Consent {
         edited,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use claviger_audit::DecisionFacts;
+    use claviger_model::{Chain, OpId, Principal, PrincipalKey, PrincipalKind, SessionId};
+
+    use super::super::{Asker, Need};
+    use super::*;
+
+    fn request(n: u8, at: i64) -> Approval {
+        let principal = Principal {
+            key: PrincipalKey::new("local", "bot"),
+            kind: PrincipalKind::Workload,
+            groups: Vec::new(),
+            sponsor: None,
+        };
+        let time = Timestamp::from_secs(at);
+        Approval {
+            id: ApprovalId::new(time, [n; 10]),
+            asker: Asker {
+                session: SessionId::from_bytes([n; 16]),
+                op: OpId(1),
+                chain: Chain::of(principal),
+                purpose: None,
+                connection: "bank".parse().unwrap(),
+                client: ([127, 0, 0, 1], 1).into(),
+                application: None,
+            },
+            statement: "delete from notes".into(),
+            parameters: Arc::new([Some("a value".into())]),
+            facts: DecisionFacts::default(),
+            reason: None,
+            in_transaction: false,
+            has_written: false,
+            digest: [n; 32],
+            needs: vec![Need { group: "dbas".into(), quorum: 1, reasons: false }],
+            votes: Vec::new(),
+            asked: time,
+            until: time.plus_secs(100),
+            standing: Standing::Pending,
+            waits: false,
+            is_editable: true,
+        }
+    }
+
+    fn vote(who: &str, at: i64) -> Vote {
+        let (who, at) = (PrincipalKey::new("local", who), Timestamp::from_secs(at));
+        Vote { who, group: "dbas".into(), approves: true, edited: None, reason: None, at }
+    }
+
+    /// Asks, and has it granted.
+    fn granted(book: &mut Book, request: Approval) -> Consent {
+        let Asked::Pending(id) = book.ask(request, None, &Reviewing::default()) else { panic!("it was not asked") };
+        let Voted::Granted(consent, None) = book.vote(id, vote("dana", 0)).unwrap() else { panic!("it was not granted") };
+        book.keep(consent.clone());
+        consent
+    }
+
+    fn ask(book: &mut Book, request: Approval) -> Option<Consent> {
+        match book.ask(request, None, &Reviewing::default()) {
+            Asked::Granted(consent) => Some(consent),
+            Asked::Pending(_) | Asked::TooMany => None,
+        }
+    }
+
+    #[test]
+    fn a_consent_is_found_by_what_it_is_about_and_once() {
+        let mut book = Book::default();
+        let consent = granted(&mut book, request(1, 0));
+        assert_eq!(ask(&mut book, request(2, 1)), None);
+        assert_eq!(ask(&mut book, request(1, 1)), Some(consent.clone()));
+        assert_eq!(ask(&mut book, request(1, 1)), None, "it is in one hand");
+        book.spent(consent.id);
+        let known = book.get(consent.id).unwrap();
+        assert_eq!((known.standing, &*known.statement, known.parameters.len()), (Standing::Spent, "", 0), "values are forgotten");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_nothing() {
+        let mut book = Book::default();
+        granted(&mut book, request(1, 0));
+        assert!(book.expire(Timestamp::from_secs(99)).is_empty());
+        assert_eq!(book.expire(Timestamp::from_secs(100)).len(), 1);
+        assert_eq!(ask(&mut book, request(1, 50)), None, "it has expired, whatever the clock says now");
+        let mut book = Book::default();
+        granted(&mut book, request(1, 0));
+        assert!(matches!(ask(&mut book, request(9, 200)), None));
+        assert_eq!(ask(&mut book, request(1, 50)), None, "though nobody has looked meanwhile");
+    }
+
+    #[test]
+    fn requests_are_bounded_and_the_same_one_is_one() {
+        let (mut book, rules) = (Book::default(), Reviewing { most_each: 2, ..Reviewing::default() });
+        let mut asked = |n| book.ask(request(n, 0), None, &rules);
+        let Asked::Pending(first) = asked(1) else { panic!() };
+        assert!(matches!(asked(1), Asked::Pending(id) if id == first));
+        assert!(matches!(asked(2), Asked::Pending(_)));
+        assert!(matches!(asked(3), Asked::TooMany));
+        assert!(matches!(asked(2), Asked::Pending(_)), "what is asked for already needs no room");
+        for n in 0..2000u16 {
+            let [high, low] = n.to_be_bytes();
+            let mut request = request(low, i64::from(n));
+            request.digest = [high; 32];
+            let ear = Arc::<Ear>::default();
+            let Asked::Pending(id) = book.ask(request, Some(ear), &Reviewing { most_each: 100, ..Reviewing::default() }) else {
+                panic!("{n}")
+            };
+            book.withdraw(id);
+        }
+        assert!(book.list().len() <= MOST_ENDED + 2 && book.bytes < 100, "{}", book.bytes);
+    }
+}

@@ -367,9 +367,9 @@ pub struct Approval {
     pub reason: Option<String>,
     /// The policies that want it.
     pub policies: Vec<String>,
-    /// What is asked for, as it was sent. Empty once the request is over.
+    /// What is asked for, as it was sent; in a list, its beginning. Empty once the request is over.
     pub statement: String,
-    /// The values of its parameters; `null` is SQL's null.
+    /// The values of its parameters; `null` is SQL's null. None in a list.
     pub parameters: Vec<Option<String>>,
     /// What its statements do: `delete table public.payments`.
     pub effects: Vec<String>,

@@ -65,6 +65,8 @@ pub struct Recorded {
     pub op: OpId,
     /// Whose words they are.
     pub from: Side,
+    /// Whether they are the request itself, as it left in place of the client's own: kept however little of a response is.
+    pub request: bool,
     /// Whole or partial frames.
     pub bytes: Bytes,
 }

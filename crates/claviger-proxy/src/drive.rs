@@ -24,6 +24,9 @@ use crate::{Upstreams, cancel, credential};
 /// How often a session may take its turn before the others of its thread have theirs.
 const TURNS: usize = 2;
 
+/// So much is read of a client whose statement waits for people, beyond what the pipeline wants: its end may come after that.
+const AHEAD: usize = 1 << 20;
+
 /// How long a client may take to see the end of its session, and an upstream that of one for which others wait.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -122,13 +125,16 @@ impl Driver {
                 return true;
             }
         }
-        if !leg.can_read() || !self.pipeline.wants_input(side) {
+        let wanted = self.pipeline.wants_input(side);
+        let ahead = || side == Side::Downstream && self.pipeline.is_holding() && leg.input.len() < AHEAD;
+        if !leg.can_read() || !(wanted || ahead()) {
             return false;
         }
         match leg.poll_read(cx) {
             Poll::Pending => return false,
             Poll::Ready(0) => self.pipeline.handle_eof(side),
-            Poll::Ready(count) => self.pipeline.handle_input(side, &mut leg.input, count),
+            Poll::Ready(count) if wanted => self.pipeline.handle_input(side, &mut leg.input, count),
+            Poll::Ready(_) => {}
         }
         true
     }

@@ -111,12 +111,13 @@ impl SessionRecord {
     /// Keeps as much of what an operation carries, either way, as the connection's setting says, and counts the rest.
     pub(crate) fn carried(&mut self, open: &mut Open, carried: &Recorded) {
         let room = match self.keep {
+            _ if carried.request => usize::MAX,
             ResponseRecording::Full => usize::MAX,
             ResponseRecording::First(most) => most.saturating_sub(open.recorded),
             ResponseRecording::None => 0,
         };
         let (kept, left_out) = carried.bytes.split_at(room.min(carried.bytes.len()));
-        open.recorded = open.recorded.saturating_add(kept.len());
+        open.recorded = open.recorded.saturating_add(if carried.request { 0 } else { kept.len() });
         open.unrecorded = open.unrecorded.saturating_add(left_out.len() as u64);
         if kept.is_empty() {
             return;

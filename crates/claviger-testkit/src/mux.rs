@@ -205,7 +205,7 @@ impl<A> Mux<A> {
         };
         running.rows += 1;
         running.bytes += frame.bytes.len() as u64;
-        self.recorded.push_back(Recorded { op: running.op, from: Side::Upstream, bytes: frame.bytes.clone() });
+        self.recorded.push_back(Recorded { op: running.op, from: Side::Upstream, request: false, bytes: frame.bytes.clone() });
         self.downstream.push(frame.bytes);
     }
 
@@ -222,7 +222,7 @@ impl<A> Mux<A> {
         self.unreleased += frame.bytes.len();
         running.bytes += frame.bytes.len() as u64;
         let op = running.op;
-        self.recorded.push_back(Recorded { op, from: Side::Upstream, bytes: frame.bytes });
+        self.recorded.push_back(Recorded { op, from: Side::Upstream, request: false, bytes: frame.bytes });
         let text = String::from_utf8_lossy(&frame.payload);
         let (status, results, code, result) = match frame.kind {
             b'C' => (Status::Completed, vec![StatementResult { tag: text.into_owned() }], None, TransactionResult::Commit),

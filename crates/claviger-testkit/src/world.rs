@@ -496,6 +496,11 @@ impl Consents for MemoryConsents {
         Ok(())
     }
 
+    fn forget(&self, id: ApprovalId) -> Result<(), ConsentsFailed> {
+        self.0.lock().unwrap().remove(&id);
+        Ok(())
+    }
+
     fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>> {
         let spent = self.0.lock().unwrap().remove(&id);
         Box::pin(async move { Ok(spent) })

@@ -6,10 +6,10 @@ use claviger_audit::{ApprovalEvent, ApprovalLeaf, Batch, Leaf, LeafKind, Positio
 use claviger_identity::Identity;
 use claviger_model::{ApprovalId, OpId, Refusal, RefusalKind, SessionId, Timestamp};
 
-use super::book::{Asked, Voted};
+use super::book::{Asked, Kept, Voted};
 use super::reviewing::Reviewer;
 use super::waiting::Ear;
-use super::{Approval, Approvals, Consent, ReviewError, Said, Standing, Told, Vote, Waiting};
+use super::{Approval, Approvals, Consent, ReviewError, Said, Told, Waiting};
 use crate::Gateway;
 
 /// The longest reason that is kept, in bytes.
@@ -28,7 +28,7 @@ pub(crate) enum Petition {
 impl Gateway {
     /// Asks for an approval. The client waits for it where `waits`.
     pub(crate) fn petition(&self, approval: Approval, waits: bool) -> Result<Petition, Refusal> {
-        let (leaf, id) = (leaf(&approval, ApprovalEvent::Requested), approval.id);
+        let leaf = leaf(&approval, ApprovalEvent::Requested);
         let ear = waits.then(Arc::<Ear>::default);
         let asked = self.approvals.book().ask(approval, ear.clone(), &self.rules().reviewing);
         let asked = match asked {
@@ -36,11 +36,12 @@ impl Gateway {
             Asked::Pending(asked) => asked,
             Asked::TooMany => {
                 let why = "this needs an approval, and too many are asked for already; wait until some are decided";
-                return Err(Refusal::new(RefusalKind::TooMany, why));
+                return Err(Refusal::new(RefusalKind::NotPermitted, why));
             }
         };
-        if asked == id && self.note(self.now(), leaf).is_err() {
-            self.approvals.book().lose(id);
+        // Whoever asks again for what was asked for before is on record as well, with where he stands now.
+        if self.note(self.now(), ApprovalLeaf { approval: asked, ..leaf }).is_err() {
+            self.approvals.book().lose(asked);
             return Err(Refusal::new(RefusalKind::AuditUnavailable, "the request for approval could not be recorded"));
         }
         Ok(match ear {
@@ -50,11 +51,11 @@ impl Gateway {
     }
 
     /// Whoever waits for this is gone.
-    pub(crate) fn withdraw(&self, waiting: Waiting) {
+    pub(crate) fn withdraw(&self, waiting: &Waiting) {
         let approval = self.approvals.get(waiting.id());
-        drop(waiting);
-        let Some(approval) = approval.filter(|approval| approval.standing == Standing::Pending) else { return };
-        _ = self.note(self.now(), leaf(&approval, ApprovalEvent::Withdrawn));
+        if let Some(approval) = approval.filter(|_| waiting.withdraw()) {
+            _ = self.note(self.now(), leaf(&approval, ApprovalEvent::Withdrawn));
+        }
     }
 
     /// A reviewer looks at a request. May block, as it is recorded.
@@ -89,32 +90,42 @@ impl Gateway {
         };
         let leaf = ApprovalLeaf { groups: [Arc::clone(&group)].into(), ..by(reviewer, leaf(&approval, event), reason.clone()) };
         synced(self.note(now, leaf).map_err(|()| ReviewError::NotRecorded)?)?;
-        let edited = if let Said::Edit(text) = said { Some(Arc::clone(text)) } else { None };
-        let vote = Vote { who: person.key.clone(), group, approves: *said != Said::Deny, edited, reason, at: now };
-        self.count(&approval, vote, synced)?;
+        let voted = self.approvals.book().vote(id, &person, said, reason, &rules.reviewing, now)?;
+        match voted {
+            Voted::Counted => {}
+            // If it was granted before: nobody must find it after a restart.
+            Voted::Denied => self.approvals.consents().forget(id)?,
+            Voted::Granted(consent, ear) => self.grant(&approval, consent, ear, synced)?,
+        }
         self.approvals.get(id).ok_or(ReviewError::Unknown)
     }
 
-    fn count(
+    fn grant(
         &self,
         approval: &Approval,
-        vote: Vote,
+        consent: Consent,
+        ear: Option<Arc<Ear>>,
         synced: impl Fn(Position) -> Result<(), ReviewError>,
     ) -> Result<(), ReviewError> {
-        let (id, voted) = (approval.id, self.approvals.book().vote(approval.id, vote)?);
-        let Voted::Granted(consent, ear) = voted else { return Ok(()) };
         let recorded = self.note(self.now(), leaf(approval, ApprovalEvent::Granted)).map_err(|()| ReviewError::NotRecorded);
         let recorded = recorded.and_then(synced);
         if let Some(ear) = ear {
             ear.tell(if recorded.is_ok() { Told::Granted(consent) } else { Told::Lost });
             return recorded;
         }
-        let kept = recorded.and_then(|()| Ok(self.approvals.consents().keep(&consent)?));
-        match kept {
-            Ok(()) => self.approvals.book().keep(consent),
-            Err(_) => self.approvals.book().lose(id),
+        let consents = self.approvals.consents();
+        if let Err(error) = recorded.and_then(|()| Ok(consents.keep(&consent)?)) {
+            self.approvals.book().lose(consent.id);
+            return Err(error);
         }
-        kept
+        let kept = self.approvals.book().keep(consent.clone());
+        if !matches!(kept, Kept::Found) {
+            consents.forget(consent.id)?;
+        }
+        if let Kept::Awaited(ear) = kept {
+            ear.tell(Told::Granted(consent));
+        }
+        Ok(())
     }
 
     /// Ends requests that had their time. To be called now and then.

@@ -1,11 +1,11 @@
 //! What consent is bound to: all that an operation is, and all that it hangs on.
 //!
 //! The text and the values of its parameters in their formats; who asks, where, and for what purpose; what it does to which objects, by
-//! their identity; and the definition of every view, function, trigger and rule that it reaches, and of what was prepared before under
-//! a name. The policy is not in it: the operation is decided again anyway. Names of prepared statements and portals are not either, so
+//! their identity; the definition of every view, function, trigger and rule that it reaches, and of what was prepared before under
+//! a name; and what its session has set. The policy is not in it: the operation is decided again anyway. Names of prepared statements and portals are not either, so
 //! that a driver which makes them up can repeat what it did.
 
-use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use claviger_model::{Chain, Secret};
@@ -14,7 +14,7 @@ use ring::hmac;
 
 use super::Digest;
 use crate::Connection;
-use crate::understanding::Understanding;
+use crate::understanding::{Reached, Understanding};
 
 /// The longest statement that is shown to reviewers, with its parameters, in bytes. What is longer nobody would read.
 const LONGEST: usize = 256 * 1024;
@@ -32,7 +32,7 @@ pub(crate) fn bind(
     key: &Secret,
     operation: &Operation,
     understanding: Option<&Understanding>,
-    reached: Option<&BTreeSet<String>>,
+    reached: Option<&Reached>,
     (chain, purpose): (&Chain, Option<&str>),
     connection: &Connection,
 ) -> Result<Bound, &'static str> {
@@ -64,7 +64,13 @@ pub(crate) fn bind(
     if let Some(Understanding::Text(text)) = understanding {
         let matter = text.matter.as_ref().map_err(|_| "it is not understood")?;
         seal.part(&matter.digest());
-        seal.list(reached.ok_or("it cannot be told what it reaches")?, |seal, text| seal.part(text.as_bytes()));
+        let reached = reached.ok_or("it cannot be told what it reaches")?;
+        seal.list(&reached.texts, |seal, text| seal.part(text.as_bytes()));
+        seal.list(&reached.session, |seal, part| seal.part(part));
+        // What cannot be looked into may reach anything that is defined.
+        if text.may_reach_anything() {
+            seal.part(reached.fingerprint.as_bytes());
+        }
     }
     let statement = shown(text, name, reached);
     let parameters = parameters.iter().zip(binary.iter().chain(std::iter::repeat(&false)));
@@ -72,20 +78,21 @@ pub(crate) fn bind(
     Ok(Bound { digest: seal.digest(), statement, parameters })
 }
 
-/// A statement as reviewers read it. Where it was prepared or declared before under a name, that text says what runs.
-fn shown(text: &[u8], name: Option<&[u8]>, reached: Option<&BTreeSet<String>>) -> Arc<str> {
-    match name {
-        None => String::from_utf8_lossy(text).into(),
-        Some(name) => {
-            let before: Vec<&str> = reached.into_iter().flatten().map(String::as_str).collect();
-            format!("-- {}, given before:\n{}", String::from_utf8_lossy(name), before.join(";\n")).into()
-        }
-    }
+/// A statement as reviewers read it. Where it uses what was prepared or declared before, that text says what runs.
+fn shown(text: &[u8], name: Option<&[u8]>, reached: Option<&Reached>) -> Arc<str> {
+    let own = String::from_utf8_lossy(name.unwrap_or(text));
+    let before: Vec<&str> = reached.into_iter().flat_map(|reached| &reached.given).map(AsRef::as_ref).collect();
+    if before.is_empty() { own.into() } else { format!("{own}\n\n-- given before:\n{}", before.join(";\n")).into() }
 }
 
 /// A value as reviewers read it. In binary form it may be a text or a number, and only the server knows.
 fn readable(value: &[u8], binary: bool) -> Arc<str> {
-    let hex = || value.iter().fold(String::from("\\x"), |hex, byte| format!("{hex}{byte:02x}"));
+    let hex = || {
+        let mut hex = String::with_capacity(2 + 2 * value.len());
+        hex.push_str("\\x");
+        value.iter().for_each(|byte| _ = write!(hex, "{byte:02x}"));
+        hex
+    };
     let is_text = |text: &str| !text.chars().any(char::is_control);
     match std::str::from_utf8(value) {
         Ok(text) if !binary => text.into(),

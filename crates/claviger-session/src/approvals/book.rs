@@ -30,6 +30,18 @@ struct Entry {
     approval: Approval,
     /// Where the client waits, if it does.
     ear: Option<Arc<Ear>>,
+    /// It is granted, and the consent is being written to stable storage.
+    granting: bool,
+}
+
+/// What is to become of a consent that has been written.
+pub(super) enum Kept {
+    /// It can be found by what it is about.
+    Found,
+    /// Somebody has begun to wait for it meanwhile, and is to be told.
+    Awaited(Arc<Ear>),
+    /// It was taken back, or has expired.
+    Void,
 }
 
 /// What came of asking.
@@ -48,23 +60,34 @@ pub(super) enum Voted {
     Counted,
     /// That was the end of it.
     Denied,
-    /// All have approved who must. Whoever waits is to be told; if nobody does, the consent is to be kept, then [`Book::keep`].
+    /// All have approved who must. Whoever waits is to be told; if nobody does, the consent is to be written, then [`Book::keep`].
     Granted(Consent, Option<Arc<Ear>>),
 }
 
 impl Book {
     /// Asks for an approval, waiting for it if there is an ear.
     pub(super) fn ask(&mut self, approval: Approval, ear: Option<Arc<Ear>>, rules: &Reviewing) -> Asked {
+        // By the time that never goes back, or it would have expired before anybody saw it.
         let now = self.advance(approval.asked);
+        let lasts = approval.asked.age(approval.until);
+        let until = now.plus_secs(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
+        let approval = Approval { asked: now, until, ..approval };
         if let Some(consent) = self.take_kept(&approval.digest, now) {
             return Asked::Granted(consent);
         }
         let same = |entry: &&mut Entry| {
             let known = &entry.approval;
-            known.standing == Standing::Pending && entry.ear.is_none() && known.digest == approval.digest
+            let is_open = known.standing == Standing::Pending || entry.granting;
+            is_open && entry.ear.is_none() && known.digest == approval.digest
         };
         if let Some(entry) = self.entries.values_mut().find(same) {
-            entry.approval.waits = ear.is_some();
+            let known = &mut entry.approval;
+            if ear.is_some() {
+                known.until = known.until.max(approval.until);
+            }
+            (known.asker, known.in_transaction, known.has_written) =
+                (approval.asker, approval.in_transaction, approval.has_written);
+            known.waits = ear.is_some();
             entry.ear = ear;
             return Asked::Pending(entry.approval.id);
         }
@@ -77,34 +100,48 @@ impl Book {
         self.bytes += approval.size();
         let id = approval.id;
         let approval = Approval { waits: ear.is_some(), ..approval };
-        self.entries.insert(id, Entry { approval, ear });
+        self.entries.insert(id, Entry { approval, ear, granting: false });
         Asked::Pending(id)
     }
 
-    /// Takes in a consent that nobody waits for: it is on stable storage.
-    pub(super) fn keep(&mut self, consent: Consent) {
-        if let Some(entry) = self.entries.get_mut(&consent.id) {
-            entry.approval.standing = Standing::Granted;
+    /// A consent that nobody waited for is on stable storage. If it is not [`Kept::Found`], it must not stay there.
+    pub(super) fn keep(&mut self, consent: Consent) -> Kept {
+        let Some(entry) = self.entries.get_mut(&consent.id) else { return Kept::Void };
+        if !std::mem::take(&mut entry.granting) || entry.approval.standing != Standing::Granted {
+            return Kept::Void;
+        }
+        if let Some(ear) = entry.ear.take() {
+            self.end(consent.id, Standing::Spent);
+            return Kept::Awaited(ear);
         }
         self.restore(consent);
+        Kept::Found
     }
 
     pub(super) fn restore(&mut self, consent: Consent) {
         self.kept.entry(consent.digest).or_default().push(consent);
     }
 
-    /// Whoever waits for this does not any more, but may come back.
-    pub(super) fn leave(&mut self, id: ApprovalId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+    /// Whoever listens here does not wait any more, but may come back.
+    pub(super) fn leave(&mut self, id: ApprovalId, ear: &Arc<Ear>) {
+        if let Some(entry) = self.waiting(id, ear) {
             (entry.ear, entry.approval.waits) = (None, false);
         }
     }
 
-    /// Whoever waits for this is gone. Does nothing if it is over, or nobody waits.
-    pub(super) fn withdraw(&mut self, id: ApprovalId) {
-        if self.entries.get(&id).is_some_and(|entry| entry.ear.is_some()) {
+    /// Whoever listens here is gone: whether the request is over by that.
+    pub(super) fn withdraw(&mut self, id: ApprovalId, ear: &Arc<Ear>) -> bool {
+        let Some(entry) = self.waiting(id, ear) else { return false };
+        (entry.ear, entry.approval.waits) = (None, false);
+        let is_open = entry.approval.standing == Standing::Pending;
+        if is_open {
             self.end(id, Standing::Withdrawn);
         }
+        is_open
+    }
+
+    fn waiting(&mut self, id: ApprovalId, ear: &Arc<Ear>) -> Option<&mut Entry> {
+        self.entries.get_mut(&id).filter(|entry| entry.ear.as_ref().is_some_and(|known| Arc::ptr_eq(known, ear)))
     }
 
     /// Whether a review would count, and for which group.
@@ -118,47 +155,59 @@ impl Book {
         now: Timestamp,
     ) -> Result<(Approval, Arc<str>), ReviewError> {
         self.advance(now);
-        let approval = &self.entries.get(&id).ok_or(ReviewError::Unknown)?.approval;
-        let need = reviewer.stands_for(approval, said, rules)?;
-        check_text(approval, said)?;
-        if need.reasons && reason.is_none_or(|reason| reason.trim().is_empty()) {
-            return Err(ReviewError::NoReason);
-        }
-        Ok((approval.clone(), need.group))
+        let entry = self.entries.get(&id).ok_or(ReviewError::Unknown)?;
+        let group = weigh(&entry.approval, reviewer, said, reason, rules)?;
+        Ok((entry.approval.clone(), group))
     }
 
-    /// Counts a review that was [checked](Self::check) and recorded; meanwhile it may have come too late.
-    pub(super) fn vote(&mut self, id: ApprovalId, vote: Vote) -> Result<Voted, ReviewError> {
+    /// Counts a review that was recorded. It is weighed once more: meanwhile others have reviewed, too.
+    pub(super) fn vote(
+        &mut self,
+        id: ApprovalId,
+        reviewer: &Reviewer<'_>,
+        said: &Said,
+        reason: Option<Arc<str>>,
+        rules: &Reviewing,
+        at: Timestamp,
+    ) -> Result<Voted, ReviewError> {
         let entry = self.entries.get_mut(&id).ok_or(ReviewError::Unknown)?;
-        let approval = &mut entry.approval;
-        if approval.standing != Standing::Pending {
-            return Err(ReviewError::Over(approval.standing));
+        let group = weigh(&entry.approval, reviewer, said, reason.as_deref(), rules)?;
+        let edited = if let Said::Edit(text) = said { Some(Arc::clone(text)) } else { None };
+        let who = reviewer.key.clone();
+        let vote = Vote { who, group, approves: *said != Said::Deny, edited: edited.clone(), reason, at };
+        if *said == Said::Deny {
+            return self.deny(id, vote);
         }
-        if approval.votes.iter().any(|before| before.who == vote.who) {
-            return Err(ReviewError::Twice);
-        }
-        if vote.edited.is_some() && entry.ear.is_none() {
-            return Err(ReviewError::NotEditable("its client does not wait for it any more"));
-        }
-        let edited = vote.edited.clone();
         self.bytes += edited.as_ref().map_or(0, |text| text.len());
-        approval.votes.push(vote.clone());
-        if !vote.approves {
-            if let Some(ear) = &entry.ear {
-                ear.tell(Told::Denied(vote.who.to_string().into(), vote.reason));
-            }
-            self.end(id, Standing::Denied);
-            return Ok(Voted::Denied);
-        }
-        if !approval.is_granted() {
+        entry.approval.votes.push(vote);
+        if !entry.approval.is_granted() {
             return Ok(Voted::Counted);
         }
-        let consent = consent(approval, edited);
+        let consent = consent(&entry.approval, edited);
         let ear = entry.ear.take();
         if ear.is_some() {
             self.end(id, Standing::Spent);
+        } else {
+            (entry.approval.standing, entry.granting) = (Standing::Granted, true);
         }
         Ok(Voted::Granted(consent, ear))
+    }
+
+    /// Refuses what was asked for, or takes back what was granted, if nobody has it in hand.
+    fn deny(&mut self, id: ApprovalId, vote: Vote) -> Result<Voted, ReviewError> {
+        let entry = self.entries.get_mut(&id).ok_or(ReviewError::Unknown)?;
+        let (digest, is_kept) = (entry.approval.digest, entry.approval.standing == Standing::Granted && !entry.granting);
+        if is_kept && !self.drop_kept(&digest, id) {
+            return Err(ReviewError::Over(Standing::Spent));
+        }
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if let Some(ear) = entry.ear.take() {
+                ear.tell(Told::Denied(vote.who.to_string().into(), vote.reason.clone()));
+            }
+            entry.approval.votes.push(vote);
+        }
+        self.end(id, Standing::Denied);
+        Ok(Voted::Denied)
     }
 
     /// What was granted and found by its digest was spent.
@@ -173,7 +222,7 @@ impl Book {
         self.end(id, Standing::Withdrawn);
     }
 
-    /// Ends what has had its time, and gives it; nobody waits so long.
+    /// Ends what has had its time, and gives it.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Approval> {
         let now = self.advance(now);
         self.kept.retain(|_, consents| {
@@ -209,6 +258,14 @@ impl Book {
         found
     }
 
+    /// Whether it was there.
+    fn drop_kept(&mut self, digest: &Digest, id: ApprovalId) -> bool {
+        let Some(consents) = self.kept.get_mut(digest) else { return false };
+        let before = consents.len();
+        consents.retain(|consent| consent.id != id);
+        consents.len() < before
+    }
+
     /// The time now, which never goes back.
     fn advance(&mut self, now: Timestamp) -> Timestamp {
         let latest = self.latest.map_or(now, |latest| latest.max(now));
@@ -226,8 +283,12 @@ impl Book {
         let approval = &mut entry.approval;
         (approval.standing, approval.waits, approval.statement, approval.parameters) =
             (standing, false, "".into(), Arc::default());
+        approval.facts.statements = Arc::default();
         approval.votes.iter_mut().for_each(|vote| vote.edited = None);
-        entry.ear = None;
+        entry.granting = false;
+        if let Some(ear) = entry.ear.take() {
+            ear.tell(Told::Over(standing));
+        }
         self.ended.push_back(id);
         if self.ended.len() > MOST_ENDED
             && let Some(oldest) = self.ended.pop_front()
@@ -235,6 +296,22 @@ impl Book {
             self.entries.remove(&oldest);
         }
     }
+}
+
+/// For which group a review counts, as things stand.
+fn weigh(
+    approval: &Approval,
+    reviewer: &Reviewer<'_>,
+    said: &Said,
+    reason: Option<&str>,
+    rules: &Reviewing,
+) -> Result<Arc<str>, ReviewError> {
+    let need = reviewer.stands_for(approval, said, rules)?;
+    check_text(approval, said)?;
+    if need.reasons && reason.is_none_or(|reason| reason.trim().is_empty()) {
+        return Err(ReviewError::NoReason);
+    }
+    Ok(need.group)
 }
 
 fn consent(approval: &Approval, edited: Option<Arc<str>>) -> Consent {
@@ -298,16 +375,18 @@ mod tests {
         }
     }
 
-    fn vote(who: &str, at: i64) -> Vote {
-        let (who, at) = (PrincipalKey::new("local", who), Timestamp::from_secs(at));
-        Vote { who, group: "dbas".into(), approves: true, edited: None, reason: None, at }
+    fn review(book: &mut Book, id: ApprovalId, who: &str, said: &Said) -> Result<Voted, ReviewError> {
+        let key = PrincipalKey::new("local", who);
+        let chain = Chain::of(Principal { key, kind: PrincipalKind::User, groups: Vec::new(), sponsor: None });
+        let reviewer = Reviewer::of(&chain, ["dbas".to_owned()].into()).unwrap();
+        book.vote(id, &reviewer, said, None, &Reviewing::default(), Timestamp::from_secs(0))
     }
 
     /// Asks, and has it granted.
     fn granted(book: &mut Book, request: Approval) -> Consent {
         let Asked::Pending(id) = book.ask(request, None, &Reviewing::default()) else { panic!("it was not asked") };
-        let Voted::Granted(consent, None) = book.vote(id, vote("dana", 0)).unwrap() else { panic!("it was not granted") };
-        book.keep(consent.clone());
+        let Ok(Voted::Granted(consent, None)) = review(book, id, "dana", &Said::Approve) else { panic!("it was not granted") };
+        assert!(matches!(book.keep(consent.clone()), Kept::Found));
         consent
     }
 
@@ -325,9 +404,50 @@ mod tests {
         assert_eq!(ask(&mut book, request(2, 1)), None);
         assert_eq!(ask(&mut book, request(1, 1)), Some(consent.clone()));
         assert_eq!(ask(&mut book, request(1, 1)), None, "it is in one hand");
+        let taken_back = granted(&mut book, request(3, 0));
+        assert!(matches!(review(&mut book, taken_back.id, "dana", &Said::Deny), Ok(Voted::Denied)));
+        assert_eq!(ask(&mut book, request(3, 1)), None);
+        let denied = review(&mut book, consent.id, "dana", &Said::Deny).map(drop);
+        assert_eq!(denied, Err(ReviewError::Over(Standing::Spent)), "it is in somebody's hand");
         book.spent(consent.id);
         let known = book.get(consent.id).unwrap();
         assert_eq!((known.standing, &*known.statement, known.parameters.len()), (Standing::Spent, "", 0), "values are forgotten");
+    }
+
+    #[test]
+    fn what_is_granted_is_granted_once_whoever_comes_meanwhile() {
+        let rules = Reviewing::default();
+        let asked = |book: &mut Book, n, ear| match book.ask(request(n, 0), ear, &rules) {
+            Asked::Pending(id) => id,
+            _ => panic!("it was not asked"),
+        };
+        let mut book = Book::default();
+        let id = asked(&mut book, 1, None);
+        let Ok(Voted::Granted(consent, None)) = review(&mut book, id, "dana", &Said::Approve) else { panic!() };
+        // While it is being written: a second reviewer comes too late, and a client that repeats it waits for it.
+        assert_eq!(review(&mut book, id, "dirk", &Said::Approve).map(drop), Err(ReviewError::Over(Standing::Granted)));
+        let ear = Arc::<Ear>::default();
+        assert_eq!(asked(&mut book, 1, Some(Arc::clone(&ear))), id);
+        assert!(matches!(book.keep(consent), Kept::Awaited(told) if Arc::ptr_eq(&told, &ear)));
+        assert_eq!(ask(&mut book, request(1, 0)), None);
+        // And one that is denied while it is being written is void.
+        let id = asked(&mut book, 2, None);
+        let Ok(Voted::Granted(consent, None)) = review(&mut book, id, "dana", &Said::Approve) else { panic!() };
+        assert!(matches!(review(&mut book, id, "dirk", &Said::Deny), Ok(Voted::Denied)));
+        assert!(matches!(book.keep(consent), Kept::Void));
+        assert_eq!(ask(&mut book, request(2, 0)), None);
+    }
+
+    #[test]
+    fn a_quorum_is_of_people_who_approve_the_same() {
+        let mut book = Book::default();
+        let mut two = request(1, 0);
+        two.needs = vec![Need { group: "dbas".into(), quorum: 2, reasons: false }];
+        let Asked::Pending(id) = book.ask(two, Some(Arc::default()), &Reviewing::default()) else { panic!() };
+        assert!(matches!(review(&mut book, id, "dana", &Said::Approve), Ok(Voted::Counted)));
+        assert_eq!(review(&mut book, id, "dirk", &Said::Edit("select 1".into())).map(drop), Err(ReviewError::OtherText));
+        assert_eq!(review(&mut book, id, "dana", &Said::Approve).map(drop), Err(ReviewError::Twice));
+        assert!(matches!(review(&mut book, id, "dirk", &Said::Approve), Ok(Voted::Granted(..))));
     }
 
     #[test]
@@ -339,7 +459,7 @@ mod tests {
         assert_eq!(ask(&mut book, request(1, 50)), None, "it has expired, whatever the clock says now");
         let mut book = Book::default();
         granted(&mut book, request(1, 0));
-        assert!(matches!(ask(&mut book, request(9, 200)), None));
+        assert!(ask(&mut book, request(9, 200)).is_none());
         assert_eq!(ask(&mut book, request(1, 50)), None, "though nobody has looked meanwhile");
     }
 
@@ -357,10 +477,9 @@ mod tests {
             let mut request = request(low, i64::from(n));
             request.digest = [high; 32];
             let ear = Arc::<Ear>::default();
-            let Asked::Pending(id) = book.ask(request, Some(ear), &Reviewing { most_each: 100, ..Reviewing::default() }) else {
-                panic!("{n}")
-            };
-            book.withdraw(id);
+            let rules = Reviewing { most_each: 100, ..Reviewing::default() };
+            let Asked::Pending(id) = book.ask(request, Some(Arc::clone(&ear)), &rules) else { panic!("{n}") };
+            assert!(book.withdraw(id, &ear));
         }
         assert!(book.list().len() <= MOST_ENDED + 2 && book.bytes < 100, "{}", book.bytes);
     }

@@ -44,6 +44,8 @@ pub struct Approvals {
 pub trait Consents: Send + Sync + 'static {
     /// Keeps a consent until it is spent. On return it is on stable storage. May block.
     fn keep(&self, consent: &Consent) -> Result<(), ConsentsFailed>;
+    /// Gives up a consent, so that nobody can spend it any more. On return that is on stable storage. May block.
+    fn forget(&self, id: ApprovalId) -> Result<(), ConsentsFailed>;
     /// Spends a consent: resolves to whether it was there to be spent, and only when that is on stable storage.
     fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>>;
 }

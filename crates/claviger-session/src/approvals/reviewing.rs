@@ -134,13 +134,15 @@ impl<'a> Reviewer<'a> {
 
     /// For which group the reviewer's word counts.
     pub(super) fn stands_for(&self, approval: &Approval, said: &Said, rules: &Reviewing) -> Result<Need, ReviewError> {
-        if approval.standing != Standing::Pending {
+        // What was granted can be taken back until it is used, by any of those who are asked.
+        let takes_back = approval.standing == Standing::Granted && *said == Said::Deny;
+        if approval.standing != Standing::Pending && !takes_back {
             return Err(ReviewError::Over(approval.standing));
         }
         if approval.asker.chain.dependencies().any(|asker| rules.is_same_person(asker, self.key)) {
             return Err(ReviewError::OwnRequest);
         }
-        if approval.votes.iter().any(|vote| rules.is_same_person(&vote.who, self.key)) {
+        if !takes_back && approval.votes.iter().any(|vote| rules.is_same_person(&vote.who, self.key)) {
             return Err(ReviewError::Twice);
         }
         // One person counts for one group, so that where two are wanted there are two people.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use claviger_model::ApprovalId;
 
-use super::{Approvals, Consent};
+use super::{Approvals, Consent, Standing};
 
 /// What became of a request.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub(crate) enum Told {
     Granted(Consent),
     /// This reviewer was against it, for this reason.
     Denied(Arc<str>, Option<Arc<str>>),
+    /// The request is over in another way.
+    Over(Standing),
     /// The consent could not be used.
     Lost,
 }
@@ -42,13 +44,18 @@ impl Waiting {
         Self { id, approvals, ear }
     }
 
+    /// Whoever asked does not any more: whether the request is over by that.
+    pub(super) fn withdraw(&self) -> bool {
+        self.approvals.book().withdraw(self.id, &self.ear)
+    }
+
     pub(crate) fn id(&self) -> ApprovalId {
         self.id
     }
 
     /// The client does not wait any more, but may repeat what it asked for: the request stays.
     pub(crate) fn leave(self) {
-        self.approvals.book().leave(self.id);
+        self.approvals.book().leave(self.id, &self.ear);
     }
 }
 
@@ -69,7 +76,7 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.approvals.book().withdraw(self.id);
+        self.withdraw();
     }
 }
 

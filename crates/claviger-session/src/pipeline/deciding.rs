@@ -21,7 +21,7 @@ use crate::decide::{self, Case, Decision};
 use crate::masking;
 use crate::record::Open;
 use crate::registry::Live;
-use crate::understanding::{Need, Tracker, Understanding};
+use crate::understanding::{Need, Reached, Tracker, Understanding};
 use crate::{Admission, Connection, Consent, FreshSnapshot, Gateway, Snapshot};
 
 /// What is asked for and not decided, and what deciding hangs on.
@@ -92,8 +92,8 @@ impl Deciding {
         self.queue.push_front(asked);
     }
 
-    /// The texts that an operation hangs on beyond its own; none without a tracker.
-    pub(super) fn reached(&self, operation: &Operation) -> Option<BTreeSet<String>> {
+    /// What an operation hangs on beyond its own text; none without a tracker.
+    pub(super) fn reached(&self, operation: &Operation) -> Option<Reached> {
         self.tracker.as_ref()?.reached(operation)
     }
 
@@ -190,6 +190,11 @@ impl Serving {
             let (operation, consent) = match next {
                 Asked::Operation(operation) => (operation, None),
                 Asked::Approved(operation, consent) => (operation, Some(consent)),
+                // Those behind what is held keep their order.
+                Asked::Continue(op) if self.deciding.tracker.is_some() && !self.held.is_empty() => {
+                    self.deciding.put_first(Asked::Continue(op));
+                    break;
+                }
                 Asked::Continue(op) => {
                     self.recheck(gateway, None)?;
                     if let Some(tracker) = &mut self.deciding.tracker {
@@ -254,7 +259,7 @@ impl Serving {
         let understanding = self.deciding.understand(gateway, &operation, now);
         match self.judge(gateway, &operation, understanding.as_ref(), &BTreeSet::new()) {
             Decision::Hold(hold) => self.hold(gateway, operation, understanding.as_ref(), hold, now),
-            decided => self.apply(gateway, &operation, understanding.as_ref(), decided, now),
+            decided => self.apply(gateway, &operation, understanding.as_ref(), decided, false, now),
         }
     }
 
@@ -275,6 +280,13 @@ impl Serving {
             None => (operation, understanding),
             Some(edited) => (edited, self.deciding.understand(gateway, edited, now)),
         };
+        let stands_alone =
+            |understanding: &Understanding| matches!(understanding, Understanding::Text(text) if text.stands_alone());
+        if edited.is_some() && !understanding.as_ref().is_none_or(stands_alone) {
+            let message = "another text that changes the session, or copies, cannot take the place of this one".to_owned();
+            let facts = DecisionFacts { policy_hash: Arc::clone(&self.connect.policy_hash), ..DecisionFacts::default() };
+            return self.refuse_held(gateway, operation, facts, "approval.edit", message);
+        }
         match self.judge(gateway, runs, understanding.as_ref(), &consent.groups) {
             Decision::Admit { facts, forward, mask } => {
                 let edited = consent.edited.as_ref().map(|text| Forward::Replace(Bytes::copy_from_slice(text.as_bytes())));
@@ -282,13 +294,13 @@ impl Serving {
                 let spent = approvals::spent(consent, self.live.id, operation.id);
                 self.record.approval(gateway.now(), spent);
                 let decision = Decision::Admit { facts, forward, mask };
-                self.apply(gateway, runs, understanding.as_ref(), decision, now);
+                self.apply(gateway, runs, understanding.as_ref(), decision, true, now);
             }
             Decision::Hold(hold) => {
                 let message = "policy does not permit this as it was approved: it needs other approvals".to_owned();
                 self.refuse_held(gateway, operation, hold.facts, "approval.insufficient", message);
             }
-            refused @ Decision::Refuse { .. } => self.apply(gateway, operation, understanding.as_ref(), refused, now),
+            refused @ Decision::Refuse { .. } => self.apply(gateway, operation, understanding.as_ref(), refused, false, now),
         }
     }
 
@@ -384,6 +396,7 @@ impl Serving {
         operation: &Operation,
         understanding: Option<&Understanding>,
         decision: Decision,
+        approved: bool,
         now: Instant,
     ) {
         let time = gateway.now();
@@ -391,7 +404,7 @@ impl Serving {
         self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
         match decision {
             Decision::Admit { facts, forward, .. } if facts.verdict == Verdict::Permit => {
-                let synced = must_sync(self.connection.durability, operation);
+                let synced = approved || must_sync(self.connection.durability, operation);
                 self.record.request(time, operation, facts);
                 self.record.intent(time, operation.id, forward != Forward::Original);
                 let mut open = Open::new(operation, now, synced);

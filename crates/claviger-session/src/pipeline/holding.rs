@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use claviger_audit::{DecisionFacts, Verdict};
-use claviger_model::{ApprovalId, Refusal, RefusalKind};
+use claviger_model::{ApprovalId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{Notice, Operation, Request};
 
 use super::deciding::Asked;
@@ -54,9 +54,11 @@ impl Serving {
         // Whoever waits in a transaction that has changed something keeps others waiting too.
         let waits = self.connection.waits_for_approval && !approval.has_written;
         let rules = gateway.rules();
-        let patience = if operation.in_transaction { rules.reviewing.wait_in_transaction } else { rules.reviewing.wait };
+        // Others of its transaction may be under way, though the client has opened none.
+        let in_transaction = operation.in_transaction || self.is_begun(operation.tx);
+        let patience = if in_transaction { rules.reviewing.wait_in_transaction } else { rules.reviewing.wait };
         match gateway.petition(approval, waits) {
-            Err(refusal) => self.refuse_held(gateway, &operation, hold.facts, "approval.too_many", refusal.message),
+            Err(refusal) => self.refuse(gateway, &operation, hold.facts, "approval.not_asked", refusal),
             Ok(Petition::Stands(id)) => self.refuse_for_now(gateway, &operation, hold, id),
             Ok(Petition::Granted(consent)) => {
                 let spending = Box::pin(approvals::spend(Arc::clone(&gateway.approvals), consent));
@@ -92,7 +94,7 @@ impl Serving {
             asker: Asker {
                 session: live.id,
                 op: operation.id,
-                chain: live.identity.chain.clone(),
+                chain: gateway.services.authenticator.current_chain(&live.identity),
                 purpose: live.identity.purpose.clone(),
                 connection: self.connection.name.clone(),
                 client: live.client,
@@ -103,7 +105,8 @@ impl Serving {
             facts: hold.facts.clone(),
             reason: hold.reason.clone(),
             in_transaction: operation.in_transaction,
-            has_written: self.transactions.iter().any(|begun| begun.tx == operation.tx && begun.changed),
+            has_written: self.transactions.iter().any(|begun| begun.tx == operation.tx && begun.changed)
+                || self.open.iter().any(|open| open.tx == operation.tx && open.changes),
             digest,
             needs: rules.reviewing.needs(&hold.groups),
             votes: Vec::new(),
@@ -129,7 +132,7 @@ impl Serving {
     }
 
     /// Takes up what has been decided meanwhile, if the chain still stands; if not, the hold ends with the session.
-    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway) -> Result<(), End> {
+    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, gateway: &Gateway, now: Instant) -> Result<(), End> {
         let mut index = 0;
         while let Some(held) = self.held.get_mut(index) {
             let Poll::Ready(told) = held.on.poll(cx) else {
@@ -138,6 +141,7 @@ impl Serving {
             };
             self.recheck(gateway, None)?;
             self.meter.held(-1);
+            self.lifetime.stir(now);
             let Held { operation, hold, .. } = self.held.remove(index);
             if self.is_too_late(&operation) {
                 self.refuse_late(gateway, &operation)?;
@@ -155,6 +159,10 @@ impl Serving {
                         format!("{who} has denied this{reason}"),
                     );
                 }
+                Told::Over(standing) => {
+                    let message = format!("the request for approval is {}", standing.as_str());
+                    self.refuse_held(gateway, &operation, hold.facts, "approval.over", message);
+                }
                 Told::Lost => {
                     let message = "the approval was there and could not be used; ask again";
                     self.refuse_held(gateway, &operation, hold.facts, "approval.lost", message.to_owned());
@@ -166,15 +174,25 @@ impl Serving {
 
     /// When the first of those who wait has waited long enough; whoever has is refused, and may come back.
     pub(super) fn look_at_held(&mut self, gateway: &Gateway, now: Instant) -> Option<Instant> {
-        let (over, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.held).into_iter().partition(|held| held.until.is_some_and(|until| until <= now));
+        let held = std::mem::take(&mut self.held);
+        let is_over = |held: &Held| held.until.is_some_and(|until| until <= now) || self.is_too_late(&held.operation);
+        let (over, rest): (Vec<_>, Vec<_>) = held.into_iter().partition(is_over);
         self.held = rest;
+        if !over.is_empty() {
+            self.lifetime.stir(now);
+        }
         for Held { operation, hold, on, .. } in over {
             self.meter.held(-1);
-            if let On::Review(waiting) = on {
-                let id = waiting.id();
-                waiting.leave();
-                self.refuse_for_now(gateway, &operation, hold, id);
+            match on {
+                On::Review(waiting) => {
+                    let id = waiting.id();
+                    waiting.leave();
+                    self.refuse_for_now(gateway, &operation, hold, id);
+                }
+                On::Spending(_) => {
+                    let message = "the session is to end, and the approval is used up".to_owned();
+                    self.refuse_held(gateway, &operation, hold.facts, "approval.lost", message);
+                }
             }
         }
         self.held.iter().filter_map(|held| held.until).min()
@@ -183,7 +201,7 @@ impl Serving {
     /// The client, or the session's end, withdraws what was asked for.
     pub(super) fn take_held(&mut self, gateway: &Gateway) -> Vec<Operation> {
         let withdraw = |held: Held| {
-            if let On::Review(waiting) = held.on {
+            if let On::Review(waiting) = &held.on {
                 gateway.withdraw(waiting);
             }
             held.operation
@@ -218,11 +236,19 @@ impl Serving {
         code: &'static str,
         message: String,
     ) {
+        self.refuse(gateway, operation, facts, code, Refusal::new(RefusalKind::NotPermitted, message));
+    }
+
+    fn refuse(&mut self, gateway: &Gateway, operation: &Operation, facts: DecisionFacts, code: &'static str, refusal: Refusal) {
         self.meter.decided(false);
-        let refusal = refusal_of(self.live.id, operation.id, &facts, Refusal::new(RefusalKind::NotPermitted, message));
+        let refusal = refusal_of(self.live.id, operation.id, &facts, refusal);
         let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts };
         self.record.request(gateway.now(), operation, facts);
         self.refusals.push((operation.id, refusal));
+    }
+
+    fn is_begun(&self, tx: TxId) -> bool {
+        self.transactions.iter().any(|begun| begun.tx == tx) || self.open.iter().any(|open| open.tx == tx)
     }
 }
 

@@ -193,6 +193,11 @@ impl Pipeline {
         !matches!(self.stage, Stage::Closed) && self.protocol.wants_input(from)
     }
 
+    /// Whether something waits for people, so that it must be seen when the client goes, however much it has sent ahead.
+    pub fn is_holding(&self) -> bool {
+        matches!(&self.stage, Stage::Serving(serving) if serving.is_holding())
+    }
+
     /// Takes what it can of what was read; the rest stays in the buffer for the next call. `read` is how many bytes are new.
     pub fn handle_input(&mut self, from: Side, input: &mut BytesMut, read: usize) {
         if from == Side::Downstream {

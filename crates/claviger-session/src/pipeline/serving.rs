@@ -191,7 +191,7 @@ impl Serving {
         protocol: &mut dyn Protocol<Admission>,
         now: Instant,
     ) -> Result<bool, End> {
-        self.poll_held(cx, gateway)?;
+        self.poll_held(cx, gateway, now)?;
         self.take_up(cx, gateway, protocol, now)?;
         self.append(cx, protocol).map_err(|error| unrecorded(&error))
     }
@@ -237,6 +237,11 @@ impl Serving {
     /// stable storage.
     pub(super) fn holds_transmits(&self) -> bool {
         self.held_transmits > 0 || self.handed_in.iter().any(|(_, handed_in)| matches!(handed_in, HandedIn::Settling(_)))
+    }
+
+    /// Whether something waits for an approval.
+    pub(super) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Whether something may be running upstream.

@@ -12,6 +12,7 @@ mod text;
 mod tracker;
 mod values;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use claviger_model::Verb;
@@ -33,6 +34,18 @@ pub enum Understanding {
     Unreadable,
     /// The transaction has failed, and this does not end it.
     FailedTransaction,
+}
+
+/// What a request hangs on beyond its own text.
+pub(crate) struct Reached {
+    /// The definitions in the catalog that it reaches, and what was given before under a name.
+    pub(crate) texts: BTreeSet<String>,
+    /// Of these, what was given before.
+    pub(crate) given: Vec<Arc<str>>,
+    /// Where its session stands: the search path, the roles, and what it has set.
+    pub(crate) session: Vec<Vec<u8>>,
+    /// The whole catalog's fingerprint.
+    pub(crate) fingerprint: Arc<str>,
 }
 
 impl Understanding {

@@ -67,6 +67,31 @@ impl Text {
         Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values }
     }
 
+    /// Whether it sets something in its session.
+    pub(crate) fn configures(&self) -> bool {
+        self.effects().any(|effect| effect.verb == Verb::Configure)
+    }
+
+    /// Whether it may reach what its text, and the texts that it hangs on, do not tell.
+    pub(crate) fn may_reach_anything(&self) -> bool {
+        let opaque = [Hazard::Opaque, Hazard::DynamicSql, Hazard::Unknown];
+        let matter = self.matter.iter().flat_map(|matter| matter.statements());
+        matter.flat_map(|meaning| &meaning.hazards).any(|hazard| opaque.contains(hazard))
+            || self.effects().any(|effect| effect.verb == Verb::Unknown)
+    }
+
+    /// Whether it leaves its session, and what is asked for after it, as they are; but for the catalog, which is followed.
+    pub(crate) fn stands_alone(&self) -> bool {
+        let Changes { state, unsaid, names, ends, .. } = self.changes;
+        let copies = self.facts.iter().any(|facts| facts.class.starts_with("COPY"));
+        let defines = |transition: &Transition| matches!(transition, Transition::Define);
+        !(copies || state || unsaid || names || ends) && self.transitions.iter().flatten().all(defines)
+    }
+
+    fn effects(&self) -> impl Iterator<Item = &Effect> {
+        self.matter.iter().flat_map(|matter| matter.statements()).flat_map(|meaning| &meaning.effects)
+    }
+
     /// A text that is one of these: all of them are judged. What cannot be read with its values is taken as it was read without.
     pub(crate) fn of_any(mut readings: Vec<Self>, without: &Self) -> Self {
         let Ok(matter) = &without.matter else { return readings.pop().unwrap_or_else(Self::nothing) };

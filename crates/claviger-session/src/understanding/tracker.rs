@@ -4,7 +4,6 @@
 //! server pass over the rest, so what a statement says it changes counts for what follows it; what it changes without saying so leaves
 //! the rest of its group unknown. Between groups the server is asked, at a moment at which it has nothing else to do.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +11,13 @@ use bytes::Bytes;
 use claviger_model::{OpId, TxId};
 use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
 use claviger_sql::{Catalog, FINGERPRINT, Prepared, QUESTION, STATE, Session, State};
+use ring::digest;
 
 use super::cache::{Key, number};
 use super::names::{mentions_names, text_of, uses_names};
 use super::text::Changes;
 use super::values::with_its_values;
-use super::{States, Text, Texts, Understanding};
+use super::{Reached, States, Text, Texts, Understanding};
 use crate::{CatalogKeeper, Connection, Snapshot};
 
 /// The most names of prepared statements that are followed, and the longest text of one: what is beyond is as if it were not there.
@@ -52,6 +52,8 @@ pub(crate) struct Tracker {
     last_group: u64,
     /// The catalog by which something was last understood.
     catalog: Option<Arc<Catalog>>,
+    /// A running digest of all that the session has set, one after the other.
+    configured: [u8; 32],
 }
 
 struct UnderWay {
@@ -133,6 +135,7 @@ impl Tracker {
             cancelled: false,
             last_group: 0,
             catalog: None,
+            configured: [0; 32],
         }
     }
 
@@ -343,11 +346,24 @@ impl Tracker {
         })
     }
 
-    /// The texts that a request hangs on beyond its own, by the catalog by which something was last understood.
-    pub(crate) fn reached(&self, operation: &Operation) -> Option<BTreeSet<String>> {
+    /// What a request hangs on beyond its own text, by the catalog by which something was last understood.
+    pub(crate) fn reached(&self, operation: &Operation) -> Option<Reached> {
         let text = text_of(&operation.request)?;
         let text = std::str::from_utf8(&text).ok()?;
-        claviger_sql::reached(text, self.catalog.as_ref()?, &self.as_it_will_be(operation.group)).ok()
+        let (catalog, session) = (self.catalog.as_ref()?, self.as_it_will_be(operation.group));
+        let path = session.path.iter().map(|schema| schema.as_bytes().to_vec());
+        let names = [&session.role, &session.login].map(|name| name.as_bytes().to_vec());
+        let given = |text: &str| {
+            let prepared = session.prepared.values().map(|prepared| &prepared.text);
+            prepared.chain(session.cursors.values().map(|cursor| &cursor.text)).any(|given| **given == *text)
+        };
+        let texts = claviger_sql::reached(text, catalog, &session).ok()?;
+        Some(Reached {
+            given: texts.iter().filter(|text| given(text)).map(|text| text.as_str().into()).collect(),
+            texts,
+            session: path.chain(names).chain([self.configured.to_vec()]).collect(),
+            fingerprint: catalog.fingerprint().into(),
+        })
     }
 
     /// In the rest of a pipeline in which something was changed that its text does not say, only what ends a transaction is plain.
@@ -394,6 +410,14 @@ impl Tracker {
                 self.under_way.push(UnderWay { op, group, changes, what: What::Prepare(name.into(), text.into()) });
             }
             return;
+        }
+        if let (Understanding::Text(text), Some(own)) = (understanding, text_of(&operation.request))
+            && text.configures()
+        {
+            let mut digest = digest::Context::new(&digest::SHA256);
+            digest.update(&self.configured);
+            digest.update(&own);
+            self.configured.iter_mut().zip(digest.finish().as_ref()).for_each(|(to, from)| *to = *from);
         }
         let (changes, what) = match understanding {
             Understanding::Text(text) => (text.changes, What::Run(Arc::clone(text))),

@@ -40,7 +40,8 @@ const VOID: u32 = 2278;
 impl Analysis<'_> {
     /// What the body of a function does.
     pub(super) fn body(&mut self, function: &Arc<Function>) -> Result<()> {
-        self.goes_into(&format!("function {} {} {:?} {}", function.id, function.language, function.settings, function.source));
+        let Function { id, language, settings, definer, owner, source, .. } = &**function;
+        self.goes_into(&format!("function {id} {language} {settings:?} {definer} {owner} {source}"));
         for part in &function.parts {
             if let Some(part) = self.catalog.function(*part) {
                 self.follow(&Arc::clone(part))?;

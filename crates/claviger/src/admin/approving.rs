@@ -10,11 +10,15 @@ use claviger_session::{ReviewError, Said, Standing};
 use super::acting::{Acting, sentence};
 use super::{Running, internal};
 
+/// How much of a statement a list shows, in characters.
+const GLANCE: usize = 100;
+
 impl Acting<'_> {
     pub(super) fn list_approvals(&self, query: ApprovalQuery) -> Result<Vec<Approval>, Problem> {
         let all = self.admin.running()?.gateway.approvals.list();
         let open = |standing| matches!(standing, Standing::Pending | Standing::Granted);
-        Ok(all.into_iter().filter(|approval| query.all || open(approval.standing)).map(|approval| told(&approval)).collect())
+        let listed = all.iter().filter(|approval| query.all || open(approval.standing));
+        Ok(listed.map(|approval| at_a_glance(told(approval))).collect())
     }
 
     pub(super) fn show_approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
@@ -91,6 +95,17 @@ fn told(approval: &claviger_session::Approval) -> Approval {
         editable: approval.is_editable && approval.waits,
         needs: needs.collect(),
         votes: votes.collect(),
+    }
+}
+
+/// Without the values, and with no more of the statement than tells it from others: that somebody looks at it is recorded.
+fn at_a_glance(approval: Approval) -> Approval {
+    let votes = approval.votes.into_iter().map(|vote| ApprovalVote { statement: None, ..vote });
+    Approval {
+        statement: approval.statement.chars().take(GLANCE).collect(),
+        parameters: Vec::new(),
+        votes: votes.collect(),
+        ..approval
     }
 }
 

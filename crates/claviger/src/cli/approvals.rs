@@ -56,7 +56,7 @@ pub(super) enum Command {
         #[command(flatten)]
         review: ReviewArgs,
     },
-    /// Deny it
+    /// Deny it, or take back what was granted and is not used
     Deny {
         #[command(flatten)]
         review: ReviewArgs,

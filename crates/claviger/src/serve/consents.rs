@@ -24,6 +24,10 @@ impl Consents for Kept {
         self.0.keep_consent(&stored(consent)).map_err(|error| failed(&error))
     }
 
+    fn forget(&self, id: ApprovalId) -> Result<(), ConsentsFailed> {
+        self.0.spend_consent(id).map(drop).map_err(|error| failed(&error))
+    }
+
     fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>> {
         let store = Arc::clone(&self.0);
         let spending = tokio::task::spawn_blocking(move || store.spend_consent(id).map_err(|error| failed(&error)));

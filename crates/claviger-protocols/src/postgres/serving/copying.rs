@@ -56,7 +56,7 @@ impl<A> Serving<A> {
         match fate {
             Fate::Passes => {
                 if self.active.contains_key(&op) {
-                    io.recorded.push_back(Recorded { op, from: Side::Downstream, bytes: bytes.clone() });
+                    io.recorded.push_back(Recorded { op, from: Side::Downstream, request: false, bytes: bytes.clone() });
                 }
                 io.send_upstream(bytes);
             }

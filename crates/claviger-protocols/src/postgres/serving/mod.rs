@@ -329,7 +329,7 @@ impl<A> Serving<A> {
                     Forward::Replace(text) => {
                         let replaced = client::with_text(&bytes, &text)?;
                         // The recording has the client's own words already; these run.
-                        io.recorded.push_back(Recorded { op, from: Side::Downstream, bytes: replaced.clone() });
+                        io.recorded.push_back(Recorded { op, from: Side::Downstream, request: true, bytes: replaced.clone() });
                         (replaced, Some(text))
                     }
                 };

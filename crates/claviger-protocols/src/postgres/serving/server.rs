@@ -74,7 +74,7 @@ impl<A> Serving<A> {
         let Some(op) = op else { return };
         if let Some(active) = self.active.get_mut(&op) {
             active.bytes += bytes.len() as u64;
-            io.recorded.push_back(Recorded { op, from: Side::Upstream, bytes: bytes.clone() });
+            io.recorded.push_back(Recorded { op, from: Side::Upstream, request: false, bytes: bytes.clone() });
         }
     }
 

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use claviger_model::Refusal;
 use claviger_session::{CatalogKeeper, Catalogs, Connection, Fit, FreshSnapshot, Gateway, Rules, Snapshot, fits};
-use claviger_sql::{Catalog, FINGERPRINT, QUESTION, SNAPSHOT};
+use claviger_sql::{Binding, Catalog, Classification, FINGERPRINT, QUESTION, SNAPSHOT};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -27,25 +27,37 @@ const LOOK: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 /// A look that failed stands for so long, so that an upstream that is down is not asked by every statement.
 const FAILURE: Duration = Duration::from_millis(250);
-/// Settings of such a session. To compile its questions would take longer than to answer them; and a lock that somebody keeps for long
-/// is better reported than waited for.
-const SETTINGS: &str = "select pg_catalog.set_config('jit', 'off', false), pg_catalog.set_config('lock_timeout', '2s', false), \
+/// Settings of such a session. To compile its questions would take longer than to answer them; a lock that somebody keeps, as a restore does, is
+/// waited for, and reported before the look has taken too long.
+const SETTINGS: &str = "select pg_catalog.set_config('jit', 'off', false), pg_catalog.set_config('lock_timeout', '8s', false), \
     pg_catalog.set_config('statement_timeout', '9s', false)";
+/// Which database this is, whatever it is called.
+const DATABASE: &str =
+    "select d.oid from pg_catalog.pg_database d where d.datname operator(pg_catalog.=) pg_catalog.current_database()";
 /// Keepers of upstreams that no connection leads to any more are forgotten when there are more than so many.
 const MOST: usize = 1000;
+
+/// Remembers what the names of labels have stood for, so that what is renamed while no gateway runs keeps its labels. May block.
+pub trait Bindings: Send + Sync + 'static {
+    /// What is known of a database.
+    fn load(&self, database: &str) -> Result<Vec<Binding>, String>;
+    /// Keeps what is known of it now.
+    fn keep(&self, database: &str, bindings: &[Binding]) -> Result<(), String>;
+}
 
 /// The keepers of all upstreams.
 pub struct KeptCatalogs {
     runtime: Handle,
     upstreams: Arc<Upstreams>,
+    bindings: Arc<dyn Bindings>,
     gateway: OnceLock<Weak<Gateway>>,
     keepers: Mutex<Vec<(Arc<Connection>, Arc<Keeper>)>>,
 }
 
 impl KeptCatalogs {
     /// Keeps catalogs by tasks of the runtime that this is called in. They ask nothing before [`serve`](Self::serve).
-    pub fn new(upstreams: Arc<Upstreams>) -> Self {
-        Self { runtime: Handle::current(), upstreams, gateway: OnceLock::new(), keepers: Mutex::default() }
+    pub fn new(upstreams: Arc<Upstreams>, bindings: Arc<dyn Bindings>) -> Self {
+        Self { runtime: Handle::current(), upstreams, bindings, gateway: OnceLock::new(), keepers: Mutex::default() }
     }
 
     /// The gateway that asks.
@@ -71,6 +83,7 @@ impl Catalogs for KeptCatalogs {
             connection: Arc::clone(connection),
             upstreams: Arc::clone(&self.upstreams),
             gateway: self.gateway.get().cloned().unwrap_or_default(),
+            memory: Memory { bindings: Arc::clone(&self.bindings), database: None, kept: Vec::new() },
             asking: None,
             misfits: Vec::new(),
             judged: None,
@@ -195,6 +208,7 @@ struct Task {
     connection: Arc<Connection>,
     upstreams: Arc<Upstreams>,
     gateway: Weak<Gateway>,
+    memory: Memory,
     asking: Option<Asking>,
     /// Columns whose methods do not fit them, as was said last, and the catalog and rules that it was said of.
     misfits: Vec<String>,
@@ -272,14 +286,14 @@ impl Task {
     /// The catalog, if it is another than the last. A session that was kept may have been closed meanwhile, so that is tried twice.
     async fn look_again(&mut self, gateway: &Gateway, last: Option<&Snapshot>) -> Result<Option<Catalog>, Refusal> {
         if let Some(asking) = &mut self.asking
-            && let Ok(found) = ask(asking, &self.connection, last, &mut self.quiet_since).await
+            && let Ok(found) = ask(asking, &self.connection, last, &mut self.quiet_since, &mut self.memory).await
         {
             return Ok(found);
         }
         (self.asking, self.quiet_since) = (None, None);
         let mut asking = Asking::open(&self.upstreams, &self.connection, login_of(gateway, &self.connection)).await?;
         asking.ask(SETTINGS).await?;
-        let found = ask(&mut asking, &self.connection, last, &mut self.quiet_since).await?;
+        let found = ask(&mut asking, &self.connection, last, &mut self.quiet_since, &mut self.memory).await?;
         self.asking = Some(asking);
         Ok(found)
     }
@@ -290,6 +304,7 @@ async fn ask(
     connection: &Connection,
     last: Option<&Snapshot>,
     quiet_since: &mut Option<Bytes>,
+    memory: &mut Memory,
 ) -> Result<Option<Catalog>, Refusal> {
     if let Some(last) = last {
         // Where nobody writes, nothing can have changed.
@@ -307,11 +322,50 @@ async fn ask(
     // What was classified stays so, whatever it is called now.
     let classification = match last {
         Some(last) => Arc::new(connection.classification.bound_by(&last.catalog)),
-        None => Arc::clone(&connection.classification),
+        None if connection.classification.is_empty() => Arc::clone(&connection.classification),
+        None => {
+            Arc::new(Classification::clone(&connection.classification).with_bindings(memory.recall(asking, connection).await?))
+        }
     };
     let read = tokio::task::spawn_blocking(move || Catalog::read(&rows, &classification)).await;
     let read = read.map_err(|_| unavailable("the upstream's catalog could not be read"))?;
-    read.map(Some).map_err(|error| unavailable(&error.to_string()))
+    let catalog = read.map_err(|error| unavailable(&error.to_string()))?;
+    memory.note(catalog.bindings()).await;
+    Ok(Some(catalog))
+}
+
+/// What the names of labels have stood for in one database.
+struct Memory {
+    bindings: Arc<dyn Bindings>,
+    /// The database, once it is known: where it is, and its OID there, so that another of the same name is another.
+    database: Option<Arc<str>>,
+    /// What is kept of it.
+    kept: Vec<Binding>,
+}
+
+impl Memory {
+    async fn recall(&mut self, asking: &mut Asking, connection: &Connection) -> Result<Vec<Binding>, Refusal> {
+        let oid = value(asking.ask(DATABASE).await?, 0).ok_or_else(|| unavailable("the upstream has no such database"))?;
+        let (Connection { host, port, database, .. }, oid) = (connection, String::from_utf8_lossy(&oid));
+        let database: Arc<str> = format!("{host}:{port}/{database}/{oid}").into();
+        let (bindings, of) = (Arc::clone(&self.bindings), Arc::clone(&database));
+        let loaded = tokio::task::spawn_blocking(move || bindings.load(&of)).await;
+        let loaded = loaded.unwrap_or_else(|_| Err("the store failed".to_owned()));
+        self.kept = loaded.map_err(|error| unavailable(&format!("what labels stand for cannot be read: {error}")))?;
+        self.database = Some(database);
+        Ok(self.kept.clone())
+    }
+
+    /// Keeps what is known now. What cannot be kept is known as long as the gateway runs.
+    async fn note(&mut self, now: Vec<Binding>) {
+        let Some(database) = self.database.clone().filter(|_| now != self.kept) else { return };
+        self.kept.clone_from(&now);
+        let bindings = Arc::clone(&self.bindings);
+        let kept = tokio::task::spawn_blocking(move || bindings.keep(&database, &now)).await;
+        if let Err(error) = kept.unwrap_or_else(|_| Err("the store failed".to_owned())) {
+            tracing::error!(error, "what labels stand for cannot be kept: what is renamed while no gateway runs loses them");
+        }
+    }
 }
 
 /// One value of the first row.

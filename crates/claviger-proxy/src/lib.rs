@@ -18,7 +18,7 @@ mod upstream;
 mod workers;
 
 pub use ask::{Answer, Asking, OWN_APPLICATION};
-pub use catalogs::KeptCatalogs;
+pub use catalogs::{Bindings, KeptCatalogs};
 pub use credential::get as find_secret;
 pub use listen::{Listener, ListenerSpec, SharedSpec};
 pub use places::{ArrivalLimits, Places};

@@ -24,7 +24,7 @@ use std::ops::Range;
 use claviger_model::Meaning;
 
 pub use catalog::{
-    Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, EventTrigger, FINGERPRINT, Function,
+    Binding, Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, EventTrigger, FINGERPRINT, Function,
     FunctionKind, NotAName, Operator, QUESTION, Reference, Relation, Rule, SNAPSHOT, Trigger, TypeFacts, Write,
 };
 pub use session::{Cursor, Prepared, Session, Transition};

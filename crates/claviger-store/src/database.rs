@@ -16,8 +16,13 @@ use crate::watch::Watchers;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Each brings the database from the format of its index to the next.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
+];
 
 /// What the gateway keeps apart from its log: principals, delegations, tokens, signing keys and the index of sessions.
 ///

@@ -1,13 +1,14 @@
 //! What is kept on disk.
 //!
 //! [`Store`] is an SQLite database, `<data>/claviger.db`: registered principals and delegations, the digests of issued tokens,
-//! revocations, consents that are not used, the list of signing keys and an index of sessions. The command line edits the same file beside a running
+//! revocations, consents that are not used, what the names of labels stand for, the list of signing keys and an index of sessions. The command line edits the same file beside a running
 //! gateway, so [`Store::watch`] sees what other processes change. The text of a token and the private half of a key are never
 //! in the database.
 //!
 //! [`log`] is the audit log, in files. It is the truth about what happened; the index of sessions only makes it quick to find.
 
 mod acts;
+mod bindings;
 mod consents;
 mod database;
 mod error;
@@ -23,6 +24,7 @@ mod watch;
 mod tests;
 
 pub use acts::NotedAct;
+pub use bindings::StoredBinding;
 pub use consents::StoredConsent;
 pub use database::Store;
 pub use error::StoreError;

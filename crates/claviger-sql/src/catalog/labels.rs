@@ -15,6 +15,17 @@ pub struct Classification {
     bound: Bound,
 }
 
+/// What a name has stood for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Binding {
+    /// The name, as the configuration writes it.
+    pub name: Arc<str>,
+    /// The OID of the table.
+    pub relation: u32,
+    /// The number of the column, if it is one.
+    pub column: Option<i16>,
+}
+
 /// What names have stood for: the OID of a table, and the number of a column.
 pub(super) type Bound = HashMap<Arc<str>, (u32, Option<i16>)>;
 
@@ -49,6 +60,13 @@ impl Classification {
         let mut bound = self.bound.clone();
         bound.extend(earlier.bound.iter().map(|(name, number)| (Arc::clone(name), *number)));
         Self { names: self.names.clone(), bound }
+    }
+
+    /// The same, with what names are known to have stood for.
+    #[must_use]
+    pub fn with_bindings(mut self, bindings: impl IntoIterator<Item = Binding>) -> Self {
+        self.bound.extend(bindings.into_iter().map(|Binding { name, relation, column }| (name, (relation, column))));
+        self
     }
 
     pub(super) fn bound(&self, name: &Classified) -> Option<(u32, Option<i16>)> {

@@ -21,7 +21,7 @@ use claviger_model::{Column, Routine, Table};
 
 use self::labels::Bound;
 
-pub use labels::{Classification, Classified, NotAName};
+pub use labels::{Binding, Classification, Classified, NotAName};
 pub use question::{FINGERPRINT, QUESTION, SNAPSHOT};
 pub use read::CatalogError;
 
@@ -315,6 +315,18 @@ impl Catalog {
     /// The names that were to get labels and that stand for nothing.
     pub fn unmatched(&self) -> &[Arc<str>] {
         &self.unmatched
+    }
+
+    /// What the names that have labels stand for, or have stood for, sorted.
+    pub fn bindings(&self) -> Vec<Binding> {
+        let binding = |(name, (relation, column)): (&Arc<str>, &(u32, Option<i16>))| Binding {
+            name: Arc::clone(name),
+            relation: *relation,
+            column: *column,
+        };
+        let mut bindings: Vec<_> = self.bound.iter().map(binding).collect();
+        bindings.sort_unstable();
+        bindings
     }
 
     /// Whether anything has labels.

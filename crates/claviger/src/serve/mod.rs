@@ -1,5 +1,6 @@
 //! The composition root: one running gateway, made of all the parts.
 
+mod bindings;
 mod consents;
 mod exposition;
 mod index;
@@ -92,7 +93,7 @@ async fn serve(config: Config) -> Result<()> {
     let meters = Arc::new(Meters::default());
     let issuers = CurrentIssuers::start(&config, Arc::clone(&authenticator), Arc::clone(&meters));
     let upstreams = Arc::new(Upstreams::default());
-    let catalogs = Arc::new(KeptCatalogs::new(Arc::clone(&upstreams)));
+    let catalogs = Arc::new(KeptCatalogs::new(Arc::clone(&upstreams), Arc::new(bindings::Stored(Arc::clone(&store)))));
     let services = Services {
         authenticator: Arc::clone(&authenticator),
         providers: issuers.providers(),

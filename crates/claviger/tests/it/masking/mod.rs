@@ -21,6 +21,7 @@ on_each_server!(
     what_was_masked_is_on_record,
     what_nobody_labelled_is_found,
     observing_masks_nothing_and_says_what_it_would,
+    what_is_renamed_while_nobody_looks_keeps_its_labels,
 );
 
 const SETUP: &str = "create type mood as enum ('calm', 'gone');
@@ -145,6 +146,33 @@ fn extended(text: &str, formats: &[u16], described: bool, limit: u32) -> Vec<u8>
         frame(b'S', &[]),
     ]
     .concat()
+}
+
+async fn what_is_renamed_while_nobody_looks_keeps_its_labels(major: Major) {
+    let server = server!(major);
+    let mut gateway = before(&server, CLASSIFY, MASKS).await;
+    assert_clean("before", &raw(&gateway).query("select * from people"));
+    gateway.stop();
+    let admin = server.admin("bank").await;
+    admin.batch_execute("alter table people rename column ssn to nothing; alter table people rename to persons").await.unwrap();
+    gateway.start();
+    let answer = raw(&gateway).query("select nothing, card, name from persons where id = 1");
+    assert_clean("after", &answer);
+    assert_eq!(texts(&answer)[0][2].as_deref(), Some("Ada"));
+    // What has gone is forgotten: a column that is new is only what it is called.
+    admin
+        .batch_execute("alter table persons drop column nothing; alter table persons add nothing text default 'plain'")
+        .await
+        .unwrap();
+    gateway.kill();
+    gateway.start();
+    let answer = raw(&gateway).query("select nothing, name from persons where id = 1");
+    assert_eq!(texts(&answer)[0][0].as_deref(), Some("plain"));
+    // And what takes the old name is classified by it.
+    admin.batch_execute("create table people (id int, name text, ssn text); alter table people owner to keeper").await.unwrap();
+    admin.batch_execute("insert into people values (1, 'Ada', '536-90-4399')").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    assert_clean("the name's new bearer", &raw(&gateway).query("select ssn from people"));
 }
 
 const ALL: &str = "select * from people order by id";

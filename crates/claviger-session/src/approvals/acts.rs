@@ -119,13 +119,15 @@ impl Gateway {
             return Err(error);
         }
         let kept = self.approvals.book().keep(consent.clone());
-        if !matches!(kept, Kept::Found) {
-            consents.forget(consent.id)?;
+        if matches!(kept, Kept::Found) {
+            return Ok(());
         }
+        // It must not be found by anybody else, also after a restart.
+        let forgotten = consents.forget(consent.id);
         if let Kept::Awaited(ear) = kept {
-            ear.tell(Told::Granted(consent));
+            ear.tell(if forgotten.is_ok() { Told::Granted(consent) } else { Told::Lost });
         }
-        Ok(())
+        Ok(forgotten?)
     }
 
     /// Ends requests that had their time. To be called now and then.

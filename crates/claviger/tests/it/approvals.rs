@@ -201,7 +201,7 @@ async fn whoever_goes_withdraws(major: Major) {
     raw.send(&frame(b'Q', &terminated("delete from notes")));
     let id = ground.request().await;
     drop(raw);
-    eventually("it is withdrawn", Duration::from_secs(5), async || ground.pending().is_empty()).await;
+    eventually("it is withdrawn", Duration::from_secs(20), async || ground.pending().is_empty()).await;
     assert!(!ground.review(&ground.dana, &["approve", &id]).0);
     // Gone, with more sent ahead than is read while it waits.
     let mut raw = ground.gateway.raw("bank");
@@ -213,7 +213,7 @@ async fn whoever_goes_withdraws(major: Major) {
     raw.send(&[run("delete from notes"), run("select 1"), run("select 2"), frame(b'S', &[])].concat());
     let id = ground.request().await;
     drop(raw);
-    eventually("it is withdrawn", Duration::from_secs(5), async || ground.pending().is_empty()).await;
+    eventually("it is withdrawn", Duration::from_secs(20), async || ground.pending().is_empty()).await;
     assert!(!ground.review(&ground.dana, &["approve", &id]).0);
     // Shut out, while it waits.
     let other = ground.session().await;
@@ -229,7 +229,7 @@ async fn whoever_goes_withdraws(major: Major) {
     let last = ground.session().await;
     let Ground { gateway, .. } = &mut ground;
     let (result, ()) = tokio::join!(last.batch_execute("delete from notes"), async {
-        eventually("it waits", Duration::from_secs(5), async || {
+        eventually("it waits", Duration::from_secs(20), async || {
             gateway.metric("claviger_operations_held{connection=\"bank\"}") > 0.0
         })
         .await;
@@ -365,7 +365,7 @@ async fn programs_of_drivers_wait(major: Major) {
             ground.must_review(&[verdict, &id]);
             // The next may be there already.
             let over = async || ground.pending().iter().all(|one| one["id"] != id.as_str());
-            eventually("it is over", Duration::from_secs(5), over).await;
+            eventually("it is over", Duration::from_secs(20), over).await;
         }
         finish_driver(running);
         assert_eq!(ground.bodies().await, [left; 5].join(","), "{name}");
@@ -430,7 +430,7 @@ fn many_may_wait() {
         }
         let last = ground.pending().pop().unwrap();
         ground.must_review(&["approve", last["id"].as_str().unwrap()]);
-        eventually("it has run", Duration::from_secs(5), async || ground.bodies().await.contains("held")).await;
+        eventually("it has run", Duration::from_secs(20), async || ground.bodies().await.contains("held")).await;
         drop(waiting);
         eventually("all are withdrawn", Duration::from_secs(20), async || ground.pending().is_empty()).await;
         assert!(ground.bodies().await.split(',').all(|body| body == body_of(&last)), "nobody else's ran");
@@ -550,7 +550,7 @@ fn what_an_approval_hangs_on_must_stay_what_it_was() {
 #[test]
 fn who_has_waited_long_enough_may_come_back() {
     run(async {
-        let more = "[approvals]\nwait = \"1s\"\nwait_in_transaction = \"500ms\"\nttl = \"6s\"\npending_per_principal = 2\n";
+        let more = "[approvals]\nwait = \"1s\"\nwait_in_transaction = \"500ms\"\nttl = \"12s\"\npending_per_principal = 2\n";
         let ground = Ground::new(server!(Major::V15), "hold = \"wait\"", more).await;
         let session = ground.session().await;
         let update = "update notes set body = body || '!'";
@@ -570,7 +570,7 @@ fn who_has_waited_long_enough_may_come_back() {
         let words = text(&session.batch_execute("update notes set body = 'x'").await.unwrap_err());
         assert!(words.contains("too many"), "{words}");
         // What is too late is over, for reviewers and for consents.
-        eventually("it has expired", Duration::from_secs(20), async || ground.pending().is_empty()).await;
+        eventually("it has expired", Duration::from_secs(60), async || ground.pending().is_empty()).await;
         assert!(ground.events().iter().any(|event| event == "expired"));
         assert_eq!(ground.bodies().await, "old!,old!,old!,old!,old!");
         ground.gateway.verify();

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
@@ -16,7 +15,6 @@ use claviger_protocols::{Access, Forward, Masker, Operation, Outcome, Probe, Pro
 
 use super::lifetime::Activity;
 use super::serving::{After, End, Serving};
-use crate::approvals;
 use crate::decide::{self, Case, Decision};
 use crate::masking;
 use crate::record::Open;
@@ -102,11 +100,15 @@ impl Deciding {
     }
 
     /// The operations that will not be decided any more.
-    pub(super) fn take_operations(&mut self) -> impl Iterator<Item = Operation> + use<> {
-        std::mem::take(&mut self.queue).into_iter().filter_map(|asked| match asked {
-            Asked::Operation(operation) | Asked::Approved(operation, _) => Some(operation),
-            Asked::Continue(_) => None,
-        })
+    pub(super) fn take_operations(&mut self) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        for asked in std::mem::take(&mut self.queue) {
+            match asked {
+                Asked::Operation(operation) | Asked::Approved(operation, _) => operations.push(operation),
+                Asked::Continue(op) => self.queue.push_back(Asked::Continue(op)),
+            }
+        }
+        operations
     }
 
     pub(super) fn admitted(&mut self, operation: &Operation, understanding: Option<&Understanding>) {
@@ -167,7 +169,7 @@ impl Deciding {
         true
     }
 
-    fn understand(&mut self, gateway: &Gateway, operation: &Operation, now: Instant) -> Option<Understanding> {
+    pub(super) fn understand(&mut self, gateway: &Gateway, operation: &Operation, now: Instant) -> Option<Understanding> {
         let seen = self.seen.take();
         let tracker = self.tracker.as_mut()?;
         Some(tracker.understand(operation, &gateway.texts, seen, now))
@@ -236,13 +238,7 @@ impl Serving {
 
     /// The client gives up what it waits for.
     pub(super) fn cancel_undecided(&mut self, gateway: &Gateway) {
-        let (undecided, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.deciding.queue).into_iter().partition(|asked| !matches!(asked, Asked::Continue(_)));
-        self.deciding.queue.extend(rest);
-        let undecided = undecided.into_iter().filter_map(|asked| match asked {
-            Asked::Operation(operation) | Asked::Approved(operation, _) => Some(operation),
-            Asked::Continue(_) => None,
-        });
+        let undecided = self.deciding.take_operations();
         for operation in self.take_held(gateway).into_iter().chain(undecided) {
             let facts = DecisionFacts {
                 verdict: Verdict::Deny,
@@ -263,48 +259,7 @@ impl Serving {
         }
     }
 
-    /// Decides what others have approved once more, with their approval: what it does may be another thing by now, and so may policy.
-    fn decide_approved(&mut self, gateway: &Gateway, operation: &Operation, consent: &Consent, now: Instant) {
-        let understanding = self.deciding.understand(gateway, operation, now);
-        if !self.holds_good(gateway, consent, operation, understanding.as_ref()) {
-            let message = "what this would do is not what was approved: something that it hangs on has changed".to_owned();
-            let facts = DecisionFacts { policy_hash: Arc::clone(&self.connect.policy_hash), ..DecisionFacts::default() };
-            return self.refuse_held(gateway, operation, facts, "approval.changed", message);
-        }
-        let edited = consent.edited.as_ref().map(|text| Operation {
-            request: Request::Batch { text: Bytes::copy_from_slice(text.as_bytes()) },
-            access: Access::Barrier,
-            ..operation.clone()
-        });
-        let (runs, understanding) = match &edited {
-            None => (operation, understanding),
-            Some(edited) => (edited, self.deciding.understand(gateway, edited, now)),
-        };
-        let stands_alone =
-            |understanding: &Understanding| matches!(understanding, Understanding::Text(text) if text.stands_alone());
-        if edited.is_some() && !understanding.as_ref().is_none_or(stands_alone) {
-            let message = "another text that changes the session, or copies, cannot take the place of this one".to_owned();
-            let facts = DecisionFacts { policy_hash: Arc::clone(&self.connect.policy_hash), ..DecisionFacts::default() };
-            return self.refuse_held(gateway, operation, facts, "approval.edit", message);
-        }
-        match self.judge(gateway, runs, understanding.as_ref(), &consent.groups) {
-            Decision::Admit { facts, forward, mask } => {
-                let edited = consent.edited.as_ref().map(|text| Forward::Replace(Bytes::copy_from_slice(text.as_bytes())));
-                let forward = if forward == Forward::Original { edited.unwrap_or(forward) } else { forward };
-                let spent = approvals::spent(consent, self.live.id, operation.id);
-                self.record.approval(gateway.now(), spent);
-                let decision = Decision::Admit { facts, forward, mask };
-                self.apply(gateway, runs, understanding.as_ref(), decision, true, now);
-            }
-            Decision::Hold(hold) => {
-                let message = "policy does not permit this as it was approved: it needs other approvals".to_owned();
-                self.refuse_held(gateway, operation, hold.facts, "approval.insufficient", message);
-            }
-            refused @ Decision::Refuse { .. } => self.apply(gateway, operation, understanding.as_ref(), refused, false, now),
-        }
-    }
-
-    fn judge(
+    pub(super) fn judge(
         &self,
         gateway: &Gateway,
         operation: &Operation,
@@ -390,7 +345,7 @@ impl Serving {
     }
 
     /// Notes a decision for the record, and what is to follow it.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         gateway: &Gateway,
         operation: &Operation,

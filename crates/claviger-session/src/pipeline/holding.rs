@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_model::{ApprovalId, Refusal, RefusalKind, TxId};
-use claviger_protocols::{Notice, Operation, Request};
+use claviger_protocols::{Access, Forward, Notice, Operation, Request};
 
 use super::deciding::Asked;
 use super::serving::{End, Serving};
 use crate::approvals::{self, Approvals, Bound, Petition, Told, Waiting};
 use crate::decide::refusal_of;
 use crate::understanding::Understanding;
-use crate::{Approval, Asker, Consent, Gateway, Hold, Standing};
+use crate::{Approval, Asker, Consent, Decision, Gateway, Hold, Standing};
 
 /// An operation that is not decided because others must approve it.
 pub(super) struct Held {
@@ -119,7 +120,7 @@ impl Serving {
     }
 
     /// What consent to an operation is bound to.
-    pub(super) fn bound(
+    fn bound(
         &self,
         approvals: &Approvals,
         operation: &Operation,
@@ -172,6 +173,58 @@ impl Serving {
         Ok(())
     }
 
+    /// Decides what others have approved once more, with their approval: what it does may be another thing by now, and so may policy.
+    pub(super) fn decide_approved(&mut self, gateway: &Gateway, operation: &Operation, consent: &Consent, now: Instant) {
+        let understanding = self.deciding.understand(gateway, operation, now);
+        let bound = self.bound(&gateway.approvals, operation, understanding.as_ref());
+        if !bound.is_ok_and(|bound| bound.digest == consent.digest) {
+            let message = "what this would do is not what was approved: something that it hangs on has changed";
+            return self.refuse_approved(gateway, operation, "approval.changed", message);
+        }
+        let Some(text) = &consent.edited else {
+            return self.admit_approved(gateway, operation, understanding.as_ref(), consent, now);
+        };
+        let request = Request::Batch { text: Bytes::copy_from_slice(text.as_bytes()) };
+        let edited = Operation { request, access: Access::Barrier, ..operation.clone() };
+        let understanding = self.deciding.understand(gateway, &edited, now);
+        if !matches!(&understanding, Some(Understanding::Text(text)) if text.stands_alone()) {
+            let message = "another text that changes the session, or copies, cannot take the place of this one";
+            return self.refuse_approved(gateway, operation, "approval.edit", message);
+        }
+        self.admit_approved(gateway, &edited, understanding.as_ref(), consent, now);
+    }
+
+    /// Admits what runs by a consent, if policy permits that now.
+    fn admit_approved(
+        &mut self,
+        gateway: &Gateway,
+        runs: &Operation,
+        understanding: Option<&Understanding>,
+        consent: &Consent,
+        now: Instant,
+    ) {
+        match self.judge(gateway, runs, understanding, &consent.groups) {
+            Decision::Admit { facts, forward, mask } => {
+                let forward = match (forward, &consent.edited) {
+                    (Forward::Original, Some(text)) => Forward::Replace(Bytes::copy_from_slice(text.as_bytes())),
+                    (forward, _) => forward,
+                };
+                self.record.approval(gateway.now(), approvals::spent(consent, self.live.id, runs.id));
+                self.apply(gateway, runs, understanding, Decision::Admit { facts, forward, mask }, true, now);
+            }
+            Decision::Hold(hold) => {
+                let message = "policy does not permit this as it was approved: it needs other approvals".to_owned();
+                self.refuse_held(gateway, runs, hold.facts, "approval.insufficient", message);
+            }
+            refused @ Decision::Refuse { .. } => self.apply(gateway, runs, understanding, refused, false, now),
+        }
+    }
+
+    fn refuse_approved(&mut self, gateway: &Gateway, operation: &Operation, code: &'static str, message: &str) {
+        let facts = DecisionFacts { policy_hash: Arc::clone(&self.connect.policy_hash), ..DecisionFacts::default() };
+        self.refuse_held(gateway, operation, facts, code, message.to_owned());
+    }
+
     /// When the first of those who wait has waited long enough; whoever has is refused, and may come back.
     pub(super) fn look_at_held(&mut self, gateway: &Gateway, now: Instant) -> Option<Instant> {
         let held = std::mem::take(&mut self.held);
@@ -210,17 +263,6 @@ impl Serving {
         std::mem::take(&mut self.held).into_iter().map(withdraw).collect()
     }
 
-    /// The consent for this operation, if it is about what the operation would do now.
-    pub(super) fn holds_good(
-        &self,
-        gateway: &Gateway,
-        consent: &Consent,
-        operation: &Operation,
-        understanding: Option<&Understanding>,
-    ) -> bool {
-        self.bound(&gateway.approvals, operation, understanding).is_ok_and(|bound| bound.digest == consent.digest)
-    }
-
     /// Refuses what can be repeated when it is approved.
     fn refuse_for_now(&mut self, gateway: &Gateway, operation: &Operation, hold: Hold, id: ApprovalId) {
         let by = approval_by(&hold);
@@ -228,7 +270,7 @@ impl Serving {
         self.refuse_held(gateway, operation, hold.facts, "approval.pending", message);
     }
 
-    pub(super) fn refuse_held(
+    fn refuse_held(
         &mut self,
         gateway: &Gateway,
         operation: &Operation,

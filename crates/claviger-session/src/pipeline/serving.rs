@@ -271,7 +271,7 @@ impl Serving {
             tracing::error!(session = %self.live.id, %error, "the outcomes of a session could not be recorded");
         }
         let held = self.take_held(gateway).into_iter().map(|operation| (operation, "approval.withdrawn"));
-        let undecided = self.deciding.take_operations().map(|operation| (operation, "operation.withdrawn"));
+        let undecided = self.deciding.take_operations().into_iter().map(|operation| (operation, "operation.withdrawn"));
         for (operation, reason) in held.chain(undecided) {
             let withdrawn = DecisionFacts { verdict: Verdict::Deny, reason: Some(reason.into()), ..self.connect.clone() };
             self.record.request(time, &operation, withdrawn);

@@ -411,8 +411,9 @@ impl Tracker {
             }
             return;
         }
-        if let (Understanding::Text(text), Some(own)) = (understanding, text_of(&operation.request))
+        if let Understanding::Text(text) = understanding
             && text.configures()
+            && let Some(own) = text_of(&operation.request)
         {
             let mut digest = digest::Context::new(&digest::SHA256);
             digest.update(&self.configured);

@@ -78,6 +78,8 @@ pub trait Management {
     fn approvals(&self, query: ApprovalQuery) -> Result<Vec<Approval>, Problem>;
     /// One request for approval; that it was looked at is recorded.
     fn approval(&self, id: ApprovalId) -> Result<Approval, Problem>;
+    /// Counts the rows that a request for approval is about; it is recorded.
+    fn count_rows(&self, id: ApprovalId) -> Result<Approval, Problem>;
     /// Decides a request for approval.
     fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem>;
     /// The registered connections.

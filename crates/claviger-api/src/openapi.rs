@@ -29,6 +29,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         tail::all,
         routes::list_approvals,
         routes::show_approval,
+        routes::count_rows,
         routes::review_approval,
         tail::approvals,
         routes::list_principals,

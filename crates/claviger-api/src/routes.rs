@@ -59,6 +59,7 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/v1/approvals", get(list_approvals))
         .route("/v1/approvals/tail", get(tail::approvals))
         .route("/v1/approvals/{id}", get(show_approval))
+        .route("/v1/approvals/{id}/count", post(count_rows))
         .route("/v1/approvals/{id}/review", post(review_approval))
         .route("/v1/connections", get(list_connections))
         .route("/v1/connections/{name}/coverage", get(coverage))
@@ -185,6 +186,13 @@ async fn list_approvals(State(app): State<App>, caller: Caller, Params(query): P
     params(("id" = String, Path, description = "the request's id")), responses((status = 200, body = Approval)))]
 async fn show_approval(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Answer<Approval> {
     app.act(caller, Act::ShowApproval, id.clone(), move |gateway| gateway.approval(approval_id(&id)?)).await.map(Json)
+}
+
+/// Counts the rows that a request for approval is about, for whoever may decide it. The counting is itself recorded.
+#[utoipa::path(post, path = "/v1/approvals/{id}/count", tag = "approvals",
+    params(("id" = String, Path, description = "the request's id")), responses((status = 200, body = Approval)))]
+async fn count_rows(State(app): State<App>, caller: Caller, Segments(id): Segments<String>) -> Answer<Approval> {
+    app.act(caller, Act::DecideApproval, id.clone(), move |gateway| gateway.count_rows(approval_id(&id)?)).await.map(Json)
 }
 
 /// Decides a request for approval.

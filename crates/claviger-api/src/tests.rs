@@ -130,6 +130,10 @@ impl Management for &Memory {
     fn approvals(&self, _: ApprovalQuery) -> Result<Vec<Approval>, Problem> {
         Ok(Vec::new())
     }
+    fn count_rows(&self, id: ApprovalId) -> Result<Approval, Problem> {
+        self.note(format!("count {id}"));
+        Err(Problem::not_found("there is no such request for approval"))
+    }
     fn approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
         self.note(format!("look at {id}"));
         Err(Problem::not_found("there is no such request for approval"))

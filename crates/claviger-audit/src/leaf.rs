@@ -513,6 +513,8 @@ pub enum ApprovalEvent {
     Requested,
     /// A reviewer has looked at it.
     Seen,
+    /// A reviewer has its rows counted.
+    Counted,
     /// A reviewer is for it.
     Approved,
     /// A reviewer is for it with another text.
@@ -535,6 +537,7 @@ impl ApprovalEvent {
         match self {
             Self::Requested => "requested",
             Self::Seen => "seen",
+            Self::Counted => "counted",
             Self::Approved => "approved",
             Self::Edited => "edited",
             Self::Denied => "denied",

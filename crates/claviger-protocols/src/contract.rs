@@ -145,7 +145,7 @@ pub enum Reply<A> {
     Notice(Notice),
     /// Run a statement of the gateway's own at the next quiescent point, out of the client's sight. In a transaction that has failed it is
     /// not run: the answer is the error that it would get.
-    Probe(ProbeId, String),
+    Probe(ProbeId, Question),
     /// End the session with this error.
     Terminate(Refusal),
 }
@@ -271,6 +271,8 @@ pub enum Request {
         name: Bytes,
         /// The statement.
         text: Bytes,
+        /// The types that its parameters are said to have.
+        types: Types,
     },
     /// A prepared statement with its parameters, to be run.
     Execute {
@@ -283,6 +285,8 @@ pub enum Request {
         parameters: Vec<Option<Bytes>>,
         /// Whether each is in its type's binary form; empty if none is.
         binary: Vec<bool>,
+        /// The types that they were said to have when the statement was prepared.
+        types: Types,
     },
     /// A portal that was not made by the protocol's own means, by its name.
     Portal {
@@ -295,6 +299,9 @@ pub enum Request {
         target: String,
     },
 }
+
+/// What a client says of which types its parameters are (PostgreSQL: OIDs). Where it says 0 or nothing, that is the server's to tell.
+pub type Types = Arc<[u32]>;
 
 impl Request {
     /// The word for this form in the record.
@@ -378,6 +385,25 @@ pub enum TransactionResult {
     Rollback,
     /// Not known.
     Unknown,
+}
+
+/// A question of the gateway's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// One statement, whose rows are the answer.
+    pub text: String,
+    /// The values of its parameters; `None` is NULL.
+    pub parameters: Vec<Option<Bytes>>,
+    /// Whether each is in its type's binary form; empty if none is.
+    pub binary: Vec<bool>,
+    /// Their types, as far as they are said.
+    pub types: Vec<u32>,
+}
+
+impl<T: Into<String>> From<T> for Question {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
 }
 
 /// Names a probe.

@@ -20,8 +20,8 @@ pub mod proxied;
 
 pub use contract::{
     Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Forward, Limits, Notice, Operation, Outcome, Probe,
-    ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd,
-    TransactionResult, Transmit, UpstreamLogin, UpstreamTls,
+    ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Side, StatementResult, Status,
+    TransactionEnd, TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
 };
 
 pub use credential::{Ask, Auth, Credential, Login};

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use claviger_model::{Refusal, RefusalKind, Secret};
-use claviger_protocols::{Closed, Event, Limits, Probe, ProbeId, Protocol, Reply, Side, UpstreamLogin};
+use claviger_protocols::{Closed, Event, Limits, Probe, ProbeId, Protocol, Question, Reply, Side, UpstreamLogin};
 use claviger_session::{Connection, Gateway};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -96,15 +96,21 @@ impl Asking {
 
     /// Asks one question. After an error the session is good for nothing more.
     pub async fn ask(&mut self, question: &str) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
+        let put = self.put(question.into()).await?;
+        put.map_err(|code| unavailable(&format!("the upstream does not answer: SQLSTATE {code}")))
+    }
+
+    /// Puts one question: its rows, or the code with which the upstream refused it.
+    pub(crate) async fn put(&mut self, question: Question) -> Result<Result<Vec<Vec<Option<Bytes>>>, String>, Refusal> {
         self.asked += 1;
-        self.protocol.resume(Reply::Probe(ProbeId(self.asked), question.to_owned()));
+        self.protocol.resume(Reply::Probe(ProbeId(self.asked), question));
         loop {
             match self.next().await? {
                 Event::Probe(ProbeId(id), found) if id == self.asked => {
                     return match found {
-                        Probe::Rows(rows) => Ok(rows),
+                        Probe::Rows(rows) => Ok(Ok(rows)),
                         Probe::TooLate => Err(unavailable("the upstream is not asked")),
-                        Probe::Failed(code) => Err(unavailable(&format!("the upstream does not answer: SQLSTATE {code}"))),
+                        Probe::Failed(code) => Ok(Err(code)),
                     };
                 }
                 _ => {}

@@ -4,6 +4,7 @@
 //! turn, and writes both sockets; it never waits for one of them alone, so that a client that leaves, a cancel or an order to
 //! end is noticed while anything else is pending. Nothing here knows a protocol, an identity or a policy.
 
+mod aside;
 mod ask;
 mod cancel;
 mod catalogs;
@@ -17,6 +18,7 @@ pub mod tls;
 mod upstream;
 mod workers;
 
+pub use aside::AskedAside;
 pub use ask::{Answer, Asking, OWN_APPLICATION};
 pub use catalogs::{Bindings, KeptCatalogs};
 pub use credential::get as find_secret;

@@ -23,7 +23,7 @@ use crate::refusals::Refusals;
 use crate::release::{Release, Spent};
 use crate::seats::Seats;
 use crate::understanding::{States, Texts};
-use crate::{Approvals, Catalogs, Connection, Decider, Desk, Meters, Registry, Reviewing, decide};
+use crate::{Approvals, Asides, Catalogs, Connection, Decider, Desk, Meters, Registry, Reviewing, decide};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +124,8 @@ pub struct Services {
     pub decider: Arc<dyn Decider>,
     /// Keeps the upstreams' catalogs; without it nothing is understood.
     pub catalogs: Option<Arc<dyn Catalogs>>,
+    /// Asks upstreams what reviewers want to know; without it they are told nothing of it.
+    pub asides: Option<Arc<dyn Asides>>,
     /// Keeps the record.
     pub ledger: Arc<dyn Ledger>,
     /// The time of day.

@@ -10,6 +10,7 @@
 
 mod admission;
 mod approvals;
+mod asides;
 mod budget;
 mod catalogs;
 mod connection;
@@ -29,9 +30,10 @@ mod understanding;
 
 pub use admission::Admission;
 pub use approvals::{
-    Approval, Approvals, Asker, Consent, Consents, ConsentsFailed, Need, ReviewError, ReviewGroup, Reviewing, Said, Standing,
-    Vote,
+    Approval, Approvals, Asker, Consent, Consents, ConsentsFailed, Locked, Need, ReviewError, ReviewGroup, Reviewing, Rows, Said,
+    Standing, View, Vote,
 };
+pub use asides::{Answered, Answers, Asides, Inquiry, Turn, Unanswered};
 pub use budget::BudgetReading;
 pub use catalogs::{CatalogKeeper, Catalogs, FreshSnapshot, Snapshot};
 pub use connection::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};

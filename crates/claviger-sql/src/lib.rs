@@ -8,11 +8,14 @@
 //! Never is less said than really happens: what is not understood is [`Verb::Unknown`], and what cannot be parsed is
 //! [`NotUnderstood`]. Nothing here reads a clock, a file or a socket.
 
+mod affected;
 mod analyze;
 mod assigned;
 pub mod builtin;
 mod catalog;
 mod lexer;
+mod locks;
+mod plan;
 mod procedure;
 mod session;
 mod state;
@@ -23,10 +26,13 @@ use std::ops::Range;
 
 use claviger_model::Meaning;
 
+pub use affected::{Affected, Question, Untold, affected};
 pub use catalog::{
     Binding, Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, EventTrigger, FINGERPRINT, Function,
     FunctionKind, NotAName, Operator, QUESTION, Reference, Relation, Rule, SNAPSHOT, Trigger, TypeFacts, Write,
 };
+pub use locks::{LOCKS, Locks};
+pub use plan::expected_rows;
 pub use session::{Cursor, Prepared, Session, Transition};
 pub use state::{STATE, State};
 pub use values::{Value, with_values};

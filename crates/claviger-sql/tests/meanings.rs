@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use claviger_model::{Carried, Column, Control, Meaning, Order, Output, Sum};
-use claviger_sql::{Catalog, Classification, Session, understand};
+use claviger_sql::{Affected, Catalog, Classification, Session, affected, understand};
 
 #[test]
 fn statements_mean_what_the_table_says() {
@@ -23,7 +23,30 @@ fn statements_disclose_what_the_table_says() {
     compare("tests/disclosures.txt", disclosure);
 }
 
+#[test]
+fn rows_are_told_as_the_table_says() {
+    compare_with("tests/affected.txt", |text, catalog| {
+        let session = session();
+        match affected(text, catalog, &session) {
+            Ok(Affected::Listed(rows)) => format!("  lists {rows}\n"),
+            Ok(Affected::Asked(question)) => {
+                let uncounted = question.count().err().map(|why| format!("  not counted: {why}\n")).unwrap_or_default();
+                let at_most = question.at_most.map(|why| format!("  at most: {why}\n")).unwrap_or_default();
+                let parameters = question.parameters.iter().map(|n| format!("  parameter {n}\n")).collect::<String>();
+                // It must mean something itself.
+                understand(&question.query, catalog, &session).unwrap();
+                format!("  {}\n{uncounted}{at_most}{parameters}", question.query)
+            }
+            Err(why) => format!("  not told: {why}\n"),
+        }
+    });
+}
+
 fn compare(path: &str, described: fn(&Meaning) -> String) {
+    compare_with(path, |text, catalog| said(text, catalog, described));
+}
+
+fn compare_with(path: &str, said: impl Fn(&str, &Catalog) -> String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let table = std::fs::read_to_string(&path).unwrap();
     let catalog = catalog();
@@ -31,7 +54,7 @@ fn compare(path: &str, described: fn(&Meaning) -> String) {
     for line in table.lines().filter(|line| !line.starts_with("  ")) {
         writeln!(now, "{line}").unwrap();
         if !line.is_empty() && !line.starts_with('#') {
-            now.push_str(&said(line, &catalog, described));
+            now.push_str(&said(line, &catalog));
         }
     }
     if std::env::var_os("BLESS").is_some() {
@@ -80,14 +103,17 @@ fn catalog() -> Catalog {
     Catalog::read_text(include_str!("catalog.tsv"), &labels).unwrap()
 }
 
-fn said(text: &str, catalog: &Catalog, described: fn(&Meaning) -> String) -> String {
-    let session = Session {
+fn session() -> Session {
+    Session {
         path: vec!["pg_catalog".into(), "public".into()],
         role: "keeper".into(),
         login: "keeper".into(),
         ..Session::default()
-    };
-    match understand(text, catalog, &session) {
+    }
+}
+
+fn said(text: &str, catalog: &Catalog, described: fn(&Meaning) -> String) -> String {
+    match understand(text, catalog, &session()) {
         Err(error) => format!("  ! {error}\n"),
         Ok(statements) => statements.iter().map(|statement| described(&statement.meaning)).collect(),
     }

@@ -362,7 +362,7 @@ impl<A: Send> Protocol<A> for Mux<A> {
             (Reply::Admit { op, admission, forward, .. }, Stage::Serving) => self.admit(op, admission, forward),
             (Reply::Refuse { op, refusal }, Stage::Serving) => self.refuse(op, &refusal),
             (Reply::Release(op), Stage::Serving) => self.release(op),
-            (Reply::Probe(id, text), Stage::Serving) => self.probe(id, &text),
+            (Reply::Probe(id, question), Stage::Serving) => self.probe(id, &question.text),
             _ => {}
         }
     }

@@ -139,6 +139,7 @@ impl World {
             clock: Arc::new(move || time.time()),
             random: Arc::new(move |bytes| fill(bytes, counter.fetch_add(1, Ordering::Relaxed))),
             meters: Arc::default(),
+            asides: None,
             approvals: Arc::new(Approvals::new(Secret::new([7; 32]), Arc::<MemoryConsents>::default())),
         };
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use claviger_model::{Refusal, RefusalKind};
 
-use crate::Notice;
+use crate::{Notice, Question};
 
 /// The name of the statement and the portal of a question of ours.
 const PROBE_NAME: &[u8] = b"claviger:probe";
@@ -112,7 +112,7 @@ pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
 
 /// A question of the gateway's own. A simple query would drop the client's unnamed statement and portal, so it goes by the
 /// extended protocol, under a name of its own; the first Close clears what a question that failed may have left.
-pub(super) fn probe(sql: &[u8]) -> Bytes {
+pub(super) fn probe(question: &Question) -> Bytes {
     let close = |kind: u8| {
         frame(b'C', |out| {
             out.put_u8(kind);
@@ -122,14 +122,33 @@ pub(super) fn probe(sql: &[u8]) -> Bytes {
     let bind = frame(b'B', |out| {
         text(out, PROBE_NAME);
         text(out, PROBE_NAME);
-        out.put_bytes(0, 6);
+        list(out, question.binary.iter(), |out, binary| out.put_u16(u16::from(*binary)));
+        list(out, question.parameters.iter(), |out, value| match value {
+            Some(value) => {
+                out.put_u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+                out.put_slice(value);
+            }
+            None => out.put_i32(-1),
+        });
+        out.put_u16(0);
+    });
+    let parse = frame(b'P', |out| {
+        text(out, PROBE_NAME);
+        text(out, question.text.as_bytes());
+        list(out, question.types.iter(), |out, kind| out.put_u32(*kind));
     });
     let execute = frame(b'E', |out| {
         text(out, PROBE_NAME);
         out.put_u32(0);
     });
     let sync = frame(b'S', |_| {});
-    [close(b'S'), parse(PROBE_NAME, sql), bind, execute, close(b'P'), close(b'S'), sync].concat().into()
+    [close(b'S'), parse, bind, execute, close(b'P'), close(b'S'), sync].concat().into()
+}
+
+/// A list that is preceded by its length.
+fn list<T>(out: &mut BytesMut, items: impl ExactSizeIterator<Item = T>, mut each: impl FnMut(&mut BytesMut, T)) {
+    out.put_u16(u16::try_from(items.len()).unwrap_or(u16::MAX));
+    items.for_each(|item| each(out, item));
 }
 
 /// A Describe of a portal.

@@ -1,10 +1,11 @@
 //! What is done with requests, each recorded before it takes effect.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use claviger_audit::{ApprovalEvent, ApprovalLeaf, Batch, Leaf, LeafKind, Position};
 use claviger_identity::Identity;
-use claviger_model::{ApprovalId, OpId, Refusal, RefusalKind, SessionId, Timestamp};
+use claviger_model::{ApprovalId, Chain, OpId, Refusal, RefusalKind, SessionId, Timestamp};
 
 use super::book::{Asked, Kept, Voted};
 use super::reviewing::Reviewer;
@@ -44,6 +45,7 @@ impl Gateway {
             self.approvals.book().lose(asked);
             return Err(Refusal::new(RefusalKind::AuditUnavailable, "the request for approval could not be recorded"));
         }
+        self.look_into(asked);
         Ok(match ear {
             Some(ear) => Petition::Waits(Waiting::new(asked, Arc::clone(&self.approvals), ear)),
             None => Petition::Stands(asked),
@@ -66,6 +68,22 @@ impl Gateway {
         Ok(approval)
     }
 
+    /// A reviewer wants to know how many rows it is about, exactly: whoever may decide it. It is recorded first, for a count is data.
+    pub async fn count_rows(&self, id: ApprovalId, reviewer: &Identity) -> Result<Approval, ReviewError> {
+        let approval = self.approvals.get(id).ok_or(ReviewError::Unknown)?;
+        let chain = self.services.authenticator.current_chain(reviewer);
+        Reviewer::of(&chain, self.groups_of(&chain))?.may_look_into(&approval, &self.rules().reviewing)?;
+        let leaf = ApprovalLeaf { groups: Arc::default(), ..by(reviewer, leaf(&approval, ApprovalEvent::Counted), None) };
+        self.note(self.now(), leaf).map_err(|()| ReviewError::NotRecorded)?;
+        self.count(&approval).await;
+        self.approvals.get(id).ok_or(ReviewError::Unknown)
+    }
+
+    /// The groups that policies would find a reviewer in.
+    fn groups_of(&self, chain: &Chain) -> BTreeSet<String> {
+        chain.links().first().map(|link| self.rules().policy.groups_of(link)).unwrap_or_default()
+    }
+
     /// A reviewer decides. May block: the review is on stable storage before it counts, and a consent that nobody waits for before it
     /// is good.
     pub fn review(
@@ -78,8 +96,7 @@ impl Gateway {
     ) -> Result<Approval, ReviewError> {
         let (now, rules) = (self.now(), self.rules());
         let chain = self.services.authenticator.current_chain(reviewer);
-        let groups = chain.links().first().map(|link| rules.policy.groups_of(link)).unwrap_or_default();
-        let person = Reviewer::of(&chain, groups)?;
+        let person = Reviewer::of(&chain, self.groups_of(&chain))?;
         let reason: Option<Arc<str>> = reason.map(|reason| cut(reason).into());
         let checked = self.approvals.book().check(id, &person, said, reason.as_deref(), &rules.reviewing, now);
         let (approval, group) = checked?;

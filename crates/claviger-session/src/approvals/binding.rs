@@ -1,6 +1,6 @@
 //! What consent is bound to: all that an operation is, and all that it hangs on.
 //!
-//! The text and the values of its parameters in their formats; who asks, where, and for what purpose; what it does to which objects, by
+//! The text and the values of its parameters in their formats, as the types that they are said to be of; who asks, where, and for what purpose; what it does to which objects, by
 //! their identity; the definition of every view, function, trigger and rule that it reaches, and of what was prepared before under
 //! a name; and what its session has set. The policy is not in it: the operation is decided again anyway. Names of prepared statements and portals are not either, so
 //! that a driver which makes them up can repeat what it did.
@@ -36,10 +36,13 @@ pub(crate) fn bind(
     (chain, purpose): (&Chain, Option<&str>),
     connection: &Connection,
 ) -> Result<Bound, &'static str> {
-    let (text, name, parameters, binary) = match &operation.request {
-        Request::Batch { text } | Request::Prepare { text, .. } => (&**text, None, &[][..], &[][..]),
-        Request::Execute { text, name, parameters, binary } => (&**text, name.as_deref(), &**parameters, &**binary),
-        Request::Portal { name } => (&b""[..], Some(&**name), &[][..], &[][..]),
+    let (text, name, parameters, binary, types) = match &operation.request {
+        Request::Batch { text } => (&**text, None, &[][..], &[][..], &[][..]),
+        Request::Prepare { text, types, .. } => (&**text, None, &[][..], &[][..], &**types),
+        Request::Execute { text, name, parameters, binary, types } => {
+            (&**text, name.as_deref(), &**parameters, &**binary, &**types)
+        }
+        Request::Portal { name } => (&b""[..], Some(&**name), &[][..], &[][..], &[][..]),
         Request::Call { .. } => return Err("a call by number cannot be shown to a reviewer"),
     };
     let length = text.len() + parameters.iter().flatten().map(|value| value.len()).sum::<usize>();
@@ -55,6 +58,7 @@ pub(crate) fn bind(
         None => seal.list([], |_, ()| {}),
     });
     seal.list(binary.iter(), |seal, binary| seal.part(&[u8::from(*binary)]));
+    seal.list(types, |seal, kind| seal.part(&kind.to_be_bytes()));
     seal.list(chain.links().iter(), |seal, link| seal.part(link.key.to_string().as_bytes()));
     seal.part(purpose.unwrap_or_default().as_bytes());
     for part in [connection.name.as_str(), &connection.host, &connection.database, &connection.user] {

@@ -7,7 +7,7 @@ use claviger_model::{ApprovalId, Timestamp};
 
 use super::reviewing::{Reviewer, check_text};
 use super::waiting::{Ear, Told};
-use super::{Approval, Consent, Digest, ReviewError, Reviewing, Said, Standing, Vote};
+use super::{Approval, Consent, Digest, ReviewError, Reviewing, Said, Standing, View, Vote};
 
 /// The most requests that are remembered after their end.
 const MOST_ENDED: usize = 1000;
@@ -85,6 +85,8 @@ impl Book {
             if ear.is_some() {
                 known.until = known.until.max(approval.until);
             }
+            self.bytes = self.bytes.saturating_sub(known.view.size()) + approval.view.size();
+            known.view.subject = approval.view.subject;
             (known.asker, known.in_transaction, known.has_written) =
                 (approval.asker, approval.in_transaction, approval.has_written);
             known.waits = ear.is_some();
@@ -245,6 +247,12 @@ impl Book {
         self.entries.get(&id).map(|entry| entry.approval.clone())
     }
 
+    /// What has been found out about a request that is not over.
+    pub(super) fn view(&mut self, id: ApprovalId) -> Option<&mut View> {
+        let approval = &mut self.entries.get_mut(&id)?.approval;
+        matches!(approval.standing, Standing::Pending | Standing::Granted).then_some(&mut approval.view)
+    }
+
     pub(super) fn pending(&self) -> usize {
         self.entries.values().filter(|entry| entry.approval.standing == Standing::Pending).count()
     }
@@ -283,7 +291,7 @@ impl Book {
         let approval = &mut entry.approval;
         (approval.standing, approval.waits, approval.statement, approval.parameters) =
             (standing, false, "".into(), Arc::default());
-        approval.facts.statements = Arc::default();
+        (approval.facts.statements, approval.view) = Default::default();
         approval.votes.iter_mut().for_each(|vote| vote.edited = None);
         entry.granting = false;
         if let Some(ear) = entry.ear.take() {
@@ -372,6 +380,7 @@ mod tests {
             standing: Standing::Pending,
             waits: false,
             is_editable: true,
+            view: View::default(),
         }
     }
 

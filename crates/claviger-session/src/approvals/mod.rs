@@ -12,8 +12,10 @@
 mod acts;
 mod binding;
 mod book;
+mod looking;
 mod request;
 mod reviewing;
+mod view;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -28,6 +30,8 @@ pub(crate) use self::binding::{Bound, bind};
 use self::book::Book;
 pub use self::request::{Approval, Asker, Need, Standing, Vote};
 pub use self::reviewing::{ReviewError, ReviewGroup, Reviewing, Said};
+pub(crate) use self::view::{Asked, Subject};
+pub use self::view::{Locked, Rows, View};
 pub(crate) use self::waiting::{Told, Waiting};
 
 /// What consent is bound to.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger_audit::DecisionFacts;
 use claviger_model::{ApprovalId, Chain, ConnectionName, OpId, PrincipalKey, SessionId, Timestamp};
 
-use super::Digest;
+use super::{Digest, View};
 
 /// A request for approval, as reviewers see it.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Approval {
     pub waits: bool,
     /// Whether another text can take its place: only where the client has not been told what it gives.
     pub is_editable: bool,
+    /// What has been found out about it.
+    pub view: View,
 }
 
 /// Who asks for an approval.
@@ -138,6 +140,6 @@ impl Approval {
     pub(super) fn size(&self) -> usize {
         let parameters = self.parameters.iter().flatten().map(|value| value.len()).sum::<usize>();
         let edits = self.votes.iter().filter_map(|vote| vote.edited.as_ref()).map(|text| text.len()).sum::<usize>();
-        self.statement.len() + parameters + edits
+        self.statement.len() + parameters + edits + self.view.size()
     }
 }

@@ -132,6 +132,23 @@ impl<'a> Reviewer<'a> {
         }
     }
 
+    /// Whether the reviewer's word would count, or has counted, as long as something can be decided.
+    pub(super) fn may_look_into(&self, approval: &Approval, rules: &Reviewing) -> Result<(), ReviewError> {
+        if !matches!(approval.standing, Standing::Pending | Standing::Granted) {
+            return Err(ReviewError::Over(approval.standing));
+        }
+        if self.has_part_in(approval, rules) {
+            return Err(ReviewError::OwnRequest);
+        }
+        let is_asked = approval.needs.iter().any(|need| self.groups.contains(&*need.group));
+        if is_asked { Ok(()) } else { Err(ReviewError::NotAsked) }
+    }
+
+    /// Whether the reviewer is of those who ask, or answers for one of them.
+    fn has_part_in(&self, approval: &Approval, rules: &Reviewing) -> bool {
+        approval.asker.chain.dependencies().any(|asker| rules.is_same_person(asker, self.key))
+    }
+
     /// For which group the reviewer's word counts.
     pub(super) fn stands_for(&self, approval: &Approval, said: &Said, rules: &Reviewing) -> Result<Need, ReviewError> {
         // What was granted can be taken back until it is used, by any of those who are asked.
@@ -139,7 +156,7 @@ impl<'a> Reviewer<'a> {
         if approval.standing != Standing::Pending && !takes_back {
             return Err(ReviewError::Over(approval.standing));
         }
-        if approval.asker.chain.dependencies().any(|asker| rules.is_same_person(asker, self.key)) {
+        if self.has_part_in(approval, rules) {
             return Err(ReviewError::OwnRequest);
         }
         if !takes_back && approval.votes.iter().any(|vote| rules.is_same_person(&vote.who, self.key)) {

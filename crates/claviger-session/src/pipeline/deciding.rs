@@ -95,6 +95,10 @@ impl Deciding {
         self.tracker.as_ref()?.reached(operation)
     }
 
+    pub(super) fn tracker(&self) -> Option<&Tracker> {
+        self.tracker.as_deref()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -286,7 +290,7 @@ impl Serving {
             && self.open.iter().all(|open| open.sent)
             && let Some((id, text)) = self.deciding.question.take()
         {
-            protocol.resume(Reply::Probe(id, text.to_owned()));
+            protocol.resume(Reply::Probe(id, text.into()));
         }
     }
 

@@ -13,10 +13,10 @@ use claviger_protocols::{Access, Forward, Notice, Operation, Request};
 
 use super::deciding::Asked;
 use super::serving::{End, Serving};
-use crate::approvals::{self, Approvals, Bound, Petition, Told, Waiting};
+use crate::approvals::{self, Approvals, Bound, Petition, Subject, Told, Waiting};
 use crate::decide::refusal_of;
-use crate::understanding::Understanding;
-use crate::{Approval, Asker, Consent, Decision, Gateway, Hold, Standing};
+use crate::understanding::{Understanding, text_of};
+use crate::{Approval, Asker, Consent, Decision, Gateway, Hold, Standing, View};
 
 /// An operation that is not decided because others must approve it.
 pub(super) struct Held {
@@ -89,6 +89,8 @@ impl Serving {
     ) -> Result<Approval, &'static str> {
         let Bound { digest, statement, parameters } = self.bound(&gateway.approvals, operation, understanding)?;
         let (live, now, rules) = (&self.live, gateway.now(), gateway.rules());
+        let has_written = self.transactions.iter().any(|begun| begun.tx == operation.tx && begun.changed)
+            || self.open.iter().any(|open| open.tx == operation.tx && open.changes);
         let ttl = i64::try_from(rules.reviewing.ttl.as_secs()).unwrap_or(i64::MAX);
         Ok(Approval {
             id: ApprovalId::new(now, gateway.random()),
@@ -106,8 +108,7 @@ impl Serving {
             facts: hold.facts.clone(),
             reason: hold.reason.clone(),
             in_transaction: operation.in_transaction,
-            has_written: self.transactions.iter().any(|begun| begun.tx == operation.tx && begun.changed)
-                || self.open.iter().any(|open| open.tx == operation.tx && open.changes),
+            has_written,
             digest,
             needs: rules.reviewing.needs(&hold.groups),
             votes: Vec::new(),
@@ -116,6 +117,7 @@ impl Serving {
             standing: Standing::Pending,
             waits: false,
             is_editable: matches!(operation.request, Request::Batch { .. }),
+            view: View { subject: self.deciding.subject(operation, live.process, has_written).map(Arc::new), ..View::default() },
         })
     }
 
@@ -295,6 +297,33 @@ impl Serving {
 }
 
 impl super::deciding::Deciding {
+    /// What an upstream can be asked about an operation.
+    fn subject(&self, operation: &Operation, process: i32, has_written: bool) -> Option<Subject> {
+        let tracker = self.tracker()?;
+        let (keeper, connection) = tracker.upstream();
+        let text = text_of(&operation.request).and_then(|text| String::from_utf8(text.into()).ok());
+        let (parameters, binary, types) = match &operation.request {
+            Request::Execute { parameters, binary, types, .. } => (&**parameters, &**binary, Arc::clone(types)),
+            _ => Default::default(),
+        };
+        let differs = [
+            (tracker.is_configured(), "what its session has set is not in force there"),
+            (has_written, "what its transaction has changed is not seen there"),
+        ];
+        let statement = tracker.seen_aside().and_then(|session| {
+            Ok(approvals::Asked {
+                text: text.ok_or("it is no text")?.into(),
+                // Copies: slices would keep what was read with them.
+                parameters: parameters.iter().map(|value| value.as_deref().map(Bytes::copy_from_slice)).collect(),
+                binary: binary.to_vec(),
+                types,
+                session,
+                notes: differs.into_iter().filter(|(differs, _)| *differs).map(|(_, why)| why.into()).collect(),
+            })
+        });
+        Some(Subject { connection: Arc::clone(connection), keeper: Arc::clone(keeper), process, statement })
+    }
+
     /// Decides an operation that was approved, before anything that was asked for after it.
     fn decide_again(&mut self, operation: Operation, consent: Consent) {
         self.put_first(Asked::Approved(operation, Box::new(consent)));

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use claviger_model::Verb;
 
 pub(crate) use self::cache::{States, Texts};
+pub(crate) use self::names::text_of;
 pub use self::text::Text;
 pub(crate) use self::tracker::{Need, Tracker};
 

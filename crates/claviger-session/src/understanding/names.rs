@@ -36,7 +36,7 @@ pub(super) fn quoted(name: &[u8]) -> Vec<u8> {
 }
 
 /// The text that says what a request does; none if it has none.
-pub(super) fn text_of(request: &Request) -> Option<Bytes> {
+pub(crate) fn text_of(request: &Request) -> Option<Bytes> {
     match request {
         Request::Execute { name: Some(name), .. } => Some([b"EXECUTE ", quoted(name).as_slice()].concat().into()),
         Request::Portal { name } => Some([b"FETCH ALL FROM ", quoted(name).as_slice()].concat().into()),

@@ -366,6 +366,25 @@ impl Tracker {
         })
     }
 
+    /// Who keeps the catalog that the session sees, with the upstream that it is of.
+    pub(crate) fn upstream(&self) -> (&Arc<dyn CatalogKeeper>, &Arc<Connection>) {
+        (&self.keeper, &self.connection)
+    }
+
+    /// What names stand for in the session, as others can see it too; or why they cannot.
+    pub(crate) fn seen_aside(&self) -> Result<Session, &'static str> {
+        if self.defined.is_some() || self.own.is_some() {
+            return Err("its transaction has changed what is defined");
+        }
+        let Session { path, role, login, .. } = self.sql.clone();
+        Ok(Session { path, role, login, ..Session::default() })
+    }
+
+    /// Whether something was set in the session.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.configured != [0; 32]
+    }
+
     /// In the rest of a pipeline in which something was changed that its text does not say, only what ends a transaction is plain.
     fn after_the_unsaid(&self, text: &[u8], catalog: &Catalog) -> Understanding {
         let text = Text::read(text, catalog, &self.sql);
@@ -402,7 +421,7 @@ impl Tracker {
     /// The request is admitted.
     pub(crate) fn admitted(&mut self, operation: &Operation, understanding: &Understanding) {
         let (op, group) = (operation.id, operation.group);
-        if let Request::Prepare { name, text } = &operation.request {
+        if let Request::Prepare { name, text, .. } = &operation.request {
             if !name.is_empty()
                 && let (Ok(name), Ok(text)) = (std::str::from_utf8(name), std::str::from_utf8(text))
             {

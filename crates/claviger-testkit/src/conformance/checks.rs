@@ -132,7 +132,7 @@ pub fn a_probe_stays_out_of_sight(subject: &dyn Subject) {
     let Some(text) = subject.probe() else { return };
     let mut bench = Bench::serving(subject, Cut::Whole);
     let before = bench.received.len();
-    bench.resume(Reply::Probe(ProbeId(1), text));
+    bench.resume(Reply::Probe(ProbeId(1), text.into()));
     assert!(matches!(bench.probes.as_slice(), [Probe::Rows(rows)] if !rows.is_empty()), "{:?}", bench.probes);
     assert_eq!(bench.received.len(), before, "the client saw a probe");
     bench.send(&subject.operation("after"));

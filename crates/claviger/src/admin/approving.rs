@@ -1,11 +1,13 @@
 //! Requests for approval, for reviewers.
 
 use claviger_api::Problem;
-use claviger_api::wire::{Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, Review, ReviewVerdict};
+use claviger_api::wire::{
+    Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, HeldLock, HeldLocks, Review, ReviewVerdict, RowCount,
+};
 use claviger_audit::{EffectFacts, Position};
 use claviger_identity::Identity;
 use claviger_model::ApprovalId;
-use claviger_session::{ReviewError, Said, Standing};
+use claviger_session::{Locked, ReviewError, Rows, Said, Standing};
 
 use super::acting::{Acting, sentence};
 use super::{Running, internal};
@@ -22,8 +24,16 @@ impl Acting<'_> {
     }
 
     pub(super) fn show_approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
-        let running = self.admin.running()?;
-        running.gateway.look_at(id, self.reviewer()?).map(|approval| told(&approval)).map_err(problem)
+        let (running, reviewer) = (self.admin.running()?, self.reviewer()?);
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
+        runtime.block_on(running.gateway.look_at_locks(id));
+        running.gateway.look_at(id, reviewer).map(|approval| told(&approval)).map_err(problem)
+    }
+
+    pub(super) fn count_approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
+        let (running, reviewer) = (self.admin.running()?, self.reviewer()?);
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
+        runtime.block_on(running.gateway.count_rows(id, reviewer)).map(|approval| told(&approval)).map_err(problem)
     }
 
     pub(super) fn decide_approval(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
@@ -93,8 +103,32 @@ fn told(approval: &claviger_session::Approval) -> Approval {
         has_written: approval.has_written,
         waits: approval.waits,
         editable: approval.is_editable && approval.waits,
+        estimate: approval.view.estimate.as_ref().map(rows),
+        count: approval.view.count.as_ref().map(rows),
+        locks: approval.view.locks.as_ref().map(locks),
         needs: needs.collect(),
         votes: votes.collect(),
+    }
+}
+
+fn rows(told: &Rows) -> RowCount {
+    RowCount {
+        rows: told.rows.as_ref().ok().copied(),
+        unknown: told.rows.as_ref().err().map(ToString::to_string),
+        notes: told.notes.iter().map(ToString::to_string).collect(),
+        at: told.at.to_string(),
+    }
+}
+
+fn locks(told: &Locked) -> HeldLocks {
+    let known = told.locks.as_ref().ok();
+    let held = known.into_iter().flat_map(|locks| &locks.held);
+    HeldLocks {
+        held: held.map(|(table, modes)| HeldLock { table: table.clone(), modes: modes.clone() }).collect(),
+        more: known.is_some_and(|locks| locks.more),
+        waiting: known.map_or(0, |locks| locks.waiting),
+        unknown: told.locks.as_ref().err().map(ToString::to_string),
+        at: told.at.to_string(),
     }
 }
 
@@ -104,6 +138,9 @@ fn at_a_glance(approval: Approval) -> Approval {
     Approval {
         statement: approval.statement.chars().take(GLANCE).collect(),
         parameters: Vec::new(),
+        estimate: None,
+        count: None,
+        locks: None,
         votes: votes.collect(),
         ..approval
     }

@@ -231,6 +231,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         clock: Arc::new(now),
         random: Arc::new(|bytes| bytes.fill(7)),
         meters: Arc::default(),
+        asides: None,
         approvals: crate::serve::approvals(&store).unwrap(),
     };
     let rules = Rules {

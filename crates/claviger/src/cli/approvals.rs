@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use claviger_api::wire::{Approval, ApprovalQuery, Review, ReviewVerdict};
+use claviger_api::wire::{Approval, ApprovalQuery, Review, ReviewVerdict, RowCount};
 use claviger_api::{Followed, Management};
 use claviger_model::ApprovalId;
 
@@ -31,6 +31,16 @@ pub(super) enum Command {
     },
     /// Show what is asked for, by whom, what it does, and why it needs an approval; the looking is itself recorded
     Show {
+        /// The request
+        id: ApprovalId,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Count the rows that it is about, by a query that changes nothing; for those who may decide it, and recorded
+    Count {
         /// The request
         id: ApprovalId,
         /// Print JSON
@@ -102,6 +112,10 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
         Command::Show { id, json, gateway } => {
             let approval = gateway.open()?.afar("approving")?.approval(id)?;
             if json { output.json(&approval) } else { output.bytes(described(&approval).as_bytes()) }
+        }
+        Command::Count { id, json, gateway } => {
+            let approval = gateway.open()?.afar("approving")?.count_rows(id)?;
+            if json { output.json(&approval) } else { output.line(format_args!("{}", harmless(&rows(&approval)))) }
         }
         Command::Approve { review } => review.give(ReviewVerdict::Approve, None, output),
         Command::Deny { review } => review.give(ReviewVerdict::Deny, None, output),
@@ -177,6 +191,8 @@ fn described(approval: &Approval) -> String {
             _ => "",
         },
     );
+    line("rows", &rows(approval));
+    line("locks", &locks(approval));
     line("needs", &needs(approval));
     for vote in &approval.votes {
         let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -188,6 +204,32 @@ fn described(approval: &Approval) -> String {
     }
     _ = writeln!(text, "\n{}", harmless(&approval.statement));
     text
+}
+
+/// How many rows, and how that is known.
+fn rows(approval: &Approval) -> String {
+    let told = |count: &RowCount, how: &str| {
+        let number = count.rows.map(|rows| format!("{how} {rows}"));
+        let told = number.unwrap_or_else(|| format!("not {how}: {}", or_dash(count.unknown.as_deref())));
+        [&[told], &count.notes[..]].concat().join("; ")
+    };
+    match (&approval.count, &approval.estimate) {
+        (Some(count), _) => format!("{} ({})", told(count, "counted"), count.at),
+        (None, Some(estimate)) => told(estimate, "estimated"),
+        (None, None) => "the planner is being asked".to_owned(),
+    }
+}
+
+/// What its transaction holds, and who waits for it.
+fn locks(approval: &Approval) -> String {
+    let Some(locks) = approval.locks.as_ref().filter(|_| approval.waits) else { return String::new() };
+    if let Some(unknown) = &locks.unknown {
+        return format!("not known: {unknown}");
+    }
+    let mut held: Vec<_> = locks.held.iter().map(|lock| format!("{} ({})", lock.table, lock.modes)).collect();
+    held.extend(locks.more.then(|| "others".to_owned()));
+    let held = if held.is_empty() { "none".to_owned() } else { held.join(", ") };
+    format!("{held}; {} waiting for them", locks.waiting)
 }
 
 /// Lines stay lines; every other control character, and what turns the direction of writing, is shown escaped.

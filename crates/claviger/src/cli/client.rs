@@ -196,6 +196,10 @@ impl Management for Client {
         self.get(&format!("/v1/approvals?all={}", query.all))
     }
 
+    fn count_rows(&self, id: ApprovalId) -> Result<Approval, Problem> {
+        answer(self.send(Method::POST, &format!("/v1/approvals/{id}/count"), None::<&()>)?)
+    }
+
     fn approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
         self.get(&format!("/v1/approvals/{id}"))
     }

@@ -25,8 +25,8 @@ use claviger_identity::Authenticator;
 use claviger_mask::methods::Masks;
 use claviger_model::Timestamp;
 use claviger_policy::PolicySet;
-use claviger_proxy::{KeptCatalogs, Places, Upstreams, Workers};
-use claviger_session::{ByPolicy, Catalogs, Gateway, Meters, Random, Rules, Services};
+use claviger_proxy::{AskedAside, KeptCatalogs, Places, Upstreams, Workers};
+use claviger_session::{Asides, ByPolicy, Catalogs, Gateway, Meters, Random, Rules, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -94,11 +94,13 @@ async fn serve(config: Config) -> Result<()> {
     let issuers = CurrentIssuers::start(&config, Arc::clone(&authenticator), Arc::clone(&meters));
     let upstreams = Arc::new(Upstreams::default());
     let catalogs = Arc::new(KeptCatalogs::new(Arc::clone(&upstreams), Arc::new(bindings::Stored(Arc::clone(&store)))));
+    let asides = Arc::new(AskedAside::new(Arc::clone(&upstreams)));
     let services = Services {
         authenticator: Arc::clone(&authenticator),
         providers: issuers.providers(),
         decider: Arc::new(ByPolicy),
         catalogs: Some(Arc::clone(&catalogs) as Arc<dyn Catalogs>),
+        asides: Some(Arc::clone(&asides) as Arc<dyn Asides>),
         ledger: Arc::clone(&log) as Arc<dyn Ledger>,
         clock: Arc::new(now),
         random: random(),
@@ -107,6 +109,7 @@ async fn serve(config: Config) -> Result<()> {
     };
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
     catalogs.serve(&gateway);
+    asides.serve(&gateway);
     gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
     let (records, sessions) = (Arc::clone(&log), Arc::clone(&gateway));
     let admin = Admin::of_gateway(&config, Arc::clone(&store), records, sessions, authenticator, Arc::clone(&upstreams));

@@ -1,17 +1,19 @@
 //! What the client says in an open session (PostgreSQL manual, 55.7).
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind};
 
 use super::expect::{Closing, Expect, Group};
-use super::statements::{Meaning, Portal, TooMany};
+use super::statements::{Meaning, Portal, Prepared, TooMany};
 use super::{Answer, Asked, FRAMES, Item, Serving};
 use crate::postgres::access::{access, deallocated, renames};
 use crate::postgres::frame::{Header, Reader, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::login::by_client;
 use crate::postgres::{Fault, write};
-use crate::{Access, Event, Operation, Request};
+use crate::{Access, Event, Operation, Request, Types};
 
 /// The kinds of message that belong in an open session.
 const KINDS: &[u8] = b"QPBEDCSHFXdcf";
@@ -148,12 +150,13 @@ impl<A> Serving<A> {
         let mut reader = Reader::of(&frame);
         let (name, text) = (reader.text().map_err(by_client)?, reader.text().map_err(by_client)?);
         let types = reader.count(4).map_err(by_client)?;
-        reader.take(types * 4).map_err(by_client)?;
+        let types = reader.take(types * 4).map_err(by_client)?;
         reader.end().map_err(by_client)?;
-        self.statements.prepare(&name, &text, self.group).map_err(too_many)?;
+        let types: Types = types.as_chunks().0.iter().map(|oid| u32::from_be_bytes(*oid)).collect();
+        self.statements.prepare(&name, &text, &types, self.group).map_err(too_many)?;
         // Parsing has no lasting effect, whatever the text is.
-        let asked = Asked::Parse { name: name.clone(), text: text.clone(), group: self.group };
-        let request = Request::Prepare { name, text };
+        let asked = Asked::Parse { name: name.clone(), text: text.clone(), types: Arc::clone(&types), group: self.group };
+        let request = Request::Prepare { name, text, types };
         self.ask(Ask { bytes: frame, asked, access: Access::Read, runs: Bytes::new(), request }, io)
     }
 
@@ -161,9 +164,12 @@ impl<A> Serving<A> {
         let bind = Bind::read(&frame).map_err(by_client)?;
         let binary = bind.binary();
         let Bind { portal, statement, parameters, .. } = bind;
-        let (text, unseen) = match self.statements.meaning(&statement, self.group) {
-            Meaning::Text(text) => (text, None),
-            Meaning::Unseen => (Bytes::new(), Some(Bytes::copy_from_slice(&statement))),
+        let (Prepared { text, types }, unseen) = match self.statements.meaning(&statement, self.group) {
+            Meaning::Prepared(prepared) => (prepared, None),
+            Meaning::Unseen => {
+                let nothing = Prepared { text: Bytes::new(), types: Arc::default() };
+                (nothing, Some(Bytes::copy_from_slice(&statement)))
+            }
             Meaning::Unsettled => {
                 return Err(Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled")));
             }
@@ -174,13 +180,14 @@ impl<A> Serving<A> {
             unseen: unseen.clone(),
             parameters: parameters.clone(),
             binary: binary.clone(),
+            types: Arc::clone(&types),
             group: self.group,
             bound: false,
             executed: false,
             ended: false,
         };
         let replaces = self.statements.bind(&portal, made).map_err(too_many)?;
-        let request = Request::Execute { text: text.clone(), name: unseen, parameters, binary };
+        let request = Request::Execute { text: text.clone(), name: unseen, parameters, binary, types };
         self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&text), runs: text, request }, io)
     }
 
@@ -210,9 +217,9 @@ impl<A> Serving<A> {
         }
         (portal.op, portal.ended) = (next, false);
         let (text, name) = (portal.text.clone(), portal.unseen.clone());
-        let (parameters, binary) = (portal.parameters.clone(), portal.binary.clone());
+        let (parameters, binary, types) = (portal.parameters.clone(), portal.binary.clone(), Arc::clone(&portal.types));
         let access = access(&text);
-        let request = Request::Execute { text: text.clone(), name, parameters, binary };
+        let request = Request::Execute { text: text.clone(), name, parameters, binary, types };
         self.ask(Ask { bytes: frame, asked: Asked::Execute, access, runs: text, request }, io)
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use claviger_model::{OpId, Refusal, TxId};
 
 use super::Serving;
+use super::statements::Prepared;
 use crate::postgres::io::Io;
 use crate::{ProbeId, Status};
 
@@ -17,7 +18,7 @@ pub(super) enum Expect {
     Parse {
         op: OpId,
         name: Bytes,
-        text: Bytes,
+        prepared: Prepared,
     },
     Bind {
         op: OpId,

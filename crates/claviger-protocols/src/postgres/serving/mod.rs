@@ -24,12 +24,15 @@ pub(super) use self::client::Bind;
 use self::copying::CopyIn;
 use self::expect::{Expect, Group, Probing};
 use self::masking::Masking;
-use self::statements::Statements;
+use self::statements::{Prepared, Statements};
 use self::transaction::{Foreseen, Transactions};
 use super::Fault;
 use super::io::Io;
 use super::write;
-use crate::{Admitted, Event, Forward, Limits, Masker, Outcome, Probe, ProbeId, Recorded, Reply, Side, StatementResult, Status};
+use crate::{
+    Admitted, Event, Forward, Limits, Masker, Outcome, Probe, ProbeId, Question, Recorded, Reply, Side, StatementResult, Status,
+    Types,
+};
 
 /// What an upstream must answer with a syntax error, in whatever state it is.
 const POISON: &[u8] = b"!claviger: refused";
@@ -83,7 +86,7 @@ pub(in crate::postgres) struct Serving<A> {
     server_streaming: usize,
     transactions: Transactions,
     heard_the_last: bool,
-    probes: VecDeque<(ProbeId, String)>,
+    probes: VecDeque<(ProbeId, Question)>,
     /// What the client is to be told when it is at a frame's end.
     notices: VecDeque<Bytes>,
 
@@ -120,6 +123,7 @@ enum Asked {
     Parse {
         name: Bytes,
         text: Bytes,
+        types: Types,
         group: u64,
     },
     /// A portal, which lives until it has run; this one takes the place of another.
@@ -241,7 +245,7 @@ impl<A> Serving<A> {
             Reply::Continue(wanted) => self.answer_resume(wanted, Ok(())),
             Reply::Refuse { op, refusal } => self.answer(op, Answer::Refused(refusal)),
             Reply::Release(op) => io.release(op),
-            Reply::Probe(id, text) => self.probes.push_back((id, text)),
+            Reply::Probe(id, question) => self.probes.push_back((id, question)),
             Reply::Notice(notice) => {
                 self.notices.push_back(write::notice(&notice));
                 self.deliver_notices(io);
@@ -286,13 +290,13 @@ impl<A> Serving<A> {
                 return Ok(());
             }
             if self.may_probe()
-                && let Some((id, text)) = self.probes.pop_front()
+                && let Some((id, question)) = self.probes.pop_front()
             {
                 if self.transactions.has_failed() {
                     io.events.push_back(Event::Probe(id, Probe::Failed(FAILED_TRANSACTION.to_owned())));
                     continue;
                 }
-                io.send_upstream(write::probe(text.as_bytes()));
+                io.send_upstream(write::probe(&question));
                 self.expected.push_back(Expect::Probe(Probing::new(id)));
                 return Ok(());
             }
@@ -339,7 +343,9 @@ impl<A> Serving<A> {
                 self.transactions.touch(tx);
                 let expect = match asked {
                     Asked::Batch { group } => Expect::Batch { op, group: Group { number: group, tx } },
-                    Asked::Parse { name, text, .. } => Expect::Parse { op, name, text: replacement.unwrap_or(text) },
+                    Asked::Parse { name, text, types, .. } => {
+                        Expect::Parse { op, name, prepared: Prepared { text: replacement.unwrap_or(text), types } }
+                    }
                     Asked::Bind { replaces } => Expect::Bind { op, replaces },
                     Asked::Execute => Expect::Execute { op },
                 };

@@ -6,6 +6,7 @@ use claviger_model::OpId;
 use super::answers::{columns, error_code, is_fatal, tag};
 use super::expect::{Closing, Expect, Group, Probing};
 use super::masked::Row;
+use super::statements::Prepared;
 use super::{FRAMES, Serving};
 use crate::postgres::frame::{Header, Violation};
 use crate::postgres::io::Io;
@@ -151,8 +152,8 @@ impl<A> Serving<A> {
 
     fn parsed(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
         match self.expected.pop_front() {
-            Some(Expect::Parse { op, name, text }) => {
-                self.statements.accepted(&name, Some(Bytes::copy_from_slice(&text)));
+            Some(Expect::Parse { op, name, prepared: Prepared { text, types } }) => {
+                self.statements.accepted(&name, Some(Prepared { text: Bytes::copy_from_slice(&text), types }));
                 self.end(op, Status::Completed, frame, io);
                 Ok(())
             }

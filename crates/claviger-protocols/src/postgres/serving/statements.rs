@@ -6,9 +6,12 @@
 //! Parse or Close of an earlier group must wait.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use claviger_model::OpId;
+
+use crate::Types;
 
 /// What the client has prepared and bound.
 pub(super) struct Statements {
@@ -21,27 +24,34 @@ pub(super) struct Statements {
     renaming: Option<u64>,
 }
 
+/// What is prepared under a name.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) text: Bytes,
+    pub(super) types: Types,
+}
+
 /// One name.
 #[derive(Default)]
 struct Statement {
-    /// The text that the server has accepted.
-    accepted: Option<Bytes>,
+    /// What the server has accepted.
+    accepted: Option<Prepared>,
     /// What was asked since, in order.
     asked: Vec<Change>,
 }
 
-/// What a client asked to make of a name; without a text, that it stand for nothing.
+/// What a client asked to make of a name; without a statement, that it stand for nothing.
 struct Change {
     group: u64,
-    text: Option<Bytes>,
+    prepared: Option<Prepared>,
     /// Whether it is known what leaves: another text may take the place of the client's.
     decided: bool,
 }
 
 /// What a name stands for.
 pub(super) enum Meaning {
-    /// This text.
-    Text(Bytes),
+    /// This.
+    Prepared(Prepared),
     /// The statement was made in another way, as by SQL's own PREPARE, or not at all.
     Unseen,
     /// It hangs on what is yet to be decided, or on what the server has yet to answer.
@@ -57,6 +67,7 @@ pub(super) struct Portal {
     pub(super) unseen: Option<Bytes>,
     pub(super) parameters: Vec<Option<Bytes>>,
     pub(super) binary: Vec<bool>,
+    pub(super) types: Types,
     /// The group of its Bind.
     pub(super) group: u64,
     /// The server has made it.
@@ -75,20 +86,20 @@ impl Statements {
     }
 
     /// A Parse in this group.
-    pub(super) fn prepare(&mut self, name: &Bytes, text: &[u8], group: u64) -> Result<(), TooMany> {
+    pub(super) fn prepare(&mut self, name: &Bytes, text: &[u8], types: &Types, group: u64) -> Result<(), TooMany> {
         if self.statements.len() >= self.most && !self.statements.contains_key(name) {
             return Err(TooMany);
         }
         // A copy: a slice would keep the whole read buffer alive for as long as the statement.
-        let text = Some(Bytes::copy_from_slice(text));
-        self.change(name, Change { group, text, decided: false });
+        let prepared = Some(Prepared { text: Bytes::copy_from_slice(text), types: Arc::clone(types) });
+        self.change(name, Change { group, prepared, decided: false });
         Ok(())
     }
 
     /// A Close in this group, or a simple query, which drops the unnamed statement.
     pub(super) fn drop_statement(&mut self, name: &Bytes, group: u64) {
         if self.statements.contains_key(name) {
-            self.change(name, Change { group, text: None, decided: true });
+            self.change(name, Change { group, prepared: None, decided: true });
         }
     }
 
@@ -116,18 +127,18 @@ impl Statements {
             _ => {}
         }
         let Some(statement) = self.statements.get(name) else { return Meaning::Unseen };
-        let text = match statement.asked.last() {
-            Some(change) if change.group == group && change.decided => &change.text,
+        let prepared = match statement.asked.last() {
+            Some(change) if change.group == group && change.decided => &change.prepared,
             Some(_) => return Meaning::Unsettled,
             None => &statement.accepted,
         };
-        text.clone().map_or(Meaning::Unseen, Meaning::Text)
+        prepared.clone().map_or(Meaning::Unseen, Meaning::Prepared)
     }
 
     /// The server has done what was first asked of a name and is not done yet.
-    pub(super) fn accepted(&mut self, name: &[u8], text: Option<Bytes>) {
+    pub(super) fn accepted(&mut self, name: &[u8], prepared: Option<Prepared>) {
         if let Some(statement) = self.statements.get_mut(name) {
-            statement.accepted = text;
+            statement.accepted = prepared;
         }
     }
 
@@ -136,8 +147,8 @@ impl Statements {
         let changes = self.statements.get_mut(name).map(|statement| statement.asked.iter_mut());
         if let Some(change) = changes.into_iter().flatten().find(|change| change.group == group && !change.decided) {
             change.decided = true;
-            if let Some(text) = text {
-                change.text = Some(text.clone());
+            if let (Some(text), Some(prepared)) = (text, &mut change.prepared) {
+                prepared.text = text.clone();
             }
         }
     }

@@ -178,7 +178,7 @@ pub(super) fn told(event: &Event<u64>) -> String {
         Event::Operation(operation) => {
             let what = match &operation.request {
                 Request::Batch { text: own } => format!("batch {}", text(own)),
-                Request::Prepare { name, text: own } => format!("prepare {}={}", text(name), text(own)),
+                Request::Prepare { name, text: own, .. } => format!("prepare {}={}", text(name), text(own)),
                 Request::Execute { name: Some(name), parameters, .. } => format!("execute @{} {}", text(name), parameters.len()),
                 Request::Portal { name } => format!("portal {}", text(name)),
                 Request::Execute { text: own, parameters, .. } => format!("execute {} {}", text(own), parameters.len()),

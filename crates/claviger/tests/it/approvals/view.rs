@@ -1,0 +1,225 @@
+//! What a reviewer is shown, held against the server's tables.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Ground, POLICIES};
+use crate::harness::{Major, eventually, run};
+
+on_each_server!(
+    rows_are_estimated_and_counted_as_they_are,
+    what_others_have_written_is_not_run_to_find_out,
+    what_a_transaction_holds_is_shown,
+);
+
+const ITEMS: &str = "create table items (id int primary key, kind text not null);
+    insert into items select n, case when n <= 400 then 'a' else 'b' end from generate_series(1, 1000) n; analyze items;
+    alter table items owner to keeper; create schema other authorization keeper;
+    create table other.items as select * from items where id <= 7; alter table other.items owner to keeper";
+
+/// Every change needs an approval.
+const CHANGES: &str = r#"@id("changes") @reason("it changes rows") @approval("dbas")
+    forbid (principal, action in Action::"write", resource) unless { context.approvals.contains("dbas") };"#;
+
+impl Ground {
+    async fn with_items(major: Major) -> Option<Self> {
+        let server = crate::harness::Server::start(major, &["log_statement=all"])?;
+        let ground = Self::of(server, "hold = \"wait\"", "", &format!("{POLICIES}\n{CHANGES}")).await;
+        ground.admin.batch_execute(ITEMS).await.unwrap();
+        Some(ground)
+    }
+
+    /// The one request that waits, as soon as its rows are known.
+    async fn looked_into(&self) -> Value {
+        let id = self.request().await;
+        let known = async || self.show(&id)["estimate"] != Value::Null;
+        eventually("its rows are estimated", Duration::from_secs(20), known).await;
+        self.show(&id)
+    }
+
+    fn show(&self, id: &str) -> Value {
+        let (good, shown) = self.review(&self.dana, &["show", id, "--json"]);
+        assert!(good, "{shown}");
+        serde_json::from_str(&shown).unwrap()
+    }
+
+    fn count(&self, id: &str) -> Value {
+        let (good, shown) = self.review(&self.dana, &["count", id, "--json"]);
+        assert!(good, "{shown}");
+        serde_json::from_str::<Value>(&shown).unwrap()["count"].take()
+    }
+
+    async fn number(&self, query: &str) -> i64 {
+        self.admin.value(query).await.parse().unwrap()
+    }
+}
+
+fn id_of(shown: &Value) -> &str {
+    shown["id"].as_str().unwrap()
+}
+
+/// What is not known, and why.
+fn unknown(rows: &Value) -> &str {
+    assert_eq!(rows["rows"], Value::Null, "{rows}");
+    rows["unknown"].as_str().unwrap()
+}
+
+async fn rows_are_estimated_and_counted_as_they_are(major: Major) {
+    let Some(ground) = Ground::with_items(major).await else { return };
+    let session = ground.session().await;
+    let (result, ()) = tokio::join!(session.execute("delete from items where kind = 'a' and id > 0", &[]), async {
+        let shown = ground.looked_into().await;
+        let estimate = shown["estimate"]["rows"].as_u64().unwrap();
+        assert!((300..=500).contains(&estimate), "{shown}");
+        assert_eq!(shown["count"], Value::Null, "nobody has counted");
+        assert_eq!(ground.count(id_of(&shown))["rows"], 400);
+        let words = ground.review(&ground.dana, &["show", id_of(&shown)]).1;
+        assert!(words.contains("rows        counted 400 ("), "{words}");
+        assert_eq!(ground.number("select count(*) from items").await, 1000, "nothing has changed");
+        ground.must_review(&["approve", id_of(&shown)]);
+    });
+    assert_eq!(result.unwrap(), 400);
+    // With values as the client sends them, of which not all decide which rows these are.
+    let (result, ()) = tokio::join!(session.execute("update items set kind = $1 where id > $2", &[&"c", &900_i32]), async {
+        let shown = ground.looked_into().await;
+        let estimate = shown["estimate"]["rows"].as_u64().unwrap();
+        assert!((50..=200).contains(&estimate), "{shown}");
+        assert_eq!(ground.count(id_of(&shown))["rows"], 100);
+        ground.must_review(&["approve", id_of(&shown)]);
+    });
+    assert_eq!(result.unwrap(), 100);
+    // Where several rows of another table fit one, it is one.
+    let joined = "update items set kind = 'd' from generate_series(1, 3) n, other.items o where items.id = o.id + 500";
+    for (text, rows) in [
+        (joined, 7),
+        ("insert into items select id + 5000, kind from items where id <= 600", 200),
+        ("insert into items values (7000, 'x'), (7001, 'y')", 2),
+        ("begin; delete from items where id > 6000 and id < 7001; commit", 1),
+        ("truncate other.items", 7),
+    ] {
+        let before = ground.number("select count(*) from items").await + ground.number("select count(*) from other.items").await;
+        let (result, ()) = tokio::join!(session.simple_query(text), async {
+            let shown = ground.looked_into().await;
+            assert_eq!(shown["estimate"]["unknown"], Value::Null, "{shown}");
+            assert_eq!(ground.count(id_of(&shown))["rows"], rows, "{text}");
+            ground.must_review(&["approve", id_of(&shown)]);
+        });
+        result.unwrap();
+        let after = ground.number("select count(*) from items").await + ground.number("select count(*) from other.items").await;
+        assert_eq!((after - before).abs(), if text == joined { 0 } else { rows }, "{text}");
+    }
+    assert_eq!(ground.number("select count(*) from items where kind = 'd' and id <= 1000").await, 7);
+    ground.gateway.verify();
+}
+
+async fn what_others_have_written_is_not_run_to_find_out(major: Major) {
+    let Some(ground) = Ground::with_items(major).await else { return };
+    let pick = "create function pick(int) returns int immutable language plpgsql as
+        'begin raise log ''pick was %'', ''run''; return $1; end'; create function public.lower(text) returns text immutable language sql as 'select $1';
+        create view picked as select * from items where id < pick(5); alter view picked owner to keeper";
+    ground.admin.batch_execute(pick).await.unwrap();
+    let session = ground.session().await;
+    session.batch_execute("create temporary table scratch as select 1 as id").await.unwrap();
+    for (text, why) in [
+        ("delete from items where id = pick(1)", "it calls public.pick"),
+        ("delete from picked", "it calls public.pick"),
+        ("delete from items where id = (select pick(2))", "it calls public.pick"),
+        ("update scratch set id = 2", "scratch is its session's own"),
+        ("delete from items; delete from other.items", "it is several statements"),
+        (
+            "delete from items where id = length(query_to_xml('select 1', true, true, '')::text)",
+            "it calls pg_catalog.query_to_xml",
+        ),
+    ] {
+        let (result, ()) = tokio::join!(session.simple_query(text), async {
+            let shown = ground.looked_into().await;
+            let count = ground.count(id_of(&shown));
+            assert!(unknown(&shown["estimate"]).ends_with(why) && unknown(&count).ends_with(why), "{text}: {shown} {count}");
+            ground.must_review(&["deny", id_of(&shown)]);
+        });
+        result.unwrap_err();
+    }
+    assert!(!ground.server.log().contains("pick was run"), "nobody has consented to that");
+    // Chance is estimated, and not counted.
+    let (result, ()) = tokio::join!(session.simple_query("delete from items where random() < 0.5"), async {
+        let shown = ground.looked_into().await;
+        assert!(shown["estimate"]["rows"].is_u64(), "{shown}");
+        assert_eq!(unknown(&ground.count(id_of(&shown))), "random gives something else each time");
+        ground.must_review(&["deny", id_of(&shown)]);
+    });
+    result.unwrap_err();
+    // Names stand for what they stand for in its session.
+    session.batch_execute("set search_path = other, public").await.unwrap();
+    let (result, ()) = tokio::join!(session.execute("delete from items", &[]), async {
+        let shown = ground.looked_into().await;
+        let count = ground.count(id_of(&shown));
+        assert_eq!(count["rows"], 7, "{count}");
+        assert_eq!(count["notes"], json!(["what its session has set is not in force there"]));
+        // What is held by others is not waited for long.
+        ground.admin.batch_execute("begin; lock table other.items").await.unwrap();
+        assert_eq!(unknown(&ground.count(id_of(&shown))), "others keep what it needs locked");
+        ground.admin.batch_execute("rollback").await.unwrap();
+        ground.must_review(&["approve", id_of(&shown)]);
+    });
+    assert_eq!(result.unwrap(), 7);
+    assert_eq!(ground.number("select count(*) from items").await, 1000);
+    let log = ground.server.log();
+    assert!(log.contains("READ ONLY") && !log.contains("pick was run"));
+    ground.admin.batch_execute("explain delete from items where id = pick(1)").await.unwrap();
+    assert!(ground.server.log().contains("pick was run"), "a planner would have run it");
+}
+
+async fn what_a_transaction_holds_is_shown(major: Major) {
+    let Some(ground) = Ground::with_items(major).await else { return };
+    let session = ground.session().await;
+    session.batch_execute("begin; select from notes").await.unwrap();
+    let other = ground.server.admin("bank").await;
+    let (result, ()) = tokio::join!(session.simple_query("delete from items where id = 1"), async {
+        let shown = ground.looked_into().await;
+        let notes = json!([{ "table": "public.notes", "modes": "AccessShareLock" }]);
+        assert_eq!((&shown["locks"]["held"], &shown["locks"]["waiting"]), (&notes, &json!(0)));
+        let lock = other.batch_execute("begin; lock table notes; rollback");
+        let shows = async {
+            let waits = async || ground.show(id_of(&shown))["locks"]["waiting"] == 1;
+            eventually("somebody waits", Duration::from_secs(20), waits).await;
+            let words = ground.review(&ground.dana, &["show", id_of(&shown)]).1;
+            assert!(words.contains("locks       public.notes (AccessShareLock); 1 waiting for them"), "{words}");
+            ground.must_review(&["deny", id_of(&shown)]);
+        };
+        // The transaction fails, and its locks go with it.
+        tokio::join!(lock, shows).0.unwrap();
+    });
+    result.unwrap_err();
+}
+
+#[test]
+fn who_may_decide_may_count() {
+    run(async {
+        let Some(ground) = Ground::with_items(Major::V15).await else { return };
+        ground.gateway.add(&["user", "eve"]);
+        let session = ground.session().await;
+        let (result, ()) = tokio::join!(session.simple_query("delete from items"), async {
+            let id = ground.request().await;
+            for (who, why) in [
+                ("eve", "none of your groups"),
+                ("alice", "nobody reviews a request of his own"),
+                ("bot", "policy does not permit"),
+            ] {
+                let (good, words) = ground.review(&ground.gateway.token(&[who]), &["count", &id]);
+                assert!(!good && words.contains(why), "{who}: {words}");
+            }
+            assert!(!ground.events().contains(&"counted".to_owned()));
+            assert!(!ground.server.log().contains("pg_catalog.count"));
+            assert_eq!(ground.count(&id)["rows"], 1000);
+            ground.must_review(&["deny", &id]);
+            let (good, words) = ground.review(&ground.dana, &["count", &id]);
+            assert!(!good && words.contains("the request is denied"), "{words}");
+        });
+        result.unwrap_err();
+        let leaves = ground.gateway.leaves_of("APPROVAL");
+        let counted: Vec<_> = leaves.iter().filter(|leaf| leaf["event"] == "counted").map(|leaf| &leaf["who"]).collect();
+        assert_eq!(counted, ["dana@local"]);
+        ground.gateway.verify();
+    });
+}

@@ -41,6 +41,16 @@ pub enum Act {
     ShowApproval,
     /// Decides a request for approval.
     DecideApproval,
+    /// Asks for access for a time.
+    RequestAccess,
+    /// Lists grants and requests for them, or shows one.
+    ListAccess,
+    /// Decides a request for access, or reviews what was taken in an emergency.
+    ReviewAccess,
+    /// Ends a grant, or withdraws the request for it.
+    RevokeAccess,
+    /// Makes a token that is good for a grant alone.
+    MintAccessToken,
     /// Lists connections.
     ListConnections,
     /// Looks who is on an upstream and did not come through the gateway.
@@ -72,6 +82,11 @@ impl Act {
             Self::ListApprovals => "approval.list",
             Self::ShowApproval => "approval.show",
             Self::DecideApproval => "approval.decide",
+            Self::RequestAccess => "access.request",
+            Self::ListAccess => "access.list",
+            Self::ReviewAccess => "access.review",
+            Self::RevokeAccess => "access.revoke",
+            Self::MintAccessToken => "access.token",
             Self::ListConnections => "connection.list",
             Self::CheckCoverage => "connection.coverage",
             Self::ReadAudit => "audit.read",
@@ -79,7 +94,8 @@ impl Act {
     }
 
     /// Whether the act is recorded when permitted: it changes something, or shows what was said in a session. A denial is
-    /// recorded always. What is done with a request for approval has leaves of its own.
+    /// recorded always. What is done with a request for approval
+    /// or for access has leaves of its own.
     pub fn recorded(self) -> bool {
         !matches!(
             self,
@@ -90,6 +106,11 @@ impl Act {
                 | Self::ListApprovals
                 | Self::ShowApproval
                 | Self::DecideApproval
+                | Self::RequestAccess
+                | Self::ListAccess
+                | Self::ReviewAccess
+                | Self::RevokeAccess
+                | Self::MintAccessToken
                 | Self::ReadAudit
         )
     }

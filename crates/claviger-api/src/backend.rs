@@ -10,8 +10,9 @@ use claviger_model::{ApprovalId, Secret, SessionId};
 use tokio::sync::mpsc;
 
 use crate::wire::{
-    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken,
-    Principal, PrincipalPatch, RecordingEntry, Review, Session, SessionQuery, Token,
+    Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider,
+    NewAccess, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, Session, SessionQuery,
+    Token,
 };
 use crate::{Act, ExchangedToken, OauthError, Problem, TokenExchange};
 
@@ -82,6 +83,18 @@ pub trait Management {
     fn count_rows(&self, id: ApprovalId) -> Result<Approval, Problem>;
     /// Decides a request for approval.
     fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem>;
+    /// Grants and requests for them, oldest first.
+    fn grants(&self, query: AccessQuery) -> Result<Vec<Access>, Problem>;
+    /// One of them.
+    fn grant(&self, id: ApprovalId) -> Result<Access, Problem>;
+    /// Asks for access for a time.
+    fn request_access(&self, new: &NewAccess) -> Result<Access, Problem>;
+    /// Decides a request, takes back what was given, or reviews what was taken in an emergency.
+    fn review_grant(&self, id: ApprovalId, review: &Review) -> Result<Access, Problem>;
+    /// Ends a grant, or withdraws the request for it.
+    fn revoke_grant(&self, id: ApprovalId, how: &RevokeQuery) -> Result<Access, Problem>;
+    /// Makes a token that is good for one's own grant alone.
+    fn grant_token(&self, id: ApprovalId) -> Result<IssuedToken, Problem>;
     /// The registered connections.
     fn connections(&self) -> Result<Vec<Connection>, Problem>;
     /// Who is on a connection's upstream and did not come through the gateway.

@@ -9,6 +9,7 @@
 //!
 //! Beside them stands the local issuer's token endpoint (RFC 6749, RFC 8693), whose callers bring their tokens in the request.
 
+mod access;
 mod act;
 mod backend;
 mod extract;

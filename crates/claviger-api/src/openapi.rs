@@ -4,7 +4,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Content, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use crate::{Problem, oauth, routes, tail};
+use crate::{Problem, access, oauth, routes, tail};
 
 /// The description of the API, OpenAPI 3.1. `openapi.json` beside this crate is the same.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -32,6 +32,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         routes::count_rows,
         routes::review_approval,
         tail::approvals,
+        access::list_access,
+        access::request_access,
+        access::show_access,
+        access::review_access,
+        access::revoke_access,
+        access::access_token,
         routes::list_principals,
         routes::add_principal,
         routes::update_principal,

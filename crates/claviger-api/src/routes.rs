@@ -16,7 +16,7 @@ use crate::wire::{
     Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken,
     Principal, PrincipalPatch, RecordingEntry, Review, RotatedKey, Session, SessionQuery, Token,
 };
-use crate::{Act, Backend, Caller, Management, Problem, oauth, openapi, tail};
+use crate::{Act, Backend, Caller, Management, Problem, access, oauth, openapi, tail};
 
 /// The longest request body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -61,6 +61,7 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/v1/approvals/{id}", get(show_approval))
         .route("/v1/approvals/{id}/count", post(count_rows))
         .route("/v1/approvals/{id}/review", post(review_approval))
+        .merge(access::routes())
         .route("/v1/connections", get(list_connections))
         .route("/v1/connections/{name}/coverage", get(coverage))
         .route("/v1/audit/checkpoint", get(checkpoint))

@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 
 use crate::extract::Peer;
 use crate::wire::{
-    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, LoginProvider, NewPrincipal,
-    NewToken, Principal, PrincipalPatch, RecordingEntry, Review, Session, SessionQuery, Token,
+    Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, LoginProvider,
+    NewAccess, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, Session, SessionQuery,
+    Token,
 };
 use crate::{
     Act, Asked, Backend, Caller, ExchangedToken, Followed, Leaves, Management, OauthError, Problem, TokenExchange, openapi,
@@ -141,6 +142,30 @@ impl Management for &Memory {
     fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
         self.note(format!("review {id} {:?} {:?} {:?}", review.verdict, review.statement, review.reason));
         Err(Problem::conflict("the request is denied"))
+    }
+    fn grants(&self, query: AccessQuery) -> Result<Vec<Access>, Problem> {
+        self.note(format!("grants {}", query.all));
+        Ok(Vec::new())
+    }
+    fn grant(&self, id: ApprovalId) -> Result<Access, Problem> {
+        self.note(format!("grant {id}"));
+        Err(Problem::not_found("there is no such grant"))
+    }
+    fn request_access(&self, new: &NewAccess) -> Result<Access, Problem> {
+        self.note(format!("ask {new:?}"));
+        Err(Problem::denied("policy does not permit it"))
+    }
+    fn review_grant(&self, id: ApprovalId, review: &Review) -> Result<Access, Problem> {
+        self.note(format!("review grant {id} {:?}", review.verdict));
+        Err(Problem::conflict("the request is denied"))
+    }
+    fn revoke_grant(&self, id: ApprovalId, how: &RevokeQuery) -> Result<Access, Problem> {
+        self.note(format!("revoke {id} {:?}", how.reason));
+        Err(Problem::conflict("it is ended"))
+    }
+    fn grant_token(&self, id: ApprovalId) -> Result<IssuedToken, Problem> {
+        self.note(format!("token of {id}"));
+        Err(Problem::conflict("it is ended"))
     }
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
         panic!("a backend that fails")
@@ -278,6 +303,7 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
         ("POST", "/v1/principals") => Some(json!({ "subject": "bob", "kind": "user" })),
         ("POST", "/v1/tokens") => Some(json!({ "subject": "alice" })),
+        ("POST", "/v1/access") => Some(json!({ "connection": "bank", "seconds": 60, "reason": "x" })),
         ("POST", path) if path.ends_with("/review") => Some(json!({ "verdict": "approve", "statement": "select 1" })),
         ("PATCH", _) => Some(json!({ "disabled": true })),
         _ => None,

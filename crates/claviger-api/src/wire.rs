@@ -1,5 +1,6 @@
 //! What goes over the API's wire. Times are RFC 3339 in UTC; principals are `subject@issuer`.
 
+mod access;
 mod approvals;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use claviger_model::{PrincipalKind, SessionId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+pub use self::access::{Access, AccessQuery, NewAccess, RevokeQuery};
 pub use self::approvals::{
     Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, HeldLock, HeldLocks, Review, ReviewVerdict, RowCount,
 };

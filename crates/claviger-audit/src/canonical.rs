@@ -11,8 +11,9 @@ use claviger_model::{BootId, Masked, SessionId, Timestamp};
 
 use crate::hex;
 use crate::leaf::{
-    AdminLeaf, ApprovalLeaf, BootLeaf, ChunkRef, DecisionFacts, EffectFacts, GapLeaf, IntentLeaf, Leaf, LeafKind, OutcomeLeaf,
-    RecoveryLeaf, RefusalsLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TxEndLeaf,
+    AccessLeaf, AdminLeaf, ApprovalLeaf, BootLeaf, ChunkRef, DecisionFacts, EffectFacts, GapLeaf, IntentLeaf, Leaf, LeafKind,
+    OutcomeLeaf, RecoveryLeaf, RefusalsLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts,
+    TxEndLeaf,
 };
 
 /// No leaf is longer than this, in bytes.
@@ -34,6 +35,8 @@ const CODE: usize = 64;
 const MASKED: usize = 136;
 const FOUND: usize = 32;
 const LINKS: usize = 16;
+/// The most actions and tables of a grant.
+const REACH: usize = 32;
 const POLICIES: usize = 64;
 /// The most columns of one effect, and how long one's name may be.
 const COLUMNS: usize = 64;
@@ -60,6 +63,7 @@ impl Leaf {
             LeafKind::Outcome(leaf) => write_outcome(leaf, &mut object),
             LeafKind::TxEnd(leaf) => write_tx_end(leaf, &mut object),
             LeafKind::Approval(leaf) => write_approval(leaf, &mut object),
+            LeafKind::Access(leaf) => write_access(leaf, &mut object),
             LeafKind::Gap(leaf) => write_gap(leaf, &mut object),
         }
         object.end();
@@ -99,6 +103,23 @@ fn write_approval(leaf: &ApprovalLeaf, o: &mut Object<'_>) {
     o.optional_text("reason", leaf.reason.as_deref(), WHO);
     o.session(leaf.session);
     o.optional_text("token", leaf.token.as_deref(), TEXT);
+    o.text("who", &leaf.who, WHO);
+}
+
+fn write_access(leaf: &AccessLeaf, o: &mut Object<'_>) {
+    o.list("actions", &leaf.actions, REACH, TEXT);
+    if leaf.break_glass {
+        o.flag("break_glass", true);
+    }
+    o.text("connection", &leaf.connection, TEXT);
+    o.text("event", leaf.event.as_str(), TEXT);
+    o.text("grant", &leaf.grant.to_string(), TEXT);
+    o.list("groups", &leaf.groups, LINKS, TEXT);
+    o.optional_text("reason", leaf.reason.as_deref(), WHO);
+    o.number("seconds", leaf.seconds.into());
+    o.list("tables", &leaf.tables, REACH, TEXT);
+    o.optional_text("token", leaf.token.as_deref(), TEXT);
+    o.optional_text("until", leaf.until.map(|until| until.to_string()).as_deref(), TEXT);
     o.text("who", &leaf.who, WHO);
 }
 
@@ -378,6 +399,9 @@ impl<'a> Object<'a> {
         let mut o = Object::begin(self.out, None);
         if !facts.approvals.is_empty() {
             o.list("approvals", &facts.approvals, LINKS, TEXT);
+        }
+        if !facts.grants.is_empty() {
+            o.list("grants", &facts.grants, LINKS, TEXT);
         }
         o.list("policies", &facts.policies, POLICIES, TEXT);
         o.text("policy_hash", &facts.policy_hash, TEXT);

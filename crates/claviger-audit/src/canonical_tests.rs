@@ -6,7 +6,7 @@ use claviger_model::{ApprovalId, Masked, MaskedColumn, Mode, OpId, TxId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::leaf::{ApprovalEvent, ChunkRef, CloseReason, OutcomeStatus, TxResult, Verdict};
+use crate::leaf::{AccessEvent, ApprovalEvent, ChunkRef, CloseReason, OutcomeStatus, TxResult, Verdict};
 use crate::{Line, LineError};
 
 fn line(kind: LeafKind) -> String {
@@ -141,6 +141,25 @@ fn every_kind_has_one_form() {
             }),
             format!(
                 r#"{{"approval":"00000000000007070707070707070707",{b},"connection":"bank","digest":"{ee}","event":"granted","groups":["dbas"],"op":1,"seq":7,"session":"{s}",{t},"token":"t1","type":"APPROVAL","v":1,"who":"dana@local"}}"#
+            ),
+        ),
+        (
+            LeafKind::Access(AccessLeaf {
+                grant: ApprovalId::new(Timestamp::from_micros(0), [7; 10]),
+                event: AccessEvent::Granted,
+                who: "eva@local".into(),
+                connection: "bank".into(),
+                actions: Arc::new(["read".into()]),
+                tables: Arc::new(["public.notes".into()]),
+                seconds: 60,
+                break_glass: true,
+                groups: Arc::new([]),
+                until: Some(Timestamp::from_micros(0)),
+                token: None,
+                reason: Some("INC-1".into()),
+            }),
+            format!(
+                r#"{{"actions":["read"],{b},"break_glass":true,"connection":"bank","event":"granted","grant":"00000000000007070707070707070707","groups":[],"reason":"INC-1","seconds":60,"seq":7,"tables":["public.notes"],{t},"type":"ACCESS","until":"1970-01-01T00:00:00.000000Z","v":1,"who":"eva@local"}}"#
             ),
         ),
         (

@@ -1,8 +1,12 @@
 //! The leaves of the log: what each kind of record says.
 
+mod access;
+
 use std::sync::Arc;
 
 use claviger_model::{ApprovalId, Labels, Masked, Mode, OpId, SessionId, Timestamp, TxId};
+
+pub use self::access::{AccessEvent, AccessLeaf};
 
 /// One leaf, before it is given its place in the log. The log adds `seq`, `boot` and `v`.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub enum LeafKind {
     TxEnd(TxEndLeaf),
     /// Something happened to a request for approval.
     Approval(ApprovalLeaf),
+    /// Something happened to access that is given for a time.
+    Access(AccessLeaf),
     /// Chunks of a recording were given up for want of room. Written by the log itself.
     Gap(GapLeaf),
 }
@@ -60,6 +66,7 @@ impl LeafKind {
             Self::Outcome(_) => LeafType::Outcome,
             Self::TxEnd(_) => LeafType::TxEnd,
             Self::Approval(_) => LeafType::Approval,
+            Self::Access(_) => LeafType::Access,
             Self::Gap(_) => LeafType::Gap,
         }
     }
@@ -81,11 +88,12 @@ pub enum LeafType {
     Outcome,
     TxEnd,
     Approval,
+    Access,
     Gap,
 }
 
 impl LeafType {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Boot,
         Self::Recovery,
         Self::Admin,
@@ -98,6 +106,7 @@ impl LeafType {
         Self::Outcome,
         Self::TxEnd,
         Self::Approval,
+        Self::Access,
         Self::Gap,
     ];
 
@@ -116,6 +125,7 @@ impl LeafType {
             Self::Outcome => "OUTCOME",
             Self::TxEnd => "TX_END",
             Self::Approval => "APPROVAL",
+            Self::Access => "ACCESS",
             Self::Gap => "GAP",
         }
     }
@@ -315,6 +325,8 @@ pub struct DecisionFacts {
     pub reason: Option<Arc<str>>,
     /// The groups whose approval it needs, sorted.
     pub approvals: Arc<[Arc<str>]>,
+    /// The grants in force that are good for a part of it, by their ids, sorted.
+    pub grants: Arc<[Arc<str>]>,
     /// How much is at stake, 0 to 100, if that was told.
     pub risk: Option<u8>,
     /// What each of the request's statements does, as far as that was told.

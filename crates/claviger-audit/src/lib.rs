@@ -19,9 +19,9 @@ pub mod verify;
 
 pub use canonical::{MAX_CLOSING_LEAF, MAX_LEAF, MAX_OUTCOME_LEAF};
 pub use leaf::{
-    AdminLeaf, ApprovalEvent, ApprovalLeaf, BootLeaf, ChunkRef, CloseReason, DecisionFacts, EffectFacts, GapLeaf, IntentLeaf,
-    Leaf, LeafKind, LeafType, OutcomeLeaf, OutcomeStatus, RecoveryLeaf, RefusalsLeaf, RequestLeaf, SessionCloseLeaf,
-    SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TxEndLeaf, TxResult, Verdict,
+    AccessEvent, AccessLeaf, AdminLeaf, ApprovalEvent, ApprovalLeaf, BootLeaf, ChunkRef, CloseReason, DecisionFacts, EffectFacts,
+    GapLeaf, IntentLeaf, Leaf, LeafKind, LeafType, OutcomeLeaf, OutcomeStatus, RecoveryLeaf, RefusalsLeaf, RequestLeaf,
+    SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TxEndLeaf, TxResult, Verdict,
 };
 pub use ledger::{Batch, Ledger, LedgerError, Position, SessionRecorder};
 pub use line::{Line, LineError};

@@ -71,7 +71,7 @@ impl Line {
         let kind = LeafType::from_name(text("type")?).ok_or(LineError::Field("type"))?;
         let session = match kind {
             // An approval may outlive the session that it was asked for in.
-            T::Boot | T::Recovery | T::Admin | T::Refusals | T::Approval => None,
+            T::Boot | T::Recovery | T::Admin | T::Refusals | T::Approval | T::Access => None,
             _ => Some(text("session")?.parse().map_err(|_| LineError::Field("session"))?),
         };
         let op = match kind {

@@ -137,6 +137,9 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Exchanged, NotExchanged> {
         let origins: Vec<_> = [Some(subject), actor].into_iter().flatten().map(|identity| &identity.origin).collect();
+        if origins.iter().any(|origin| origin.grant.is_some()) {
+            return Err(NotExchanged::OfGrant);
+        }
         let scope = exchange::narrow(scope, &origins)?;
         let (trust, directory) = (self.trust.load(), self.directory.load());
         let ends = |identity: &Identity| -> Result<Timestamp, Denied> {
@@ -151,6 +154,16 @@ impl Authenticator {
             return Err(Denied::from(Reason::Expired).into());
         }
         Ok(exchange::exchange((subject, actor), scope, ended, &trust.issuers, &directory)?)
+    }
+
+    /// Whether a principal is there still, as far as is known here: registered where it must be, and not disabled.
+    pub fn stands(&self, key: &PrincipalKey) -> bool {
+        stands(&self.directory.load(), key)
+    }
+
+    /// Who answers for a principal today.
+    pub fn sponsor_of(&self, key: &PrincipalKey) -> Option<PrincipalKey> {
+        self.directory.load().principal(key)?.sponsor.clone()
     }
 
     /// A number that grows with every change of directory or trust.
@@ -441,8 +454,8 @@ pub(crate) fn check(identity: &Identity, trust: &Trust, directory: &Directory, n
     Ok(())
 }
 
-/// Whether a sponsor can still answer for somebody.
-fn stands(directory: &Directory, sponsor: &PrincipalKey) -> bool {
+/// Whether somebody is there still: a sponsor who answers for others, or who was given something.
+pub(crate) fn stands(directory: &Directory, sponsor: &PrincipalKey) -> bool {
     match directory.principal(sponsor) {
         Some(registered) => !registered.disabled,
         None => !directory.is_local(&sponsor.issuer),

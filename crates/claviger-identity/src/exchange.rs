@@ -3,11 +3,11 @@
 //! Such a token names principals of any trusted issuer, so it says more than others of the local issuer do. `sub` is the name that
 //! policies use, and `sub_id` (RFC 9493 section 3.2.3) whom it means; `groups` and, in `act`, `iss`, `sub` and `groups` say what
 //! their own issuers said of them; `vouched` marks an actor whom the subject's issuer let act (`may_act`); `inputs` names the tokens
-//! that it was made from, so that it ends with any of them; `scope` keeps it to some connections.
+//! that it was made from, so that it ends with any of them; `scope` keeps it to some connections, and `grant` to what a grant is for.
 
 use std::sync::Arc;
 
-use claviger_model::{Chain, Principal, PrincipalKey, Timestamp};
+use claviger_model::{ApprovalId, Chain, Principal, PrincipalKey, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::denied::{Denied, Reason};
@@ -32,6 +32,8 @@ pub struct Origin {
     pub scope: Option<Arc<[Arc<str>]>>,
     /// Who may act for the principal, by its issuer's word.
     pub may_act: Option<PrincipalKey>,
+    /// The grant that it is good for, and for nothing else.
+    pub grant: Option<ApprovalId>,
 }
 
 impl Origin {
@@ -66,6 +68,18 @@ pub enum NotExchanged {
     /// The scope cannot be given.
     #[error("a scope is a list of `connection:NAME`, within the scope of the tokens that are exchanged")]
     Scope,
+    /// It would be good for more than the token that it is made from.
+    #[error("a token that is good for a grant alone is not exchanged")]
+    OfGrant,
+}
+
+impl Exchanged {
+    /// The same, good for this grant alone.
+    #[must_use]
+    pub fn for_grant(mut self, grant: ApprovalId) -> Self {
+        self.claims.insert("grant".into(), json!(grant.to_string()));
+        self
+    }
 }
 
 /// Joins the chains of two identities, the actor's before the subject's, or takes over the only one. `expires` is when the first
@@ -199,6 +213,9 @@ pub(crate) fn read_origin(claims: &Map<String, Value>) -> Result<Origin, Reason>
             let (issuer, id) = issuer.as_str().zip(id.as_str()).ok_or(Reason::Malformed)?;
             origin.inputs.push((issuer.into(), id.into()));
         }
+    }
+    if let Some(grant) = claims.get("grant") {
+        origin.grant = Some(grant.as_str().and_then(|grant| grant.parse().ok()).ok_or(Reason::Malformed)?);
     }
     if let Some(scope) = claims.get("scope") {
         origin.scope = Some(scope.as_str().and_then(parse_scope).ok_or(Reason::Malformed)?.into());

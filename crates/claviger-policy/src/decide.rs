@@ -7,8 +7,8 @@ use std::sync::Arc;
 use cedar_policy::{AuthorizationError, Decision, Effect, Entities, Entity, PolicyId, Request, RestrictedExpression};
 use claviger_model::{Chain, ConnectionName, Mode, Principal, PrincipalKind};
 
-use crate::PolicySet;
 use crate::mentions::Mentions;
+use crate::{Grants, PolicySet};
 
 /// What a chain wants to do.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub struct Question<'a> {
     pub resource: Resource<'a>,
     /// Under which circumstances.
     pub context: Context<'a>,
+    /// The grants in force there. They count for [`Action::Connect`] only.
+    pub grants: Grants<'a>,
 }
 
 /// What can be done.
@@ -42,7 +44,10 @@ pub enum Action {
     RevokeToken,
     RotateKey,
     ManagePrincipals,
+    ListAccess,
+    RevokeAccess,
     ExchangeToken,
+    RequestAccess,
 }
 
 impl Action {
@@ -64,7 +69,10 @@ impl Action {
             Self::RevokeToken => "revokeToken",
             Self::RotateKey => "rotateKey",
             Self::ManagePrincipals => "managePrincipals",
+            Self::ListAccess => "listAccess",
+            Self::RevokeAccess => "revokeAccess",
             Self::ExchangeToken => "exchangeToken",
+            Self::RequestAccess => "requestAccess",
         }
     }
 }
@@ -127,7 +135,7 @@ impl PolicySet {
         self.answer(&verdict)
     }
 
-    fn answer(&self, verdict: &Verdict) -> Answer {
+    pub(crate) fn answer(&self, verdict: &Verdict) -> Answer {
         let permit = !verdict.denied && !verdict.error;
         let determining = if permit { &verdict.permitting } else { &verdict.refusing };
         let forbids = |id: &&PolicyId| self.policies.policy(id).is_some_and(|policy| policy.effect() == Effect::Forbid);
@@ -144,7 +152,13 @@ impl PolicySet {
     fn request(&self, question: &Question<'_>, link: &Principal) -> Result<(Request, Entities), Unaskable> {
         let (principal, resource) = (self.principal(link, &Mentions::everything())?, self.resource(&question.resource)?);
         let (principal_uid, resource_uid) = (principal.uid(), resource.uid());
-        let circumstances = self.circumstances(question.chain, question.context, &Mentions::everything())?;
+        let mut circumstances = self.circumstances(question.chain, question.context, &Mentions::everything())?;
+        if question.action == Action::Connect {
+            let scopes = question.grants.scopes;
+            let break_glass = !scopes.is_empty() && scopes.iter().all(|scope| scope.break_glass);
+            circumstances.push(("granted".to_owned(), RestrictedExpression::new_bool(!scopes.is_empty())));
+            circumstances.push(("break_glass".to_owned(), RestrictedExpression::new_bool(break_glass)));
+        }
         let context = cedar_policy::Context::from_pairs(circumstances)?;
         let action = self.names.action(question.action);
         let request = Request::new(principal_uid, action, resource_uid, context, Some(&self.schema))?;
@@ -168,7 +182,7 @@ impl PolicySet {
         Ok(Entity::new(self.names.principal(link.kind, &link.key)?, attributes, groups)?)
     }
 
-    fn resource(&self, resource: &Resource<'_>) -> Result<Entity, Unaskable> {
+    pub(crate) fn resource(&self, resource: &Resource<'_>) -> Result<Entity, Unaskable> {
         let Resource::Connection { name, kind, labels, mode } = resource else {
             return Ok(Entity::new_no_attrs(self.names.gateway(), HashSet::new()));
         };
@@ -211,15 +225,15 @@ impl PolicySet {
 
 /// What the links of a chain were told, taken together.
 #[derive(Default)]
-struct Verdict {
+pub(crate) struct Verdict {
     permitting: BTreeSet<PolicyId>,
-    refusing: BTreeSet<PolicyId>,
+    pub(crate) refusing: BTreeSet<PolicyId>,
     denied: bool,
-    error: bool,
+    pub(crate) error: bool,
 }
 
 impl Verdict {
-    fn add(&mut self, response: &cedar_policy::Response) {
+    pub(crate) fn add(&mut self, response: &cedar_policy::Response) {
         let diagnostics = response.diagnostics();
         match response.decision() {
             Decision::Allow => self.permitting.extend(diagnostics.reason().cloned()),

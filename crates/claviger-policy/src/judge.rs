@@ -40,6 +40,8 @@ pub struct Judgement {
     pub mask: Option<Arc<MaskPlan>>,
     /// Why classified columns forbid it, whatever policies say otherwise.
     pub disclosed: Option<Disclosed>,
+    /// Whether a grant is good for a part of it.
+    pub granted: bool,
 }
 
 /// Whether statements may run.
@@ -86,6 +88,7 @@ pub(crate) struct Key {
     party: Digest,
     matter: Digest,
     approvals: Digest,
+    grants: Digest,
     hour: Option<u8>,
     weekday: Option<u8>,
     second: Option<i64>,
@@ -146,6 +149,7 @@ impl PolicySet {
             risk,
             mask,
             disclosed,
+            granted: answers.iter().any(|answered| moment.grants.covering_all(&answered.asked).0),
         };
         (judgement, answers)
     }
@@ -155,6 +159,7 @@ impl PolicySet {
             party: party.digest(self.counting),
             matter: matter.digest,
             approvals: moment.approvals_digest(),
+            grants: moment.grants.digest(),
             hour: self.mentions.attribute("hour").then(|| moment.hour()),
             weekday: self.mentions.attribute("weekday").then(|| moment.day()),
             second: self.mentions.attribute("now").then(|| moment.now.as_secs()),
@@ -175,6 +180,7 @@ impl PolicySet {
             risk,
             mask: None,
             disclosed: None,
+            granted: false,
         }
     }
 }
@@ -202,16 +208,8 @@ impl<'a> Asking<'a> {
             purpose: party.purpose.as_deref(),
         };
         let mut circumstances = set.circumstances(&party.chain, context, &set.mentions)?;
-        let mut add = |name: &str, value: &dyn Fn() -> RestrictedExpression| {
-            if set.mentions.attribute(name) {
-                circumstances.push((name.to_owned(), value()));
-            }
-        };
-        add("hour", &|| RestrictedExpression::new_long(moment.hour().into()));
-        add("weekday", &|| text(moment.weekday()));
-        // To the second: `2026-11-21T03:04:05Z`.
-        let second = || format!("{}Z", moment.now.to_string().get(..19).unwrap_or_default());
-        add("now", &|| RestrictedExpression::new_datetime(second()));
+        let times = moment.times().filter(|(name, _)| set.mentions.attribute(name));
+        circumstances.extend(times.map(|(name, value)| (name.to_owned(), value)));
         Ok(Self { set, party, moment, principals, connection, circumstances })
     }
 
@@ -255,7 +253,12 @@ impl<'a> Asking<'a> {
     fn telling(&self, verb: Verb, kind: Kind) -> Telling {
         let mentions = self.set.slices.for_all(self.set, verb, kind).map(|slice| &slice.mentions);
         let attribute = |name| mentions.is_none_or(|mentions| mentions.attribute(name));
-        Telling { names: attribute("name"), through: attribute("through") }
+        // Of things that policies do not tell apart, a grant may name one and not the other.
+        Telling { names: attribute("name") || self.grants_tell(), through: attribute("through") }
+    }
+
+    fn grants_tell(&self) -> bool {
+        self.moment.grants.confined || !self.moment.grants.scopes.is_empty()
     }
 
     fn named(&self, verb: Verb, object: &Object) -> bool {
@@ -290,6 +293,9 @@ impl<'a> Asking<'a> {
         context: &cedar_policy::Context,
     ) -> Result<Reply, Unaskable> {
         let object = asked.objects.first().ok_or("a question about nothing")?;
+        if asked.objects.iter().any(|object| self.moment.grants.excludes(asked.verb, object)) {
+            return Ok(Reply::default());
+        }
         let slice =
             self.set.slices.for_sort(self.set, asked.verb, Kind::of(object), sort).ok_or("an action that there is not")?;
         let entities = Entities { names: &self.set.names, party: self.party, mentions: &slice.mentions };
@@ -302,6 +308,12 @@ impl<'a> Asking<'a> {
         let mut context = context.clone();
         if let Some(through) = &asked.through {
             context = context.merge([("through".to_owned(), text(through))])?;
+        }
+        let (granted, break_glass) = self.moment.grants.covering_all(asked);
+        for (name, value) in [("granted", granted), ("break_glass", break_glass)] {
+            if self.set.mentions.attribute(name) {
+                context = context.merge([(name.to_owned(), RestrictedExpression::new_bool(value))])?;
+            }
         }
         let request = Request::new(principal.uid(), self.set.names.verb(asked.verb), resource, context, None)?;
         let store = cedar_policy::Entities::from_entities(store, None)?;

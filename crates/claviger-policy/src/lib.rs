@@ -17,6 +17,7 @@
 //!
 //! Nothing here reads a clock, a file or a socket.
 
+mod access;
 mod approval;
 mod cache;
 mod decide;
@@ -30,13 +31,17 @@ mod names;
 mod party;
 mod questions;
 mod risk;
+mod scope;
 mod slices;
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 mod judge_tests;
 #[cfg(test)]
 mod tests;
 
+pub use access::AccessQuestion;
 pub use decide::{Action, Answer, Context, Question, Resource};
 pub use errors::{PolicyErrors, PolicyProblem};
 pub use judge::{Answered, Judgement, Reply, Ruling};
@@ -45,3 +50,4 @@ pub use masking::Disclosed;
 pub use party::{GROUPS_OF, Matter, Moment, Party};
 pub use questions::Asked;
 pub use risk::Risk;
+pub use scope::{Grants, InvalidTableName, Scope, TableName};

@@ -5,10 +5,11 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use cedar_policy::RestrictedExpression;
 use claviger_model::{Chain, ConnectionName, Meaning, Mode, Timestamp};
 use ring::digest;
 
-use crate::Context;
+use crate::{Context, Grants};
 
 /// Over how many values at least a sum may be seen of what is masked, if nobody says.
 pub const GROUPS_OF: u32 = 10;
@@ -157,6 +158,8 @@ pub struct Moment<'a> {
     pub now: Timestamp,
     /// The groups that have approved this.
     pub approvals: &'a BTreeSet<Arc<str>>,
+    /// The grants in force.
+    pub grants: Grants<'a>,
 }
 
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -177,19 +180,26 @@ impl Moment<'_> {
         WEEKDAYS.get(usize::from(self.day())).copied().unwrap_or_default()
     }
 
+    /// What policies know of the time.
+    pub(crate) fn times(&self) -> impl Iterator<Item = (&'static str, RestrictedExpression)> {
+        // To the second: `2026-11-21T03:04:05Z`.
+        let second = format!("{}Z", self.now.to_string().get(..19).unwrap_or_default());
+        let hour = RestrictedExpression::new_long(self.hour().into());
+        let weekday = RestrictedExpression::new_string(self.weekday().to_owned());
+        [("hour", hour), ("weekday", weekday), ("now", RestrictedExpression::new_datetime(second))].into_iter()
+    }
+
     /// The digest of the approvals; zeros if there is none.
     pub(crate) fn approvals_digest(&self) -> Digest {
         if self.approvals.is_empty() {
             return [0; 32];
         }
-        let mut hasher = Sha256::default();
-        self.approvals.hash(&mut hasher);
-        hasher.digest()
+        Sha256::of(self.approvals)
     }
 }
 
 /// Takes what hashes itself, which Rust makes free of prefixes, into SHA-256.
-struct Sha256(digest::Context);
+pub(crate) struct Sha256(digest::Context);
 
 impl Default for Sha256 {
     fn default() -> Self {
@@ -198,6 +208,13 @@ impl Default for Sha256 {
 }
 
 impl Sha256 {
+    /// The digest of one value.
+    pub(crate) fn of(value: &impl Hash) -> Digest {
+        let mut hasher = Self::default();
+        value.hash(&mut hasher);
+        hasher.digest()
+    }
+
     fn digest(self) -> Digest {
         let mut bytes = [0; 32];
         bytes.iter_mut().zip(self.0.finish().as_ref()).for_each(|(to, from)| *to = *from);
@@ -226,7 +243,7 @@ mod tests {
         for (secs, hour, weekday) in
             [(0, 0, "thursday"), (-1, 23, "wednesday"), (951_782_400, 0, "tuesday"), (1_795_230_245, 3, "saturday")]
         {
-            let moment = Moment { now: Timestamp::from_secs(secs), approvals: &none };
+            let moment = Moment { now: Timestamp::from_secs(secs), approvals: &none, grants: Grants::default() };
             assert_eq!((moment.hour(), moment.weekday()), (hour, weekday), "{secs}");
         }
     }

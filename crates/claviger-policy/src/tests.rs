@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claviger_model::{Chain, ConnectionName, Mode, Principal, PrincipalKey, PrincipalKind};
 
-use crate::{Action, Answer, Context, PolicySet, Question, Resource};
+use crate::{Action, Answer, Context, Grants, PolicySet, Question, Resource};
 
 fn load(text: &str) -> PolicySet {
     PolicySet::load(&[("p.cedar".into(), text.into())], "local").unwrap_or_else(|errors| panic!("{errors}"))
@@ -41,7 +41,7 @@ fn ask(policies: &PolicySet, who: &str, action: Action, mode: Mode, context: Con
     let labels: [Arc<str>; 2] = ["environment.production".into(), "pci.account".into()];
     let connection = Resource::Connection { name: &name, kind: "postgres", labels: &labels, mode };
     let resource = if action == Action::Connect { connection } else { Resource::Gateway };
-    policies.decide(&Question { chain: &chain, action, resource, context })
+    policies.decide(&Question { chain: &chain, action, resource, context, grants: Grants::default() })
 }
 
 fn context() -> Context<'static> {
@@ -252,7 +252,13 @@ fn administration_has_two_halves() {
 fn an_action_on_the_wrong_resource_is_an_error() {
     let policies = load("permit (principal, action, resource);");
     let chain = chain("alice@local");
-    let question = Question { chain: &chain, action: Action::Connect, resource: Resource::Gateway, context: context() };
+    let question = Question {
+        chain: &chain,
+        action: Action::Connect,
+        resource: Resource::Gateway,
+        context: context(),
+        grants: Grants::default(),
+    };
     assert_eq!(brief(&policies.decide(&question)), "error");
 }
 

@@ -12,8 +12,8 @@ use claviger_policy::{Action, Answer, Context, Judgement, Matter, Moment, Party,
 use claviger_protocols::{Forward, Operation, Request};
 use claviger_sql::{NotUnderstood, Undefined};
 
-use crate::Connection;
 use crate::understanding::{Text, Understanding};
+use crate::{Connection, InForce};
 
 /// What is to become of an operation.
 pub enum Decision {
@@ -68,6 +68,8 @@ pub struct Case<'a> {
     pub now: Timestamp,
     /// The groups that have approved it.
     pub approvals: &'a BTreeSet<Arc<str>>,
+    /// The grants in force for whoever asks.
+    pub grants: &'a InForce,
 }
 
 /// Decides operations of an open session.
@@ -210,7 +212,7 @@ fn judge(case: &Case<'_>, matter: &Matter, text: &Text) -> Finding {
         Ruling::Hold(groups) => (Verdict::Hold, Some(Stop::Held(Arc::clone(groups), judgement.reason.clone()))),
     };
     let mask = judgement.mask.clone();
-    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(&judgement) }, stop, mask }
+    Finding { facts: DecisionFacts { verdict, statements: Arc::clone(&text.facts), ..facts(case, &judgement) }, stop, mask }
 }
 
 /// What cannot be told is for policy to admit, by the verb `unknown`; else the client learns why it cannot be told.
@@ -219,22 +221,23 @@ fn unknown(case: &Case<'_>, code: &str, why: &str) -> Finding {
     match judgement.ruling {
         Ruling::Permit => {
             let mask = judgement.mask.clone();
-            Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(&judgement) }, stop: None, mask }
+            Finding { facts: DecisionFacts { verdict: Verdict::Permit, ..facts(case, &judgement) }, stop: None, mask }
         }
         _ => {
             let refusal = Refusal::new(RefusalKind::NotPermitted, format!("it cannot be told what this does: {why}"));
-            let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts(&judgement) };
+            let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts(case, &judgement) };
             Finding { facts, stop: Some(Stop::Refused(refusal)), mask: None }
         }
     }
 }
 
 fn ask(case: &Case<'_>, matter: &Matter) -> Arc<Judgement> {
-    case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: case.approvals })
+    case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: case.approvals, grants: case.grants.told() })
 }
 
-fn facts(judgement: &Judgement) -> DecisionFacts {
+fn facts(case: &Case<'_>, judgement: &Judgement) -> DecisionFacts {
     DecisionFacts {
+        grants: if judgement.granted { case.grants.ids() } else { Arc::default() },
         policies: Arc::clone(&judgement.policies),
         reason: match &judgement.disclosed {
             Some(disclosed) => Some(disclosed.code().into()),
@@ -292,7 +295,17 @@ pub(crate) fn connect(
     address: IpAddr,
     tls: bool,
     application: Option<&str>,
+    grants: &InForce,
 ) -> (DecisionFacts, Result<(), Refusal>) {
+    if grants.is_over() || (grants.is_confined() && connection.mode != Mode::Enforce) {
+        let facts = DecisionFacts {
+            verdict: Verdict::Deny,
+            policy_hash: Arc::clone(policy.hash()),
+            reason: Some("grant.over".into()),
+            ..DecisionFacts::default()
+        };
+        return (facts, Err(Refusal::new(RefusalKind::NotPermitted, "the grant that this token is good for is over")));
+    }
     if connection.mode == Mode::Record {
         let facts = DecisionFacts {
             verdict: Verdict::Permit,
@@ -314,8 +327,10 @@ pub(crate) fn connect(
             mode: connection.mode,
         },
         context: Context { client_address: address, application, tls, purpose: identity.purpose.as_deref() },
+        grants: grants.told(),
     });
-    verdict(policy, connection.mode, answer)
+    let (facts, verdict) = verdict(policy, connection.mode, answer);
+    (DecisionFacts { grants: grants.ids(), ..facts }, verdict)
 }
 
 fn verdict(policy: &PolicySet, mode: Mode, answer: Answer) -> (DecisionFacts, Result<(), Refusal>) {

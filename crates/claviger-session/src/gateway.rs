@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -23,7 +23,9 @@ use crate::refusals::Refusals;
 use crate::release::{Release, Spent};
 use crate::seats::Seats;
 use crate::understanding::{States, Texts};
-use crate::{Approvals, Asides, Catalogs, Connection, Decider, Desk, Meters, Registry, Reviewing, decide};
+use crate::{
+    Access, AccessRules, Approvals, Asides, Catalogs, Connection, Decider, Desk, InForce, Meters, Registry, Reviewing, decide,
+};
 
 /// The registered connections, by name; replaced whole when the configuration changes.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +138,8 @@ pub struct Services {
     pub meters: Arc<Meters>,
     /// Requests for approval.
     pub approvals: Arc<Approvals>,
+    /// Access that is given for a time.
+    pub access: Arc<Access>,
 }
 
 /// What a reload replaces, all of it at once.
@@ -155,6 +159,8 @@ pub struct Rules {
     pub release: Release,
     /// How approvals are given.
     pub reviewing: Arc<Reviewing>,
+    /// How access is given for a time.
+    pub access: Arc<AccessRules>,
 }
 
 /// What all sessions share: the services, and the rules that a reload replaces.
@@ -170,6 +176,10 @@ pub struct Gateway {
     pub meters: Arc<Meters>,
     /// Requests for approval.
     pub approvals: Arc<Approvals>,
+    /// Access that is given for a time.
+    pub access: Arc<Access>,
+    /// One thing at a time is done with access: it is looked at, recorded and kept.
+    pub(crate) access_acts: Mutex<()>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) budgets: Budgets,
     refusals: Refusals,
@@ -187,6 +197,8 @@ impl Gateway {
         let gateway = Self {
             meters: Arc::clone(&services.meters),
             approvals: Arc::clone(&services.approvals),
+            access: Arc::clone(&services.access),
+            access_acts: Mutex::default(),
             services,
             rules: ArcSwap::from_pointee(rules),
             epoch: AtomicU64::new(1),
@@ -226,6 +238,17 @@ impl Gateway {
         self.registry.rearm_all();
     }
 
+    /// What sessions have may be less than before: each looks at once whether it may go on.
+    pub(crate) fn changed(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.registry.recheck_all();
+    }
+
+    /// The grants in force for whoever this is, at a connection.
+    pub(crate) fn in_force(&self, identity: &Identity, connection: &Connection) -> InForce {
+        self.access.of(&identity.chain, &connection.name, identity.origin.grant, self.now())
+    }
+
     fn set_budgets(&self) {
         let rules = self.rules.load();
         for connection in rules.connections.iter() {
@@ -262,7 +285,9 @@ impl Gateway {
         let rules = self.rules.load();
         let may = |connection: &&Arc<Connection>| {
             identity.origin.reaches(connection.name.as_str())
-                && decide::connect(&rules.policy, identity, connection, address, true, None).1.is_ok()
+                && decide::connect(&rules.policy, identity, connection, address, true, None, &self.in_force(identity, connection))
+                    .1
+                    .is_ok()
         };
         rules.connections.iter().filter(may).cloned().collect()
     }

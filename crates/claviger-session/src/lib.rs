@@ -8,6 +8,7 @@
 //! sockets. It knows who asks, asks policy, writes the record, and is the only maker of [`Admission`]s, without which no
 //! operation's bytes can leave. It owns no socket and never blocks: what must be waited for is polled.
 
+mod access;
 mod admission;
 mod approvals;
 mod asides;
@@ -28,6 +29,7 @@ mod routing;
 mod seats;
 mod understanding;
 
+pub use access::{Access, AccessAsk, AccessError, AccessRules, Grant, GrantStanding, Grants, GrantsFailed, InForce, Revoked};
 pub use admission::Admission;
 pub use approvals::{
     Approval, Approvals, Asker, Consent, Consents, ConsentsFailed, Locked, Need, ReviewError, ReviewGroup, Reviewing, Rows, Said,

@@ -81,6 +81,8 @@ struct Orders {
     order: Option<Order>,
     /// What is asked for and has not left is to be given up.
     cancel: bool,
+    /// It is to look whether it may go on.
+    recheck: bool,
     waker: Option<Waker>,
 }
 
@@ -148,6 +150,11 @@ impl Registry {
         for live in self.snapshot() {
             live.order(Order::WindUp(refusal.clone(), code));
         }
+    }
+
+    /// Every session looks whether it may go on.
+    pub(crate) fn recheck_all(&self) {
+        self.snapshot().iter().for_each(|live| live.recheck());
     }
 
     pub(crate) fn rearm_all(&self) {
@@ -232,9 +239,22 @@ impl Live {
         std::mem::take(&mut lock(&self.orders).cancel)
     }
 
+    /// Whether it is to look whether it may go on, once.
+    pub(crate) fn take_recheck(&self) -> bool {
+        std::mem::take(&mut lock(&self.orders).recheck)
+    }
+
     fn cancel(&self) {
+        self.stir(|orders| orders.cancel = true);
+    }
+
+    fn recheck(&self) {
+        self.stir(|orders| orders.recheck = true);
+    }
+
+    fn stir(&self, change: impl FnOnce(&mut Orders)) {
         let mut orders = lock(&self.orders);
-        orders.cancel = true;
+        change(&mut orders);
         if let Some(waker) = orders.waker.take() {
             waker.wake();
         }
@@ -242,14 +262,10 @@ impl Live {
 
     /// Gives an order, unless a stronger one is in place.
     fn order(&self, order: Order) {
-        let mut orders = lock(&self.orders);
-        match (&orders.order, &order) {
+        self.stir(|orders| match (&orders.order, &order) {
             (Some(Order::End(..)), Order::WindUp(..) | Order::Rearm) | (Some(Order::WindUp(..)), Order::Rearm) => {}
             _ => orders.order = Some(order),
-        }
-        if let Some(waker) = orders.waker.take() {
-            waker.wake();
-        }
+        });
     }
 
     fn info(&self) -> SessionInfo {

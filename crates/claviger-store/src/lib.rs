@@ -12,6 +12,7 @@ mod bindings;
 mod consents;
 mod database;
 mod error;
+mod grants;
 mod issuer_keys;
 pub mod log;
 mod principals;

@@ -148,6 +148,7 @@ pub fn brief(leaf: &Leaf) -> String {
         LeafKind::Outcome(outcome) => write!(line, " {} {}", outcome.op, outcome.status.as_str()),
         LeafKind::TxEnd(end) => write!(line, " {} {}", end.tx, end.result.as_str()),
         LeafKind::Approval(approval) => write!(line, " {} {}", approval.op, approval.event.as_str()),
+        LeafKind::Access(access) => write!(line, " {}", access.event.as_str()),
         LeafKind::Boot(_) | LeafKind::Recovery(_) | LeafKind::Admin(_) | LeafKind::Gap(_) => Ok(()),
     };
     debug_assert!(written.is_ok(), "a string takes everything");

@@ -27,9 +27,9 @@ use claviger_model::{
 use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Protocol, Request, Side};
 use claviger_session::{
-    Admission, Approvals, Arrival, Bounds, CancelTarget, Case, Connection, Connections, Consent, Consents, ConsentsFailed,
-    Deadlines, Decider, Decision, Gateway, Hold, Pipeline, Providers, ReviewError, Route, Rules, Said, Services, Standing, Step,
-    TlsFacts, UpstreamTlsPolicy,
+    Access, Admission, Approvals, Arrival, Bounds, CancelTarget, Case, Connection, Connections, Consent, Consents,
+    ConsentsFailed, Deadlines, Decider, Decision, Gateway, Grant, Grants, GrantsFailed, Hold, Pipeline, Providers, ReviewError,
+    Route, Rules, Said, Services, Standing, Step, TlsFacts, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -141,6 +141,7 @@ impl World {
             meters: Arc::default(),
             asides: None,
             approvals: Arc::new(Approvals::new(Secret::new([7; 32]), Arc::<MemoryConsents>::default())),
+            access: Arc::new(Access::new(Arc::<MemoryConsents>::default(), [])),
         };
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();
         let rules = Rules {
@@ -151,6 +152,7 @@ impl World {
             masks: Arc::default(),
             release: claviger_session::Release::default(),
             reviewing: Arc::default(),
+            access: Arc::default(),
         };
         let gateway = Arc::new(Gateway::new(services, rules));
         let (disabled, groupless, revoked, tokens) = Default::default();
@@ -505,6 +507,13 @@ impl Consents for MemoryConsents {
     fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>> {
         let spent = self.0.lock().unwrap().remove(&id);
         Box::pin(async move { Ok(spent) })
+    }
+}
+
+impl Grants for MemoryConsents {
+    fn keep(&self, grant: &Grant) -> Result<(), GrantsFailed> {
+        self.0.lock().unwrap().insert(grant.id);
+        Ok(())
     }
 }
 

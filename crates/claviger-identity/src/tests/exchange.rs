@@ -76,6 +76,7 @@ impl Exchange {
             Ok(token) => self.verify(&token).chain.to_string(),
             Err(NotExchanged::Denied(denied)) => denied.code().to_owned(),
             Err(NotExchanged::Scope) => "scope".to_owned(),
+            Err(NotExchanged::OfGrant) => "grant".to_owned(),
         }
     }
 }
@@ -286,9 +287,24 @@ fn the_purpose_is_the_subjects() {
         let outcome = match exchange.authenticator.exchange(&alice, Some(&bot), None, NOW) {
             Ok(exchanged) => Ok(exchanged.purpose.map(|purpose| purpose.to_string())),
             Err(NotExchanged::Denied(denied)) => Err(denied.code().to_owned()),
-            Err(NotExchanged::Scope) => panic!("no scope was asked for"),
+            Err(other) => panic!("{other}"),
         };
         let expected = expected.map(|purpose| purpose.map(str::to_owned)).map_err(str::to_owned);
         assert_eq!(outcome, expected, "{subject:?} {actor:?}");
     }
+}
+
+#[test]
+fn a_token_for_a_grant_stays_one() {
+    let exchange = Exchange::new();
+    let alice = exchange.of_okta(json!({ "sub": "alice", "jti": "t1" }));
+    let grant = claviger_model::ApprovalId::from_bytes([7; 16]);
+    let exchanged = exchange.authenticator.exchange(&alice, None, Some("connection:bank"), NOW).unwrap().for_grant(grant);
+    let token = exchange.issuer.issue_exchanged(&exchanged, 600, [9; 16], NOW).unwrap().token;
+    let identity = exchange.verify(&token);
+    assert_eq!(
+        (identity.origin.grant, identity.origin.reaches("bank"), identity.origin.reaches("shop")),
+        (Some(grant), true, false)
+    );
+    assert_eq!(exchange.outcome(&identity, None), "grant", "nothing else is made of it");
 }

@@ -217,6 +217,7 @@ fn by(reviewer: &Identity, leaf: ApprovalLeaf, reason: Option<Arc<str>>) -> Appr
     ApprovalLeaf { who: reviewer.chain.to_string().into(), token: Some(Arc::clone(&reviewer.token)), reason, ..leaf }
 }
 
-fn cut(reason: &str) -> &str {
+/// No more of a reason than is kept.
+pub(crate) fn cut(reason: &str) -> &str {
     reason.get(..reason.floor_char_boundary(LONGEST_REASON)).unwrap_or_default()
 }

@@ -25,10 +25,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use claviger_model::{ApprovalId, OpId, Secret, SessionId, Timestamp};
 
-pub(crate) use self::acts::{Petition, spend, spent};
+pub(crate) use self::acts::{Petition, cut, spend, spent};
 pub(crate) use self::binding::{Bound, bind};
 use self::book::Book;
 pub use self::request::{Approval, Asker, Need, Standing, Vote};
+pub(crate) use self::reviewing::{Ballot, Reviewer};
 pub use self::reviewing::{ReviewError, ReviewGroup, Reviewing, Said};
 pub(crate) use self::view::{Asked, Subject};
 pub use self::view::{Locked, Rows, View};

@@ -156,18 +156,41 @@ impl<'a> Reviewer<'a> {
         if approval.standing != Standing::Pending && !takes_back {
             return Err(ReviewError::Over(approval.standing));
         }
-        if self.has_part_in(approval, rules) {
+        let askers = approval.asker.chain.dependencies().collect();
+        self.counts_for(&Ballot { askers, needs: &approval.needs, votes: &approval.votes }, said, takes_back, rules)
+    }
+
+    /// The same of whatever can be reviewed.
+    pub(crate) fn counts_for(
+        &self,
+        ballot: &Ballot<'_>,
+        said: &Said,
+        takes_back: bool,
+        rules: &Reviewing,
+    ) -> Result<Need, ReviewError> {
+        if ballot.askers.iter().any(|asker| rules.is_same_person(asker, self.key)) {
             return Err(ReviewError::OwnRequest);
         }
-        if !takes_back && approval.votes.iter().any(|vote| rules.is_same_person(&vote.who, self.key)) {
+        if !takes_back && ballot.votes.iter().any(|vote| rules.is_same_person(&vote.who, self.key)) {
             return Err(ReviewError::Twice);
         }
         // One person counts for one group, so that where two are wanted there are two people.
-        let mine = || approval.needs.iter().filter(|need| self.groups.contains(&*need.group));
-        let unmet = mine().find(|need| approval.approvers(&need.group) < need.quorum);
+        let approvers = |group: &str| ballot.votes.iter().filter(|vote| vote.approves && *vote.group == *group).count();
+        let mine = || ballot.needs.iter().filter(|need| self.groups.contains(&*need.group));
+        let unmet = mine().find(|need| approvers(&need.group) < need.quorum);
         let need = unmet.or_else(|| mine().next().filter(|_| *said == Said::Deny)).ok_or(ReviewError::NotAsked)?;
         Ok(need.clone())
     }
+}
+
+/// What is reviewed.
+pub(crate) struct Ballot<'a> {
+    /// Who asks, and who answers for them: they decide nothing about it.
+    pub(crate) askers: Vec<&'a PrincipalKey>,
+    /// Who must approve.
+    pub(crate) needs: &'a [Need],
+    /// Who has said what.
+    pub(crate) votes: &'a [Vote],
 }
 
 /// Whether another text can take the place of what was asked for, and is the one that others have approved.

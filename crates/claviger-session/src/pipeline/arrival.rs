@@ -101,8 +101,9 @@ impl Pipeline {
             return self.end(refusal, "token.scope", now);
         }
         let tls = self.tls.downstream.is_some();
-        let (decision, verdict) =
-            decide::connect(&rules.policy, &identity, &connection, self.arrival.client.ip(), tls, login.application.as_deref());
+        let (address, application_name) = (self.arrival.client.ip(), login.application.as_deref());
+        let grants = self.gateway.in_force(&identity, &connection);
+        let (decision, verdict) = decide::connect(&rules.policy, &identity, &connection, address, tls, application_name, &grants);
         if let Err(refusal) = verdict {
             self.record_refusal(Some(&identity.chain), Some(&connection), "policy.deny", Some(decision));
             return self.end(refusal, "policy.deny", now);

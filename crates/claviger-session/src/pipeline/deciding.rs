@@ -280,6 +280,12 @@ impl Serving {
             party: &self.deciding.party,
             now: gateway.now(),
             approvals,
+            grants: &gateway.access.of(
+                self.deciding.party.chain(),
+                &self.connection.name,
+                self.live.identity.origin.grant,
+                gateway.now(),
+            ),
         })
     }
 
@@ -312,8 +318,10 @@ impl Serving {
         };
         let live = &self.live;
         let identity = Identity { chain: authenticator.current_chain(&live.identity), ..live.identity.clone() };
+        let grants = gateway.in_force(&identity, &connection);
+        let application = live.application.as_deref();
         let (facts, verdict) =
-            decide::connect(&rules.policy, &identity, &connection, live.client.ip(), self.tls, live.application.as_deref());
+            decide::connect(&rules.policy, &identity, &connection, live.client.ip(), self.tls, application, &grants);
         if let Err(refusal) = verdict {
             if let Some(operation) = operation {
                 self.record.request(gateway.now(), operation, facts);

@@ -376,6 +376,12 @@ impl Pipeline {
         if serving.live.take_cancel() {
             serving.cancel_undecided(&self.gateway);
         }
+        if serving.live.take_recheck()
+            && let Err((refusal, code)) = serving.recheck(&self.gateway, None)
+        {
+            self.end(refusal, code, now);
+            return true;
+        }
         let Some(order) = order else { return false };
         match order {
             Order::End(refusal, code) => self.end(refusal, code, now),

@@ -1,14 +1,16 @@
 //! The acts themselves, for somebody who has been admitted to one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use claviger_api::wire::{
-    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, Listener, NewPrincipal, NewToken,
-    Principal, PrincipalPatch, RecordingEntry, Review, Session, SessionQuery, Token,
+    Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, Listener,
+    NewAccess, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, Session, SessionQuery,
+    Token,
 };
 use claviger_api::{Management, Problem};
 use claviger_identity::{Identity, TokenRequest};
-use claviger_model::{ApprovalId, PrincipalKey, Refusal, RefusalKind, SessionId};
+use claviger_model::{ApprovalId, PrincipalKey, PrincipalKind, Refusal, RefusalKind, SessionId};
 use claviger_session::SessionInfo;
 use claviger_store::log::read_session;
 use claviger_store::{SessionFilter, StoredPrincipal, StoredSession, StoredToken};
@@ -31,6 +33,10 @@ pub(crate) struct Acting<'a> {
     pub(super) who: Arc<str>,
     /// Who, as it was proved; nobody on the gateway's own machine.
     pub(super) caller: Option<Box<Identity>>,
+    /// From where; nowhere on the gateway's own machine.
+    pub(super) address: Option<IpAddr>,
+    /// Whether only what is the caller's own is within reach.
+    pub(super) own: bool,
     /// The connections that can be seen; all if nothing is said.
     pub(super) sees: Option<Vec<Arc<claviger_session::Connection>>>,
 }
@@ -121,6 +127,15 @@ impl Management for Acting<'_> {
             let changed = claviger_store::NewPrincipal { key, kind, display, groups, sponsor };
             self.admin.change(|store| store.put_principal(&changed, now()))?;
         }
+        // Somebody of another issuer need not have been registered to be shut out.
+        if patch.disabled == Some(true)
+            && *key.issuer != *LOCAL_ISSUER
+            && self.admin.store.principal(&key).map_err(problem)?.is_none()
+        {
+            let kind = PrincipalKind::User;
+            let new = claviger_store::NewPrincipal { key: key.clone(), kind, display: None, groups: Vec::new(), sponsor: None };
+            self.admin.change(|store| store.put_principal(&new, now()))?;
+        }
         match patch.disabled {
             Some(true) => self.admin.change(|store| store.disable_principal(&key, now()))?,
             Some(false) => self.admin.change(|store| store.enable_principal(&key))?,
@@ -181,8 +196,11 @@ impl Management for Acting<'_> {
     }
 
     fn revoke_token(&self, id: &str) -> Result<(), Problem> {
+        let config = self.admin.config();
+        let known = id.rsplit_once('@').filter(|(_, issuer)| config.names_principals(issuer));
+        let (id, issuer) = known.unwrap_or((id, LOCAL_ISSUER));
         // Revoking what is revoked already is as good.
-        self.admin.change(|store| store.revoke_token(LOCAL_ISSUER, id, &self.who, now())).map(drop)
+        self.admin.change(|store| store.revoke_token(issuer, id, &self.who, now())).map(drop)
     }
 
     fn revoke_tokens(&self, subject: &str) -> Result<(), Problem> {
@@ -216,6 +234,30 @@ impl Management for Acting<'_> {
 
     fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
         self.decide_approval(id, review)
+    }
+
+    fn grants(&self, query: AccessQuery) -> Result<Vec<Access>, Problem> {
+        self.list_grants(query)
+    }
+
+    fn grant(&self, id: ApprovalId) -> Result<Access, Problem> {
+        self.show_grant(id)
+    }
+
+    fn request_access(&self, new: &NewAccess) -> Result<Access, Problem> {
+        self.ask_access(new)
+    }
+
+    fn review_grant(&self, id: ApprovalId, review: &Review) -> Result<Access, Problem> {
+        self.decide_access(id, review)
+    }
+
+    fn revoke_grant(&self, id: ApprovalId, how: &RevokeQuery) -> Result<Access, Problem> {
+        self.take_back(id, how)
+    }
+
+    fn grant_token(&self, id: ApprovalId) -> Result<IssuedToken, Problem> {
+        self.mint_token(id)
     }
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {

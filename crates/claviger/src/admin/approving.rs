@@ -7,7 +7,7 @@ use claviger_api::wire::{
 use claviger_audit::{EffectFacts, Position};
 use claviger_identity::Identity;
 use claviger_model::ApprovalId;
-use claviger_session::{Locked, ReviewError, Rows, Said, Standing};
+use claviger_session::{Locked, Need, ReviewError, Rows, Said, Standing, Vote};
 
 use super::acting::{Acting, sentence};
 use super::{Running, internal};
@@ -27,13 +27,13 @@ impl Acting<'_> {
         let (running, reviewer) = (self.admin.running()?, self.reviewer()?);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
         runtime.block_on(running.gateway.look_at_locks(id));
-        running.gateway.look_at(id, reviewer).map(|approval| told(&approval)).map_err(problem)
+        running.gateway.look_at(id, reviewer).map(|approval| told(&approval)).map_err(review_problem)
     }
 
     pub(super) fn count_approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
         let (running, reviewer) = (self.admin.running()?, self.reviewer()?);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
-        runtime.block_on(running.gateway.count_rows(id, reviewer)).map(|approval| told(&approval)).map_err(problem)
+        runtime.block_on(running.gateway.count_rows(id, reviewer)).map(|approval| told(&approval)).map_err(review_problem)
     }
 
     pub(super) fn decide_approval(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
@@ -46,7 +46,7 @@ impl Acting<'_> {
         };
         let reason = sentence(review.reason.as_deref(), "reason")?;
         let reviewed = running.gateway.review(id, self.reviewer()?, &said, reason, |position| synced(running, position));
-        reviewed.map(|approval| told(&approval)).map_err(problem)
+        reviewed.map(|approval| told(&approval)).map_err(review_problem)
     }
 
     /// Only somebody who has proved who he is reviews, so nobody does on the gateway's own machine.
@@ -55,26 +55,11 @@ impl Acting<'_> {
     }
 }
 
-fn synced(running: &Running, position: Position) -> Result<(), ReviewError> {
+pub(super) fn synced(running: &Running, position: Position) -> Result<(), ReviewError> {
     running.wait(position).map_err(|_| ReviewError::NotRecorded)
 }
 
 fn told(approval: &claviger_session::Approval) -> Approval {
-    let approved = |group: &str| approval.votes.iter().filter(|vote| vote.approves && *vote.group == *group).count() as u64;
-    let needs = approval.needs.iter().map(|need| ApprovalNeed {
-        group: need.group.to_string(),
-        quorum: need.quorum as u64,
-        approved: approved(&need.group),
-        reasons: need.reasons,
-    });
-    let votes = approval.votes.iter().map(|vote| ApprovalVote {
-        who: vote.who.to_string(),
-        group: vote.group.to_string(),
-        verdict: if vote.approves { "approve" } else { "deny" }.to_owned(),
-        statement: vote.edited.as_ref().map(ToString::to_string),
-        reason: vote.reason.as_ref().map(ToString::to_string),
-        at: vote.at.to_string(),
-    });
     let statements = || approval.facts.statements.iter();
     let mut hazards: Vec<String> = statements().flat_map(|facts| &facts.hazards).map(ToString::to_string).collect();
     hazards.sort();
@@ -106,8 +91,8 @@ fn told(approval: &claviger_session::Approval) -> Approval {
         estimate: approval.view.estimate.as_ref().map(rows),
         count: approval.view.count.as_ref().map(rows),
         locks: approval.view.locks.as_ref().map(locks),
-        needs: needs.collect(),
-        votes: votes.collect(),
+        needs: needs_told(&approval.needs, &approval.votes),
+        votes: votes_told(&approval.votes),
     }
 }
 
@@ -132,6 +117,29 @@ fn locks(told: &Locked) -> HeldLocks {
     }
 }
 
+pub(super) fn needs_told(needs: &[Need], votes: &[Vote]) -> Vec<ApprovalNeed> {
+    let approved = |group: &str| votes.iter().filter(|vote| vote.approves && *vote.group == *group).count() as u64;
+    let told = |need: &Need| ApprovalNeed {
+        group: need.group.to_string(),
+        quorum: need.quorum as u64,
+        approved: approved(&need.group),
+        reasons: need.reasons,
+    };
+    needs.iter().map(told).collect()
+}
+
+pub(super) fn votes_told(votes: &[Vote]) -> Vec<ApprovalVote> {
+    let told = |vote: &Vote| ApprovalVote {
+        who: vote.who.to_string(),
+        group: vote.group.to_string(),
+        verdict: if vote.approves { "approve" } else { "deny" }.to_owned(),
+        statement: vote.edited.as_ref().map(ToString::to_string),
+        reason: vote.reason.as_ref().map(ToString::to_string),
+        at: vote.at.to_string(),
+    };
+    votes.iter().map(told).collect()
+}
+
 /// Without the values, and with no more of the statement than tells it from others: that somebody looks at it is recorded.
 fn at_a_glance(approval: Approval) -> Approval {
     let votes = approval.votes.into_iter().map(|vote| ApprovalVote { statement: None, ..vote });
@@ -153,7 +161,7 @@ fn effect(facts: &EffectFacts) -> String {
     format!("{} {} {}{columns}{labels}{through}", facts.verb, facts.kind, facts.object)
 }
 
-fn problem(error: ReviewError) -> Problem {
+pub(super) fn review_problem(error: ReviewError) -> Problem {
     match error {
         ReviewError::Unknown => Problem::not_found(error.to_string()),
         ReviewError::Over(_) | ReviewError::Twice | ReviewError::OtherText => Problem::conflict(error.to_string()),

@@ -51,6 +51,7 @@ fn exchange_of(
     let exchanged = match running.authenticator.exchange(&subject, actor.as_ref(), exchange.scope.as_deref(), now()) {
         Ok(exchanged) => exchanged,
         Err(NotExchanged::Scope) => return Err(OauthError::scope(NotExchanged::Scope.to_string())),
+        Err(NotExchanged::OfGrant) => return Err(OauthError::invalid(NotExchanged::OfGrant.to_string())),
         Err(NotExchanged::Denied(denied)) => return Err(refuse(running, &denied, &denied.to_string())),
     };
     // It grants nothing, so it needs no permit; but it can be forbidden.

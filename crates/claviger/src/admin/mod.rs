@@ -5,6 +5,7 @@
 //! write the data directory needs no permission, and the act is put in the store's outbox, from which the running gateway,
 //! or the next one, takes it into the log.
 
+mod access;
 mod acting;
 mod approving;
 mod coverage;
@@ -27,7 +28,7 @@ use claviger_api::{
 use claviger_audit::{AdminLeaf, Batch, Leaf, LeafKind, LeafType, Ledger, Position, Verdict};
 use claviger_identity::{Authenticator, Denied, Identity, LocalIssuer};
 use claviger_model::{Chain, PrincipalKey, Secret};
-use claviger_policy::{Action, Answer, Context, Question, Resource};
+use claviger_policy::{Action, Answer, Context, Grants, Question, Resource};
 use claviger_proxy::Upstreams;
 use claviger_session::Gateway;
 use claviger_store::log::AuditLog;
@@ -106,7 +107,7 @@ impl Admin {
             let target: String = target.chars().take(MAX_TARGET).collect();
             self.store.note_act(act.verb(), &target, now()).map_err(problem)?;
         }
-        Ok(Acting { admin: self, who: LOCAL_OPERATOR.into(), caller: None, sees: None })
+        Ok(Acting { admin: self, who: LOCAL_OPERATOR.into(), caller: None, address: None, own: false, sees: None })
     }
 
     /// Notes for the log what the command line does on this machine beyond the acts of the API.
@@ -179,6 +180,7 @@ impl Running {
             action,
             resource: Resource::Gateway,
             context: Context { client_address: address, application: None, tls: true, purpose },
+            grants: Grants::default(),
         })
     }
 
@@ -248,23 +250,33 @@ impl Backend for Admin {
     fn admit(&self, caller: &Caller, act: Act, target: &str) -> Result<Box<dyn Management + '_>, Problem> {
         let running = self.running()?;
         let chain = running.authenticator.current_chain(&caller.identity);
-        let mut answer = running.decide(&chain, action(act), caller.address, caller.identity.purpose.as_deref());
+        let who: Arc<str> = chain.to_string().into();
+        let acting = |own, sees| {
+            let (caller, address) = (Some(Box::new(caller.identity.clone())), Some(caller.address));
+            Box::new(Acting { admin: self, who: Arc::clone(&who), caller, address, own, sees })
+        };
+        let Some(action) = action(act) else { return Ok(acting(true, None)) };
+        let mut answer = running.decide(&chain, action, caller.address, caller.identity.purpose.as_deref());
         // A token for some connections is for nothing else.
         answer.permit &= caller.identity.origin.scope.is_none();
-        let who: Arc<str> = chain.to_string().into();
-        // Whoever may connect may know where to.
-        if !answer.permit && act == Act::ListConnections {
-            let sees = running.gateway.open_to(&caller.identity, caller.address);
-            return Ok(Box::new(Acting { admin: self, who, caller: None, sees: Some(sees) }));
-        }
         if !answer.permit {
+            match act {
+                // Whoever may connect may know where to.
+                Act::ListConnections => {
+                    let sees = running.gateway.open_to(&caller.identity, caller.address);
+                    return Ok(acting(false, Some(sees)));
+                }
+                // Everybody sees what he has himself, and may give it back.
+                Act::ListAccess | Act::RevokeAccess => return Ok(acting(true, None)),
+                _ => {}
+            }
             running.record(&who, act.verb(), target, Verdict::Deny)?;
             return Err(Problem::denied(answer.reason.as_deref().unwrap_or("policy does not permit it")));
         }
         if act.recorded() {
             running.record(&who, act.verb(), target, Verdict::Permit)?;
         }
-        Ok(Box::new(Acting { admin: self, who, caller: Some(Box::new(caller.identity.clone())), sees: None }))
+        Ok(acting(false, None))
     }
 
     fn tail(&self, of: Followed) -> Result<Leaves, Problem> {
@@ -300,9 +312,13 @@ async fn next(
     }
 }
 
-/// Policy's word for an act.
-fn action(act: Act) -> Action {
-    match act {
+/// Policy's word for an act. Access for a time is everybody's to ask for: policy is asked about the connection.
+fn action(act: Act) -> Option<Action> {
+    Some(match act {
+        Act::RequestAccess | Act::MintAccessToken => return None,
+        Act::ListAccess => Action::ListAccess,
+        Act::ReviewAccess => Action::DecideApprovals,
+        Act::RevokeAccess => Action::RevokeAccess,
         Act::ListSessions => Action::ListSessions,
         Act::ReadSession | Act::TailSessions => Action::ReadSession,
         Act::KillSession => Action::KillSession,
@@ -322,7 +338,7 @@ fn action(act: Act) -> Action {
         Act::ListConnections => Action::ListConnections,
         Act::CheckCoverage => Action::CheckCoverage,
         Act::ReadAudit => Action::ReadAudit,
-    }
+    })
 }
 
 /// What of the store's errors the caller may know; the rest is for the gateway's own log.

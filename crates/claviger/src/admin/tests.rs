@@ -233,6 +233,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         meters: Arc::default(),
         asides: None,
         approvals: crate::serve::approvals(&store).unwrap(),
+        access: crate::serve::access(&store).unwrap(),
     };
     let rules = Rules {
         policy: Arc::new(PolicySet::load(&config.policies, LOCAL_ISSUER).unwrap()),
@@ -242,6 +243,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         masks: Arc::default(),
         release: claviger_session::Release::default(),
         reviewing: Arc::default(),
+        access: Arc::default(),
     };
     let gateway = Arc::new(Gateway::new(services, rules));
     let admin = Admin::of_gateway(&config, store, log, gateway, authenticator, Arc::default());

@@ -5,20 +5,22 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use claviger_api::wire::{Approval, ApprovalQuery, Review, ReviewVerdict, RowCount};
+use claviger_api::wire::{Access, AccessQuery, Approval, ApprovalNeed, ApprovalQuery, Review, ReviewVerdict, RowCount};
 use claviger_api::{Followed, Management};
 use claviger_model::ApprovalId;
 
-use super::Failure;
 use super::gateway::GatewayArgs;
 use super::output::{Output, or_dash};
+use super::{Failure, access};
 
+/// The status of an answer about what there is not (RFC 9110 section 15.5.5).
+const NOT_FOUND: u16 = 404;
 /// How much of a statement a list shows, in characters.
 const GLANCE: usize = 60;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List what waits for approval
+    /// List what waits for approval, access for a time included
     List {
         /// Also what is over
         #[arg(long)]
@@ -96,22 +98,29 @@ pub(super) struct ReviewArgs {
 pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
     match command {
         Command::List { all, json, gateway } => {
-            let approvals = gateway.open()?.afar("approving")?.approvals(ApprovalQuery { all })?;
-            output.list(json, &approvals, ["ID", "CODE", "STANDING", "WHO", "CONNECTION", "NEEDS", "STATEMENT"], |approval| {
-                [
-                    approval.id.to_string(),
-                    approval.code.clone(),
-                    approval.standing.clone(),
-                    approval.chain.join(" for "),
-                    approval.connection.clone(),
-                    needs(approval),
-                    glance(&approval.statement),
-                ]
-            })
+            let gateway = gateway.open()?;
+            let client = gateway.afar("approving")?;
+            let approvals = client.approvals(ApprovalQuery { all })?;
+            if json {
+                return output.json(&approvals);
+            }
+            // Access for a time is decided in the same way.
+            let access = client.grants(AccessQuery { all })?;
+            let rows: Vec<_> =
+                approvals.iter().map(row).chain(access.iter().filter(|one| all || waits(one)).map(access_row)).collect();
+            output.list(false, &rows, ["ID", "CODE", "STANDING", "WHO", "CONNECTION", "NEEDS", "STATEMENT"], Clone::clone)
         }
         Command::Show { id, json, gateway } => {
-            let approval = gateway.open()?.afar("approving")?.approval(id)?;
-            if json { output.json(&approval) } else { output.bytes(described(&approval).as_bytes()) }
+            let gateway = gateway.open()?;
+            let client = gateway.afar("approving")?;
+            match client.approval(id) {
+                Err(problem) if problem.status == NOT_FOUND => {
+                    let access = client.grant(id)?;
+                    if json { output.json(&access) } else { output.bytes(access::described(&access).as_bytes()) }
+                }
+                approval if json => output.json(&approval?),
+                approval => output.bytes(described(&approval?).as_bytes()),
+            }
         }
         Command::Count { id, json, gateway } => {
             let approval = gateway.open()?.afar("approving")?.count_rows(id)?;
@@ -134,12 +143,49 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
 impl ReviewArgs {
     fn give(self, verdict: ReviewVerdict, statement: Option<String>, output: &mut Output) -> Result<(), Failure> {
         let review = Review { verdict, statement, reason: self.reason };
-        let approval = self.gateway.open()?.afar("approving")?.review(self.id, &review)?;
-        match self.json {
-            true => output.json(&approval),
-            false => output.line(format_args!("{}: {}{}", approval.id, approval.standing, outstanding(&approval))),
+        let gateway = self.gateway.open()?;
+        let client = gateway.afar("approving")?;
+        match client.review(self.id, &review) {
+            Err(problem) if problem.status == NOT_FOUND && review.statement.is_none() => {
+                let access = client.review_grant(self.id, &review)?;
+                if self.json { output.json(&access) } else { output.line(format_args!("{}", access::outcome(&access))) }
+            }
+            approval if self.json => output.json(&approval?),
+            approval => {
+                let approval = approval?;
+                output.line(format_args!("{}: {}{}", approval.id, approval.standing, outstanding(&approval)))
+            }
         }
     }
+}
+
+fn row(approval: &Approval) -> [String; 7] {
+    [
+        approval.id.to_string(),
+        approval.code.clone(),
+        approval.standing.clone(),
+        approval.chain.join(" for "),
+        approval.connection.clone(),
+        needs(&approval.needs),
+        glance(&approval.statement),
+    ]
+}
+
+fn access_row(access: &Access) -> [String; 7] {
+    [
+        access.id.to_string(),
+        access.code.clone(),
+        if access.unreviewed { "to be reviewed".to_owned() } else { access.standing.clone() },
+        access.chain.join(" for "),
+        access.connection.clone(),
+        needs(&access.needs),
+        glance(&format!("access: {}", access::what(access))),
+    ]
+}
+
+/// Whether somebody is to decide it, or to look into it.
+fn waits(access: &Access) -> bool {
+    access.standing == "pending" || access.unreviewed
 }
 
 /// Who must still approve.
@@ -153,8 +199,8 @@ fn outstanding(approval: &Approval) -> String {
     }
 }
 
-fn needs(approval: &Approval) -> String {
-    let need = approval.needs.iter().map(|need| format!("{} {}/{}", need.group, need.approved, need.quorum));
+pub(super) fn needs(needs: &[ApprovalNeed]) -> String {
+    let need = needs.iter().map(|need| format!("{} {}/{}", need.group, need.approved, need.quorum));
     need.collect::<Vec<_>>().join(", ")
 }
 
@@ -193,7 +239,7 @@ fn described(approval: &Approval) -> String {
     );
     line("rows", &rows(approval));
     line("locks", &locks(approval));
-    line("needs", &needs(approval));
+    line("needs", &needs(&approval.needs));
     for vote in &approval.votes {
         let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         line("review", &format!("{} by {} for {}{reason}", vote.verdict, vote.who, vote.group));
@@ -233,7 +279,7 @@ fn locks(approval: &Approval) -> String {
 }
 
 /// Lines stay lines; every other control character, and what turns the direction of writing, is shown escaped.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let is_turning = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}'..='\u{200f}');
     let shown = |c: char| match c {
         '\n' | '\t' => vec![c],

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_api::wire::{
-    Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, NewPrincipal, NewToken, Principal,
-    PrincipalPatch, RecordingEntry, Review, RotatedKey, Session, SessionQuery, Token,
+    Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, NewAccess,
+    NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, RotatedKey, Session, SessionQuery,
+    Token,
 };
 use claviger_api::{Followed, Management, Problem};
 use claviger_model::{ApprovalId, Secret, SessionId};
@@ -206,6 +207,31 @@ impl Management for Client {
 
     fn review(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
         answer(self.send(Method::POST, &format!("/v1/approvals/{id}/review"), Some(review))?)
+    }
+
+    fn grants(&self, query: AccessQuery) -> Result<Vec<Access>, Problem> {
+        self.get(&format!("/v1/access?all={}", query.all))
+    }
+
+    fn grant(&self, id: ApprovalId) -> Result<Access, Problem> {
+        self.get(&format!("/v1/access/{id}"))
+    }
+
+    fn request_access(&self, new: &NewAccess) -> Result<Access, Problem> {
+        answer(self.send(Method::POST, "/v1/access", Some(new))?)
+    }
+
+    fn review_grant(&self, id: ApprovalId, review: &Review) -> Result<Access, Problem> {
+        answer(self.send(Method::POST, &format!("/v1/access/{id}/review"), Some(review))?)
+    }
+
+    fn revoke_grant(&self, id: ApprovalId, how: &RevokeQuery) -> Result<Access, Problem> {
+        let reason = how.reason.as_deref().map(|reason| format!("?reason={}", segment(reason))).unwrap_or_default();
+        answer(self.send::<()>(Method::DELETE, &format!("/v1/access/{id}{reason}"), None)?)
+    }
+
+    fn grant_token(&self, id: ApprovalId) -> Result<IssuedToken, Problem> {
+        answer(self.send::<()>(Method::POST, &format!("/v1/access/{id}/token"), None)?)
     }
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {

@@ -11,6 +11,7 @@
 //! | 3 | a verification found problems |
 //! | 4 | the gateway refused the caller |
 
+mod access;
 mod approvals;
 mod audit;
 mod client;
@@ -22,6 +23,7 @@ mod mask;
 mod output;
 mod policy;
 mod principals;
+mod revoke;
 mod sessions;
 mod tls;
 mod tokens;
@@ -83,6 +85,12 @@ enum Command {
     /// See what waits for approval, and approve, edit or deny it
     #[command(subcommand)]
     Approvals(approvals::Command),
+    /// Ask for access to a connection for a time, see who has it, and give it back
+    #[command(subcommand)]
+    Access(access::Command),
+    /// End what lives by a principal, a sponsor, a token, a session or a grant, at once
+    #[command(subcommand)]
+    Revoke(revoke::Command),
     /// Log in at an identity provider, with a browser on any device
     Login(login::Args),
     /// Forget a login, and take back what it was given
@@ -200,6 +208,8 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Principals(command) => principals::run(command, output),
         Command::Sessions(command) => sessions::run(command, output),
         Command::Approvals(command) => approvals::run(command, output),
+        Command::Access(command) => access::run(command, output),
+        Command::Revoke(command) => revoke::run(command, output),
         Command::Login(args) => login::run(&args),
         Command::Logout(args) => login::log_out(&args),
         Command::Connect(args) => connect::run(args, output),

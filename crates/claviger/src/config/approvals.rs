@@ -1,10 +1,10 @@
-//! How approvals are given.
+//! How approvals are given, and access for a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use claviger_model::PrincipalKey;
-use claviger_session::{ReviewGroup, Reviewing};
+use claviger_session::{AccessRules, ReviewGroup, Reviewing};
 
 use super::validate::At;
 use super::{ConfigError, raw};
@@ -33,6 +33,24 @@ impl At<'_> {
             return Err(self.error("ttl", "must be at least as long as clients wait"));
         }
         Ok(reviewing)
+    }
+
+    pub(super) fn access(&self, raw: &raw::Access) -> Result<AccessRules, ConfigError> {
+        let usual = AccessRules::default();
+        if raw.reviewers.iter().any(String::is_empty) {
+            return Err(self.error("reviewers", "must name groups"));
+        }
+        Ok(AccessRules {
+            ttl: self.duration("ttl", raw.ttl.as_deref(), usual.ttl)?,
+            longest: self.duration("longest", raw.longest.as_deref(), usual.longest)?,
+            longest_break_glass: self.duration(
+                "longest_break_glass",
+                raw.longest_break_glass.as_deref(),
+                usual.longest_break_glass,
+            )?,
+            reviewers: raw.reviewers.iter().map(|group| group.as_str().into()).collect(),
+            most_unreviewed: self.some("unreviewed", raw.unreviewed.unwrap_or(usual.most_unreviewed))?,
+        })
     }
 
     fn review_group(&self, name: &str, raw: &raw::ApprovalGroup) -> Result<(Arc<str>, ReviewGroup), ConfigError> {

@@ -29,7 +29,7 @@ use claviger_mask::methods::Method;
 use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
 use claviger_proxy::ArrivalLimits;
-use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, Release, Reviewing};
+use claviger_session::{AccessRules, Bounds, Connection, CredentialRef, Deadlines, Release, Reviewing};
 
 pub(crate) use issuers::LOGIN_SCOPES;
 
@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<ListenerConfig>,
     /// How approvals are given.
     pub(crate) reviewing: Arc<Reviewing>,
+    /// How access is given for a time.
+    pub(crate) access: Arc<AccessRules>,
     /// How values are masked.
     pub(crate) masking: MaskingConfig,
     /// The log.

@@ -26,6 +26,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) approvals: Approvals,
     #[serde(default)]
+    pub(super) access: Access,
+    #[serde(default)]
     pub(super) masking: Masking,
     #[serde(default)]
     pub(super) masks: Vec<Mask>,
@@ -237,6 +239,17 @@ pub(super) struct Approvals {
     pub(super) groups: BTreeMap<String, ApprovalGroup>,
     #[serde(default)]
     pub(super) same_person: Vec<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Access {
+    pub(super) ttl: Option<String>,
+    pub(super) longest: Option<String>,
+    pub(super) longest_break_glass: Option<String>,
+    #[serde(default)]
+    pub(super) reviewers: Vec<String>,
+    pub(super) unreviewed: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -88,6 +88,7 @@ pub(super) fn validate(
         issuer,
         threads: raw.threads,
         reviewing: Arc::new(at.key("approvals").reviewing(&raw.approvals)?),
+        access: Arc::new(at.key("access").access(&raw.access)?),
         masking: at.masking(&raw.masking, &raw.masks)?,
         log: at.key("log").log(&raw.log)?,
         limits: at.key("limits").limits(&raw.limits)?,

@@ -3,6 +3,7 @@
 mod bindings;
 mod consents;
 mod exposition;
+mod grants;
 mod index;
 mod listeners;
 mod masks;
@@ -35,6 +36,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
 
 pub(crate) use self::consents::approvals;
+pub(crate) use self::grants::access;
 use self::index::Index;
 use self::listeners::Listeners;
 use self::notify::Notify;
@@ -106,6 +108,7 @@ async fn serve(config: Config) -> Result<()> {
         random: random(),
         meters,
         approvals: approvals(&store).context("consents cannot be read")?,
+        access: access(&store).context("grants cannot be read")?,
     };
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
     catalogs.serve(&gateway);
@@ -206,6 +209,9 @@ impl Running {
             gateway.record_refusals(false);
             gateway.expire_approvals();
             notify.alive();
+            // Grants are written to the store, which may take its time.
+            let access = Arc::clone(&gateway);
+            _ = tokio::task::spawn_blocking(move || access.expire_access()).await;
         }
     }
 }
@@ -224,6 +230,7 @@ fn rules(config: &Config, policy: PolicySet, masks: Arc<Masks>) -> Rules {
         masks,
         release: config.masking.release,
         reviewing: Arc::clone(&config.reviewing),
+        access: Arc::clone(&config.access),
     }
 }
 

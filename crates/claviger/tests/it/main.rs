@@ -11,6 +11,7 @@
 #[macro_use]
 mod harness;
 
+mod access;
 mod approvals;
 mod arrival;
 mod authorization;

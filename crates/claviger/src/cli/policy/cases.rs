@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use claviger_model::{ConnectionName, Mode, Timestamp};
-use claviger_policy::{Context, Party, PolicySet};
+use claviger_policy::{Context, Grants, Moment, Party, PolicySet, Scope};
 use claviger_sql::{Catalog, Classification, Classified, Session};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,9 @@ struct Test {
     /// Groups that have approved it.
     #[serde(default)]
     approvals: BTreeSet<Arc<str>>,
+    /// Whether a grant for everything is in force.
+    #[serde(default)]
+    granted: bool,
     /// Labels of the connection, instead of the file's.
     labels: Option<Vec<Arc<str>>>,
     /// The time, in seconds since 1970 in UTC; a Monday at noon if absent.
@@ -221,7 +224,10 @@ fn run_test(
     let party = Party::new(&people.chain(&test.who)?, connection, "postgres", labels, Mode::Enforce, context);
     let session = Session { path: catalog.path().to_vec(), ..Session::default() };
     let now = test.at.map_or(MONDAY, Timestamp::from_secs);
-    let judged = judge(policies, &party, (catalog, &session), &test.sql, now, &test.approvals);
+    let scopes = test.granted.then(Arc::<Scope>::default);
+    let grants = Grants { scopes: scopes.as_slice(), confined: false };
+    let moment = Moment { now, approvals: &test.approvals, grants };
+    let judged = judge(policies, &party, (catalog, &session), &test.sql, &moment);
     let by = |policies: Vec<&str>| if policies.is_empty() { String::new() } else { format!(" by {}", policies.join(", ")) };
     let (mut expected, mut got) = (test.expect.as_str().to_owned(), judged.verdict().to_owned());
     if let Some(policies) = &test.by {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use claviger_model::{ConnectionName, Mode};
-use claviger_policy::{Context, Party};
+use claviger_policy::{Context, Grants, Moment, Party, Scope};
 use claviger_sql::Session;
 
 use super::judged::{Explanation, LinkShown, QuestionShown, judge};
@@ -41,6 +41,9 @@ pub(in crate::cli) struct Args {
     /// Groups that have approved it
     #[arg(long = "approval", value_name = "GROUP")]
     approvals: Vec<String>,
+    /// With a grant for everything in force
+    #[arg(long)]
+    granted: bool,
     #[command(flatten)]
     policies: PoliciesArgs,
     /// Print JSON
@@ -74,7 +77,10 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     let party = Party::new(&chain, &args.connection, "postgres", &labels, mode, context);
     let session = Session { path: catalog.path().to_vec(), ..Session::default() };
     let approvals: BTreeSet<Arc<str>> = args.approvals.iter().map(|group| group.as_str().into()).collect();
-    let judged = judge(&policies, &party, (&catalog, &session), &text(&args.sql)?, crate::serve::now(), &approvals);
+    let scopes = args.granted.then(Arc::<Scope>::default);
+    let grants = Grants { scopes: scopes.as_slice(), confined: false };
+    let moment = Moment { now: crate::serve::now(), approvals: &approvals, grants };
+    let judged = judge(&policies, &party, (&catalog, &session), &text(&args.sql)?, &moment);
     let explanation = judged.explain(&policies, &party);
     if args.json { output.json(&explanation) } else { print(&explanation, output) }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use claviger_model::Timestamp;
 use claviger_policy::{Answered, Judgement, Matter, Moment, Party, PolicySet, Reply, Risk, Ruling};
 use claviger_sql::{Catalog, NotUnderstood, Session, Statement, understand};
 use serde::Serialize;
@@ -29,8 +28,7 @@ pub(super) fn judge(
     party: &Party,
     (catalog, session): (&Catalog, &Session),
     text: &str,
-    now: Timestamp,
-    approvals: &BTreeSet<Arc<str>>,
+    moment: &Moment<'_>,
 ) -> Judged {
     let mut after = session.clone();
     let outcome = match understand(text, catalog, session) {
@@ -38,7 +36,7 @@ pub(super) fn judge(
         Ok(statements) => {
             statements.iter().flat_map(|statement| &statement.transitions).for_each(|transition| after.apply(transition));
             let matter = Matter::new(statements.iter().map(|statement| statement.meaning.clone()));
-            let (judgement, answers) = policies.examine(party, &matter, &Moment { now, approvals });
+            let (judgement, answers) = policies.examine(party, &matter, moment);
             Outcome::Asked { statements, judgement: Box::new(judgement), answers }
         }
     };

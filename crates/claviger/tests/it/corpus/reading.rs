@@ -60,7 +60,11 @@ impl Judge {
             statements.iter().flat_map(|statement| &statement.transitions).for_each(|change| session.apply(change));
             meanings = statements.into_iter().map(|statement| statement.meaning).collect();
             let matter = Matter::new(meanings.clone());
-            let moment = Moment { now: Timestamp::from_secs(1_750_000_000), approvals: &BTreeSet::<Arc<str>>::new() };
+            let moment = Moment {
+                now: Timestamp::from_secs(1_750_000_000),
+                approvals: &BTreeSet::<Arc<str>>::new(),
+                grants: claviger_policy::Grants::default(),
+            };
             match &self.policies.judge(&self.party, &matter, &moment).ruling {
                 Ruling::Permit => {}
                 Ruling::Deny => return ("blocked".to_owned(), meanings),

@@ -500,7 +500,7 @@ pub struct ApprovalLeaf {
     pub approval: ApprovalId,
     /// What happened.
     pub event: ApprovalEvent,
-    /// Who did it: the chain that asks, or the reviewer.
+    /// Who did it: the chain that asks, the reviewer, or the channel.
     pub who: Arc<str>,
     /// Where it is to run.
     pub connection: Arc<str>,
@@ -541,6 +541,10 @@ pub enum ApprovalEvent {
     Expired,
     /// Whoever asked does not any more.
     Withdrawn,
+    /// A channel has told of it.
+    Notified,
+    /// A channel has given up telling of it.
+    NotNotified,
 }
 
 impl ApprovalEvent {
@@ -557,6 +561,8 @@ impl ApprovalEvent {
             Self::Spent => "spent",
             Self::Expired => "expired",
             Self::Withdrawn => "withdrawn",
+            Self::Notified => "notified",
+            Self::NotNotified => "not_notified",
         }
     }
 }

@@ -32,8 +32,8 @@ mod understanding;
 pub use access::{Access, AccessAsk, AccessError, AccessRules, Grant, GrantStanding, Grants, GrantsFailed, InForce, Revoked};
 pub use admission::Admission;
 pub use approvals::{
-    Approval, Approvals, Asker, Consent, Consents, ConsentsFailed, Locked, Need, ReviewError, ReviewGroup, Reviewing, Rows, Said,
-    Standing, View, Vote,
+    Approval, Approvals, Asker, Channel, Consent, Consents, ConsentsFailed, Locked, Need, ReviewError, ReviewGroup, Reviewing,
+    Rows, Said, Standing, View, Vote,
 };
 pub use asides::{Answered, Answers, Asides, Inquiry, Turn, Unanswered};
 pub use budget::BudgetReading;

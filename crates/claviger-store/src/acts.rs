@@ -1,4 +1,4 @@
-//! The outbox of the command line: acts that the gateway's log is to say.
+//! The notes of the command line: acts that the gateway's log is to say.
 //!
 //! The log belongs to the running gateway, so the command line cannot write it. It notes here what it is about to do, and the
 //! gateway takes the notes into the log.

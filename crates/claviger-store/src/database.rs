@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::StoreError;
-use crate::sessions::SessionQueue;
+use crate::queue::Queue;
 use crate::watch::Watchers;
 
 /// How long to wait for another process that is writing.
@@ -23,12 +23,13 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 
 /// What the gateway keeps apart from its log: principals, delegations, tokens, signing keys and the index of sessions.
 ///
 /// A clone is another handle on the same store. Calls block on the disk, so asynchronous callers put them on a thread for
-/// blocking work; only [`Store::session_opened`] and [`Store::session_closed`] return at once.
+/// blocking work; only [`Store::session_opened`], [`Store::session_closed`] and [`Store::post`] return at once.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
@@ -39,7 +40,8 @@ pub(crate) struct Shared {
     pub(crate) local_issuer: Arc<str>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) watchers: Watchers,
-    pub(crate) sessions: SessionQueue,
+    pub(crate) index: Queue,
+    pub(crate) outbox: Queue,
 }
 
 /// The one connection that writes in this process.
@@ -63,7 +65,8 @@ impl Store {
                 local_issuer: local_issuer.into(),
                 writer: Arc::new(Writer(Mutex::new(connection))),
                 watchers: Watchers::default(),
-                sessions: SessionQueue::default(),
+                index: Queue::new("session-index"),
+                outbox: Queue::new("outbox"),
             }),
         })
     }

@@ -1,7 +1,8 @@
 //! What is kept on disk.
 //!
 //! [`Store`] is an SQLite database, `<data>/claviger.db`: registered principals and delegations, the digests of issued tokens,
-//! revocations, consents that are not used, what the names of labels stand for, the list of signing keys and an index of sessions. The command line edits the same file beside a running
+//! revocations, consents that are not used, what webhooks are still to tell, what the names of labels stand for, the list of signing keys
+//! and an index of sessions. The command line edits the same file beside a running
 //! gateway, so [`Store::watch`] sees what other processes change. The text of a token and the private half of a key are never
 //! in the database.
 //!
@@ -15,7 +16,9 @@ mod error;
 mod grants;
 mod issuer_keys;
 pub mod log;
+mod outbox;
 mod principals;
+mod queue;
 mod secret_keys;
 mod sessions;
 mod tokens;
@@ -30,6 +33,7 @@ pub use consents::StoredConsent;
 pub use database::Store;
 pub use error::StoreError;
 pub use issuer_keys::IssuerKey;
+pub use outbox::{MessageSubject, MessagesWaiting, NewMessage, StoredMessage};
 pub use principals::{Delegation, NewPrincipal, StoredPrincipal};
 pub use sessions::{SessionEnd, SessionFilter, StoredSession};
 pub use tokens::StoredToken;

@@ -1,25 +1,15 @@
 //! The index of sessions: for lists and look-ups. The truth is the audit log, from which the index can be built again.
 //!
-//! Sessions hand over what they have to say and go on: a thread writes it, many rows at a time. If it falls so far behind
-//! that its queue is full, rows are dropped and counted rather than waited for.
+//! Sessions hand over what they have to say and go on: a thread writes it ([`queue`](crate::queue)). If it falls so far behind that its
+//! queue is full, rows are dropped and counted rather than waited for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use claviger_model::{SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::database::Writer;
+use crate::queue::Entry;
 use crate::{Store, StoreError};
-
-/// The most rows that wait to be written.
-const QUEUE: usize = 8192;
-/// The most rows written in one transaction.
-const BATCH: usize = 512;
-/// How long until rows that could not be written are tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// A session, as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,21 +57,17 @@ pub struct SessionFilter {
 impl Store {
     /// Notes that a session began. Returns at once.
     pub fn session_opened(&self, session: StoredSession) {
-        self.enqueue(Entry::Opened(session));
+        self.shared.index.enqueue(self, Entry::Opened(session));
     }
 
     /// Notes that a session ended. Returns at once.
     pub fn session_closed(&self, id: SessionId, end: SessionEnd) {
-        self.enqueue(Entry::Closed(id, end));
+        self.shared.index.enqueue(self, Entry::Closed(id, end));
     }
 
-    /// Waits until all that was noted so far is written.
-    pub fn flush_sessions(&self) {
-        let (done, wait) = sync_channel(1);
-        if self.shared.sessions.sender(&self.shared.writer).is_some_and(|sender| sender.send(Entry::Flush(done)).is_ok()) {
-            // Fails when the thread is gone, and then there is nothing to wait for.
-            let _ = wait.recv();
-        }
+    /// Waits until all that was noted so far is written: whether it is.
+    pub fn flush_sessions(&self) -> bool {
+        self.shared.index.flush(self)
     }
 
     /// Marks every session that lives according to the index as ended for an unknown reason, as a start after a crash must.
@@ -92,7 +78,7 @@ impl Store {
 
     /// How many rows were dropped because the queue was full or the database failed for long. If any, the index lacks something.
     pub fn sessions_dropped(&self) -> u64 {
-        self.shared.sessions.dropped.load(Ordering::Relaxed)
+        self.shared.index.dropped()
     }
 
     /// The sessions that match, the newest first.
@@ -116,82 +102,9 @@ impl Store {
         let sql = "SELECT * FROM sessions WHERE id = ?1";
         db.query_row(sql, [id.to_string()], |row| Ok(read_session(row))).optional()?.transpose()
     }
-
-    fn enqueue(&self, entry: Entry) {
-        let queue = &self.shared.sessions;
-        let queued = queue.sender(&self.shared.writer).is_some_and(|sender| sender.try_send(entry).is_ok());
-        if !queued {
-            queue.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
-enum Entry {
-    Opened(StoredSession),
-    Closed(SessionId, SessionEnd),
-    Flush(SyncSender<()>),
-}
-
-/// The way to the thread that writes, which starts with the first entry and ends with the store.
-#[derive(Default)]
-pub(crate) struct SessionQueue {
-    sender: OnceLock<Option<SyncSender<Entry>>>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl SessionQueue {
-    fn sender(&self, writer: &Arc<Writer>) -> Option<&SyncSender<Entry>> {
-        let start = || {
-            let (sender, receiver) = sync_channel(QUEUE);
-            let (writer, dropped) = (Arc::clone(writer), Arc::clone(&self.dropped));
-            let thread = std::thread::Builder::new().name("session-index".into());
-            thread.spawn(move || write_all(&receiver, &writer, &dropped)).ok().map(|_| sender)
-        };
-        self.sender.get_or_init(start).as_ref()
-    }
-}
-
-/// Rows that cannot be written, as when the disk is full, are kept and tried again, as many as the queue holds.
-fn write_all(entries: &Receiver<Entry>, writer: &Writer, dropped: &AtomicU64) {
-    let mut batch = Vec::new();
-    loop {
-        let first = if batch.is_empty() { entries.recv().map_err(Into::into) } else { entries.recv_timeout(RETRY) };
-        match first {
-            Ok(first) => batch.extend(std::iter::once(first).chain(entries.try_iter().take(BATCH - 1))),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        let written = write_batch(&mut writer.lock(), &batch);
-        batch.retain(|entry| match entry {
-            Entry::Flush(done) => {
-                let _ = done.send(());
-                false
-            }
-            Entry::Opened(_) | Entry::Closed(..) => written.is_err(),
-        });
-        if let Err(error) = written {
-            tracing::error!(%error, "the session index could not be written");
-            if batch.len() > QUEUE {
-                dropped.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                batch.clear();
-            }
-        }
-    }
-}
-
-fn write_batch(db: &mut Connection, batch: &[Entry]) -> Result<(), StoreError> {
-    let transaction = db.transaction()?;
-    for entry in batch {
-        match entry {
-            Entry::Opened(session) => insert(&transaction, session)?,
-            Entry::Closed(id, end) => close(&transaction, *id, end)?,
-            Entry::Flush(_) => {}
-        }
-    }
-    Ok(transaction.commit()?)
-}
-
-fn insert(db: &Connection, session: &StoredSession) -> Result<(), StoreError> {
+pub(crate) fn insert(db: &Connection, session: &StoredSession) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
         "INSERT INTO sessions (id, who, sponsor, connection, client, opened, operations) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)
          ON CONFLICT DO NOTHING",
@@ -207,7 +120,7 @@ fn insert(db: &Connection, session: &StoredSession) -> Result<(), StoreError> {
     session.end.as_ref().map_or(Ok(()), |end| close(db, session.id, end))
 }
 
-fn close(db: &Connection, id: SessionId, end: &SessionEnd) -> Result<(), StoreError> {
+pub(crate) fn close(db: &Connection, id: SessionId, end: &SessionEnd) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached("UPDATE sessions SET closed = ?2, reason = ?3, operations = ?4 WHERE id = ?1")?;
     let operations = i64::try_from(end.operations).unwrap_or(i64::MAX);
     statement.execute(params![id.to_string(), end.closed.as_micros(), end.reason, operations])?;

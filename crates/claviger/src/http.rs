@@ -1,4 +1,4 @@
-//! Requests to identity providers: over TLS or on this machine, without redirects, bounded in time and size.
+//! Requests to identity providers and receivers of webhooks: over TLS or on this machine, without redirects, bounded in time and size.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -18,12 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer to a form, in bytes.
 const LONGEST_ANSWER: usize = 256 * 1024;
 
-/// Asks identity providers.
+/// How much of an answer that nobody reads is waited for, in bytes, so that its connection can be used again.
+const IGNORED: u64 = 64 * 1024;
+
+/// Asks identity providers, and tells receivers of webhooks.
 pub(crate) struct Http(Agent);
 
 impl Http {
     /// Trusts these authorities (PEM), or those that the system trusts, among which a company's own may be.
     pub(crate) fn new(authorities: Option<&Path>) -> anyhow::Result<Self> {
+        Self::within(authorities, PATIENCE)
+    }
+
+    /// The same, where one request may take so long.
+    pub(crate) fn within(authorities: Option<&Path>, patience: Duration) -> anyhow::Result<Self> {
         let trusted = match authorities {
             Some(file) => authorities_in(file)?,
             None => {
@@ -33,7 +41,7 @@ impl Http {
         };
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(trusted))).build())
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience))
             // Where an address leads is the operator's choice, not that of whoever answers.
             .max_redirects(0)
             .http_status_as_error(false)
@@ -71,6 +79,27 @@ impl Http {
         let response = response.with_context(|| address.to_owned())?;
         let status = response.status().as_u16();
         Ok((status, body(response, LONGEST_ANSWER).with_context(|| address.to_owned())?))
+    }
+
+    /// The status of the answer to a document; the rest of the answer does not count. The error does not show the address.
+    pub(crate) fn tell(&self, address: &str, headers: &[(&str, &str)], json: &str) -> Result<u16, String> {
+        let reach = Reach::of(address).ok_or("its address is neither https:// nor on this machine")?;
+        let mut request = self.0.post(address).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = match reach {
+            Reach::Tls => request.send(json),
+            Reach::ThisMachine => request.config().proxy(None).build().send(json),
+        };
+        let response = response.map_err(|error| match error {
+            ureq::Error::BadUri(_) => "its address makes no sense".to_owned(),
+            error => error.to_string(),
+        })?;
+        let status = response.status().as_u16();
+        // It has been said what was to be said, whether or not more follows.
+        _ = std::io::copy(&mut response.into_body().into_reader().take(IGNORED), &mut std::io::sink());
+        Ok(status)
     }
 }
 

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod http;
 mod serve;
+mod webhooks;
 
 use std::process::ExitCode;
 

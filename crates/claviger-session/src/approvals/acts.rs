@@ -32,19 +32,32 @@ impl Gateway {
         let leaf = leaf(&approval, ApprovalEvent::Requested);
         let ear = waits.then(Arc::<Ear>::default);
         let asked = self.approvals.book().ask(approval, ear.clone(), &self.rules().reviewing);
-        let asked = match asked {
+        let (asked, is_new) = match asked {
             Asked::Granted(consent) => return Ok(Petition::Granted(consent)),
-            Asked::Pending(asked) => asked,
+            Asked::Pending(asked) => (asked, true),
+            Asked::Again(asked) => (asked, false),
             Asked::TooMany => {
                 let why = "this needs an approval, and too many are asked for already; wait until some are decided";
                 return Err(Refusal::new(RefusalKind::NotPermitted, why));
             }
+            Asked::TooOften(wait) => {
+                let wait = wait.as_millis().div_ceil(1000).max(1);
+                let why = format!("this needs an approval, and you have asked for too many of late; ask again in {wait} s");
+                return Err(Refusal::new(RefusalKind::NotPermitted, why));
+            }
         };
         // Whoever asks again for what was asked for before is on record as well, with where he stands now.
-        if self.note(self.now(), ApprovalLeaf { approval: asked, ..leaf }).is_err() {
+        let (leaf, now) = (ApprovalLeaf { approval: asked, ..leaf }, self.now());
+        if self.note(now, leaf.clone()).is_err() {
             self.approvals.book().lose(asked);
             return Err(Refusal::new(RefusalKind::AuditUnavailable, "the request for approval could not be recorded"));
         }
+        if is_new && !self.approvals.pass_on(&leaf, now, self.approvals.get(asked).as_ref()) {
+            self.approvals.book().lose(asked);
+            return Err(Refusal::new(RefusalKind::AuditUnavailable, "those who are to be told of the request cannot be"));
+        }
+        // Nobody has decided it before it was recorded, and is to be told.
+        self.approvals.book().publish(asked);
         self.look_into(asked);
         Ok(match ear {
             Some(ear) => Petition::Waits(Waiting::new(asked, Arc::clone(&self.approvals), ear)),
@@ -56,7 +69,7 @@ impl Gateway {
     pub(crate) fn withdraw(&self, waiting: &Waiting) {
         let approval = self.approvals.get(waiting.id());
         if let Some(approval) = approval.filter(|_| waiting.withdraw()) {
-            _ = self.note(self.now(), leaf(&approval, ApprovalEvent::Withdrawn));
+            _ = self.note_and_tell(&leaf(&approval, ApprovalEvent::Withdrawn), &approval);
         }
     }
 
@@ -106,7 +119,11 @@ impl Gateway {
             Said::Deny => ApprovalEvent::Denied,
         };
         let leaf = ApprovalLeaf { groups: [Arc::clone(&group)].into(), ..by(reviewer, leaf(&approval, event), reason.clone()) };
-        synced(self.note(now, leaf).map_err(|()| ReviewError::NotRecorded)?)?;
+        synced(self.note_and_tell(&leaf, &approval).map_err(|()| ReviewError::NotRecorded)?)?;
+        // Whoever was to be told of the request will be, before anything comes of it; but what is wrong with a channel lets nothing run.
+        if !self.approvals.is_told() && *said != Said::Deny {
+            return Err(ReviewError::NotTold);
+        }
         let voted = self.approvals.book().vote(id, &person, said, reason, &rules.reviewing, now)?;
         match voted {
             Voted::Counted => {}
@@ -124,8 +141,10 @@ impl Gateway {
         ear: Option<Arc<Ear>>,
         synced: impl Fn(Position) -> Result<(), ReviewError>,
     ) -> Result<(), ReviewError> {
-        let recorded = self.note(self.now(), leaf(approval, ApprovalEvent::Granted)).map_err(|()| ReviewError::NotRecorded);
-        let recorded = recorded.and_then(synced);
+        let recorded =
+            self.note_and_tell(&leaf(approval, ApprovalEvent::Granted), approval).map_err(|()| ReviewError::NotRecorded);
+        let recorded =
+            recorded.and_then(synced).and_then(|()| self.approvals.is_told().then_some(()).ok_or(ReviewError::NotTold));
         if let Some(ear) = ear {
             ear.tell(if recorded.is_ok() { Told::Granted(consent) } else { Told::Lost });
             return recorded;
@@ -151,13 +170,21 @@ impl Gateway {
     pub fn expire_approvals(&self) {
         let now = self.now();
         for approval in self.approvals.book().expire(now) {
-            if self.note(now, leaf(&approval, ApprovalEvent::Expired)).is_err() {
+            if self.note_and_tell(&leaf(&approval, ApprovalEvent::Expired), &approval).is_err() {
                 tracing::error!(approval = %approval.id, "the end of a request for approval could not be recorded");
             }
         }
     }
 
-    fn note(&self, time: Timestamp, leaf: ApprovalLeaf) -> Result<Position, ()> {
+    /// What is recorded is told to whom it concerns.
+    fn note_and_tell(&self, leaf: &ApprovalLeaf, approval: &Approval) -> Result<Position, ()> {
+        let now = self.now();
+        let position = self.note(now, leaf.clone())?;
+        self.approvals.pass_on(leaf, now, Some(approval));
+        Ok(position)
+    }
+
+    pub(super) fn note(&self, time: Timestamp, leaf: ApprovalLeaf) -> Result<Position, ()> {
         let leaf = Leaf { time, kind: LeafKind::Approval(leaf) };
         self.services.ledger.append(Batch::of(leaf)).map_err(|error| {
             tracing::error!(%error, "what happened to a request for approval could not be recorded");

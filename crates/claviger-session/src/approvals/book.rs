@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_model::{ApprovalId, Timestamp};
 
-use super::reviewing::{Reviewer, check_text};
+use super::pace::Pace;
+use super::reviewing::{Reviewer, weigh};
 use super::waiting::{Ear, Told};
 use super::{Approval, Consent, Digest, ReviewError, Reviewing, Said, Standing, View, Vote};
 
@@ -22,6 +24,7 @@ pub(super) struct Book {
     kept: HashMap<Digest, Vec<Consent>>,
     ended: VecDeque<ApprovalId>,
     bytes: usize,
+    pace: Pace,
     /// The latest time that was heard of: a clock that is set back prolongs nothing.
     latest: Option<Timestamp>,
 }
@@ -32,6 +35,8 @@ struct Entry {
     ear: Option<Arc<Ear>>,
     /// It is granted, and the consent is being written to stable storage.
     granting: bool,
+    /// It is recorded, so that it can be seen and decided.
+    is_public: bool,
 }
 
 /// What is to become of a consent that has been written.
@@ -46,12 +51,16 @@ pub(super) enum Kept {
 
 /// What came of asking.
 pub(super) enum Asked {
-    /// The request was made, or was there and can be decided still.
+    /// The request was made. Nobody sees it before [`Book::publish`].
     Pending(ApprovalId),
+    /// It was there, and can be decided still.
+    Again(ApprovalId),
     /// It had been granted before; the consent is in nobody else's hands.
     Granted(Consent),
     /// There are too many.
     TooMany,
+    /// This actor has asked for too much of late; he may ask again after this time.
+    TooOften(Duration),
 }
 
 /// What came of a vote that counts.
@@ -91,7 +100,7 @@ impl Book {
                 (approval.asker, approval.in_transaction, approval.has_written);
             known.waits = ear.is_some();
             entry.ear = ear;
-            return Asked::Pending(entry.approval.id);
+            return Asked::Again(entry.approval.id);
         }
         let actor = approval.asker.chain.actor();
         let pending = || self.entries.values().filter(|entry| entry.approval.standing == Standing::Pending);
@@ -99,11 +108,21 @@ impl Book {
         if own >= rules.most_each || pending().count() >= rules.most || self.bytes + approval.size() > MOST_BYTES {
             return Asked::TooMany;
         }
+        if let Err(wait) = self.pace.take(&actor.key, rules.per_minute, now) {
+            return Asked::TooOften(wait);
+        }
         self.bytes += approval.size();
         let id = approval.id;
         let approval = Approval { waits: ear.is_some(), ..approval };
-        self.entries.insert(id, Entry { approval, ear, granting: false });
+        self.entries.insert(id, Entry { approval, ear, granting: false, is_public: false });
         Asked::Pending(id)
+    }
+
+    /// A request is recorded, and can be decided from now on.
+    pub(super) fn publish(&mut self, id: ApprovalId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.is_public = true;
+        }
     }
 
     /// A consent that nobody waited for is on stable storage. If it is not [`Kept::Found`], it must not stay there.
@@ -157,7 +176,7 @@ impl Book {
         now: Timestamp,
     ) -> Result<(Approval, Arc<str>), ReviewError> {
         self.advance(now);
-        let entry = self.entries.get(&id).ok_or(ReviewError::Unknown)?;
+        let entry = self.entries.get(&id).filter(|entry| entry.is_public).ok_or(ReviewError::Unknown)?;
         let group = weigh(&entry.approval, reviewer, said, reason, rules)?;
         Ok((entry.approval.clone(), group))
     }
@@ -185,7 +204,7 @@ impl Book {
         if !entry.approval.is_granted() {
             return Ok(Voted::Counted);
         }
-        let consent = consent(&entry.approval, edited);
+        let consent = entry.approval.consent(edited);
         let ear = entry.ear.take();
         if ear.is_some() {
             self.end(id, Standing::Spent);
@@ -240,7 +259,7 @@ impl Book {
     }
 
     pub(super) fn list(&self) -> Vec<Approval> {
-        self.entries.values().map(|entry| entry.approval.clone()).collect()
+        self.entries.values().filter(|entry| entry.is_public).map(|entry| entry.approval.clone()).collect()
     }
 
     pub(super) fn get(&self, id: ApprovalId) -> Option<Approval> {
@@ -303,37 +322,6 @@ impl Book {
         {
             self.entries.remove(&oldest);
         }
-    }
-}
-
-/// For which group a review counts, as things stand.
-fn weigh(
-    approval: &Approval,
-    reviewer: &Reviewer<'_>,
-    said: &Said,
-    reason: Option<&str>,
-    rules: &Reviewing,
-) -> Result<Arc<str>, ReviewError> {
-    let need = reviewer.stands_for(approval, said, rules)?;
-    check_text(approval, said)?;
-    if need.reasons && reason.is_none_or(|reason| reason.trim().is_empty()) {
-        return Err(ReviewError::NoReason);
-    }
-    Ok(need.group)
-}
-
-fn consent(approval: &Approval, edited: Option<Arc<str>>) -> Consent {
-    let asker = &approval.asker;
-    Consent {
-        id: approval.id,
-        digest: approval.digest,
-        groups: approval.needs.iter().map(|need| Arc::clone(&need.group)).collect(),
-        who: asker.chain.to_string().into(),
-        connection: asker.connection.as_str().into(),
-        session: asker.session,
-        op: asker.op,
-        until: approval.until,
-        edited,
     }
 }
 
@@ -402,7 +390,7 @@ mod tests {
     fn ask(book: &mut Book, request: Approval) -> Option<Consent> {
         match book.ask(request, None, &Reviewing::default()) {
             Asked::Granted(consent) => Some(consent),
-            Asked::Pending(_) | Asked::TooMany => None,
+            Asked::Pending(_) | Asked::Again(_) | Asked::TooMany | Asked::TooOften(_) => None,
         }
     }
 
@@ -427,7 +415,7 @@ mod tests {
     fn what_is_granted_is_granted_once_whoever_comes_meanwhile() {
         let rules = Reviewing::default();
         let asked = |book: &mut Book, n, ear| match book.ask(request(n, 0), ear, &rules) {
-            Asked::Pending(id) => id,
+            Asked::Pending(id) | Asked::Again(id) => id,
             _ => panic!("it was not asked"),
         };
         let mut book = Book::default();
@@ -477,17 +465,22 @@ mod tests {
         let (mut book, rules) = (Book::default(), Reviewing { most_each: 2, ..Reviewing::default() });
         let mut asked = |n| book.ask(request(n, 0), None, &rules);
         let Asked::Pending(first) = asked(1) else { panic!() };
-        assert!(matches!(asked(1), Asked::Pending(id) if id == first));
+        assert!(matches!(asked(1), Asked::Again(id) if id == first));
         assert!(matches!(asked(2), Asked::Pending(_)));
         assert!(matches!(asked(3), Asked::TooMany));
-        assert!(matches!(asked(2), Asked::Pending(_)), "what is asked for already needs no room");
+        assert!(matches!(asked(2), Asked::Again(_)), "what is asked for already needs no room");
+        let seldom = Reviewing { per_minute: 1, ..Reviewing::default() };
+        assert!(matches!(book.ask(request(3, 0), None, &seldom), Asked::TooOften(wait) if wait.as_secs() == 2));
         for n in 0..2000u16 {
             let [high, low] = n.to_be_bytes();
             let mut request = request(low, i64::from(n));
             request.digest = [high; 32];
             let ear = Arc::<Ear>::default();
-            let rules = Reviewing { most_each: 100, ..Reviewing::default() };
-            let Asked::Pending(id) = book.ask(request, Some(Arc::clone(&ear)), &rules) else { panic!("{n}") };
+            let rules = Reviewing { most_each: 100, per_minute: 1000, ..Reviewing::default() };
+            let (Asked::Pending(id) | Asked::Again(id)) = book.ask(request, Some(Arc::clone(&ear)), &rules) else {
+                panic!("{n}")
+            };
+            book.publish(id);
             assert!(book.withdraw(id, &ear));
         }
         assert!(book.list().len() <= MOST_ENDED + 2 && book.bytes < 100, "{}", book.bytes);

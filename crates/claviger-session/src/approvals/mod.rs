@@ -12,7 +12,9 @@
 mod acts;
 mod binding;
 mod book;
+mod channel;
 mod looking;
+mod pace;
 mod request;
 mod reviewing;
 mod view;
@@ -28,6 +30,7 @@ use claviger_model::{ApprovalId, OpId, Secret, SessionId, Timestamp};
 pub(crate) use self::acts::{Petition, cut, spend, spent};
 pub(crate) use self::binding::{Bound, bind};
 use self::book::Book;
+pub use self::channel::Channel;
 pub use self::request::{Approval, Asker, Need, Standing, Vote};
 pub(crate) use self::reviewing::{Ballot, Reviewer};
 pub use self::reviewing::{ReviewError, ReviewGroup, Reviewing, Said};
@@ -43,6 +46,7 @@ pub struct Approvals {
     book: Mutex<Book>,
     key: Secret,
     consents: Arc<dyn Consents>,
+    channel: Option<Arc<dyn Channel>>,
 }
 
 /// Keeps consents that nobody waits for, so that each is spent once whatever becomes of the gateway.
@@ -86,7 +90,7 @@ pub struct Consent {
 impl Approvals {
     /// None yet. The key is for digests; whoever has it and an operation can tell whether that was approved.
     pub fn new(key: Secret, consents: Arc<dyn Consents>) -> Self {
-        Self { book: Mutex::default(), key, consents }
+        Self { book: Mutex::default(), key, consents, channel: None }
     }
 
     /// Takes in consents that an earlier run has kept.

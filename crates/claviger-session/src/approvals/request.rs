@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger_audit::DecisionFacts;
 use claviger_model::{ApprovalId, Chain, ConnectionName, OpId, PrincipalKey, SessionId, Timestamp};
 
-use super::{Digest, View};
+use super::{Consent, Digest, View};
 
 /// A request for approval, as reviewers see it.
 #[derive(Clone, Debug)]
@@ -134,6 +134,22 @@ impl Approval {
     /// How many have approved for a group.
     pub(super) fn approvers(&self, group: &str) -> usize {
         self.votes.iter().filter(|vote| vote.approves && *vote.group == *group).count()
+    }
+
+    /// What comes of it when it is granted.
+    pub(super) fn consent(&self, edited: Option<Arc<str>>) -> Consent {
+        let asker = &self.asker;
+        Consent {
+            id: self.id,
+            digest: self.digest,
+            groups: self.needs.iter().map(|need| Arc::clone(&need.group)).collect(),
+            who: asker.chain.to_string().into(),
+            connection: asker.connection.as_str().into(),
+            session: asker.session,
+            op: asker.op,
+            until: self.until,
+            edited,
+        }
     }
 
     /// How much memory it takes, roughly, in bytes.

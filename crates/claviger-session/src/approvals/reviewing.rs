@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_model::{Chain, PrincipalKey, PrincipalKind};
+use claviger_model::{ApprovalId, Chain, PrincipalKey, PrincipalKind};
 
 use super::{Approval, ConsentsFailed, Need, Standing, Vote};
 
@@ -25,6 +25,10 @@ pub struct Reviewing {
     pub most_each: usize,
     /// The same of everybody.
     pub most: usize,
+    /// How many requests one actor may make within a minute.
+    pub per_minute: u32,
+    /// Where a request can be looked at, with `{id}` in place of its id.
+    pub link: Option<Arc<str>>,
 }
 
 /// What is asked of a group that approves.
@@ -46,11 +50,18 @@ impl Default for Reviewing {
             ttl: Duration::from_secs(3600),
             most_each: 20,
             most: 10_000,
+            per_minute: 60,
+            link: None,
         }
     }
 }
 
 impl Reviewing {
+    /// Where a request can be looked at.
+    pub fn link_to(&self, id: ApprovalId) -> Option<String> {
+        self.link.as_ref().map(|link| link.replace("{id}", &id.to_string()))
+    }
+
     /// Who must approve where policy wants these groups.
     pub(crate) fn needs(&self, groups: &[Arc<str>]) -> Vec<Need> {
         let need = |group: &Arc<str>| {
@@ -115,6 +126,9 @@ pub enum ReviewError {
     /// The record could not be written.
     #[error("it could not be recorded")]
     NotRecorded,
+    /// What others are to be told could not be written.
+    #[error("what others are to be told of it could not be kept")]
+    NotTold,
 }
 
 /// A person who reviews: whom the token proves, and the groups that policies would find him in.
@@ -193,8 +207,24 @@ pub(crate) struct Ballot<'a> {
     pub(crate) votes: &'a [Vote],
 }
 
+/// For which group a review counts, as things stand.
+pub(super) fn weigh(
+    approval: &Approval,
+    reviewer: &Reviewer<'_>,
+    said: &Said,
+    reason: Option<&str>,
+    rules: &Reviewing,
+) -> Result<Arc<str>, ReviewError> {
+    let need = reviewer.stands_for(approval, said, rules)?;
+    check_text(approval, said)?;
+    if need.reasons && reason.is_none_or(|reason| reason.trim().is_empty()) {
+        return Err(ReviewError::NoReason);
+    }
+    Ok(need.group)
+}
+
 /// Whether another text can take the place of what was asked for, and is the one that others have approved.
-pub(super) fn check_text(approval: &Approval, said: &Said) -> Result<(), ReviewError> {
+fn check_text(approval: &Approval, said: &Said) -> Result<(), ReviewError> {
     let text = match said {
         Said::Deny => return Ok(()),
         Said::Approve => None,

@@ -66,7 +66,8 @@ impl Serving {
                 self.park(Held { operation, hold, on: On::Spending(spending), until: None });
             }
             Ok(Petition::Waits(waiting)) => {
-                self.notices.push(notice(&hold, waiting.id(), patience));
+                let link = rules.reviewing.link_to(waiting.id());
+                self.notices.push(notice(&hold, waiting.id(), patience, link));
                 let until = now.checked_add(patience);
                 self.park(Held { operation, hold, on: On::Review(waiting), until });
             }
@@ -211,7 +212,9 @@ impl Serving {
                     (Forward::Original, Some(text)) => Forward::Replace(Bytes::copy_from_slice(text.as_bytes())),
                     (forward, _) => forward,
                 };
-                self.record.approval(gateway.now(), approvals::spent(consent, self.live.id, runs.id));
+                let (now_spent, at) = (approvals::spent(consent, self.live.id, runs.id), gateway.now());
+                gateway.approvals.pass_on(&now_spent, at, gateway.approvals.get(consent.id).as_ref());
+                self.record.approval(at, now_spent);
                 self.apply(gateway, runs, understanding, Decision::Admit { facts, forward, mask }, true, now);
             }
             Decision::Hold(hold) => {
@@ -339,11 +342,12 @@ impl On {
     }
 }
 
-fn notice(hold: &Hold, id: ApprovalId, patience: Duration) -> Notice {
+fn notice(hold: &Hold, id: ApprovalId, patience: Duration, link: Option<String>) -> Notice {
+    let link = link.map(|link| format!(" or at {link}")).unwrap_or_default();
     Notice {
         message: format!("this waits for {}", approval_by(hold)),
         detail: format!("code {}, request {id}; waiting {} s", id.code(), patience.as_secs()),
-        hint: format!("a reviewer sees it with `claviger approvals show {id}`; cancelling the statement withdraws it"),
+        hint: format!("a reviewer sees it with `claviger approvals show {id}`{link}; cancelling the statement withdraws it"),
     }
 }
 

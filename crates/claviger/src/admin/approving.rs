@@ -59,7 +59,8 @@ pub(super) fn synced(running: &Running, position: Position) -> Result<(), Review
     running.wait(position).map_err(|_| ReviewError::NotRecorded)
 }
 
-fn told(approval: &claviger_session::Approval) -> Approval {
+/// A request as the API shows it.
+pub(crate) fn told(approval: &claviger_session::Approval) -> Approval {
     let statements = || approval.facts.statements.iter();
     let mut hazards: Vec<String> = statements().flat_map(|facts| &facts.hazards).map(ToString::to_string).collect();
     hazards.sort();
@@ -169,5 +170,6 @@ pub(super) fn review_problem(error: ReviewError) -> Problem {
         ReviewError::NoReason | ReviewError::NotEditable(_) => Problem::invalid(error.to_string()),
         ReviewError::NotRecorded => Problem::audit_unavailable(),
         ReviewError::NotKept(error) => internal(&error),
+        ReviewError::NotTold => internal(&error),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Admin`] holds the parts. Acting takes an [`Acting`], and there are two ways to one: the API's, where policy is asked and
 //! the act is in the log before it is done; and that of the command line on the gateway's own machine, where whoever can
-//! write the data directory needs no permission, and the act is put in the store's outbox, from which the running gateway,
+//! write the data directory needs no permission, and the act is noted in the store, from where the running gateway,
 //! or the next one, takes it into the log.
 
 mod access;
@@ -39,6 +39,7 @@ use tokio::time::timeout;
 use crate::config::{Config, LOCAL_ISSUER};
 use crate::serve::now;
 pub(crate) use acting::Acting;
+pub(crate) use approving::told;
 pub(crate) use described::Replayed;
 
 /// The name of the command line on the gateway's own machine, where the log says who acted.
@@ -203,7 +204,7 @@ fn admin_leaf(who: &str, action: &str, target: &str, verdict: Verdict) -> Leaf {
     Leaf { time: now(), kind: LeafKind::Admin(admin) }
 }
 
-/// Takes the acts of the command line out of the store's outbox into the log. An act is taken out only when it is in the log;
+/// Takes the acts that the command line has noted in the store into the log. An act is taken out only when it is in the log;
 /// one that a crash catches between the two is in the log twice.
 pub(crate) fn record_local_acts(store: &Store, log: &dyn Ledger) -> anyhow::Result<()> {
     for act in store.noted_acts()? {

@@ -232,7 +232,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         random: Arc::new(|bytes| bytes.fill(7)),
         meters: Arc::default(),
         asides: None,
-        approvals: crate::serve::approvals(&store).unwrap(),
+        approvals: Arc::new(crate::serve::approvals(&store).unwrap()),
         access: crate::serve::access(&store).unwrap(),
     };
     let rules = Rules {

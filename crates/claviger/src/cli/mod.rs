@@ -28,6 +28,7 @@ mod sessions;
 mod tls;
 mod tokens;
 mod upstream;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -91,6 +92,9 @@ enum Command {
     /// End what lives by a principal, a sponsor, a token, a session or a grant, at once
     #[command(subcommand)]
     Revoke(revoke::Command),
+    /// See which webhooks there are and what they are still to be told, and try one
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// Log in at an identity provider, with a browser on any device
     Login(login::Args),
     /// Forget a login, and take back what it was given
@@ -210,6 +214,7 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Approvals(command) => approvals::run(command, output),
         Command::Access(command) => access::run(command, output),
         Command::Revoke(command) => revoke::run(command, output),
+        Command::Webhooks(command) => webhooks::run(command, output),
         Command::Login(args) => login::run(&args),
         Command::Logout(args) => login::log_out(&args),
         Command::Connect(args) => connect::run(args, output),

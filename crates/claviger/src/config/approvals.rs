@@ -12,6 +12,9 @@ use super::{ConfigError, raw};
 impl At<'_> {
     pub(super) fn reviewing(&self, raw: &raw::Approvals) -> Result<Reviewing, ConfigError> {
         let usual = Reviewing::default();
+        let most_each = self.some("pending_per_principal", raw.pending_per_principal.unwrap_or(usual.most_each))?;
+        // Who may have more of them at the same time may also ask more often.
+        let per_minute = self.some("per_minute", raw.per_minute.unwrap_or(most_each.saturating_mul(3)))?;
         let reviewing = Reviewing {
             groups: raw
                 .groups
@@ -26,8 +29,10 @@ impl At<'_> {
                 usual.wait_in_transaction,
             )?,
             ttl: self.duration("ttl", raw.ttl.as_deref(), usual.ttl)?,
-            most_each: self.some("pending_per_principal", raw.pending_per_principal.unwrap_or(usual.most_each))?,
+            most_each,
             most: self.some("pending", raw.pending.unwrap_or(usual.most))?,
+            per_minute: u32::try_from(per_minute).unwrap_or(u32::MAX),
+            link: raw.link.as_deref().map(|link| self.link(link)).transpose()?,
         };
         if reviewing.wait.max(reviewing.wait_in_transaction) > reviewing.ttl {
             return Err(self.error("ttl", "must be at least as long as clients wait"));
@@ -51,6 +56,12 @@ impl At<'_> {
             reviewers: raw.reviewers.iter().map(|group| group.as_str().into()).collect(),
             most_unreviewed: self.some("unreviewed", raw.unreviewed.unwrap_or(usual.most_unreviewed))?,
         })
+    }
+
+    /// Where a request can be looked at, with `{id}` in place of its id.
+    fn link(&self, raw: &str) -> Result<Arc<str>, ConfigError> {
+        let good = raw.contains("{id}") && raw.contains("://") && raw.bytes().all(|byte| byte.is_ascii_graphic());
+        if good { Ok(raw.into()) } else { Err(self.error("link", "must be an address with `{id}` in it")) }
     }
 
     fn review_group(&self, name: &str, raw: &raw::ApprovalGroup) -> Result<(Arc<str>, ReviewGroup), ConfigError> {

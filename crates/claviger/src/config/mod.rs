@@ -12,6 +12,7 @@ mod masking;
 mod raw;
 pub(crate) mod units;
 mod validate;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use claviger_proxy::ArrivalLimits;
 use claviger_session::{AccessRules, Bounds, Connection, CredentialRef, Deadlines, Release, Reviewing};
 
 pub(crate) use issuers::LOGIN_SCOPES;
+pub(crate) use webhooks::WebhookConfig;
 
 /// The name of the local issuer wherever issuers are named.
 pub(crate) const LOCAL_ISSUER: &str = "local";
@@ -68,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) reviewing: Arc<Reviewing>,
     /// How access is given for a time.
     pub(crate) access: Arc<AccessRules>,
+    /// Who is told of what happens to requests for approval.
+    pub(crate) webhooks: Vec<WebhookConfig>,
     /// How values are masked.
     pub(crate) masking: MaskingConfig,
     /// The log.

@@ -28,6 +28,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) access: Access,
     #[serde(default)]
+    pub(super) webhooks: Vec<Webhook>,
+    #[serde(default)]
     pub(super) masking: Masking,
     #[serde(default)]
     pub(super) masks: Vec<Mask>,
@@ -235,6 +237,8 @@ pub(super) struct Approvals {
     pub(super) ttl: Option<String>,
     pub(super) pending: Option<usize>,
     pub(super) pending_per_principal: Option<usize>,
+    pub(super) per_minute: Option<usize>,
+    pub(super) link: Option<String>,
     #[serde(default)]
     pub(super) groups: BTreeMap<String, ApprovalGroup>,
     #[serde(default)]
@@ -258,6 +262,28 @@ pub(super) struct ApprovalGroup {
     pub(super) quorum: Option<usize>,
     #[serde(default)]
     pub(super) reasons: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub(super) name: String,
+    pub(super) url: String,
+    /// Any value, so that an error of type does not echo what may be a secret.
+    pub(super) secret: Option<toml::Value>,
+    pub(super) events: Option<Vec<String>>,
+    pub(super) timeout: Option<String>,
+    pub(super) give_up: Option<String>,
+    #[serde(default)]
+    pub(super) statement: bool,
+    pub(super) tls_ca: Option<PathBuf>,
+}
+
+/// Without the address and the secret, whatever somebody put there.
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -11,7 +11,7 @@ use claviger_session::{CredentialRef, Deadlines, FilterBudget, Release, TlsIdent
 
 use super::{Config, IssuerConfig, KeySource};
 
-const BASE: &str = r#"
+pub(super) const BASE: &str = r#"
 data = "data"
 [tls]
 certificate = "cert.pem"
@@ -46,13 +46,13 @@ fn directory(toml: &str) -> tempfile::TempDir {
     dir
 }
 
-fn load(toml: &str) -> Config {
+pub(super) fn load(toml: &str) -> Config {
     let dir = directory(toml);
     Config::load(dir.path()).unwrap_or_else(|error| panic!("{error}\n{toml}"))
 }
 
 /// What is wrong with a file, without the directory's name.
-fn wrong(toml: &str) -> String {
+pub(super) fn wrong(toml: &str) -> String {
     let dir = directory(toml);
     let error = Config::load(dir.path()).expect_err(toml).to_string();
     error.replace(&format!("{}/", dir.path().display()), "")

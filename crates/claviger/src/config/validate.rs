@@ -89,6 +89,7 @@ pub(super) fn validate(
         threads: raw.threads,
         reviewing: Arc::new(at.key("approvals").reviewing(&raw.approvals)?),
         access: Arc::new(at.key("access").access(&raw.access)?),
+        webhooks: at.webhooks(&raw.webhooks)?,
         masking: at.masking(&raw.masking, &raw.masks)?,
         log: at.key("log").log(&raw.log)?,
         limits: at.key("limits").limits(&raw.limits)?,

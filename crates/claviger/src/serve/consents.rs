@@ -11,10 +11,10 @@ use claviger_store::{Store, StoreError, StoredConsent};
 use super::now;
 
 /// The requests for approval of a gateway with this store, with the consents that an earlier run has left.
-pub(crate) fn approvals(store: &Arc<Store>) -> Result<Arc<Approvals>, StoreError> {
+pub(crate) fn approvals(store: &Arc<Store>) -> Result<Approvals, StoreError> {
     let approvals = Approvals::new(store.consent_key()?, Arc::new(Kept(Arc::clone(store))));
     approvals.restore(store.consents(now())?.into_iter().map(consent));
-    Ok(Arc::new(approvals))
+    Ok(approvals)
 }
 
 struct Kept(Arc<Store>);

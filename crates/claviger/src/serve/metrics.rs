@@ -17,6 +17,7 @@ pub(super) fn render(condition: &Condition) -> String {
     upstreams(&mut out, condition);
     record(&mut out, condition);
     issuers(&mut out, condition);
+    webhooks(&mut out, condition);
     out.into_text()
 }
 
@@ -161,4 +162,24 @@ fn issuers(out: &mut Exposition, condition: &Condition) {
             out.sample("claviger_issuer_key_fetches_total", &[("issuer", issuer), ("result", result)], count);
         }
     }
+}
+
+fn webhooks(out: &mut Exposition, condition: &Condition) {
+    let (readings, dropped) = (condition.webhooks.readings(), condition.webhooks.dropped());
+    let name = "claviger_webhook_messages_total";
+    out.family(name, Kind::Counter, "Messages to webhooks: delivered, tries that failed, and those given up.");
+    for reading in &readings {
+        for (result, count) in [("delivered", reading.delivered), ("failed", reading.failed), ("given_up", reading.given_up)] {
+            out.sample(name, &[("webhook", &reading.webhook), ("result", result)], count);
+        }
+    }
+    out.family("claviger_webhook_waiting", Kind::Gauge, "Messages that a webhook is still to be told.");
+    for reading in &readings {
+        out.sample("claviger_webhook_waiting", &[("webhook", &reading.webhook)], reading.waiting);
+    }
+    out.family("claviger_webhook_stopped", Kind::Gauge, "Whether a webhook's receiver wants to hear no more (410).");
+    for reading in &readings {
+        out.sample("claviger_webhook_stopped", &[("webhook", &reading.webhook)], u8::from(reading.stopped));
+    }
+    out.single("claviger_webhook_dropped_total", Kind::Counter, "Messages lost because they could not be written.", dropped);
 }

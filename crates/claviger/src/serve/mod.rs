@@ -27,7 +27,7 @@ use claviger_mask::methods::Masks;
 use claviger_model::Timestamp;
 use claviger_policy::PolicySet;
 use claviger_proxy::{AskedAside, KeptCatalogs, Places, Upstreams, Workers};
-use claviger_session::{Asides, ByPolicy, Catalogs, Gateway, Meters, Random, Rules, Services};
+use claviger_session::{Asides, ByPolicy, Catalogs, Channel, Gateway, Meters, Random, Rules, Services};
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -46,6 +46,7 @@ use self::watch::Watch;
 use self::web::{CurrentTls, Web};
 use crate::admin::{Admin, record_local_acts};
 use crate::config::{Config, LOCAL_ISSUER};
+use crate::webhooks::{Deliveries, Webhooks};
 
 /// How often what was counted of refusals is looked at, to be recorded when it is old enough.
 const GATHERED: Duration = Duration::from_secs(1);
@@ -68,12 +69,19 @@ struct Running {
     admin: Arc<Admin>,
     condition: Arc<Condition>,
     issuers: CurrentIssuers,
+    deliveries: Deliveries,
     workers: Arc<Workers>,
     places: Arc<Places>,
     tls: CurrentTls,
     listeners: Listeners,
     web: Web,
     notify: Arc<Notify>,
+}
+
+/// Whom the gateway speaks to, beside clients and upstreams.
+struct Outside {
+    issuers: CurrentIssuers,
+    webhooks: Arc<Webhooks>,
 }
 
 async fn serve(config: Config) -> Result<()> {
@@ -97,6 +105,8 @@ async fn serve(config: Config) -> Result<()> {
     let upstreams = Arc::new(Upstreams::default());
     let catalogs = Arc::new(KeptCatalogs::new(Arc::clone(&upstreams), Arc::new(bindings::Stored(Arc::clone(&store)))));
     let asides = Arc::new(AskedAside::new(Arc::clone(&upstreams)));
+    let webhooks = Arc::new(Webhooks::new(&config, Arc::clone(&store), random()));
+    let approvals = approvals(&store).context("consents cannot be read")?.telling(Arc::clone(&webhooks) as Arc<dyn Channel>);
     let services = Services {
         authenticator: Arc::clone(&authenticator),
         providers: issuers.providers(),
@@ -107,7 +117,7 @@ async fn serve(config: Config) -> Result<()> {
         clock: Arc::new(now),
         random: random(),
         meters,
-        approvals: approvals(&store).context("consents cannot be read")?,
+        approvals: Arc::new(approvals),
         access: access(&store).context("grants cannot be read")?,
     };
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
@@ -129,12 +139,14 @@ async fn serve(config: Config) -> Result<()> {
     watching.spawn(watch.run());
     let forgetting = tokio::spawn(forget_tokens(Arc::clone(&store)));
 
-    let mut running = Running::open(config, gateway, upstreams, log, Arc::clone(&store), admin, issuers).await?;
+    let outside = Outside { issuers, webhooks };
+    let mut running = Running::open(config, gateway, upstreams, log, Arc::clone(&store), admin, outside).await?;
     let result = running.serve_until_told(&mut watching).await;
     drop(running);
     forgetting.abort();
     watching.shutdown().await;
     store.flush_sessions();
+    store.flush_outbox();
     result
 }
 
@@ -165,7 +177,7 @@ impl Running {
         log: Arc<AuditLog>,
         store: Arc<Store>,
         admin: Arc<Admin>,
-        issuers: CurrentIssuers,
+        Outside { issuers, webhooks }: Outside,
     ) -> Result<Self> {
         let tls = server_tls(&config, None, false)?;
         let current = CurrentTls::default();
@@ -173,7 +185,8 @@ impl Running {
         let workers = Workers::start(threads(&config)?, &gateway).context("the threads for sessions cannot be started")?;
         let workers = Arc::new(workers);
         let places = Arc::new(Places::new(config.limits.arrivals));
-        let condition = Arc::new(Condition::new(Arc::clone(&gateway), Arc::clone(&log), Arc::clone(&places)));
+        let condition =
+            Arc::new(Condition::new(Arc::clone(&gateway), Arc::clone(&log), Arc::clone(&places), Arc::clone(&webhooks)));
         let mut listeners =
             Listeners::new(Arc::clone(&gateway), Arc::clone(&upstreams), Arc::clone(&workers), Arc::clone(&places));
         let mut web = Web::new(Arc::clone(&current), Arc::clone(&admin), Arc::clone(&condition));
@@ -182,6 +195,7 @@ impl Running {
         condition.serves();
         web.apply(http);
         let notify = Arc::new(Notify::from_environment());
+        let deliveries = Deliveries::start(webhooks, Arc::clone(&gateway));
         Ok(Self {
             config,
             gateway,
@@ -191,6 +205,7 @@ impl Running {
             admin,
             condition,
             issuers,
+            deliveries,
             workers,
             places,
             tls: current,

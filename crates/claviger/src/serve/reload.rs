@@ -47,6 +47,7 @@ impl Running {
             );
         }
         self.issuers.replace(&config);
+        self.deliveries.replace(&config);
         self.gateway.replace(rules(&config, policy, masks));
         self.upstreams.reload();
         self.places.set_limits(config.limits.arrivals);

@@ -10,12 +10,14 @@ use claviger_session::Gateway;
 use claviger_store::log::AuditLog;
 
 use super::now;
+use crate::webhooks::Webhooks;
 
 /// What is known of the running gateway as a whole.
 pub(super) struct Condition {
     pub(super) gateway: Arc<Gateway>,
     pub(super) log: Arc<AuditLog>,
     pub(super) places: Arc<Places>,
+    pub(super) webhooks: Arc<Webhooks>,
     pub(super) started: Timestamp,
     /// Every listener is bound, and a policy is in force.
     serving: AtomicBool,
@@ -29,12 +31,13 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn new(gateway: Arc<Gateway>, log: Arc<AuditLog>, places: Arc<Places>) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, log: Arc<AuditLog>, places: Arc<Places>, webhooks: Arc<Webhooks>) -> Self {
         let started = now();
         Self {
             gateway,
             log,
             places,
+            webhooks,
             started,
             serving: AtomicBool::new(false),
             following: AtomicBool::new(true),

@@ -4,6 +4,7 @@ mod consents;
 mod reviewing;
 mod view;
 mod waiting;
+mod webhooks;
 
 use std::time::Duration;
 

@@ -418,6 +418,13 @@ impl Gateway {
         Ok(request.send(ureq::SendBody::from_reader(form))?.status().as_u16())
     }
 
+    /// Posts JSON to the API, as whoever holds the token: the status.
+    pub(crate) fn post_json(&self, token: &str, path: &str, body: &str) -> u16 {
+        let request = self.agent().post(self.api_url(path)).config().http_status_as_error(false).build();
+        let request = request.header("content-type", "application/json").header("authorization", format!("Bearer {token}"));
+        request.send(body).unwrap().status().as_u16()
+    }
+
     fn api_url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.api)
     }

@@ -7,6 +7,7 @@ mod gateway;
 mod oidc;
 mod postgres;
 mod raw;
+mod receiver;
 mod session;
 mod tokens;
 mod web;
@@ -29,6 +30,7 @@ pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server, open_to_all};
 pub(crate) use raw::{
     Message, Raw, SSL_REQUEST, cancel_key, cancel_request, error_field, frame, startup_of, startup_packet, terminated, text_value,
 };
+pub(crate) use receiver::{Receiver, WEBHOOK_SECRET};
 pub(crate) use session::{Session, Stream, client_config, client_config_of, sqlstate, stream, text};
 pub(crate) use tokens::{KeySetServer, SigningKey, forge, key_set, now, segments};
 pub(crate) use web::{Asked, Web};

@@ -124,10 +124,20 @@ manage dana "$DANA_TOKEN" approvals deny "$request" --reason "not in production"
 did_not alice "$waiting" "dana@local has denied this"
 works assistant "$AGENT_TOKEN" "select 'please drop table transactions' as harmless, count(*) from transactions"
 
-chapter "7. Audra may read what happened. No policy lets her into the bank."
+chapter "7. Eva is on call, and has no access until she needs it. Dana gives it, for as long as it takes, and can take it back."
+refused eva "$EVA_TOKEN" "select 1"
+manage eva "$EVA_TOKEN" access request bank --actions read,update --tables public.accounts --for 1h --reason "INC-4711: wrong balance"
+grant=$(CLAVIGER_TOKEN=$EVA_TOKEN "$CLAVIGER_BIN" access list | awk '$3 == "pending" { print $1 }')
+manage dana "$DANA_TOKEN" approvals approve "$grant"
+works eva "$EVA_TOKEN" "update accounts set balance = balance + 1 where id = 7 returning id, kind"
+stopped eva "$EVA_TOKEN" "select * from transactions limit 1" "policy does not permit"
+manage dana "$DANA_TOKEN" revoke grant "$grant" --reason "it is mended"
+refused eva "$EVA_TOKEN" "select 1"
+
+chapter "8. Audra may read what happened. No policy lets her into the bank."
 refused audra "$AUDRA_TOKEN" "select * from customers"
 
-chapter "8. All of it is on record, and anybody with the files can check that nothing was changed."
+chapter "9. All of it is on record, and anybody with the files can check that nothing was changed."
 # A checkpoint is signed every second: wait for one over all of the above.
 sleep 1.5
 typed "claviger audit verify --data \$CLAVIGER_DATA"

@@ -69,7 +69,7 @@ configure() {
   API_PORT=$(scripts/postgres.sh free-port 28443)
   sed -e "s|@DATA@|$DEMO/data|" -e "s|@PASSWORD_FILE@|$DEMO/bank-password|" -e "s|@UPSTREAM_PORT@|$UPSTREAM_PORT|" \
     -e "s|@PG_PORT@|$PG_PORT|" -e "s|@API_PORT@|$API_PORT|" demo/claviger.toml >"$CONFIG/claviger.toml"
-  cp demo/policies/*.cedar policies/{agents,agents-mass-export,engineers}.cedar "$CONFIG/policies/"
+  cp demo/policies/*.cedar policies/{agents,agents-mass-export,engineers,on-call}.cedar "$CONFIG/policies/"
   claviger tls self-signed --out "$CONFIG" --host localhost --host 127.0.0.1 >/dev/null
   claviger check --config "$CONFIG" >/dev/null
 }
@@ -79,6 +79,7 @@ people() {
   principal user dana --group dbas
   principal user audra --group auditors
   principal user carl --group contractors
+  principal user eva --group on-call
   principal workload nightly-report --sponsor carl
   principal workload assistant --group agents --sponsor alice
   claviger principals delegate assistant alice --config "$CONFIG" >/dev/null
@@ -86,6 +87,7 @@ people() {
   AGENT_TOKEN=$(token alice --act assistant)
   DANA_TOKEN=$(token dana)
   AUDRA_TOKEN=$(token audra)
+  EVA_TOKEN=$(token eva)
   NIGHTLY_TOKEN=$(token nightly-report)
 }
 
@@ -123,6 +125,7 @@ export ALICE_TOKEN='$ALICE_TOKEN'
 export AGENT_TOKEN='$AGENT_TOKEN'
 export DANA_TOKEN='$DANA_TOKEN'
 export AUDRA_TOKEN='$AUDRA_TOKEN'
+export EVA_TOKEN='$EVA_TOKEN'
 export NIGHTLY_TOKEN='$NIGHTLY_TOKEN'
 export UPSTREAM_PG_URL='$UPSTREAM_PG_URL'
 END

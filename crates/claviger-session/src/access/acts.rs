@@ -124,6 +124,22 @@ impl Gateway {
         Ok(grant)
     }
 
+    /// Whether somebody who is not let in could ask for access, for a minute at least.
+    pub(crate) fn could_ask(&self, identity: &Identity, connection: &Connection, client: IpAddr) -> bool {
+        let ruling = || {
+            let question = AccessQuestion {
+                chain: &identity.chain,
+                connection: resource(connection),
+                context: context(identity, client),
+                scope: &Scope::default(),
+                seconds: 60,
+                now: self.now(),
+            };
+            self.rules().policy.access(&question).0
+        };
+        connection.mode == Mode::Enforce && identity.origin.grant.is_none() && ruling() != Ruling::Deny
+    }
+
     /// A reviewer looks at a request. May block, as it is recorded.
     pub fn look_at_access(&self, id: ApprovalId, reviewer: &Identity) -> Result<Grant, ReviewError> {
         let grant = self.access.get(id).ok_or(ReviewError::Unknown)?;

@@ -106,7 +106,11 @@ impl Pipeline {
         let (decision, verdict) = decide::connect(&rules.policy, &identity, &connection, address, tls, application_name, &grants);
         if let Err(refusal) = verdict {
             self.record_refusal(Some(&identity.chain), Some(&connection), "policy.deny", Some(decision));
-            return self.end(refusal, "policy.deny", now);
+            let way = self
+                .gateway
+                .could_ask(&identity, &connection, address)
+                .then(|| format!("access can be asked for: claviger access request {} --for 1h --reason '...'", connection.name));
+            return self.end(Refusal { detail: way, ..refusal }, "policy.deny", now);
         }
         let (proof, cancel_secret) = (login.credential.method(), self.gateway.secret(login.cancel_secret));
         self.certificates = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use claviger_api::Status as _;
-use claviger_session::ConnectionReading;
+use claviger_session::{ConnectionReading, Grant, GrantStanding};
 
 use super::exposition::{Exposition, Kind};
 use super::now;
@@ -15,6 +15,7 @@ pub(super) fn render(condition: &Condition) -> String {
     process(&mut out, condition);
     sessions(&mut out, condition);
     upstreams(&mut out, condition);
+    access(&mut out, condition);
     record(&mut out, condition);
     issuers(&mut out, condition);
     webhooks(&mut out, condition);
@@ -131,6 +132,25 @@ fn upstreams(out: &mut Exposition, condition: &Condition) {
     let (strangers, clients) = (condition.places.taken(), condition.gateway.clients());
     out.single("claviger_clients_unauthenticated", Kind::Gauge, "Clients that have not proved who they are.", strangers);
     out.single("claviger_clients", Kind::Gauge, "Clients that have, until their last byte.", clients);
+}
+
+fn access(out: &mut Exposition, condition: &Condition) {
+    let grants = condition.gateway.access.list();
+    let count = |counts: &dyn Fn(&Grant) -> bool| grants.iter().filter(|grant| counts(grant)).count();
+    out.family(
+        "claviger_access_grants",
+        Kind::Gauge,
+        "Grants in force, and requests for them that wait, by whether in an emergency.",
+    );
+    for standing in [GrantStanding::Pending, GrantStanding::Active] {
+        for (glass, word) in [(false, "no"), (true, "yes")] {
+            let counts = |grant: &Grant| grant.standing == standing && grant.scope.break_glass == glass;
+            let labels = [("break_glass", word), ("standing", standing.as_str())];
+            out.sample("claviger_access_grants", &labels, count(&counts));
+        }
+    }
+    let help = "Grants that were taken in emergencies, and that nobody has reviewed.";
+    out.single("claviger_access_unreviewed", Kind::Gauge, help, count(&Grant::is_unreviewed));
 }
 
 fn record(out: &mut Exposition, condition: &Condition) {

@@ -163,7 +163,11 @@ fn whoever_was_let_in_by_a_grant_goes_with_it() {
     run(async {
         let ground = Ground::new(server!(Major::V15)).await;
         let (eva, ed) = (ground.gateway.token(&["eva"]), ground.gateway.token(&["ed"]));
-        assert!(ground.gateway.login("bank", "eva", &eva).await.is_err());
+        let words = text(&ground.gateway.login("bank", "eva", &eva).await.err().expect("she is let in"));
+        assert!(
+            words.contains("policy does not permit this connection; access can be asked for: claviger access request bank"),
+            "{words}"
+        );
         let id = ground.granted(&eva, &["--for", "1h"]);
         let (idle, busy) =
             (ground.gateway.session_soon("bank", "eva", &eva).await, ground.gateway.session_soon("bank", "eva", &eva).await);

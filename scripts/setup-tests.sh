@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 . scripts/setup-build.sh
 
 need openssl openssl
+need curl curl
 scripts/postgres.sh psql >/dev/null
 
 # Ubuntu and later Debians have no 15; what they have stands in for it.

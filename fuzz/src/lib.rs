@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use claviger_model::{Cell, CopyFormat, MaskPlan, Masked, OpId, Refusal, RefusalKind, Secret, StatementMask};
 use claviger_protocols::postgres::Version;
 use claviger_protocols::{
-    Admitted, Ask, Auth, ChannelBinding, Event, Forward, Limits, Look, Masker, Protocol, ProtocolOptions, Reply, Side, Slot,
+    Admitted, Ask, Auth, ChannelBinding, Event, Forward, Limits, Look, Masker, Protocol, ProtocolOptions, Reply, Shown, Side, Slot,
     UpstreamLogin, UpstreamTls, open,
 };
 
@@ -16,6 +16,7 @@ const OPTIONS: ProtocolOptions = ProtocolOptions {
     tls: true,
     plaintext: true,
     auth: Auth::PASSWORD,
+    shared: true,
 };
 
 pub struct Rig {
@@ -23,13 +24,15 @@ pub struct Rig {
     inputs: [BytesMut; 2],
     /// Whether the answers to what is admitted are masked.
     masks: bool,
+    /// All that has left for the upstream.
+    asked: Vec<u8>,
 }
 
 impl Rig {
     /// A connection that has just been accepted.
     pub fn new() -> Self {
         let protocol = open("postgres", OPTIONS).expect("postgres is in the list");
-        Self { protocol, inputs: Default::default(), masks: false }
+        Self { protocol, inputs: Default::default(), masks: false, asked: Vec::new() }
     }
 
     /// A client inside TLS that is asked for OAUTHBEARER.
@@ -37,7 +40,7 @@ impl Rig {
         let ask = Ask::Bearer { discovery: Bytes::from_static(b"{}") };
         let options = ProtocolOptions { auth: Auth { certificate: false, ask }, ..OPTIONS };
         let protocol = open("postgres", options).expect("postgres is in the list");
-        let mut rig = Self { protocol, inputs: Default::default(), masks: false };
+        let mut rig = Self { protocol, inputs: Default::default(), masks: false, asked: Vec::new() };
         rig.feed(Side::Downstream, b"\0\0\0\x08\x04\xd2\x16\x2f");
         rig.feed(Side::Downstream, b"\0\0\0\x14\0\x03\0\0user\0alice\0\0");
         assert!(rig.protocol.wants_input(Side::Downstream), "an answer is awaited");
@@ -52,6 +55,42 @@ impl Rig {
         rig.feed(Side::Upstream, b"R\0\0\0\x08\0\0\0\0K\0\0\0\x0c\0\0\0\x07abcdZ\0\0\0\x05I");
         assert!(rig.protocol.wants_input(Side::Upstream), "the session is being served");
         rig
+    }
+
+    /// A connection of HTTP that has just been accepted.
+    pub fn of_http() -> Self {
+        let protocol = open("http", ProtocolOptions { tls: false, shared: false, ..OPTIONS }).expect("http is in the list");
+        Self { protocol, inputs: Default::default(), masks: false, asked: Vec::new() }
+    }
+
+    /// A session of HTTP that has answered one request.
+    pub fn serving_http() -> Self {
+        let mut rig = Self::of_http();
+        rig.feed(Side::Downstream, b"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: t\r\n\r\n");
+        rig.feed(Side::Upstream, b"HTTP/1.1 204 None\r\n\r\n");
+        assert!(rig.protocol.wants_input(Side::Downstream), "the session is being served");
+        rig
+    }
+
+    /// What has left is one request after the other, of the gateway's own words, whatever a client made up.
+    pub fn assert_canonical(&self) {
+        let mut rest = &self.asked[..];
+        while let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
+            let (head, after) = rest.split_at(end + 4);
+            let head = std::str::from_utf8(head.split(|byte| *byte == b'\r').next().unwrap_or_default()).expect("a first line");
+            assert!(head.ends_with(" HTTP/1.1") && head.split(' ').count() == 3, "{head}");
+            assert!(head.split(' ').nth(1).is_some_and(|target| target.starts_with('/') && !target.contains("/../")), "{head}");
+            rest = after;
+            let all = &self.asked[..self.asked.len() - rest.len()];
+            let fields = String::from_utf8_lossy(&all[all.len() - (end + 4)..]).into_owned();
+            let length = fields.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            match length {
+                Some(length) => rest = rest.get(length..).unwrap_or_default(),
+                // Chunks may hold anything.
+                None if fields.contains("transfer-encoding: chunked") => return,
+                None => {}
+            }
+        }
     }
 
     /// The same, with answers that are masked.
@@ -86,8 +125,9 @@ impl Rig {
             let Some(event) = self.protocol.poll_event() else { break };
             self.answer(event);
         }
-        for side in [Side::Downstream, Side::Upstream] {
-            while self.protocol.poll_transmit(side).is_some() {}
+        while self.protocol.poll_transmit(Side::Downstream).is_some() {}
+        while let Some(transmit) = self.protocol.poll_transmit(Side::Upstream) {
+            self.asked.extend_from_slice(&transmit.bytes);
         }
     }
 
@@ -177,6 +217,8 @@ impl Masker for Masks {
 fn upstream() -> UpstreamLogin {
     UpstreamLogin {
         tls: UpstreamTls::Disable,
+        host: "upstream.test".into(),
+        shown: Shown::Bearer,
         user: "app".into(),
         database: "shop".into(),
         version: Version::V3_2,

@@ -21,7 +21,7 @@ pub use disclosure::{
 };
 pub use histogram::{Histogram, Tally};
 pub use id::{ApprovalId, BootId, InvalidId, OpId, SessionId, TxId};
-pub use meaning::{Column, Definition, Effect, Hazard, Labels, Meaning, Object, Routine, Table, TableKind, Verb};
+pub use meaning::{Column, Definition, Effect, Endpoint, Hazard, Labels, Meaning, Object, Routine, Table, TableKind, Verb};
 pub use network::{InvalidNetwork, Network};
 pub use refusal::{Refusal, RefusalKind};
 pub use secret::Secret;

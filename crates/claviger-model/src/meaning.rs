@@ -53,6 +53,8 @@ pub enum Verb {
     Drop,
     /// Code is run.
     Execute,
+    /// An endpoint is called.
+    Invoke,
     /// A session's setting, role or search path is changed.
     Configure,
     /// Others are kept waiting: an explicit lock.
@@ -77,7 +79,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Read,
         Self::Insert,
         Self::Update,
@@ -88,6 +90,7 @@ impl Verb {
         Self::Alter,
         Self::Drop,
         Self::Execute,
+        Self::Invoke,
         Self::Configure,
         Self::Lock,
         Self::Maintain,
@@ -113,6 +116,7 @@ impl Verb {
             Self::Alter => "alter",
             Self::Drop => "drop",
             Self::Execute => "execute",
+            Self::Invoke => "invoke",
             Self::Configure => "configure",
             Self::Lock => "lock",
             Self::Maintain => "maintain",
@@ -144,6 +148,8 @@ pub enum Object {
     Setting(Arc<str>),
     /// Anything else that has a name.
     Definition(Arc<Definition>),
+    /// What HTTP requests are sent to.
+    Endpoint(Arc<Endpoint>),
 }
 
 /// A table, view, materialized view, foreign table or sequence.
@@ -236,6 +242,15 @@ pub struct Definition {
     pub name: Arc<str>,
 }
 
+/// What HTTP requests are sent to: a method on a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The method, in upper case: `POST`.
+    pub method: &'static str,
+    /// The path as it is forwarded, without the query: `/v1/chat/completions`.
+    pub path: Arc<str>,
+}
+
 /// Classifications, sorted.
 pub type Labels = Arc<[Arc<str>]>;
 
@@ -313,7 +328,7 @@ impl Hazard {
 }
 
 impl fmt::Display for Object {
-    /// As policies and the record name it inside its connection: `schema.table.column`, each part quoted as SQL would if it must be.
+    /// As policies name it inside its connection: `schema.table.column`, each part quoted as SQL would if it must be; `POST /path`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection => f.write_str("*"),
@@ -326,6 +341,8 @@ impl fmt::Display for Object {
                 Some(schema) => write!(f, "{}.{}", Quoted(schema), Quoted(&definition.name)),
                 None => write!(f, "{}", Quoted(&definition.name)),
             },
+            // The grammar of paths allows no space.
+            Self::Endpoint(endpoint) => write!(f, "{} {}", endpoint.method, endpoint.path),
         }
     }
 }

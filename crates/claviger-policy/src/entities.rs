@@ -21,11 +21,20 @@ pub(crate) enum Kind {
     Routine,
     Setting,
     Definition,
+    Endpoint,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Connection, Self::Schema, Self::Table, Self::Column, Self::Routine, Self::Setting, Self::Definition];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Connection,
+        Self::Schema,
+        Self::Table,
+        Self::Column,
+        Self::Routine,
+        Self::Setting,
+        Self::Definition,
+        Self::Endpoint,
+    ];
 
     pub(crate) fn of(object: &Object) -> Self {
         match object {
@@ -36,6 +45,7 @@ impl Kind {
             Object::Routine(_) => Self::Routine,
             Object::Setting(_) => Self::Setting,
             Object::Definition(_) => Self::Definition,
+            Object::Endpoint(_) => Self::Endpoint,
         }
     }
 
@@ -49,6 +59,7 @@ impl Kind {
             Self::Routine => "Routine",
             Self::Setting => "Setting",
             Self::Definition => "Definition",
+            Self::Endpoint => "Endpoint",
         }
     }
 }
@@ -113,6 +124,10 @@ impl Entities<'_> {
                 }
                 let system = definition.schema.as_deref().is_some_and(is_system);
                 (definition.kind, &definition.name, system, none)
+            }
+            Object::Endpoint(endpoint) => {
+                attributes.insert("method", text(endpoint.method));
+                ("endpoint", &endpoint.path, false, none)
             }
         };
         if let Object::Column(column) = object {

@@ -46,6 +46,7 @@ impl Names {
                 name(Kind::Routine.as_str())?,
                 name(Kind::Setting.as_str())?,
                 name(Kind::Definition.as_str())?,
+                name(Kind::Endpoint.as_str())?,
             ],
         })
     }
@@ -79,7 +80,7 @@ impl Names {
     }
 
     pub(crate) fn kind(&self, kind: Kind) -> &EntityTypeName {
-        let [connection, schema, table, column, routine, setting, definition] = &self.kinds;
+        let [connection, schema, table, column, routine, setting, definition, endpoint] = &self.kinds;
         match kind {
             Kind::Connection => connection,
             Kind::Schema => schema,
@@ -88,6 +89,7 @@ impl Names {
             Kind::Routine => routine,
             Kind::Setting => setting,
             Kind::Definition => definition,
+            Kind::Endpoint => endpoint,
         }
     }
 

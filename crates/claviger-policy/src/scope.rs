@@ -37,7 +37,12 @@ impl Scope {
             _ if self.tables.is_empty() => true,
             Object::Table(table) => names(table),
             Object::Column(column) => names(&column.table),
-            Object::Connection | Object::Schema(_) | Object::Routine(_) | Object::Setting(_) | Object::Definition(_) => false,
+            Object::Connection
+            | Object::Schema(_)
+            | Object::Routine(_)
+            | Object::Setting(_)
+            | Object::Definition(_)
+            | Object::Endpoint(_) => false,
         };
         reached && (self.verbs.is_empty() || self.verbs.contains(&verb))
     }

@@ -49,6 +49,12 @@ pub trait Protocol<A>: Send {
 
     /// The next bytes to write to a side, in order.
     fn poll_transmit(&mut self, to: Side) -> Option<Transmit>;
+
+    /// After [`Event::Closed`]: whether only the session is over, and the client's socket goes on. What is left in its input, and what
+    /// it sends after that, is for another session, which may be somebody else's.
+    fn leaves_client(&self) -> bool {
+        false
+    }
 }
 
 /// Bytes to write.
@@ -84,8 +90,9 @@ pub enum Event<A> {
     Cancel(Cancel),
     /// The client has presented a credential. The protocol waits for [`Reply::Authenticated`] or [`Reply::Terminate`].
     Login(Login),
-    /// The upstream has accepted the gateway. The protocol waits for [`Reply::Serve`].
-    Ready(BackendKey),
+    /// The upstream has accepted the gateway. The protocol waits for [`Reply::Serve`]. With what names the session there, where
+    /// something is cancelled by name; elsewhere closing the socket is all that there is.
+    Ready(Option<BackendKey>),
     /// The client asks for an operation. Its bytes wait, in order, for [`Reply::Admit`] or [`Reply::Refuse`].
     Operation(Operation),
     /// The client asks for more of an admitted operation (a suspended portal). Waits for [`Reply::Continue`] or
@@ -174,6 +181,10 @@ pub enum Forward {
 pub struct UpstreamLogin {
     /// Whether to ask for TLS.
     pub tls: UpstreamTls,
+    /// The upstream's own name, with its port where that is not the usual one.
+    pub host: String,
+    /// How the upstream is shown the credential.
+    pub shown: Shown,
     /// The upstream's user.
     pub user: String,
     /// The upstream's database.
@@ -192,6 +203,20 @@ pub struct UpstreamLogin {
     pub cancel_secret: Bytes,
     /// Salted passwords of earlier logins, so that key derivation runs once per upstream user.
     pub scram_keys: Arc<crate::postgres::ScramKeys>,
+}
+
+/// How an upstream is shown its credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Shown {
+    /// As the protocol has it: a password.
+    #[default]
+    Password,
+    /// As a bearer token (RFC 6750, section 2.1).
+    Bearer,
+    /// As the password of HTTP's basic authentication (RFC 7617), with the upstream's user.
+    Basic,
+    /// In a header of this name, in lower case.
+    Header(String),
 }
 
 /// Whether to ask the upstream for TLS. Which certificates are accepted is the driver's affair.
@@ -298,6 +323,13 @@ pub enum Request {
         /// What is called.
         target: String,
     },
+    /// An HTTP request. What it means is what these say, and what leaves is made of them.
+    Exchange {
+        /// The method.
+        method: &'static str,
+        /// The path, normalised, without the query.
+        path: Arc<str>,
+    },
 }
 
 /// What a client says of which types its parameters are (PostgreSQL: OIDs). Where it says 0 or nothing, that is the server's to tell.
@@ -311,6 +343,7 @@ impl Request {
             Self::Prepare { .. } => "prepare",
             Self::Execute { .. } => "execute",
             Self::Portal { .. } | Self::Call { .. } => "call",
+            Self::Exchange { .. } => "exchange",
         }
     }
 }
@@ -477,6 +510,8 @@ pub struct ProtocolOptions {
     pub plaintext: bool,
     /// By what clients may prove who they are.
     pub auth: Auth,
+    /// Whether clients name the connection that they mean; else the listener leads to one.
+    pub shared: bool,
 }
 
 /// What the rest of the gateway knows of a protocol: one line of [`PROTOCOLS`](crate::PROTOCOLS).

@@ -29,6 +29,8 @@ pub enum Credential {
     Password(Secret),
     /// A token by SASL OAUTHBEARER (RFC 7628).
     Bearer(Secret),
+    /// A token in a header of HTTP, and the word for where it stood: `bearer`, `basic` or `api-key`.
+    Header(Secret, &'static str),
     /// The certificate that it showed when TLS started, whose key it holds. Whether that is believed is not the protocol's affair.
     Certificate,
 }
@@ -39,6 +41,7 @@ impl Credential {
         match self {
             Self::Password(_) => "password",
             Self::Bearer(_) => "oauthbearer",
+            Self::Header(_, place) => place,
             Self::Certificate => "certificate",
         }
     }

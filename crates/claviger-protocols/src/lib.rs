@@ -14,13 +14,14 @@
 
 mod contract;
 mod credential;
+pub mod http;
 mod masking;
 pub mod postgres;
 pub mod proxied;
 
 pub use contract::{
     Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Forward, Limits, Notice, Operation, Outcome, Probe,
-    ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Side, StatementResult, Status,
+    ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Shown, Side, StatementResult, Status,
     TransactionEnd, TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
 };
 
@@ -29,18 +30,19 @@ pub use masking::{Look, Masker, Slot};
 
 /// Every protocol that byte-stream listeners speak. Config kinds, default ports, help texts and the conformance suite derive
 /// from this list; a new protocol is one directory and one line here.
-pub const PROTOCOLS: &[ProtocolEntry] = &[postgres::ENTRY];
+pub const PROTOCOLS: &[ProtocolEntry] = &[postgres::ENTRY, http::ENTRY];
 
 /// The protocol of this kind, for one session. `None` for a kind that is not in [`PROTOCOLS`].
 pub fn open<A: Send + 'static>(kind: &str, options: ProtocolOptions) -> Option<Box<dyn Protocol<A>>> {
     match kind {
         "postgres" => Some(Box::new(postgres::Postgres::new(options))),
+        "http" => Some(Box::new(http::Http::new(options))),
         _ => None,
     }
 }
 
 /// A session of this kind that has no client, on which the gateway asks with [`Reply::Probe`]. It waits for
-/// [`Reply::Authenticated`].
+/// [`Reply::Authenticated`]. `None` for a kind in which there is nothing to ask.
 pub fn open_own<A: Send + 'static>(kind: &str, limits: Limits) -> Option<Box<dyn Protocol<A>>> {
     match kind {
         "postgres" => Some(Box::new(postgres::Postgres::without_client(limits))),

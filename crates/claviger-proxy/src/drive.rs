@@ -27,6 +27,9 @@ const TURNS: usize = 2;
 /// So much is read of a client whose statement waits for people, beyond what the pipeline wants: its end may come after that.
 const AHEAD: usize = 1 << 20;
 
+/// A client that takes nothing of its answer for so long is given up.
+const STALL: Duration = Duration::from_secs(10);
+
 /// How long a client may take to see the end of its session, and an upstream that of one for which others wait.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -40,12 +43,19 @@ pub(crate) struct Driver {
     cancelling: Option<JoinHandle<()>>,
     timer: Option<Pin<Box<Sleep>>>,
     tls: Option<Arc<ServerConfig>>,
+    /// What came of TLS with the client.
+    secured: Option<TlsFacts>,
+    /// Opens the pipeline of another session on the same socket, for a client that goes on when its session is over.
+    next: Next,
     upstreams: Arc<Upstreams>,
     /// Until the client is known.
     place: Option<Place>,
     /// For as long as the upstream's socket is open.
     registered: Option<Registered>,
 }
+
+/// The pipeline of the next session of a socket, none if the protocol has none.
+pub(crate) type Next = Box<dyn Fn() -> Option<Pipeline> + Send>;
 
 type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Registered, Option<Secret>), Refusal>> + Send>>;
 
@@ -56,6 +66,7 @@ impl Driver {
         place: Place,
         tls: Option<Arc<ServerConfig>>,
         upstreams: Arc<Upstreams>,
+        next: Next,
     ) -> Self {
         Self {
             pipeline,
@@ -66,6 +77,8 @@ impl Driver {
             cancelling: None,
             timer: None,
             tls,
+            secured: None,
+            next,
             upstreams,
             place: Some(place),
             registered: None,
@@ -80,7 +93,11 @@ impl Driver {
                 Step::StartTls(Side::Upstream) => self.start_upstream_tls().await,
                 Step::Connect(connection) => self.connect(connection),
                 Step::Cancel(target) => self.cancel(target).await,
-                Step::Close => return self.close().await,
+                Step::Close => {
+                    if !(self.pipeline.leaves_client() && self.succeed().await) {
+                        return self.close().await;
+                    }
+                }
             }
         }
     }
@@ -155,6 +172,8 @@ impl Driver {
         }
         match leg.poll_write(cx) {
             Ok(wrote) => wrote || moved,
+            // It may have said something before it went, which is read first; then its end is found.
+            Err(_) if side == Side::Upstream && leg.can_read() => true,
             Err(_) => {
                 self.pipeline.handle_eof(side);
                 true
@@ -228,6 +247,10 @@ impl Driver {
     /// The client is silent until TLS has started, so nothing else needs watching meanwhile. One that began by itself must name
     /// the protocol: who speaks another one could be led here by a third.
     async fn accept_tls(&mut self, direct: bool) {
+        if let Some(facts) = self.secured.clone() {
+            // An earlier session of this socket has done that.
+            return self.pipeline.tls_started(Side::Downstream, facts);
+        }
         let deadline = self.deadline();
         if timeout_at(deadline, self.flush(Side::Downstream)).await.is_err() {
             return self.pipeline.handle_eof(Side::Downstream);
@@ -254,6 +277,7 @@ impl Driver {
             Some(Ok(stream)) if !direct || stream.get_ref().1.alpn_protocol().is_some() => {
                 let facts = facts(stream.get_ref().1);
                 self.downstream = Some(Leg::new(Socket::Accepted(Box::new(stream))));
+                self.secured = Some(facts.clone());
                 self.pipeline.tls_started(Side::Downstream, facts);
             }
             Some(_) | None => self.pipeline.handle_eof(Side::Downstream),
@@ -279,6 +303,29 @@ impl Driver {
             Err(_) => Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream took too long"),
         };
         self.pipeline.connected(Err(refusal), std::time::Instant::now());
+    }
+
+    /// Makes way for another session on the client's socket. False if the client does not read its answer to the end, or goes.
+    async fn succeed(&mut self) -> bool {
+        let deadline = self.deadline();
+        let _ = timeout_at(deadline, self.flush(Side::Upstream)).await;
+        self.leave_upstream().await;
+        // As long as it reads, it is in no hurry: this is an answer, and not the last.
+        let mut left = None;
+        loop {
+            let flushed = timeout(STALL, self.flush(Side::Downstream)).await.is_ok();
+            let Some(leg) = self.downstream.as_ref().filter(|leg| leg.can_write()) else { return false };
+            if flushed {
+                break;
+            }
+            if left.replace(leg.queued()) == Some(leg.queued()) {
+                return false;
+            }
+        }
+        let Some(next) = (self.next)() else { return false };
+        self.pipeline = next;
+        (self.connection, self.connecting, self.timer, self.place) = (None, None, None, None);
+        true
     }
 
     /// Writes what is left on both sides, for as long as the session lingers, and stays until what runs upstream is cancelled. What

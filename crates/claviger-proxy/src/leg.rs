@@ -85,6 +85,15 @@ impl Leg {
         !self.read_closed
     }
 
+    pub(crate) fn can_write(&self) -> bool {
+        !self.write_closed
+    }
+
+    /// How many bytes wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Reads once into the input buffer: how many bytes, none at the end. An error ends the reading like an end.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         self.input.reserve(self.read_size);

@@ -92,12 +92,13 @@ impl Listener {
         let place = self.places.take(client.ip());
         let spec = self.spec.load();
         let (tls, plaintext, auth) = (spec.tls.is_some(), spec.plaintext, spec.auth.clone());
-        let options = ProtocolOptions { limits: spec.limits, tls, plaintext, auth };
-        let Some(protocol) = claviger_protocols::open(spec.kind, options) else { return };
+        let shared = matches!(spec.route, Route::Shared(_));
+        let (kind, options) = (spec.kind, ProtocolOptions { limits: spec.limits, tls, plaintext, auth, shared });
         let Some(stream) = leg::prepare(&stream).and_then(|()| stream.into_std()).ok() else { return };
-        let mut arrival = Arrival { id: self.gateway.new_session(), route: spec.route.clone(), client };
+        let mut arrival = Arrival { id: self.gateway.new_session(), route: spec.route.clone(), client, again: false };
         let is_balancer = spec.balancers.iter().any(|balancer| balancer.contains(client.ip()));
         let (gateway, tls, upstreams) = (Arc::clone(&self.gateway), spec.tls.clone(), Arc::clone(&self.upstreams));
+        let sessions = Arc::clone(&self.gateway);
         let places = Arc::clone(&self.places);
         self.workers.spawn(move |desk| async move {
             let Ok(mut stream) = TcpStream::from_std(stream) else { return };
@@ -109,8 +110,17 @@ impl Listener {
                 };
                 place = places.take(arrival.client.ip());
             }
-            let pipeline = Pipeline::new(gateway, desk, protocol, arrival, since);
-            Driver::new(pipeline, stream, place, tls, upstreams).run().await;
+            let first = (arrival.clone(), since);
+            let open = move |(arrival, since)| {
+                let protocol = claviger_protocols::open(kind, options.clone())?;
+                Some(Pipeline::new(Arc::clone(&gateway), Arc::clone(&desk), protocol, arrival, since))
+            };
+            let Some(pipeline) = open(first) else { return };
+            let next = move || {
+                let arrival = Arrival { id: sessions.new_session(), again: true, ..arrival.clone() };
+                open((arrival, Instant::now()))
+            };
+            Driver::new(pipeline, stream, place, tls, upstreams, Box::new(next)).run().await;
         });
     }
 }

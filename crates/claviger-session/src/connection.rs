@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, Secret, UnknownWord};
 use claviger_protocols::postgres::{ScramKeys, Version};
-use claviger_protocols::{ChannelBinding, UpstreamLogin, UpstreamTls};
+use claviger_protocols::{ChannelBinding, PROTOCOLS, Shown, UpstreamLogin, UpstreamTls};
 use claviger_sql::Classification;
 
 use crate::Detecting;
@@ -24,12 +24,14 @@ pub struct Connection {
     pub host: String,
     /// The upstream's port.
     pub port: u16,
-    /// The upstream's database.
+    /// The upstream's database; empty where there is none.
     pub database: String,
-    /// The upstream's user.
+    /// The upstream's user; empty where there is none.
     pub user: String,
-    /// Where the upstream's password is found.
+    /// Where the upstream's password, or whatever else stands in its place, is found.
     pub password: Option<CredentialRef>,
+    /// How the upstream is shown it.
+    pub shown: Shown,
     /// The newest version of its protocol to ask the upstream for.
     pub max_protocol_version: Version,
     /// How the upstream's leg is protected.
@@ -77,6 +79,8 @@ impl Connection {
                 UpstreamTlsPolicy::Prefer => UpstreamTls::Prefer,
                 UpstreamTlsPolicy::Require | UpstreamTlsPolicy::VerifyCa | UpstreamTlsPolicy::VerifyFull => UpstreamTls::Require,
             },
+            host: self.authority(),
+            shown: self.shown.clone(),
             user: self.user.clone(),
             database: self.database.clone(),
             version: self.max_protocol_version,
@@ -87,6 +91,13 @@ impl Connection {
             cancel_secret,
             scram_keys,
         }
+    }
+
+    /// The upstream's own name, with its port unless it is the usual one.
+    fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let usual = PROTOCOLS.iter().any(|entry| entry.kind == self.kind && entry.default_port == self.port);
+        if usual { host } else { format!("{host}:{}", self.port) }
     }
 }
 

@@ -175,7 +175,7 @@ fn forward(case: &Case<'_>, mask: Option<&MaskPlan>) -> Result<Forward, Refusal>
     let sorted = match &case.operation.request {
         Request::Batch { text } | Request::Prepare { text, .. } => with_insertions(text, insertions),
         // What was prepared when that was not needed runs as it is, or not at all.
-        Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } => None,
+        Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } | Request::Exchange { .. } => None,
     };
     let why = "this would disclose masked values as it was prepared, under other rules: prepare it again";
     sorted.map(Forward::Replace).ok_or_else(|| Refusal::new(RefusalKind::NotPermitted, why))

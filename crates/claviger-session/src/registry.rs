@@ -47,8 +47,8 @@ pub struct SessionInfo {
     pub operations: u64,
     /// When its token expires.
     pub expires: Timestamp,
-    /// The process that serves it upstream.
-    pub process: i32,
+    /// The process that serves it upstream, where that has a number.
+    pub process: Option<i32>,
 }
 
 /// A live session, as the registry and its own pipeline share it.
@@ -60,8 +60,8 @@ pub(crate) struct Live {
     pub(crate) application: Option<Arc<str>>,
     pub(crate) opened: Timestamp,
     pub(crate) operations: AtomicU64,
-    /// The process that serves the session upstream.
-    pub(crate) process: i32,
+    /// The process that serves the session upstream, where that has a number.
+    pub(crate) process: Option<i32>,
     orders: Mutex<Orders>,
 }
 
@@ -117,7 +117,7 @@ impl Registry {
     /// The processes that serve live sessions on an upstream.
     pub fn processes(&self, host: &str, port: u16) -> HashSet<i32> {
         let here = |live: &&Arc<Live>| live.connection.host == host && live.connection.port == port;
-        lock(&self.sessions).values().filter(here).map(|live| live.process).collect()
+        lock(&self.sessions).values().filter(here).filter_map(|live| live.process).collect()
     }
 
     /// Ends a session: its client gets the refusal, its record the code. False if there is no such session.
@@ -176,13 +176,14 @@ impl Registry {
     }
 
     /// Takes a session in. Fails if another session has the same cancel key, which only a repeated random secret can cause.
-    pub(crate) fn insert(&self, live: Arc<Live>, cancel: Cancel, backend: BackendKey) -> Result<(), Refusal> {
-        let mut cancels = lock(&self.cancels);
-        if cancels.contains_key(&cancel) {
-            return Err(Refusal::new(RefusalKind::Internal, "the cancel key is taken; connect again"));
+    pub(crate) fn insert(&self, live: Arc<Live>, cancel: Option<(Cancel, BackendKey)>) -> Result<(), Refusal> {
+        if let Some((cancel, backend)) = cancel {
+            let mut cancels = lock(&self.cancels);
+            if cancels.contains_key(&cancel) {
+                return Err(Refusal::new(RefusalKind::Internal, "the cancel key is taken; connect again"));
+            }
+            cancels.insert(cancel, (Arc::clone(&live), backend));
         }
-        cancels.insert(cancel, (Arc::clone(&live), backend));
-        drop(cancels);
         if let Some(observer) = self.observer.get() {
             observer.opened(&live.info());
         }
@@ -190,9 +191,9 @@ impl Registry {
         Ok(())
     }
 
-    pub(crate) fn remove(&self, id: SessionId, cancel: &Cancel, at: Timestamp, reason: &str) {
+    pub(crate) fn remove(&self, id: SessionId, cancel: Option<&Cancel>, at: Timestamp, reason: &str) {
         let live = lock(&self.sessions).remove(&id);
-        lock(&self.cancels).remove(cancel);
+        cancel.map(|cancel| lock(&self.cancels).remove(cancel));
         if let (Some(live), Some(observer)) = (live, self.observer.get()) {
             observer.closed(&live.info(), at, reason);
         }
@@ -218,7 +219,7 @@ impl Live {
         client: SocketAddr,
         application: Option<Arc<str>>,
         opened: Timestamp,
-        process: i32,
+        process: Option<i32>,
     ) -> Self {
         let (operations, orders) = (AtomicU64::new(0), Mutex::default());
         Self { id, identity, connection, client, application, opened, operations, process, orders }

@@ -121,7 +121,7 @@ impl<A> Mux<A> {
                 let mut secret = frame.payload;
                 let process = secret.get_i32();
                 self.stage = Stage::AwaitingServe { process, cancel_secret: cancel_secret.clone() };
-                self.events.push_back(Event::Ready(BackendKey { process, secret }));
+                self.events.push_back(Event::Ready(Some(BackendKey { process, secret })));
             }
             (Stage::AwaitingUpstream { .. }, b'E', 0) => {
                 self.fail(RefusalKind::UpstreamUnavailable, "the upstream does not let the gateway in");
@@ -538,8 +538,8 @@ impl Subject for MuxSubject {
         Self::ask(&format!("read {word} 2"))
     }
 
-    fn replacement(&self, word: &str) -> Vec<u8> {
-        format!("read {word} 1").into_bytes()
+    fn replacement(&self, word: &str) -> Option<Vec<u8>> {
+        Some(format!("read {word} 1").into_bytes())
     }
 
     fn failing(&self) -> Vec<u8> {

@@ -419,7 +419,7 @@ impl Subject for PostgresSubject {
     }
 
     fn open(&self, limits: Limits) -> Box<dyn Protocol<OpId>> {
-        let options = ProtocolOptions { limits, tls: false, plaintext: true, auth: Auth::PASSWORD };
+        let options = ProtocolOptions { limits, tls: false, plaintext: true, auth: Auth::PASSWORD, shared: false };
         Box::new(Postgres::new(options))
     }
 
@@ -436,8 +436,8 @@ impl Subject for PostgresSubject {
         self.ask(&format!("/* {word} */ SELECT 1"))
     }
 
-    fn replacement(&self, word: &str) -> Vec<u8> {
-        format!("/* {word} */ SELECT 2").into_bytes()
+    fn replacement(&self, word: &str) -> Option<Vec<u8>> {
+        Some(format!("/* {word} */ SELECT 2").into_bytes())
     }
 
     fn failing(&self) -> Vec<u8> {

@@ -231,7 +231,7 @@ impl World {
     /// A client that has just been accepted on a listener with this route.
     pub fn client_of(&self, route: Route) -> Client {
         let id = self.gateway.new_session();
-        let arrival = Arrival { id, route, client: SocketAddr::from(([127, 0, 0, 1], 50_000)) };
+        let arrival = Arrival { id, route, client: SocketAddr::from(([127, 0, 0, 1], 50_000)), again: false };
         let desk = Arc::new(self.gateway.desk());
         let pipeline = Pipeline::new(Arc::clone(&self.gateway), Arc::clone(&desk), (self.protocol)(), arrival, self.clock.now());
         Client {
@@ -449,6 +449,7 @@ impl Decider for Referee {
             }
             Request::Portal { name } => String::from_utf8_lossy(name).into_owned(),
             Request::Call { target } => target.clone(),
+            Request::Exchange { path, .. } => path.to_string(),
         };
         match () {
             () if text.contains("forbid") => refuse(connect),
@@ -561,6 +562,7 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         database: name.to_owned(),
         user: "gateway".to_owned(),
         password: None,
+        shown: claviger_protocols::Shown::Password,
         tls: UpstreamTlsPolicy::Disable,
         tls_ca: None,
         max_protocol_version: claviger_protocols::postgres::Version::default(),

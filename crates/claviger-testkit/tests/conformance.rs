@@ -4,6 +4,7 @@
 
 use claviger_protocols::Request;
 use claviger_testkit::conformance::*;
+use claviger_testkit::http::HttpSubject;
 use claviger_testkit::mux::MuxSubject;
 use claviger_testkit::postgres::{PostgresSubject, bind, execute, messages, parse, sync};
 
@@ -40,6 +41,7 @@ macro_rules! every_check {
 
 every_check!(mux, MuxSubject);
 every_check!(postgres, PostgresSubject::Simple);
+every_check!(http, HttpSubject);
 suite!(
     postgres_extended,
     PostgresSubject::Extended,
@@ -75,7 +77,7 @@ fn postgres_a_bind_names_the_text_that_runs() {
 
 #[test]
 fn every_protocol_is_under_the_suite() {
-    let subjects: [&dyn Subject; 1] = [&PostgresSubject::Simple];
+    let subjects: [&dyn Subject; 2] = [&PostgresSubject::Simple, &HttpSubject];
     let kinds: Vec<_> = subjects.iter().map(|subject| subject.kind()).collect();
     let entries: Vec<_> = claviger_protocols::PROTOCOLS.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, entries, "each entry needs a subject and a line of checks here");

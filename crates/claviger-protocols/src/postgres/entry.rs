@@ -186,7 +186,7 @@ impl<A> Postgres<A> {
             _ => Err(Fault::Upstream(Violation("an unexpected message before the session"))),
         };
         if let Ok(true) = result {
-            self.io.events.push_back(Event::Ready(entry.key.clone()));
+            self.io.events.push_back(Event::Ready(Some(entry.key.clone())));
             self.phase = Phase::Settled(entry);
             return Ok(());
         }

@@ -73,7 +73,7 @@ impl<A> Postgres<A> {
 
     /// A connection that no client has opened.
     pub fn without_client(limits: Limits) -> Self {
-        let options = ProtocolOptions { limits, tls: false, plaintext: false, auth: Auth::PASSWORD };
+        let options = ProtocolOptions { limits, tls: false, plaintext: false, auth: Auth::PASSWORD, shared: false };
         Self {
             options,
             io: Io::new(),

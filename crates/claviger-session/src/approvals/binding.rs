@@ -44,6 +44,8 @@ pub(crate) fn bind(
         }
         Request::Portal { name } => (&b""[..], Some(&**name), &[][..], &[][..], &[][..]),
         Request::Call { .. } => return Err("a call by number cannot be shown to a reviewer"),
+        // Its content is not seen before it is decided.
+        Request::Exchange { .. } => return Err("an HTTP request cannot be shown to a reviewer"),
     };
     let length = text.len() + parameters.iter().flatten().map(|value| value.len()).sum::<usize>();
     if length > LONGEST {

@@ -115,7 +115,7 @@ fn writes_back(ours: &Ours, operation: &Operation) -> bool {
         Request::Execute { text, parameters, .. } => {
             ours.are_in(text) || parameters.iter().flatten().any(|parameter| ours.are_in(parameter))
         }
-        Request::Portal { .. } | Request::Call { .. } => false,
+        Request::Portal { .. } | Request::Call { .. } | Request::Exchange { .. } => false,
     }
 }
 

@@ -55,7 +55,9 @@ impl Pipeline {
     pub(super) fn authenticate(&mut self, login: Login, now: Instant) {
         let (authenticator, time) = (&self.gateway.services.authenticator, self.gateway.now());
         let (verified, token) = match &login.credential {
-            Credential::Password(token) | Credential::Bearer(token) => (authenticator.verify(token, time), Some(token)),
+            Credential::Password(token) | Credential::Bearer(token) | Credential::Header(token, _) => {
+                (authenticator.verify(token, time), Some(token))
+            }
             Credential::Certificate => (authenticator.verify_certificates(&self.certificates, time), None),
         };
         match (verified, token) {
@@ -181,29 +183,30 @@ impl Pipeline {
     }
 
     /// The upstream is ready: records the session and lets the client in.
-    pub(super) fn open(&mut self, key: BackendKey, now: Instant) {
+    pub(super) fn open(&mut self, key: Option<BackendKey>, now: Instant) {
         let Stage::Entering(entrant) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return };
         let Entrant { identity, connection, application, decision, proof, cancel_secret, epochs } = *entrant;
-        let cancel = Cancel { process: key.process, secret: cancel_secret };
+        let process = key.as_ref().map(|key| key.process);
+        let cancel = key.map(|key| (Cancel { process: key.process, secret: cancel_secret }, key));
         let opened = self.gateway.now();
         let id = self.arrival.id;
-        let (client, process) = (self.arrival.client, key.process);
+        let client = self.arrival.client;
         let live = Arc::new(Live::new(id, identity, Arc::clone(&connection), client, application, opened, process));
         let ledger = &self.gateway.services.ledger;
         let recorder = ledger.record(id);
-        let leaf = self.open_leaf(&live, decision.clone(), proof, &key, recorder.key_id());
+        let leaf = self.open_leaf(&live, decision.clone(), proof, recorder.key_id());
         // Taken in first: what is recorded as open must be closed, and a session that is not taken in never is.
-        if let Err(refusal) = self.gateway.registry.insert(Arc::clone(&live), cancel.clone(), key.clone()) {
+        if let Err(refusal) = self.gateway.registry.insert(Arc::clone(&live), cancel.clone()) {
             return self.end(refusal, "cancel_key.taken", now);
         }
         // From here on a revocation or a reload finds the session; what either did while it was on its way in must not pass.
         if let Err((refusal, code)) = self.still_stands(&live, opened) {
-            self.gateway.registry.remove(id, &cancel, opened, code);
+            self.gateway.registry.remove(id, cancel.as_ref().map(|(cancel, _)| cancel), opened, code);
             self.record_refusal(Some(&live.identity.chain), Some(&connection), code, Some(decision));
             return self.end(refusal, code, now);
         }
         if let Err(error) = ledger.append(Batch::of(Leaf { time: opened, kind: LeafKind::SessionOpen(leaf) })) {
-            self.gateway.registry.remove(id, &cancel, opened, "audit.unavailable");
+            self.gateway.registry.remove(id, cancel.as_ref().map(|(cancel, _)| cancel), opened, "audit.unavailable");
             return self.end_unrecorded(&error, now);
         }
         let record = SessionRecord::new(
@@ -219,7 +222,7 @@ impl Pipeline {
         let expires_in = live.identity.expires.as_micros().saturating_sub(opened.as_micros());
         let expires_in = Duration::from_micros(u64::try_from(expires_in).unwrap_or(0));
         let tls = self.tls.downstream.is_some();
-        let opening = Opening { live, connect: decision, record, cancel, key, epochs, meter, tls, expires_in };
+        let opening = Opening { live, connect: decision, record, cancel, epochs, meter, tls, expires_in };
         self.stage = Stage::Serving(Box::new(Serving::new(&self.gateway, opening, now)));
         self.protocol.resume(Reply::Serve);
         self.look(now);
@@ -234,14 +237,7 @@ impl Pipeline {
         is_open(&self.gateway, &live.connection)
     }
 
-    fn open_leaf(
-        &self,
-        live: &Live,
-        decision: DecisionFacts,
-        proof: &'static str,
-        key: &BackendKey,
-        recording_key: &str,
-    ) -> SessionOpenLeaf {
+    fn open_leaf(&self, live: &Live, decision: DecisionFacts, proof: &'static str, recording_key: &str) -> SessionOpenLeaf {
         let chain = &live.identity.chain;
         SessionOpenLeaf {
             session: live.id,
@@ -256,7 +252,7 @@ impl Pipeline {
             application: live.application.clone(),
             tls: self.tls.downstream.clone(),
             upstream_tls: self.tls.upstream.clone(),
-            upstream_process: Some(i64::from(key.process)),
+            upstream_process: live.process.map(i64::from),
             recording_key: Some(recording_key.into()),
             decision,
         }

@@ -174,6 +174,9 @@ impl Deciding {
     }
 
     pub(super) fn understand(&mut self, gateway: &Gateway, operation: &Operation, now: Instant) -> Option<Understanding> {
+        if let Request::Exchange { method, path } = &operation.request {
+            return Some(Understanding::of_exchange(method, path));
+        }
         let seen = self.seen.take();
         let tracker = self.tracker.as_mut()?;
         Some(tracker.understand(operation, &gateway.texts, seen, now))

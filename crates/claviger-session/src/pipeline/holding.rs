@@ -301,7 +301,8 @@ impl Serving {
 
 impl super::deciding::Deciding {
     /// What an upstream can be asked about an operation.
-    fn subject(&self, operation: &Operation, process: i32, has_written: bool) -> Option<Subject> {
+    fn subject(&self, operation: &Operation, process: Option<i32>, has_written: bool) -> Option<Subject> {
+        let process = process?;
         let tracker = self.tracker()?;
         let (keeper, connection) = tracker.upstream();
         let text = text_of(&operation.request).and_then(|text| String::from_utf8(text.into()).ok());

@@ -66,6 +66,8 @@ pub struct Arrival {
     pub route: Route,
     /// Where the client is.
     pub client: SocketAddr,
+    /// Whether its socket has carried a session before, so that it may be silent without being a stranger.
+    pub again: bool,
 }
 
 /// What the driver must do for the session.
@@ -178,6 +180,11 @@ impl Pipeline {
         self.seat.is_some()
     }
 
+    /// Once it asked for [`Step::Close`]: whether the client's socket stays open and is for another session.
+    pub fn leaves_client(&self) -> bool {
+        self.protocol.leaves_client() && self.ending.is_none() && !self.withholds && !self.gateway.is_draining()
+    }
+
     /// Whether others may wait for this session's upstream socket to close.
     pub fn is_awaited(&self) -> bool {
         self.slot.as_ref().is_some_and(Slot::is_limited)
@@ -252,6 +259,9 @@ impl Pipeline {
                 let refusal =
                     Refusal::new(RefusalKind::TooMany, "the upstream has all the sessions that it bears; try again later");
                 self.refuse_entry(refusal, "limit.upstream_wait", now);
+            }
+            Stage::Arriving if self.arrival.again => {
+                self.end(Refusal::new(RefusalKind::Idle, "nothing was asked for too long"), "session.idle", now);
             }
             Stage::Arriving | Stage::Identifying(_) | Stage::Entering(_) => {
                 let refusal = Refusal::new(RefusalKind::TimedOut, "the login took too long");
@@ -436,7 +446,7 @@ impl Pipeline {
         if let Stage::Serving(serving) = &self.stage
             && serving.has_sent()
         {
-            self.steps.push_back(Step::Cancel(serving.cancel_target()));
+            self.steps.extend(serving.cancel_target().map(Step::Cancel));
         }
         self.protocol.resume(Reply::Terminate(refusal));
     }

@@ -32,8 +32,8 @@ pub(super) struct Serving {
     pub(super) live: Arc<Live>,
     pub(super) connect: DecisionFacts,
     pub(super) record: SessionRecord,
-    cancel: Cancel,
-    key: BackendKey,
+    /// What the client cancels by, and what the upstream does.
+    cancel: Option<(Cancel, BackendKey)>,
     /// The connection as the rules in force have it; what is open stays as it was opened.
     pub(super) connection: Arc<Connection>,
     pub(super) tls: bool,
@@ -115,8 +115,7 @@ pub(super) struct Opening {
     /// How `connect` was decided.
     pub(super) connect: DecisionFacts,
     pub(super) record: SessionRecord,
-    pub(super) cancel: Cancel,
-    pub(super) key: BackendKey,
+    pub(super) cancel: Option<(Cancel, BackendKey)>,
     pub(super) epochs: Epochs,
     pub(super) meter: Meter,
     pub(super) tls: bool,
@@ -125,7 +124,7 @@ pub(super) struct Opening {
 
 impl Serving {
     pub(super) fn new(gateway: &Gateway, opening: Opening, now: Instant) -> Self {
-        let Opening { live, connect, record, cancel, key, epochs, meter, tls, expires_in } = opening;
+        let Opening { live, connect, record, cancel, epochs, meter, tls, expires_in } = opening;
         let deciding = Deciding::new(gateway, &live, &live.identity.chain, &live.connection, tls);
         Self {
             connection: Arc::clone(&live.connection),
@@ -133,7 +132,6 @@ impl Serving {
             connect,
             record,
             cancel,
-            key,
             tls,
             masks_aside: true,
             epochs,
@@ -249,8 +247,10 @@ impl Serving {
         self.open.iter().any(|open| open.sent)
     }
 
-    pub(super) fn cancel_target(&self) -> CancelTarget {
-        CancelTarget { connection: Arc::clone(&self.live.connection), key: self.key.clone() }
+    /// Where what runs can be cancelled, if it can other than by closing the socket.
+    pub(super) fn cancel_target(&self) -> Option<CancelTarget> {
+        let (_, key) = self.cancel.as_ref()?;
+        Some(CancelTarget { connection: Arc::clone(&self.live.connection), key: key.clone() })
     }
 
     pub(super) fn since(&self) -> Instant {
@@ -287,7 +287,8 @@ impl Serving {
             self.record.transaction_end(time, TransactionEnd { tx, result });
         }
         let reason = if code.is_some() { CloseReason::Gateway } else { close_reason(closed) };
-        gateway.registry.remove(self.live.id, &self.cancel, time, code.unwrap_or(reason.as_str()));
+        let cancel = self.cancel.as_ref().map(|(cancel, _)| cancel);
+        gateway.registry.remove(self.live.id, cancel, time, code.unwrap_or(reason.as_str()));
         let leaf = SessionCloseLeaf {
             session: self.record.session(),
             reason,

@@ -6,6 +6,8 @@ use claviger_audit::{EffectFacts, StatementFacts};
 use claviger_model::{Effect, Meaning, Object};
 use claviger_sql::builtin::{SettingKind, setting};
 
+use super::exchange::pattern;
+
 /// Things that are not in the catalog, so that their names are whatever a client makes up: values might be among them, which are in no
 /// leaf.
 const MADE_UP: &[&str] = &["channel", "library", "prepared transaction", "file", "program"];
@@ -46,6 +48,7 @@ fn effect_facts(effect: &Effect) -> EffectFacts {
             (definition.kind, "*".to_owned(), Vec::new(), none())
         }
         Object::Definition(definition) => (definition.kind, effect.object.to_string(), Vec::new(), none()),
+        Object::Endpoint(endpoint) => ("endpoint", pattern(endpoint), Vec::new(), none()),
     };
     EffectFacts { verb: effect.verb.as_str(), kind, object: object.into(), columns, labels, through: effect.through.clone() }
 }

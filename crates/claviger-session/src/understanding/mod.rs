@@ -3,9 +3,10 @@
 //! The meaning of a statement hangs on what its session has done so far. [`tracker`] follows that: the search path and the role, which only
 //! the server knows for certain and is asked for after anything that may have changed them; the names of prepared statements and
 //! cursors; and changes of the catalog that the session's own transaction has made and nobody else can see. [`text`] is a text, read and
-//! understood; [`cache`] keeps those that were.
+//! understood; [`cache`] keeps those that were. What an HTTP request does is told from it alone ([`exchange`]).
 
 mod cache;
+mod exchange;
 mod facts;
 mod names;
 mod text;

@@ -9,7 +9,7 @@ use claviger_sql::{Catalog, NotUnderstood, Session, Statement, Transition, under
 
 use super::facts::facts;
 
-/// A text, and what it does.
+/// A text, and what it does; or the head of an HTTP request.
 #[derive(Debug)]
 pub struct Text {
     /// What each of its statements does, for policy.

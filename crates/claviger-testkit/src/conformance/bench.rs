@@ -245,16 +245,17 @@ impl Bench {
 
     fn drain(&mut self) -> bool {
         let mut moved = false;
-        while let Some(recorded) = self.protocol.poll_recorded() {
-            assert!(!self.ended.contains(&recorded.op), "something to record after its operation's outcome");
-        }
-        let mut events = Vec::new();
-        while let Some(event) = self.protocol.poll_event() {
-            events.push(event);
-        }
-        for event in events {
+        // An answer may be followed by another event at once.
+        loop {
+            while let Some(recorded) = self.protocol.poll_recorded() {
+                assert!(!self.ended.contains(&recorded.op), "something to record after its operation's outcome");
+            }
+            let events: Vec<_> = std::iter::from_fn(|| self.protocol.poll_event()).collect();
+            if events.is_empty() {
+                break;
+            }
             moved = true;
-            self.hear(event);
+            events.into_iter().for_each(|event| self.hear(event));
         }
         while let Some(transmit) = self.protocol.poll_transmit(Side::Upstream) {
             moved = true;
@@ -336,6 +337,8 @@ pub fn refusal() -> Refusal {
 fn upstream_login() -> UpstreamLogin {
     UpstreamLogin {
         tls: UpstreamTls::Disable,
+        host: "upstream.test".to_owned(),
+        shown: claviger_protocols::Shown::Password,
         user: "gateway".to_owned(),
         database: "bank".to_owned(),
         version: claviger_protocols::postgres::Version::default(),

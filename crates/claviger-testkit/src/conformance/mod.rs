@@ -34,8 +34,8 @@ pub trait Subject {
     fn login(&self) -> Vec<Vec<u8>>;
     /// A plain operation that succeeds, with this word in its text.
     fn operation(&self, word: &str) -> Vec<u8>;
-    /// The text that stands for the client's when an operation is replaced, with this word in it.
-    fn replacement(&self, word: &str) -> Vec<u8>;
+    /// The text that stands for the client's when an operation is replaced, with this word in it, where that can be.
+    fn replacement(&self, word: &str) -> Option<Vec<u8>>;
     /// An operation that the upstream answers with an error.
     fn failing(&self) -> Vec<u8>;
     /// So many operations, sent without waiting.

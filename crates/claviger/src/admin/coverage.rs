@@ -9,12 +9,16 @@ use std::sync::Arc;
 
 use claviger_api::Problem;
 use claviger_api::wire::{Coverage, CoverageRules, HiddenSession, UpstreamSession};
+use claviger_protocols::postgres;
 use claviger_protocols::postgres::activity::{self, Activity};
 use claviger_proxy::{OWN_APPLICATION, Upstreams};
 use claviger_session::{Connection, Gateway, UpstreamTlsPolicy};
 
 /// Looks at a connection's upstream.
 pub(super) async fn look(gateway: &Gateway, upstreams: &Upstreams, connection: &Arc<Connection>) -> Result<Coverage, Problem> {
+    if connection.kind != postgres::ENTRY.kind {
+        return Err(Problem::invalid("only a database can be asked who is on it"));
+    }
     let before = gateway.registry.processes(&connection.host, connection.port);
     let answer = upstreams.ask(gateway, connection, activity::QUESTION).await;
     let answer = answer.map_err(|refusal| Problem::bad_gateway("upstream.unavailable", refusal.message))?;

@@ -1,4 +1,4 @@
-//! A recording in words: the statements, parameters and completion tags of its operations.
+//! A recording in words: the statements, parameters and completion tags of its operations; of HTTP requests the first line and the status.
 //!
 //! The recording holds each operation's own frames (PostgreSQL manual, 54.7). They were accepted once, but what is read back
 //! is read as carefully as the first time: a frame that does not parse is passed over, and its bytes are counted all the same.
@@ -10,6 +10,7 @@ use claviger_api::wire::RecordingEntry;
 use claviger_audit::recording::EntryKind;
 use claviger_audit::{LeafType, Line};
 use claviger_model::Timestamp;
+use claviger_protocols::http;
 use claviger_protocols::postgres::{self, Described};
 use claviger_store::log::SessionRecord;
 
@@ -17,6 +18,7 @@ use claviger_store::log::SessionRecord;
 pub(super) fn describe(record: &SessionRecord) -> Vec<RecordingEntry> {
     let mut operations: BTreeMap<u64, RecordingEntry> = BTreeMap::new();
     let mut prepared: HashMap<String, String> = HashMap::new();
+    let is_http = is_http(record);
     for entry in &record.entries {
         let operation = operations.entry(entry.op.0).or_default();
         let bytes = entry.bytes.len() as u64;
@@ -24,6 +26,11 @@ pub(super) fn describe(record: &SessionRecord) -> Vec<RecordingEntry> {
             EntryKind::Response => operation.response_bytes += bytes,
             EntryKind::Request => {
                 operation.request_bytes += bytes;
+                if is_http {
+                    // The head comes first, and its first line says what is asked.
+                    operation.statement.get_or_insert_with(|| first_line(&entry.bytes));
+                    continue;
+                }
                 request(&entry.bytes, operation, &mut prepared);
             }
         }
@@ -34,6 +41,19 @@ pub(super) fn describe(record: &SessionRecord) -> Vec<RecordingEntry> {
         operations.entry(op.0).or_default().tags = tags.filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
     }
     operations.into_iter().map(|(op, operation)| RecordingEntry { op, ..operation }).collect()
+}
+
+/// Whether a session is one of HTTP requests.
+fn is_http(record: &SessionRecord) -> bool {
+    let opened = record.leaves.iter().filter_map(|leaf| Line::parse(leaf.as_bytes()).ok());
+    let mut opened = opened.filter(|line| line.kind == LeafType::SessionOpen);
+    opened.any(|line| line.fields.get("protocol").and_then(|kind| kind.as_str()) == Some(http::ENTRY.kind))
+}
+
+/// Method and target of a request, as it left.
+fn first_line(head: &[u8]) -> String {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    String::from_utf8_lossy(line.strip_suffix(b" HTTP/1.1").unwrap_or(line)).into_owned()
 }
 
 /// Tells what a request said. Statements are kept by name, for requests that run them later.
@@ -125,6 +145,9 @@ pub(super) fn replayed(record: &SessionRecord) -> Replayed {
 /// The operations that only prepare a statement.
 fn preparing(record: &SessionRecord) -> HashSet<u64> {
     let mut preparing = HashMap::new();
+    if is_http(record) {
+        return HashSet::new();
+    }
     for entry in record.entries.iter().filter(|entry| entry.kind == EntryKind::Request) {
         let only = preparing.entry(entry.op.0).or_insert(true);
         *only &= postgres::describe(&entry.bytes, true)

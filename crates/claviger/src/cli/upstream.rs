@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use bytes::Bytes;
 use claviger_model::{ConnectionName, Refusal};
+use claviger_protocols::postgres;
 use claviger_proxy::{Asking, OWN_APPLICATION, Upstreams};
 use claviger_session::Connection;
 use claviger_sql::{Catalog, QUESTION};
@@ -40,6 +41,9 @@ pub(super) fn connection(config: &Config, name: &ConnectionName) -> Result<Arc<C
 impl<'c> Upstream<'c> {
     /// Nothing is asked yet, but noted for the log what it will be for.
     pub(super) fn open(config: Config, connection: &'c Connection, action: &str) -> Result<Self, Failure> {
+        if connection.kind != postgres::ENTRY.kind {
+            return Err(Failure::Usage(format!("`{}` is no database", connection.name)));
+        }
         let within = config.limits.deadlines.login;
         Admin::on_this_machine(config)?.note_local(action, connection.name.as_str())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -2,7 +2,7 @@
 
 use claviger_identity::Reach;
 use claviger_model::{ConnectionName, Network};
-use claviger_protocols::{Ask, Auth};
+use claviger_protocols::{Ask, Auth, http};
 use serde_json::json;
 
 use super::validate::At;
@@ -31,6 +31,9 @@ impl At<'_> {
             );
         }
         let auth = self.auth(&raw, issuers)?;
+        if raw.kind == http::ENTRY.kind && auth != Auth::PASSWORD {
+            return Err(self.error("auth", "is not for `http`, whose clients bring a token with each request"));
+        }
         if raw.plaintext && auth != Auth::PASSWORD {
             return Err(self.error("plaintext", "goes with `auth = [\"password\"]` only: all else is inside TLS"));
         }

@@ -4,6 +4,7 @@
 //! what the gateway uses, so that nothing later has to ask whether a setting makes sense. Every error names the file and the
 //! key. Secrets are not read here: a setting holds a reference to one.
 
+mod account;
 mod approvals;
 mod detect;
 mod entrance;

@@ -173,10 +173,13 @@ pub(super) struct Connection {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) address: String,
-    pub(super) database: String,
-    pub(super) user: String,
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
     /// Any value, so that an error of type does not echo what may be a password.
     pub(super) password: Option<toml::Value>,
+    /// Any value, for the same reason.
+    pub(super) credential: Option<toml::Value>,
+    pub(super) credential_as: Option<String>,
     pub(super) max_protocol_version: Option<String>,
     pub(super) tls: Option<String>,
     pub(super) tls_ca: Option<PathBuf>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_model::{ConnectionName, Durability, Labels, Mode, ResponseRecording};
-use claviger_protocols::{ChannelBinding, PROTOCOLS, ProtocolEntry, postgres};
+use claviger_protocols::{ChannelBinding, PROTOCOLS, ProtocolEntry, http, postgres};
 use claviger_proxy::ArrivalLimits;
 use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, TlsIdentity, UpstreamTlsPolicy};
 use claviger_sql::{Classification, Classified};
@@ -204,8 +204,12 @@ impl<'a> At<'a> {
 
     fn connection(&self, raw: &raw::Connection, recording: ResponseRecording) -> Result<Connection, ConfigError> {
         let entry = self.kind(&raw.kind)?;
+        let account = self.account(entry.kind, raw)?;
         let tls = self.or("tls", raw.tls.as_deref(), UpstreamTlsPolicy::default())?;
         let tls_ca = raw.tls_ca.as_deref().map(|path| self.file("tls_ca", path)).transpose()?;
+        if tls == UpstreamTlsPolicy::Prefer && entry.kind == http::ENTRY.kind {
+            return Err(self.error("tls", "is agreed on before anything is said in HTTP: `disable`, or one of the others"));
+        }
         if tls == UpstreamTlsPolicy::VerifyCa && tls_ca.is_none() {
             // Any name that any of the system's authorities signed would do: that verifies nothing.
             return Err(self.error("tls_ca", "`verify-ca` needs the authority that is to be trusted"));
@@ -220,9 +224,10 @@ impl<'a> At<'a> {
             kind: entry.kind,
             host,
             port,
-            database: self.not_empty("database", &raw.database)?,
-            user: self.not_empty("user", &raw.user)?,
-            password: raw.password.as_ref().map(|value| self.credential("password", value)).transpose()?,
+            database: account.database,
+            user: account.user,
+            password: account.password,
+            shown: account.shown,
             max_protocol_version: self.or(
                 "max_protocol_version",
                 raw.max_protocol_version.as_deref(),

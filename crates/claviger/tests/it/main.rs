@@ -27,6 +27,7 @@ mod exchange;
 mod floor;
 mod groups;
 mod hostile;
+mod http;
 mod identity;
 mod issuers;
 mod limits;

@@ -40,7 +40,7 @@ fn negotiates_and_logs_in() {
         rig.server(&auth(5, &[1, 2, 3, 4]));
         let settings = frame(b'S', &[b"server_version\0\x318\0"]);
         rig.server(&cat(&[auth(0, b""), settings.clone(), frame(b'K', &[&[0, 0, 0, 7], b"secret"]), ready(b'I')]));
-        let key = BackendKey { process: 7, secret: Bytes::from_static(b"secret") };
+        let key = Some(BackendKey { process: 7, secret: Bytes::from_static(b"secret") });
         assert_eq!(rig.told(), ["StartTls(Upstream)".to_owned(), format!("Ready({key:?})")]);
         let own = [
             ("user", "app"),

@@ -7,8 +7,8 @@ use claviger_model::{Masked, OpId, Refusal, RefusalKind, Secret};
 
 use crate::postgres::{Postgres, Version, write};
 use crate::{
-    Admitted, Auth, ChannelBinding, Credential, Event, Forward, Limits, Masker, Protocol, ProtocolOptions, Reply, Request, Side,
-    TransactionEnd, UpstreamLogin, UpstreamTls,
+    Admitted, Auth, ChannelBinding, Credential, Event, Forward, Limits, Masker, Protocol, ProtocolOptions, Reply, Request, Shown,
+    Side, TransactionEnd, UpstreamLogin, UpstreamTls,
 };
 
 /// How the answer to an operation is masked.
@@ -38,6 +38,7 @@ pub(super) const OPTIONS: ProtocolOptions = ProtocolOptions {
     tls: true,
     plaintext: true,
     auth: Auth::PASSWORD,
+    shared: true,
 };
 
 impl Rig {
@@ -183,6 +184,7 @@ pub(super) fn told(event: &Event<u64>) -> String {
                 Request::Portal { name } => format!("portal {}", text(name)),
                 Request::Execute { text: own, parameters, .. } => format!("execute {} {}", text(own), parameters.len()),
                 Request::Call { target } => format!("call {target}"),
+                Request::Exchange { method, path } => format!("{method} {path}"),
             };
             let explicit = if operation.in_transaction { "!" } else { "" };
             format!("op{} tx{}{explicit} {what}", operation.id, operation.tx)
@@ -197,6 +199,7 @@ pub(super) fn told(event: &Event<u64>) -> String {
         Event::Login(login) => {
             let credential = match &login.credential {
                 Credential::Password(token) | Credential::Bearer(token) => text(&Bytes::copy_from_slice(token.expose())),
+                Credential::Header(token, _) => String::from_utf8_lossy(token.expose()).into_owned(),
                 Credential::Certificate => "certificate".to_owned(),
             };
             format!("login {:?} {:?} {credential}", login.user, login.database)
@@ -256,6 +259,8 @@ pub(super) fn frame(kind: u8, parts: &[&[u8]]) -> Bytes {
 pub(super) fn upstream_login(tls: UpstreamTls) -> Box<UpstreamLogin> {
     Box::new(UpstreamLogin {
         tls,
+        host: "upstream.test".into(),
+        shown: Shown::Password,
         user: "app".into(),
         database: "shop".into(),
         version: Version::V3_0,

@@ -131,6 +131,9 @@ fn ask_for_address(name: &str, api: &ApiArgs) -> Result<String, Failure> {
     let connections = api.client()?.connections()?;
     let found = connections.iter().find(|connection| connection.name == name);
     let connection = found.ok_or_else(|| Failure::Usage(format!("the gateway has no connection `{name}`")))?;
+    if connection.kind != claviger_protocols::postgres::ENTRY.kind {
+        return Err(Failure::Usage(format!("`{name}` is no database: its clients bring their tokens themselves")));
+    }
     let listener = connection.listeners.iter().min_by_key(|listener| listener.shared);
     let listener = listener.ok_or_else(|| Failure::Failed(anyhow::anyhow!("`{name}` has no listener")))?;
     Ok(reachable(listener, &api.url()?))

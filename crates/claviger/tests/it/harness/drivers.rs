@@ -19,6 +19,17 @@ pub(crate) fn start_driver(gateway: &Gateway, name: &str, environment: &[(&str, 
     Some(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
+/// Runs a program with nothing but this environment; it must succeed.
+pub(crate) fn run_program(name: &str, environment: &[(&str, &str)]) {
+    if let Some(mut command) = program(name) {
+        let said = succeed({
+            command.envs(environment.iter().copied()).stdin(Stdio::null());
+            command
+        });
+        assert!(said.lines().last().is_some_and(|line| line.starts_with("ok ")), "{said}");
+    }
+}
+
 /// Waits for a program that was started, and must succeed.
 pub(crate) fn finish_driver(running: Child) {
     let said = said(&running.wait_with_output().unwrap());

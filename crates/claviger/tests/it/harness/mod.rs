@@ -1,5 +1,6 @@
 //! What the tests stand on: a real server, a real gateway, and clients of three kinds.
 
+mod api;
 mod browser;
 mod certificates;
 mod drivers;
@@ -21,9 +22,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+pub(crate) use api::Api;
 pub(crate) use browser::Browser;
 pub(crate) use certificates::Authority;
-pub(crate) use drivers::{driver, finish_driver, script, start_driver};
+pub(crate) use drivers::{driver, finish_driver, run_program, script, start_driver};
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
 pub(crate) use oidc::Provider;
 pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server, open_to_all};

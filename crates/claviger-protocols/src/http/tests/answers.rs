@@ -1,0 +1,135 @@
+//! Responses: how they are framed for whom, and what an upstream must not do.
+
+use super::{OPTIONS, Rig, get, post};
+use crate::{Closed, Protocol as _, ProtocolOptions, Side, Status};
+
+const OLD: &str = "GET / HTTP/1.0\r\nx-api-key: token\r\n\r\n";
+
+#[test]
+fn responses_are_framed_for_whoever_asked() {
+    let new = get("/");
+    let head = get("/").replace("GET", "HEAD");
+    let closing = get("/").replace("Host", "Connection: close\r\nHost");
+    let chunks = "HTTP/1.1 200 Fine\r\nTransfer-Encoding: Chunked\r\nTrailer: X\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n";
+    let length = "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nKeep-Alive: x\r\n\r\nabcde";
+    let until = "HTTP/1.0 200 Fine\r\n\r\nabcde";
+    for (request, response, received, goes_on) in [
+        (&*new, chunks, "HTTP/1.1 200 Fine\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", true),
+        (&new, length, "HTTP/1.1 200 Fine\r\ncontent-length: 5\r\n\r\nabcde", true),
+        (&new, until, "HTTP/1.1 200 Fine\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n", true),
+        (OLD, chunks, "HTTP/1.1 200 Fine\r\nconnection: close\r\n\r\nabcde", false),
+        (OLD, until, "HTTP/1.1 200 Fine\r\nconnection: close\r\n\r\nabcde", false),
+        (&closing, length, "HTTP/1.1 200 Fine\r\ncontent-length: 5\r\nconnection: close\r\n\r\nabcde", false),
+        (&head, "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 200 Fine\r\ncontent-length: 5\r\n\r\n", true),
+        (&head, "HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 200 Fine\r\n\r\n", true),
+        (&new, "HTTP/1.1 204 None\r\n\r\n", "HTTP/1.1 204 None\r\n\r\n", true),
+        (&new, "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 304 Same\r\ncontent-length: 5\r\n\r\n", true),
+        (&new, "HTTP/1.1 200 Fine\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 Fine\r\ncontent-length: 0\r\n\r\n", true),
+        (&new, "HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 103 Hint\r\n\r\nHTTP/1.1 204\r\n\r\n", "HTTP/1.1 204 \r\n\r\n", true),
+    ] {
+        for step in [1, 3, 1000] {
+            let mut rig = Rig::asking(request);
+            response.as_bytes().chunks(step).for_each(|piece| rig.upstream(piece));
+            if response == until {
+                rig.eof(Side::Upstream);
+            }
+            assert_eq!(rig.outcomes.len(), 1, "{response}");
+            if step == 1000 {
+                assert_eq!(rig.received(), received, "{request}{response}");
+            }
+            assert_eq!(rig.received().lines().next(), received.lines().next());
+            let ended = !rig.closed.is_empty();
+            assert_eq!(goes_on, !ended || rig.http.leaves_client(), "{request}{response}");
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_can_be_read_in_two_ways_is_not_believed() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\nX: y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: y\r\n z\r\n\r\n",
+        "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "HTTP/2 200 OK\r\n\r\n",
+        "SSH-2.0-x\r\n\r\n",
+    ] {
+        let mut rig = Rig::asking(&get("/"));
+        rig.upstream(response);
+        assert!(rig.received().starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{response}: {}", rig.received());
+        assert!(rig.outcomes.is_empty() && rig.closed.len() == 1 && !rig.http.leaves_client());
+    }
+    let mut rig = Rig::asking(&get("/"));
+    rig.upstream("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    rig.upstream("x\r\n");
+    assert!(rig.received().ends_with("1\r\na\r\n"), "cut, not made up: {}", rig.received());
+    assert_eq!(rig.closed.len(), 1);
+}
+
+#[test]
+fn nothing_that_comes_unasked_is_an_answer() {
+    let mut rig = Rig::asking(&get("/"));
+    rig.upstream("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
+    assert!(rig.received().ends_with("\r\n\r\na"), "{}", rig.received());
+    assert_eq!(rig.closed, [Closed::ByUpstream]);
+    assert!(rig.http.leaves_client(), "the client may ask again, of another socket");
+    let mut rig = Rig::asking(&get("/"));
+    rig.upstream("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+    rig.upstream("HTTP/1.1 200 OK\r\n");
+    assert_eq!(rig.closed, [Closed::ByUpstream]);
+}
+
+#[test]
+fn the_end_of_a_response_waits_for_its_release() {
+    let mut rig = Rig::new(OPTIONS);
+    rig.release = false;
+    rig.client(get("/"));
+    rig.upstream("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+    assert!(rig.received().ends_with("first\r\n"), "what comes passes at once");
+    rig.upstream("4\r\nlast\r\n0\r\n\r\n");
+    assert!(rig.received().ends_with("first\r\n") && rig.outcomes[0].status == Status::Completed);
+    assert!(String::from_utf8_lossy(&rig.recorded).ends_with("firstlast"));
+    rig.client(get("/next"));
+    assert_eq!(rig.operations.len(), 1, "the next request waits");
+    rig.http.resume(crate::Reply::Release(rig.outcomes[0].op));
+    rig.turn();
+    assert!(rig.received().ends_with("4\r\nlast\r\n0\r\n\r\n"));
+    assert_eq!(rig.operations.len(), 2);
+}
+
+#[test]
+fn neither_side_is_read_ahead_of_the_other() {
+    let mut rig = Rig::new(OPTIONS);
+    rig.client(post("/", "Content-Length: 100000\r\n"));
+    let mut input = bytes::BytesMut::new();
+    let mut taken = 0;
+    while rig.http.wants_input(Side::Downstream) {
+        input.extend_from_slice(&[b'x'; 1000]);
+        rig.http.handle_input(Side::Downstream, &mut input);
+        taken += 1000;
+    }
+    assert!(taken <= 6000, "{taken} bytes wait for the upstream");
+    rig.upstream("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+    let mut taken = 0;
+    while rig.http.wants_input(Side::Upstream) {
+        input.extend_from_slice(&[b'y'; 1000]);
+        rig.http.handle_input(Side::Upstream, &mut input);
+        taken += 1000;
+    }
+    assert!(taken <= 6000, "{taken} bytes wait for the client");
+}
+
+#[test]
+fn a_client_inside_tls_is_asked_for_it_first() {
+    let options = ProtocolOptions { tls: true, plaintext: false, ..OPTIONS };
+    let mut rig = Rig::new(options);
+    assert!(!rig.http.wants_input(Side::Downstream));
+    rig.turn();
+    rig.client(get("/"));
+    assert_eq!(rig.operations.len(), 1);
+}

@@ -1,0 +1,130 @@
+"""An HTTP/1.1 server of Python's standard library, which writes down what reaches it.
+
+    http_server.py PORT FILE
+
+Each request becomes a line of JSON in FILE, before it is answered. What is answered is told from the path.
+"""
+
+import hashlib
+import http.server
+import json
+import sys
+import threading
+
+released = threading.Event()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def content(self):
+        if self.headers.get("transfer-encoding") == "chunked":
+            content = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                content += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return content
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+    def note(self, content):
+        seen = {
+            "line": self.requestline,
+            "headers": [[name.lower(), value] for name, value in self.headers.items()],
+            "length": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "content": content[:4096].decode("utf-8", "replace"),
+        }
+        with lock:
+            print(json.dumps(seen), file=log, flush=True)
+        return seen
+
+    def answer(self, status, content, headers=()):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def chunk(self, content):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
+        self.wfile.flush()
+
+    def stream(self, events):
+        """Server-sent events: all but the first wait until somebody asks for `/release`."""
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for number in range(events):
+            if number == 1:
+                released.wait(60)
+            self.chunk(b'data: {"n": %d}\n\n' % number)
+        self.chunk(b"data: [DONE]\n\n")
+        self.wfile.write(b"0\r\nx-checksum: none\r\n\r\n")
+
+    def handle_any(self):
+        path = self.path.split("?")[0]
+        if path.endswith("/early"):
+            # Without a look at the content.
+            self.note(b"")
+            self.close_connection = True
+            return self.answer(413, b"too long", [("connection", "close")])
+        seen = self.note(self.content())
+        if path.endswith("/release"):
+            released.set()
+            self.answer(200, b"released")
+        elif path.endswith("/stream"):
+            self.stream(3)
+        elif path.endswith("/endless"):
+            self.stream(1 << 30)
+        elif path.endswith("/large"):
+            self.answer(200, b"0123456789abcdef" * (1 << 18))
+        elif path.endswith("/closing"):
+            self.close_connection = True
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"until the end")
+        elif path.endswith("/broken"):
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("content-length", "1000")
+            self.end_headers()
+            self.wfile.write(b"not all of it")
+        elif path.endswith("/quoting"):
+            self.answer(401, b"wrong key: " + str(self.headers.get("authorization")).encode())
+        elif path.endswith("/interim"):
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")
+            self.answer(200, b"after hints")
+        elif "/status/" in path:
+            self.answer(int(path.rsplit("/", 1)[1]), b"" if path.endswith("204") else b"as asked")
+        else:
+            headers = [
+                ("content-type", "application/json"),
+                ("set-cookie", "session=1"),
+                ("connection", "x-internal"),
+                ("x-internal", "hidden"),
+                ("x-shown", "yes"),
+            ]
+            self.answer(200, json.dumps(seen).encode(), headers)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_any
+    do_TRACE = do_CONNECT = handle_any
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_):
+        pass
+
+
+lock = threading.Lock()
+log = open(sys.argv[2], "a")
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -284,6 +284,11 @@ impl Authenticator {
 
     /// The chain of an identity with the local groups, kinds and sponsors of this moment. Groups that came with a token stay.
     pub fn current_chain(&self, identity: &Identity) -> Chain {
+        self.current(&identity.chain)
+    }
+
+    /// The same of a chain.
+    pub fn current(&self, chain: &Chain) -> Chain {
         let directory = self.directory.load();
         let current = |link: &Principal| match directory.principal(&link.key) {
             Some(today) if directory.is_local(&link.key.issuer) => {
@@ -291,8 +296,8 @@ impl Authenticator {
             }
             _ => link.clone(),
         };
-        let links = identity.chain.links().iter().map(current).collect();
-        Chain::from_links(links).unwrap_or_else(|_| identity.chain.clone())
+        let links = chain.links().iter().map(current).collect();
+        Chain::from_links(links).unwrap_or_else(|_| chain.clone())
     }
 }
 

@@ -74,6 +74,12 @@ impl ApprovalId {
         Self(SessionId::new(now, random))
     }
 
+    /// When it was made, to the millisecond.
+    pub fn time(self) -> Timestamp {
+        let millis = u128::from_be_bytes(self.0.to_bytes()) >> 80;
+        Timestamp::from_micros(i64::try_from(millis.saturating_mul(1000)).unwrap_or(i64::MAX))
+    }
+
     /// The sixteen bytes, most significant first.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_bytes()

@@ -13,6 +13,8 @@ pub struct Login {
     pub credential: Credential,
     /// What the client calls itself, for the record; made printable and cut to 63 bytes.
     pub application: Option<String>,
+    /// What the client has set for its session at once, as far as it may alter what statements do; names in lower case.
+    pub settings: Vec<(String, Bytes)>,
     /// How many bytes the secret of the client's cancel key is to have.
     pub cancel_secret: usize,
 }

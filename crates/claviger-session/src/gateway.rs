@@ -228,6 +228,7 @@ impl Gateway {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.set_budgets();
         let rules = self.rules.load();
+        self.approvals.ask_more(&rules.reviewing);
         for session in self.registry.list() {
             if rules.connections.get(&session.connection).is_none() {
                 let refusal = Refusal::new(RefusalKind::Terminated, "the connection was removed");

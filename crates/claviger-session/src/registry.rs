@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
+use bytes::Bytes;
 use claviger_identity::{Denied, Identity};
 use claviger_model::{Chain, ConnectionName, Refusal, RefusalKind, SessionId, Timestamp};
 use claviger_protocols::{BackendKey, Cancel};
@@ -62,6 +63,8 @@ pub(crate) struct Live {
     pub(crate) operations: AtomicU64,
     /// The process that serves the session upstream, where that has a number.
     pub(crate) process: Option<i32>,
+    /// What the client has set at once.
+    pub(crate) settings: Vec<(String, Bytes)>,
     orders: Mutex<Orders>,
 }
 
@@ -222,7 +225,12 @@ impl Live {
         process: Option<i32>,
     ) -> Self {
         let (operations, orders) = (AtomicU64::new(0), Mutex::default());
-        Self { id, identity, connection, client, application, opened, operations, process, orders }
+        Self { id, identity, connection, client, application, opened, operations, process, settings: Vec::new(), orders }
+    }
+
+    /// The same, of a client that has set this at once.
+    pub(crate) fn with_settings(self, settings: Vec<(String, Bytes)>) -> Self {
+        Self { settings, ..self }
     }
 
     /// The order, once; until then the waker is kept.

@@ -8,12 +8,15 @@
 use std::sync::Arc;
 
 use claviger_audit::LeafKind;
-use claviger_model::{Durability, Mode, Refusal, RefusalKind, ResponseRecording};
+use claviger_model::{
+    Durability, Effect, Meaning, Mode, Object, Refusal, RefusalKind, ResponseRecording, Table, TableKind, Verb,
+};
+use claviger_policy::{Matter, Moment, Ruling};
 use claviger_protocols::Side;
-use claviger_session::{ByPolicy, Connections, ReviewError, Route, Said, Standing};
+use claviger_session::{ByPolicy, Case, Connections, Decider, Decision, Hold, ReviewError, Route, Said, Standing};
 use claviger_testkit::ledger::Storage;
 use claviger_testkit::mux::{self, answer, frame, request};
-use claviger_testkit::world::{Client, Setup, World};
+use claviger_testkit::world::{Client, Setup, World, admit, refuse};
 
 fn world() -> World {
     World::new(&Setup::default())
@@ -590,6 +593,49 @@ mod decision {
             &world,
             &["APPROVAL 1 requested", "APPROVAL 1 withdrawn", "REQUEST 1 deny approval.withdrawn", "SESSION_CLOSE client"],
         );
+    }
+
+    /// What is asked for before midnight is decided once more when it is approved, and by the time of then.
+    #[test]
+    fn a_window_that_ends_at_midnight_ends_while_something_waits() {
+        const BY_DAY: &str = r#"@id("all") permit (principal, action, resource);
+            @id("by-day") @reason("nobody writes at night") forbid (principal, action in Action::"write", resource) when { context.hour < 6 };
+            @id("writes") @approval("dbas") forbid (principal, action in Action::"write", resource)
+                unless { context.approvals.contains("dbas") };"#;
+        // The world begins at 03:04:05; 300 s are what a client waits.
+        const BEFORE_MIDNIGHT: i64 = (23 * 60 + 58) * 60 - (3 * 3600 + 4 * 60 + 5);
+        for (seconds, runs) in [(60, true), (180, false)] {
+            let world = World::new(&Setup { policy: BY_DAY, decider: Arc::new(Deleting), ..Setup::default() });
+            world.advance(BEFORE_MIDNIGHT);
+            let mut client = world.serving();
+            client.send(&request(1, "delete"));
+            journal(&world, &["APPROVAL 1 requested"]);
+            world.advance(seconds);
+            world.review(&Said::Approve).unwrap();
+            client.turn();
+            let journal = world.ledger.journal();
+            assert_eq!(journal.iter().any(|line| line == "-> 1 Q delete"), runs, "{journal:?}");
+            assert_eq!(journal.iter().any(|line| line == "APPROVAL 1 spent"), runs, "{journal:?}");
+        }
+    }
+
+    /// Whatever is asked for deletes rows of a table, and policy judges that.
+    struct Deleting;
+
+    impl Decider for Deleting {
+        fn decide(&self, case: &Case<'_>) -> Decision {
+            let labels = || Arc::new([]);
+            let (schema, name) = ("public".into(), "notes".into());
+            let table = Table { schema, name, id: 1, kind: TableKind::Table, system: false, labels: labels(), holds: labels() };
+            let effect = Effect { verb: Verb::Delete, object: Object::Table(Arc::new(table)), through: None };
+            let matter = Matter::new([Meaning { class: "DELETE", effects: [effect].into(), ..Meaning::default() }]);
+            let moment = Moment { now: case.now, approvals: case.approvals, grants: claviger_policy::Grants::default() };
+            match case.policy.judge(case.party, &matter, &moment).ruling.clone() {
+                Ruling::Permit => admit(case.connect),
+                Ruling::Deny => refuse(case.connect),
+                Ruling::Hold(groups) => Decision::Hold(Hold { facts: case.connect.clone(), groups, reason: None }),
+            }
+        }
     }
 
     #[test]

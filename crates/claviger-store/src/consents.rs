@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use claviger_model::{ApprovalId, OpId, SessionId, Timestamp};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::{Store, StoreError};
 
@@ -53,10 +53,23 @@ impl Store {
         Ok(self.db().execute("DELETE FROM consents WHERE id = ?1", [id.to_bytes()])? == 1)
     }
 
-    /// The consents that are good still; the others are forgotten.
+    /// Forgets the consents that had their time, and remembers that it was so late.
+    pub fn expire_consents(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut db = self.db();
+        let transaction = db.transaction()?;
+        transaction.execute("DELETE FROM consents WHERE until <= ?1", [now.as_micros()])?;
+        transaction.execute("INSERT INTO latest_time VALUES (1, ?1) ON CONFLICT DO UPDATE SET micros = ?1", [now.as_micros()])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// The consents that are good still when a gateway starts; the others are forgotten. If the clock was set back since the latest
+    /// time that was remembered, what is left of them is what was left then.
     pub fn consents(&self, now: Timestamp) -> Result<Vec<StoredConsent>, StoreError> {
+        let latest: Option<i64> = self.db().query_row("SELECT micros FROM latest_time", [], |row| row.get(0)).optional()?;
+        let set_back = latest.map_or(0, |latest| latest.saturating_sub(now.as_micros()).max(0));
+        self.db().execute("UPDATE consents SET until = until - ?1 WHERE ?1 > 0", [set_back])?;
+        self.expire_consents(now)?;
         let db = self.db();
-        db.execute("DELETE FROM consents WHERE until <= ?1", [now.as_micros()])?;
         let mut statement = db.prepare("SELECT * FROM consents ORDER BY id")?;
         statement.query_map([], |row| Ok(read_consent(row)))?.map(|row| row?).collect()
     }
@@ -100,11 +113,19 @@ mod tests {
         store.keep_consent(&one).unwrap();
         store.keep_consent(&two).unwrap();
         assert!(store.keep_consent(&one).is_err(), "one request is granted once");
-        assert_eq!(store.consents(Timestamp::from_secs(49)).unwrap(), [one.clone(), two.clone()]);
+        let secs = Timestamp::from_secs;
+        assert_eq!(store.consents(secs(49)).unwrap(), [one.clone(), two.clone()]);
+        store.expire_consents(secs(60)).unwrap();
         let again = Store::open(data.path(), "local").unwrap();
-        assert_eq!(again.consents(Timestamp::from_secs(50)).unwrap(), std::slice::from_ref(&one));
+        let left = again.consents(secs(10)).unwrap();
+        assert_eq!(
+            left,
+            [StoredConsent { until: secs(50), ..one.clone() }],
+            "the clock was set back: it has 40 s, and the other none"
+        );
+        assert_eq!(again.consents(secs(9)).unwrap(), [StoredConsent { until: secs(49), ..one.clone() }]);
         assert!(store.spend_consent(one.id).unwrap());
         assert!(!again.spend_consent(one.id).unwrap() && !again.spend_consent(two.id).unwrap());
-        assert!(again.consents(Timestamp::from_secs(0)).unwrap().is_empty());
+        assert!(again.consents(secs(0)).unwrap().is_empty());
     }
 }

@@ -141,7 +141,14 @@ impl<A> Mux<A> {
             return self.fail(RefusalKind::ProtocolViolation, "the login is incomplete");
         };
         self.stage = Stage::AwaitingVerdict;
-        self.events.push_back(Event::Login(Login { user, database, credential, application, cancel_secret: 4 }));
+        self.events.push_back(Event::Login(Login {
+            user,
+            database,
+            credential,
+            application,
+            settings: Vec::new(),
+            cancel_secret: 4,
+        }));
     }
 
     fn cancel(&mut self, mut payload: Bytes) {

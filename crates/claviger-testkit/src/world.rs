@@ -505,6 +505,10 @@ impl Consents for MemoryConsents {
         Ok(())
     }
 
+    fn expire(&self, _: Timestamp) -> Result<(), ConsentsFailed> {
+        Ok(())
+    }
+
     fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>> {
         let spent = self.0.lock().unwrap().remove(&id);
         Box::pin(async move { Ok(spent) })

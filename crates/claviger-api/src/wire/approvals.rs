@@ -34,7 +34,7 @@ pub struct Approval {
     pub purpose: Option<String>,
     /// The connection.
     pub connection: String,
-    /// The client's address and port.
+    /// The client's address and port; empty after a restart of the gateway.
     pub client: String,
     /// What the client calls itself.
     pub application: Option<String>,

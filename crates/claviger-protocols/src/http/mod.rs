@@ -130,6 +130,7 @@ impl<A> Http<A> {
             database: head.target.connection.clone(),
             credential: Credential::Header(token, place),
             application: head.application.clone(),
+            settings: Vec::new(),
             cancel_secret: 0,
         }));
         self.phase = Phase::Presented(Box::new(head));

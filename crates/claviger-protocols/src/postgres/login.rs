@@ -8,7 +8,7 @@ use super::frame::{Header, Reader, Violation};
 use super::oauth::{Said, client_message, initial_response};
 use super::serving::Serving;
 use super::startup::{NotTaken, Packet, SSL_REQUEST, Startup, negotiate, packet_len};
-use super::{Fault, Postgres, binding, oauth, write};
+use super::{Fault, Postgres, binding, oauth, settings, write};
 use crate::{Ask, BackendKey, Closed, Credential, Event, Login, Reply, Side, UpstreamTls};
 
 /// The first byte of TLS (RFC 8446, section 5.1: a handshake's content type). No start-up packet may be so long that it begins so.
@@ -244,6 +244,7 @@ impl<A> Postgres<A> {
             database: startup.database.clone(),
             credential,
             application: startup.application.clone(),
+            settings: settings::altering(&startup.settings),
             cancel_secret: startup.version.secret(),
         }));
         self.phase = Phase::Presented(startup, challenge);

@@ -122,6 +122,55 @@ pub(super) fn check(name: &str, value: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::new(RefusalKind::Unsupported, format!("the start-up setting `{name}` does not pass this gateway")))
 }
 
+/// What of such settings can only make statements slower or faster, end them, or tell more or less about them; sorted.
+const NEUTRAL: &[&str] = &[
+    "backend_flush_after",
+    "client_connection_check_interval",
+    "client_min_messages",
+    "commit_siblings",
+    "cursor_tuple_fraction",
+    "default_statistics_target",
+    "effective_cache_size",
+    "effective_io_concurrency",
+    "force_parallel_mode",
+    "from_collapse_limit",
+    "gin_pending_list_limit",
+    "hash_mem_multiplier",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "io_combine_limit",
+    "join_collapse_limit",
+    "lc_messages",
+    "lock_timeout",
+    "maintenance_io_concurrency",
+    "maintenance_work_mem",
+    "parallel_leader_participation",
+    "plan_cache_mode",
+    "random_page_cost",
+    "recursive_worktable_factor",
+    "scram_iterations",
+    "seq_page_cost",
+    "statement_timeout",
+    "stats_fetch_consistency",
+    "synchronous_commit",
+    "temp_buffers",
+    "transaction_timeout",
+    "work_mem",
+];
+
+/// Families of those.
+const NEUTRAL_FAMILIES: &[&str] =
+    &["cpu_", "debug_", "enable_", "geqo", "jit", "max_parallel_", "min_parallel_", "parallel_", "tcp_", "vacuum_"];
+
+/// Those of these settings that may alter what statements do.
+pub(super) fn altering(settings: &[(String, Bytes)]) -> Vec<(String, Bytes)> {
+    let is_neutral = |name: &str| {
+        NEUTRAL.binary_search(&name).is_ok() || !is_custom(name) && NEUTRAL_FAMILIES.iter().any(|family| name.starts_with(family))
+    };
+    let lower = settings.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    lower.filter(|(name, _)| !is_neutral(name)).collect()
+}
+
 /// Whether a setting says what is so anyway. Older clients (Npgsql before 5) switch TLS renegotiation off, which no server knows
 /// any more, and not every one takes it.
 pub(super) fn is_obsolete(name: &str, value: &[u8]) -> bool {
@@ -209,7 +258,7 @@ mod tests {
 
     #[test]
     fn the_list_can_be_searched() {
-        assert!(PASSING.is_sorted());
+        assert!(PASSING.is_sorted() && NEUTRAL.is_sorted());
     }
 
     #[test]

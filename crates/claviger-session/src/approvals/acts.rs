@@ -1,6 +1,5 @@
 //! What is done with requests, each recorded before it takes effect.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use claviger_audit::{ApprovalEvent, ApprovalLeaf, Batch, Leaf, LeafKind, Position};
@@ -85,16 +84,17 @@ impl Gateway {
     pub async fn count_rows(&self, id: ApprovalId, reviewer: &Identity) -> Result<Approval, ReviewError> {
         let approval = self.approvals.get(id).ok_or(ReviewError::Unknown)?;
         let chain = self.services.authenticator.current_chain(reviewer);
-        Reviewer::of(&chain, self.groups_of(&chain))?.may_look_into(&approval, &self.rules().reviewing)?;
+        self.reviewer(&chain, &approval)?.may_look_into(&approval, &self.rules().reviewing)?;
         let leaf = ApprovalLeaf { groups: Arc::default(), ..by(reviewer, leaf(&approval, ApprovalEvent::Counted), None) };
         self.note(self.now(), leaf).map_err(|()| ReviewError::NotRecorded)?;
         self.count(&approval).await;
         self.approvals.get(id).ok_or(ReviewError::Unknown)
     }
 
-    /// The groups that policies would find a reviewer in.
-    fn groups_of(&self, chain: &Chain) -> BTreeSet<String> {
-        chain.links().first().map(|link| self.rules().policy.groups_of(link)).unwrap_or_default()
+    /// A reviewer of a request, in the groups that policies would find him in.
+    fn reviewer<'a>(&self, chain: &'a Chain, approval: &Approval) -> Result<Reviewer<'a>, ReviewError> {
+        let groups = chain.links().first().map(|link| self.rules().policy.groups_of(link)).unwrap_or_default();
+        Ok(Reviewer::of(chain, groups)?.before(&self.services.authenticator.current(&approval.asker.chain)))
     }
 
     /// A reviewer decides. May block: the review is on stable storage before it counts, and a consent that nobody waits for before it
@@ -109,7 +109,8 @@ impl Gateway {
     ) -> Result<Approval, ReviewError> {
         let (now, rules) = (self.now(), self.rules());
         let chain = self.services.authenticator.current_chain(reviewer);
-        let person = Reviewer::of(&chain, self.groups_of(&chain))?;
+        let asked = self.approvals.get(id).ok_or(ReviewError::Unknown)?;
+        let person = self.reviewer(&chain, &asked)?;
         let reason: Option<Arc<str>> = reason.map(|reason| cut(reason).into());
         let checked = self.approvals.book().check(id, &person, said, reason.as_deref(), &rules.reviewing, now);
         let (approval, group) = checked?;
@@ -169,7 +170,11 @@ impl Gateway {
     /// Ends requests that had their time. To be called now and then.
     pub fn expire_approvals(&self) {
         let now = self.now();
-        for approval in self.approvals.book().expire(now) {
+        let (over, told) = self.approvals.book().expire(now);
+        if let Some(Err(error)) = told.map(|told| self.approvals.consents().expire(told)) {
+            tracing::error!(%error, "consents that had their time could not be forgotten");
+        }
+        for approval in over {
             if self.note_and_tell(&leaf(&approval, ApprovalEvent::Expired), &approval).is_err() {
                 tracing::error!(approval = %approval.id, "the end of a request for approval could not be recorded");
             }

@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use claviger_model::{Chain, Secret};
 use claviger_protocols::{Operation, Request};
 use ring::hmac;
@@ -26,6 +27,14 @@ pub(crate) struct Bound {
     pub(crate) parameters: Arc<[Option<Arc<str>>]>,
 }
 
+/// Who runs an operation: his chain, its purpose, and what he has set as his session began.
+#[derive(Clone, Copy)]
+pub(crate) struct Bearer<'a> {
+    pub(crate) chain: &'a Chain,
+    pub(crate) purpose: Option<&'a str>,
+    pub(crate) settings: &'a [(String, Bytes)],
+}
+
 /// What an operation is bound by, in its chain and purpose, on its connection. What it reaches is told by the text; the error is for the
 /// client.
 pub(crate) fn bind(
@@ -33,9 +42,10 @@ pub(crate) fn bind(
     operation: &Operation,
     understanding: Option<&Understanding>,
     reached: Option<&Reached>,
-    (chain, purpose): (&Chain, Option<&str>),
+    asker: Bearer<'_>,
     connection: &Connection,
 ) -> Result<Bound, &'static str> {
+    let Bearer { chain, purpose, settings } = asker;
     let (text, name, parameters, binary, types) = match &operation.request {
         Request::Batch { text } => (&**text, None, &[][..], &[][..], &[][..]),
         Request::Prepare { text, types, .. } => (&**text, None, &[][..], &[][..], &**types),
@@ -63,6 +73,10 @@ pub(crate) fn bind(
     seal.list(types, |seal, kind| seal.part(&kind.to_be_bytes()));
     seal.list(chain.links().iter(), |seal, link| seal.part(link.key.to_string().as_bytes()));
     seal.part(purpose.unwrap_or_default().as_bytes());
+    seal.list(settings, |seal, (name, value)| {
+        seal.part(name.as_bytes());
+        seal.part(value);
+    });
     for part in [connection.name.as_str(), &connection.host, &connection.database, &connection.user] {
         seal.part(part.as_bytes());
     }

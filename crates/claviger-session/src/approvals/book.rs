@@ -15,6 +15,10 @@ use super::{Approval, Consent, Digest, ReviewError, Reviewing, Said, Standing, V
 const MOST_ENDED: usize = 1000;
 /// The most memory that statements and parameters may take, in bytes.
 const MOST_BYTES: usize = 64 << 20;
+/// A clock that is as much behind has been set back.
+const SET_BACK: Duration = Duration::from_secs(1);
+/// Those who keep consents hear of the time so often.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// The requests.
 #[derive(Default)]
@@ -25,8 +29,11 @@ pub(super) struct Book {
     ended: VecDeque<ApprovalId>,
     bytes: usize,
     pace: Pace,
-    /// The latest time that was heard of: a clock that is set back prolongs nothing.
+    /// The latest time, and how far it is ahead of the clock: one that is set back prolongs nothing.
     latest: Option<Timestamp>,
+    ahead: Duration,
+    /// The last time that was told to those who keep consents.
+    told: Option<Timestamp>,
 }
 
 struct Entry {
@@ -79,7 +86,7 @@ impl Book {
         // By the time that never goes back, or it would have expired before anybody saw it.
         let now = self.advance(approval.asked);
         let lasts = approval.asked.age(approval.until);
-        let until = now.plus_secs(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
+        let until = now.plus(lasts);
         let approval = Approval { asked: now, until, ..approval };
         if let Some(consent) = self.take_kept(&approval.digest, now) {
             return Asked::Granted(consent);
@@ -135,12 +142,31 @@ impl Book {
             self.end(consent.id, Standing::Spent);
             return Kept::Awaited(ear);
         }
-        self.restore(consent);
+        self.put(consent);
         Kept::Found
     }
 
-    pub(super) fn restore(&mut self, consent: Consent) {
+    fn put(&mut self, consent: Consent) {
         self.kept.entry(consent.digest).or_default().push(consent);
+    }
+
+    /// A consent that an earlier run has kept. What it was asked with is forgotten.
+    pub(super) fn restore(&mut self, consent: Consent, now: Timestamp) {
+        self.advance(now);
+        if let Some(approval) = Approval::of_consent(&consent) {
+            self.entries.insert(consent.id, Entry { approval, ear: None, granting: false, is_public: true });
+        }
+        self.put(consent);
+    }
+
+    /// Groups may want more reviewers, or reasons, from now on; what has been granted stays so.
+    pub(super) fn ask_more(&mut self, rules: &Reviewing) {
+        for entry in self.entries.values_mut().filter(|entry| entry.approval.standing == Standing::Pending) {
+            for need in &mut entry.approval.needs {
+                let (quorum, reasons) = rules.wants(&need.group);
+                (need.quorum, need.reasons) = (need.quorum.max(quorum), need.reasons || reasons);
+            }
+        }
     }
 
     /// Whoever listens here does not wait any more, but may come back.
@@ -243,19 +269,23 @@ impl Book {
         self.end(id, Standing::Withdrawn);
     }
 
-    /// Ends what has had its time, and gives it.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Approval> {
+    /// Ends what has had its time, and gives it; and the time, if consents that are kept should hear of it.
+    pub(super) fn expire(&mut self, now: Timestamp) -> (Vec<Approval>, Option<Timestamp>) {
         let now = self.advance(now);
+        let before = self.kept.len();
         self.kept.retain(|_, consents| {
             consents.retain(|consent| now < consent.until);
             !consents.is_empty()
         });
+        let is_due = self.told.is_none_or(|told| told.age(now) >= TOLD);
+        let told = Some(now).filter(|_| self.kept.len() < before || before > 0 && is_due);
+        self.told = told.or(self.told);
         let over = |entry: &&Entry| {
             matches!(entry.approval.standing, Standing::Pending | Standing::Granted) && entry.approval.until <= now
         };
         let over: Vec<Approval> = self.entries.values().filter(over).map(|entry| entry.approval.clone()).collect();
         over.iter().for_each(|approval| self.end(approval.id, Standing::Expired));
-        over
+        (over, told)
     }
 
     pub(super) fn list(&self) -> Vec<Approval> {
@@ -293,9 +323,15 @@ impl Book {
         consents.len() < before
     }
 
-    /// The time now, which never goes back.
-    fn advance(&mut self, now: Timestamp) -> Timestamp {
+    /// The time now, which never goes back, and goes on from where it is when the clock has been set back.
+    fn advance(&mut self, clock: Timestamp) -> Timestamp {
+        let now = clock.plus(self.ahead);
         let latest = self.latest.map_or(now, |latest| latest.max(now));
+        let behind = now.age(latest);
+        // Those who have read the clock come in any order.
+        if behind > SET_BACK {
+            self.ahead += behind;
+        }
         self.latest = Some(latest);
         latest
     }
@@ -351,7 +387,7 @@ mod tests {
                 chain: Chain::of(principal),
                 purpose: None,
                 connection: "bank".parse().unwrap(),
-                client: ([127, 0, 0, 1], 1).into(),
+                client: Some(([127, 0, 0, 1], 1).into()),
                 application: None,
             },
             statement: "delete from notes".into(),
@@ -451,13 +487,17 @@ mod tests {
     fn a_clock_that_is_set_back_prolongs_nothing() {
         let mut book = Book::default();
         granted(&mut book, request(1, 0));
-        assert!(book.expire(Timestamp::from_secs(99)).is_empty());
-        assert_eq!(book.expire(Timestamp::from_secs(100)).len(), 1);
+        assert!(book.expire(Timestamp::from_secs(99)).0.is_empty());
+        let (over, told) = book.expire(Timestamp::from_secs(100));
+        assert_eq!((over.len(), told), (1, Some(Timestamp::from_secs(100))));
         assert_eq!(ask(&mut book, request(1, 50)), None, "it has expired, whatever the clock says now");
         let mut book = Book::default();
         granted(&mut book, request(1, 0));
         assert!(ask(&mut book, request(9, 200)).is_none());
         assert_eq!(ask(&mut book, request(1, 50)), None, "though nobody has looked meanwhile");
+        granted(&mut book, request(2, 60));
+        assert!(ask(&mut book, request(9, 159)).is_none());
+        assert_eq!(ask(&mut book, request(2, 161)), None, "time goes on");
     }
 
     #[test]

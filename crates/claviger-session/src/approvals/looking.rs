@@ -169,10 +169,21 @@ fn inquiries(asked: &Asked, question: Question, fingerprint: &str, limits: Limit
         "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY".into(),
         limits_of(limits, true).into(),
         same,
+        set(asked).into(),
         standing(&asked.session).into(),
         question.into(),
         "ROLLBACK".into(),
     ]
+}
+
+/// What the client has set as its session began, but for how transactions are, and the encoding, which questions have of their own.
+fn set(asked: &Asked) -> Question {
+    let is_of_transactions = |name: &str| name.contains("transaction_") || name == "client_encoding";
+    let settings: Vec<_> = asked.settings.iter().filter(|(name, _)| !is_of_transactions(name)).collect();
+    let calls = (0..settings.len())
+        .map(|n| format!("pg_catalog.set_config(${}::pg_catalog.text, ${}::pg_catalog.text, true)", 2 * n + 1, 2 * n + 2));
+    let values = settings.iter().flat_map(|(name, value)| [Bytes::copy_from_slice(name.as_bytes()), value.clone()]);
+    Question { parameters: values.map(Some).collect(), ..format!("select {}", calls.collect::<Vec<_>>().join(", ")).into() }
 }
 
 fn session_limits(limits: Limits) -> Question {

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use claviger_model::{ApprovalId, OpId, Secret, SessionId, Timestamp};
 
 pub(crate) use self::acts::{Petition, cut, spend, spent};
-pub(crate) use self::binding::{Bound, bind};
+pub(crate) use self::binding::{Bearer, Bound, bind};
 use self::book::Book;
 pub use self::channel::Channel;
 pub use self::request::{Approval, Asker, Need, Standing, Vote};
@@ -55,6 +55,8 @@ pub trait Consents: Send + Sync + 'static {
     fn keep(&self, consent: &Consent) -> Result<(), ConsentsFailed>;
     /// Gives up a consent, so that nobody can spend it any more. On return that is on stable storage. May block.
     fn forget(&self, id: ApprovalId) -> Result<(), ConsentsFailed>;
+    /// Forgets those that had their time, and remembers that it was so late. May block.
+    fn expire(&self, now: Timestamp) -> Result<(), ConsentsFailed>;
     /// Spends a consent: resolves to whether it was there to be spent, and only when that is on stable storage.
     fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>>;
 }
@@ -94,9 +96,9 @@ impl Approvals {
     }
 
     /// Takes in consents that an earlier run has kept.
-    pub fn restore(&self, kept: impl IntoIterator<Item = Consent>) {
+    pub fn restore(&self, kept: impl IntoIterator<Item = Consent>, now: Timestamp) {
         let mut book = self.book();
-        kept.into_iter().for_each(|consent| book.restore(consent));
+        kept.into_iter().for_each(|consent| book.restore(consent, now));
     }
 
     /// All requests of which something is known, oldest first.
@@ -112,6 +114,11 @@ impl Approvals {
     /// How many wait to be decided.
     pub fn pending(&self) -> usize {
         self.book().pending()
+    }
+
+    /// Other rules are in force.
+    pub(crate) fn ask_more(&self, rules: &Reviewing) {
+        self.book().ask_more(rules);
     }
 
     pub(crate) fn key(&self) -> &Secret {

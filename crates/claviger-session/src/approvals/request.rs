@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use claviger_audit::DecisionFacts;
-use claviger_model::{ApprovalId, Chain, ConnectionName, OpId, PrincipalKey, SessionId, Timestamp};
+use claviger_model::{ApprovalId, Chain, ConnectionName, OpId, Principal, PrincipalKey, PrincipalKind, SessionId, Timestamp};
 
 use super::{Consent, Digest, View};
 
@@ -60,8 +60,8 @@ pub struct Asker {
     pub purpose: Option<Arc<str>>,
     /// Where it is to run.
     pub connection: ConnectionName,
-    /// From where.
-    pub client: SocketAddr,
+    /// From where; not known after a restart of the gateway.
+    pub client: Option<SocketAddr>,
     /// What the client calls itself.
     pub application: Option<Arc<str>>,
 }
@@ -126,6 +126,38 @@ impl Standing {
 }
 
 impl Approval {
+    /// What is known after a restart of a request that was granted; nothing if its chain cannot be read.
+    pub(super) fn of_consent(consent: &Consent) -> Option<Self> {
+        let need = |group: &Arc<str>| Need { group: Arc::clone(group), quorum: 0, reasons: false };
+        Some(Self {
+            id: consent.id,
+            asker: Asker {
+                session: consent.session,
+                op: consent.op,
+                chain: chain_of(&consent.who)?,
+                purpose: None,
+                connection: consent.connection.parse().ok()?,
+                client: None,
+                application: None,
+            },
+            statement: "".into(),
+            parameters: Arc::default(),
+            facts: DecisionFacts::default(),
+            reason: None,
+            in_transaction: false,
+            has_written: false,
+            digest: consent.digest,
+            needs: consent.groups.iter().map(need).collect(),
+            votes: Vec::new(),
+            asked: consent.id.time(),
+            until: consent.until,
+            standing: Standing::Granted,
+            waits: false,
+            is_editable: false,
+            view: View::default(),
+        })
+    }
+
     /// Whether its groups have all approved.
     pub(super) fn is_granted(&self) -> bool {
         self.needs.iter().all(|need| self.approvers(&need.group) >= need.quorum)
@@ -158,4 +190,14 @@ impl Approval {
         let edits = self.votes.iter().filter_map(|vote| vote.edited.as_ref()).map(|text| text.len()).sum::<usize>();
         self.statement.len() + parameters + edits + self.view.size()
     }
+}
+
+/// A chain by its text. Who its principals are, beyond their names, the directory may say.
+fn chain_of(text: &str) -> Option<Chain> {
+    let link = |text: &str| {
+        let (subject, issuer) = text.rsplit_once('@')?;
+        let key = PrincipalKey::new(issuer, subject);
+        Some(Principal { key, kind: PrincipalKind::Workload, groups: Vec::new(), sponsor: None })
+    };
+    Chain::from_links(text.split(" for ").map(link).collect::<Option<_>>()?).ok()
 }

@@ -65,11 +65,15 @@ impl Reviewing {
     /// Who must approve where policy wants these groups.
     pub(crate) fn needs(&self, groups: &[Arc<str>]) -> Vec<Need> {
         let need = |group: &Arc<str>| {
-            let said = self.groups.get(group);
-            let (quorum, reasons) = said.map_or((1, false), |said| (said.quorum.max(1), said.reasons));
+            let (quorum, reasons) = self.wants(group);
             Need { group: Arc::clone(group), quorum, reasons }
         };
         groups.iter().map(need).collect()
+    }
+
+    /// How many of a group must approve, and whether they must say why.
+    pub(super) fn wants(&self, group: &str) -> (usize, bool) {
+        self.groups.get(group).map_or((1, false), |said| (said.quorum.max(1), said.reasons))
     }
 
     /// Whether two principals are or may be one person.
@@ -135,15 +139,22 @@ pub enum ReviewError {
 pub(crate) struct Reviewer<'a> {
     pub(crate) key: &'a PrincipalKey,
     groups: BTreeSet<String>,
+    /// Those who ask, and who answer for them now.
+    askers: Vec<PrincipalKey>,
 }
 
 impl<'a> Reviewer<'a> {
     /// Only a human being who acts for nobody.
     pub(crate) fn of(chain: &'a Chain, groups: BTreeSet<String>) -> Result<Self, ReviewError> {
         match chain.links() {
-            [only] if only.kind == PrincipalKind::User => Ok(Self { key: &only.key, groups }),
+            [only] if only.kind == PrincipalKind::User => Ok(Self { key: &only.key, groups, askers: Vec::new() }),
             _ => Err(ReviewError::NotAPerson),
         }
+    }
+
+    /// The same, before a request of this chain as it is now: somebody may answer for its agents who did not when they asked.
+    pub(crate) fn before(self, asker: &Chain) -> Self {
+        Self { askers: asker.dependencies().cloned().collect(), ..self }
     }
 
     /// Whether the reviewer's word would count, or has counted, as long as something can be decided.
@@ -160,7 +171,7 @@ impl<'a> Reviewer<'a> {
 
     /// Whether the reviewer is of those who ask, or answers for one of them.
     fn has_part_in(&self, approval: &Approval, rules: &Reviewing) -> bool {
-        approval.asker.chain.dependencies().any(|asker| rules.is_same_person(asker, self.key))
+        approval.asker.chain.dependencies().chain(&self.askers).any(|asker| rules.is_same_person(asker, self.key))
     }
 
     /// For which group the reviewer's word counts.
@@ -182,7 +193,7 @@ impl<'a> Reviewer<'a> {
         takes_back: bool,
         rules: &Reviewing,
     ) -> Result<Need, ReviewError> {
-        if ballot.askers.iter().any(|asker| rules.is_same_person(asker, self.key)) {
+        if ballot.askers.iter().copied().chain(&self.askers).any(|asker| rules.is_same_person(asker, self.key)) {
             return Err(ReviewError::OwnRequest);
         }
         if !takes_back && ballot.votes.iter().any(|vote| rules.is_same_person(&vote.who, self.key)) {

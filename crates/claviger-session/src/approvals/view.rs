@@ -59,6 +59,8 @@ pub(crate) struct Asked {
     pub(crate) binary: Vec<bool>,
     pub(crate) types: Types,
     pub(crate) session: Session,
+    /// What the client has set as its session began.
+    pub(crate) settings: Vec<(String, Bytes)>,
     /// Why the answer may be another than in its session.
     pub(crate) notes: Vec<Arc<str>>,
 }

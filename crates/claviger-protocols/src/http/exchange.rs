@@ -5,6 +5,7 @@ use claviger_model::{OpId, Refusal, RefusalKind, TxId};
 
 use super::body::{Body, Chunk, LAST_CHUNK, chunk};
 use super::head::{self, RequestHead, ResponseHead};
+use super::scrub::{Needles, Scrub};
 use super::wrong::Wrong;
 use super::{Io, write};
 use crate::{Admitted, Event, Limits, Outcome, Recorded, Side, StatementResult, Status, TransactionEnd, TransactionResult};
@@ -34,6 +35,8 @@ pub(super) struct Exchange<A> {
     /// Whether the client knows no chunks.
     is_old: bool,
     response: Response,
+    needles: Needles,
+    scrub: Scrub,
     /// How much of the upstream's input has been looked at for the end of a head.
     seen: usize,
     interim: u32,
@@ -54,7 +57,7 @@ enum Response {
 }
 
 impl<A> Exchange<A> {
-    pub(super) fn new(op: OpId, admission: A, head: &RequestHead) -> Self {
+    pub(super) fn new(op: OpId, admission: A, head: &RequestHead, needles: Needles) -> Self {
         Self {
             op,
             method: head.method,
@@ -68,6 +71,8 @@ impl<A> Exchange<A> {
             is_chunked: matches!(head.body, Body::Chunked(_)),
             is_old: head.is_old,
             response: Response::Awaited,
+            scrub: Scrub::new(needles.clone()),
+            needles,
             seen: 0,
             interim: 0,
             status: 0,
@@ -107,16 +112,14 @@ impl<A> Exchange<A> {
                 }
                 Response::Streaming { mut body, chunks } => {
                     while let Some(piece) = body.take(input)? {
-                        self.record(Side::Upstream, &piece, io);
-                        self.bytes += piece.len() as u64;
-                        if chunks { self.out.extend(chunk(&piece)) } else { self.out.push(piece) }
+                        let piece = self.scrub.take(piece);
+                        self.deliver(piece, chunks, io);
                     }
                     self.response = Response::Streaming { body, chunks };
                     if !body.is_ended() {
                         break;
                     }
-                    self.out.extend(chunks.then_some(LAST_CHUNK));
-                    self.end(io);
+                    self.finish(chunks, io);
                 }
                 Response::Ended => break,
             }
@@ -133,8 +136,7 @@ impl<A> Exchange<A> {
         match self.response {
             Response::Ended => true,
             Response::Streaming { body: Body::UntilClose, chunks } => {
-                self.out.extend(chunks.then_some(LAST_CHUNK));
-                self.end(io);
+                self.finish(chunks, io);
                 true
             }
             Response::Awaited | Response::Streaming { .. } => false,
@@ -167,11 +169,29 @@ impl<A> Exchange<A> {
             Body::Chunked(_) | Body::UntilClose => Body::Chunked(Chunk::Size),
             body => body,
         };
-        let bytes = Bytes::from(head.write(framed, self.closes));
+        let bytes = self.needles.scrub(head.write(framed, self.closes).into());
         self.record(Side::Upstream, &bytes, io);
         self.out.push(bytes);
         self.response = Response::Streaming { body: head.body, chunks: matches!(framed, Body::Chunked(_)) };
         Ok(())
+    }
+
+    /// Passes content of the response on.
+    fn deliver(&mut self, piece: Bytes, chunks: bool, io: &mut Io<A>) {
+        if piece.is_empty() {
+            return;
+        }
+        self.record(Side::Upstream, &piece, io);
+        self.bytes += piece.len() as u64;
+        if chunks { self.out.extend(chunk(&piece)) } else { self.out.push(piece) }
+    }
+
+    /// There is no more content.
+    fn finish(&mut self, chunks: bool, io: &mut Io<A>) {
+        let rest = self.scrub.rest();
+        self.deliver(rest, chunks, io);
+        self.out.extend(chunks.then_some(LAST_CHUNK));
+        self.end(io);
     }
 
     /// The response is all here.

@@ -15,6 +15,7 @@ mod exchange;
 mod fields;
 mod head;
 mod path;
+mod scrub;
 mod serving;
 #[cfg(test)]
 mod tests;

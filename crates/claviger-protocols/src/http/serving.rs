@@ -1,13 +1,14 @@
 //! The open session: one request after the other.
 
 use bytes::BytesMut;
-use claviger_model::{OpId, Refusal, RefusalKind, Secret, TxId};
+use claviger_model::{OpId, Refusal, RefusalKind, TxId};
 
 use super::body::Body;
+use super::credential::Shows;
 use super::exchange::Exchange;
 use super::head::RequestHead;
 use super::wrong::Wrong;
-use super::{Bound, Fault, Io, Queue, credential, write};
+use super::{Bound, Fault, Io, Queue, write};
 use crate::{Access, Closed, Event, Forward, Limits, Operation, Reply, Request, Shown, UpstreamLogin};
 
 /// An open session.
@@ -24,9 +25,8 @@ pub(super) struct Serving<A> {
 /// What a head says of where it goes.
 struct Destination {
     host: String,
-    /// The line with the credential.
-    credential: Secret,
-    /// The field that it is in.
+    shows: Shows,
+    /// The field that the credential is in.
     field: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl<A> Serving<A> {
             Shown::Header(name) => Some(name.clone()),
             Shown::Password | Shown::Bearer | Shown::Basic => None,
         };
-        let upstream = Destination { host: login.host.clone(), credential: credential::line(login)?, field };
+        let upstream = Destination { host: login.host.clone(), shows: Shows::new(login)?, field };
         Ok(Self { bound, turn: Turn::Idle, upstream_closes: false, upstream, limits, operations: 0 })
     }
 
@@ -97,12 +97,12 @@ impl<A> Serving<A> {
     }
 
     fn begin(&mut self, op: OpId, admission: A, head: &RequestHead, io: &mut Io<A>) -> Exchange<A> {
-        let Destination { host, credential, field } = &self.upstream;
-        io.upstream.push(head.write(host, credential.expose(), field.as_deref()).into());
+        let Destination { host, shows, field } = &self.upstream;
+        io.upstream.push(head.write(host, shows.line.expose(), field.as_deref()).into());
         if head.expects {
             io.downstream.push(write::CONTINUE);
         }
-        Exchange::new(op, admission, head)
+        Exchange::new(op, admission, head, shows.needles.clone())
     }
 
     /// Answers a request that does not leave. Whether a client that waits to be told to send its content will do so is not known.

@@ -185,6 +185,11 @@ impl Pipeline {
         self.protocol.leaves_client() && self.ending.is_none() && !self.withholds && !self.gateway.is_draining()
     }
 
+    /// Whether it is the gateway that ends the session, in spite of the client.
+    pub fn is_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Whether others may wait for this session's upstream socket to close.
     pub fn is_awaited(&self) -> bool {
         self.slot.as_ref().is_some_and(Slot::is_limited)

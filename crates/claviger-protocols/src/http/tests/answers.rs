@@ -133,3 +133,19 @@ fn a_client_inside_tls_is_asked_for_it_first() {
     rig.client(get("/"));
     assert_eq!(rig.operations.len(), 1);
 }
+
+#[test]
+fn a_credential_that_is_quoted_does_not_come_back() {
+    let quoting =
+        "HTTP/1.1 200 upstream-key\r\nX-Seen: Bearer upstream-key\r\nContent-Length: 26\r\n\r\n<upstream-key>upstream-key";
+    for step in [1, 5, 13, 1000] {
+        let mut rig = Rig::asking(&get("/"));
+        quoting.as_bytes().chunks(step).for_each(|piece| rig.upstream(piece));
+        let stars = quoting
+            .replace("upstream-key", "************")
+            .replace("X-Seen", "x-seen")
+            .replace("Content-Length", "content-length");
+        assert_eq!(rig.received(), stars);
+        assert!(!String::from_utf8_lossy(&rig.recorded).contains("upstream-key"));
+    }
+}

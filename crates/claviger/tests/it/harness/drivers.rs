@@ -19,15 +19,13 @@ pub(crate) fn start_driver(gateway: &Gateway, name: &str, environment: &[(&str, 
     Some(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
-/// Runs a program with nothing but this environment; it must succeed.
-pub(crate) fn run_program(name: &str, environment: &[(&str, &str)]) {
-    if let Some(mut command) = program(name) {
-        let said = succeed({
-            command.envs(environment.iter().copied()).stdin(Stdio::null());
-            command
-        });
-        assert!(said.lines().last().is_some_and(|line| line.starts_with("ok ")), "{said}");
-    }
+/// Runs a program with nothing but this environment, which must succeed; what it says last. `None`, loudly, where it cannot be run.
+pub(crate) fn run_program(name: &str, environment: &[(&str, &str)]) -> Option<String> {
+    let mut command = program(name)?;
+    command.envs(environment.iter().copied()).stdin(Stdio::null());
+    let said = succeed(command);
+    let last = said.lines().last().filter(|line| line.starts_with("ok "));
+    Some(last.unwrap_or_else(|| panic!("{said}")).to_owned())
 }
 
 /// Waits for a program that was started, and must succeed.

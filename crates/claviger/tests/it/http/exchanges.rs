@@ -130,6 +130,21 @@ fn the_upstream_may_close_whenever_nothing_runs() {
 }
 
 #[test]
+fn a_socket_between_sessions_may_be_silent_for_a_while() {
+    run(async {
+        let Some(rig) = Rig::start("[limits]\nlogin_timeout = \"1s\"") else { return };
+        let mut wire = rig.dial();
+        assert_eq!(wire.ask(rig.request("GET /v1/closing", "", "")).status, 200);
+        assert_eq!(wire.rest(), b"", "closed without a word: nothing was asked");
+        assert!(rig.leaves("SESSION_REFUSED").is_empty(), "nobody was refused");
+        // Who never says anything is told why, as any stranger.
+        let told = String::from_utf8(rig.dial().rest()).unwrap();
+        assert!(told.starts_with("HTTP/1.1 408 ") && told.contains("connection: close"), "{told}");
+        assert_eq!(rig.leaves("SESSION_REFUSED").len(), 1);
+    });
+}
+
+#[test]
 fn an_answer_may_come_before_the_question_ends() {
     run(async {
         let Some(rig) = Rig::start("") else { return };

@@ -1,6 +1,7 @@
 //! HTTP connections, end to end: real clients, and a real server that says what has reached it.
 
 mod exchanges;
+mod models;
 mod programs;
 mod smuggling;
 

@@ -1,6 +1,6 @@
 //! Requests that two readers would read in two ways: none of them reaches the upstream.
 
-use super::{Rig, Wire};
+use super::{KEY, Rig, Wire};
 use crate::harness::run;
 
 /// What is sent after the first line and the `Host` and `Authorization` headers, or a whole head, and the status that it gets.
@@ -157,6 +157,11 @@ fn what_passes_is_written_anew() {
         assert!(seen["headers"].to_string().contains(&format!("[\"host\",\"{host}\"]")));
         assert!(seen["headers"].to_string().contains("[\"x-kept\",\"a  b\"],[\"x-kept\",\"second\"]"));
         assert!(answer.head.contains("x-shown: yes"), "{answer:?}");
+        let text = answer.text();
+        assert!(
+            text.contains(&format!("Bearer {}", "*".repeat(KEY.len()))) && !text.contains(KEY),
+            "the key is not quoted: {text}"
+        );
         for hidden in ["set-cookie", "x-internal", "connection"] {
             assert!(!answer.head.contains(hidden), "{answer:?}");
         }

@@ -1,0 +1,66 @@
+"""What a program does with a model that it reaches by an address and a key, by way of OpenAI's own library."""
+
+import asyncio
+import json
+import os
+
+import openai
+
+BASE, KEY = os.environ["API_BASE"], os.environ["API_KEY"]
+ASKED = {
+    "model": "smollm2",
+    "messages": [{"role": "user", "content": "Name three colours."}],
+    "max_tokens": 24,
+    "temperature": 0,
+    "seed": 7,
+    "extra_body": {"cache_prompt": False},
+}
+
+
+def whole(client):
+    answer = client.chat.completions.create(**ASKED)
+    assert answer.usage.completion_tokens > 0
+    return answer.choices[0].message.content
+
+
+def streamed(client):
+    pieces = []
+    with client.chat.completions.create(**ASKED, stream=True) as events:
+        for event in events:
+            if event.choices and event.choices[0].delta.content:
+                pieces.append(event.choices[0].delta.content)
+    assert len(pieces) > 5, pieces
+    return "".join(pieces)
+
+
+async def asynchronous():
+    async with openai.AsyncOpenAI(base_url=BASE, api_key=KEY, max_retries=0, timeout=120) as client:
+        answers = await asyncio.gather(*(client.chat.completions.create(**ASKED) for _ in range(3)))
+        return [answer.choices[0].message.content for answer in answers]
+
+
+def abandoned(client):
+    """Goes after the first words."""
+    events = client.chat.completions.create(**{**ASKED, "max_tokens": 400}, stream=True)
+    next(iter(events))
+    events.close()
+
+
+def refused(call, error):
+    try:
+        call()
+    except error as refusal:
+        return str(refusal)
+    raise AssertionError(f"no {error.__name__}")
+
+
+client = openai.OpenAI(base_url=BASE, api_key=KEY, max_retries=0, timeout=120)
+said = {"whole": whole(client), "streamed": streamed(client), "models": len(client.models.list().data)}
+abandoned(client)
+said["asynchronous"] = asyncio.run(asynchronous())
+if os.environ.get("API_GUARDED"):
+    stranger = openai.OpenAI(base_url=BASE, api_key="sk-of-nobody", max_retries=0, timeout=120)
+    refused(stranger.models.list, openai.AuthenticationError)
+    why = refused(lambda: client.completions.create(model="smollm2", prompt="x"), openai.PermissionDeniedError)
+    assert "policy does not permit this" in why and "reference" in why, why
+print("ok", json.dumps(said))

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     /// A text in any kind of quotes.
     Text,
     Number,
+    /// A comment.
+    Comment,
     /// Anything else; operators of several characters are one where it matters.
     Symbol,
 }
@@ -31,16 +33,23 @@ impl Token {
 
 /// The tokens of a source without its comments; `None` if something in quotes or a comment does not end.
 pub(crate) fn tokens(source: &str) -> Option<Vec<Token>> {
+    let mut tokens = pieces(source)?;
+    tokens.retain(|token| token.kind != Kind::Comment);
+    Some(tokens)
+}
+
+/// The same, with its comments.
+pub(crate) fn pieces(source: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(c) = source.get(at..)?.chars().next() {
         let rest = source.get(at..)?;
-        if c.is_whitespace() {
+        if is_space(c) {
             at += c.len_utf8();
-        } else if rest.starts_with("--") {
-            at += rest.find('\n').unwrap_or(rest.len());
-        } else if rest.starts_with("/*") {
-            at += comment(rest)?;
+        } else if rest.starts_with("--") || rest.starts_with("/*") {
+            let length = if rest.starts_with("--") { rest.find(['\n', '\r']).unwrap_or(rest.len()) } else { comment(rest)? };
+            tokens.push(Token { kind: Kind::Comment, start: at, end: at + length, level: 0 });
+            at += length;
         } else {
             let (kind, length) = token(rest, c)?;
             let level = match c {
@@ -55,6 +64,10 @@ pub(crate) fn tokens(source: &str) -> Option<Vec<Token>> {
     Some(tokens)
 }
 
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
+}
+
 /// The kind and length of the token at the beginning of a text.
 fn token(rest: &str, first: char) -> Option<(Kind, usize)> {
     match first {
@@ -66,8 +79,9 @@ fn token(rest: &str, first: char) -> Option<(Kind, usize)> {
             let end = rest.get(tag.len()..)?.find(tag)?;
             Some((Kind::Text, end + 2 * tag.len()))
         }
-        c if c == '_' || c.is_alphabetic() => {
-            let part = |c: char| c == '_' || c == '$' || c.is_alphanumeric();
+        // To the server whatever is not ASCII is a letter, also what looks like a space (`scan.l`).
+        c if c == '_' || c.is_ascii_alphabetic() || !c.is_ascii() => {
+            let part = |c: char| c == '_' || c == '$' || c.is_ascii_alphanumeric() || !c.is_ascii();
             Some((Kind::Word, rest.find(|c| !part(c)).unwrap_or(rest.len())))
         }
         c if c.is_ascii_digit() => Some((Kind::Number, number(rest))),

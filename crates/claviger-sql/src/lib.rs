@@ -13,6 +13,7 @@ mod analyze;
 mod assigned;
 pub mod builtin;
 mod catalog;
+mod layout;
 mod lexer;
 mod locks;
 mod plan;
@@ -31,6 +32,7 @@ pub use catalog::{
     Binding, Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, EventTrigger, FINGERPRINT, Function,
     FunctionKind, NotAName, Operator, QUESTION, Reference, Relation, Rule, SNAPSHOT, Trigger, TypeFacts, Write,
 };
+pub use layout::layout;
 pub use locks::{LOCKS, Locks};
 pub use plan::expected_rows;
 pub use session::{Cursor, Prepared, Session, Transition};

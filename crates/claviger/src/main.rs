@@ -6,8 +6,10 @@
 mod admin;
 mod cli;
 mod config;
+mod diff;
 mod http;
 mod serve;
+mod visible;
 mod webhooks;
 
 use std::process::ExitCode;

@@ -49,6 +49,11 @@ pub struct Approval {
     pub policies: Vec<String>,
     /// What is asked for, as it was sent; in a list, its beginning. Empty once the request is over.
     pub statement: String,
+    /// The same, laid out for people, with hidden characters shown by their numbers. None in a list, once the request is over, and where it cannot be
+    /// told what is a text in it and what is not.
+    pub formatted: Option<String>,
+    /// What in the statement is not what it looks like: hidden characters, and names that mix letters of several scripts.
+    pub deceptive: Vec<String>,
     /// The values of its parameters; `null` is SQL's null. None in a list.
     pub parameters: Vec<Option<String>>,
     /// What its statements do: `delete table public.payments`.
@@ -138,6 +143,9 @@ pub struct ApprovalVote {
     pub verdict: String,
     /// The text in place of what was asked for.
     pub statement: Option<String>,
+    /// What is another in it, line by line: `-` and `+` before what is in one text alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
     /// Why.
     pub reason: Option<String>,
     /// When.

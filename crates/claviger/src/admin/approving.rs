@@ -11,6 +11,8 @@ use claviger_session::{Locked, Need, ReviewError, Rows, Said, Standing, Vote};
 
 use super::acting::{Acting, sentence};
 use super::{Running, internal};
+use crate::diff::diff;
+use crate::visible::{deceptive, visible};
 
 /// How much of a statement a list shows, in characters.
 const GLANCE: usize = 100;
@@ -27,13 +29,14 @@ impl Acting<'_> {
         let (running, reviewer) = (self.admin.running()?, self.reviewer()?);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
         runtime.block_on(running.gateway.look_at_locks(id));
-        running.gateway.look_at(id, reviewer).map(|approval| told(&approval)).map_err(review_problem)
+        running.gateway.look_at(id, reviewer).map(|approval| in_full(&approval, &approval.statement)).map_err(review_problem)
     }
 
     pub(super) fn count_approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
         let (running, reviewer) = (self.admin.running()?, self.reviewer()?);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
-        runtime.block_on(running.gateway.count_rows(id, reviewer)).map(|approval| told(&approval)).map_err(review_problem)
+        let counted = runtime.block_on(running.gateway.count_rows(id, reviewer));
+        counted.map(|approval| in_full(&approval, &approval.statement)).map_err(review_problem)
     }
 
     pub(super) fn decide_approval(&self, id: ApprovalId, review: &Review) -> Result<Approval, Problem> {
@@ -45,8 +48,14 @@ impl Acting<'_> {
             (ReviewVerdict::Deny, Some(_)) => return Err(Problem::invalid("what is denied has no other text")),
         };
         let reason = sentence(review.reason.as_deref(), "reason")?;
+        // With the review it may be forgotten.
+        let statement = running.gateway.approvals.get(id).map(|approval| approval.statement).unwrap_or_default();
         let reviewed = running.gateway.review(id, self.reviewer()?, &said, reason, |position| synced(running, position));
-        reviewed.map(|approval| told(&approval)).map_err(review_problem)
+        let mut shown = reviewed.map(|approval| in_full(&approval, &statement)).map_err(review_problem)?;
+        if let (Said::Edit(text), Some(last)) = (&said, shown.votes.last_mut()) {
+            last.diff = Some(difference(&statement, text));
+        }
+        Ok(shown)
     }
 
     /// Only somebody who has proved who he is reviews, so nobody does on the gateway's own machine.
@@ -57,6 +66,28 @@ impl Acting<'_> {
 
 pub(super) fn synced(running: &Running, position: Position) -> Result<(), ReviewError> {
     running.wait(position).map_err(|_| ReviewError::NotRecorded)
+}
+
+/// A request with its statement, which may be forgotten by now, as people read it.
+fn in_full(approval: &claviger_session::Approval, statement: &str) -> Approval {
+    let mut shown = told(approval);
+    shown.formatted = formatted(&approval.statement);
+    for vote in &mut shown.votes {
+        vote.diff = vote.statement.as_ref().map(|text| difference(statement, text));
+    }
+    shown
+}
+
+/// A statement laid out, with everything visible.
+fn formatted(statement: &str) -> Option<String> {
+    let laid_out = claviger_sql::layout(statement).filter(|_| !statement.is_empty());
+    laid_out.map(|text| visible(&text).into_owned())
+}
+
+/// What is another in a text that takes a statement's place.
+fn difference(statement: &str, text: &str) -> String {
+    let read = |text: &str| formatted(text).unwrap_or_else(|| visible(text).into_owned());
+    diff(&read(statement), &read(text))
 }
 
 /// A request as the API shows it.
@@ -81,6 +112,8 @@ pub(crate) fn told(approval: &claviger_session::Approval) -> Approval {
         reason: approval.reason.as_ref().map(ToString::to_string),
         policies: approval.facts.policies.iter().map(ToString::to_string).collect(),
         statement: approval.statement.to_string(),
+        formatted: None,
+        deceptive: deceptive(&approval.statement),
         parameters: approval.parameters.iter().map(|value| value.as_ref().map(ToString::to_string)).collect(),
         effects: statements().flat_map(|facts| &facts.effects).map(effect).collect(),
         hazards,
@@ -135,6 +168,7 @@ pub(super) fn votes_told(votes: &[Vote]) -> Vec<ApprovalVote> {
         group: vote.group.to_string(),
         verdict: if vote.approves { "approve" } else { "deny" }.to_owned(),
         statement: vote.edited.as_ref().map(ToString::to_string),
+        diff: None,
         reason: vote.reason.as_ref().map(ToString::to_string),
         at: vote.at.to_string(),
     };

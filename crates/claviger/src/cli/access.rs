@@ -9,7 +9,7 @@ use claviger_api::wire::{Access, AccessQuery, NewAccess, RevokeQuery};
 use claviger_model::ApprovalId;
 
 use super::Failure;
-use super::approvals::{harmless, needs};
+use super::approvals::{indented, needs};
 use super::gateway::GatewayArgs;
 use super::output::{Output, complain, or_dash};
 use crate::config::units;
@@ -116,7 +116,7 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
                     standing(access),
                     access.chain.join(" for "),
                     access.connection.clone(),
-                    harmless(&what(access)),
+                    indented(&what(access), 12),
                     needs(&access.needs),
                     or_dash(access.until.as_deref()),
                 ]
@@ -167,7 +167,7 @@ pub(super) fn described(access: &Access) -> String {
     let mut text = String::new();
     let mut line = |head: &str, what: &str| {
         if !what.is_empty() {
-            _ = writeln!(text, "{head:<12}{}", harmless(what));
+            _ = writeln!(text, "{head:<12}{}", indented(what, 12));
         }
     };
     line("access", &format!("{} ({})", access.id, access.code));

@@ -12,6 +12,7 @@ use claviger_model::ApprovalId;
 use super::gateway::GatewayArgs;
 use super::output::{Output, or_dash};
 use super::{Failure, access};
+use crate::visible::visible;
 
 /// The status of an answer about what there is not (RFC 9110 section 15.5.5).
 const NOT_FOUND: u16 = 404;
@@ -124,7 +125,7 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
         }
         Command::Count { id, json, gateway } => {
             let approval = gateway.open()?.afar("approving")?.count_rows(id)?;
-            if json { output.json(&approval) } else { output.line(format_args!("{}", harmless(&rows(&approval)))) }
+            if json { output.json(&approval) } else { output.line(format_args!("{}", visible(&rows(&approval)))) }
         }
         Command::Approve { review } => review.give(ReviewVerdict::Approve, None, output),
         Command::Deny { review } => review.give(ReviewVerdict::Deny, None, output),
@@ -206,7 +207,7 @@ pub(super) fn needs(needs: &[ApprovalNeed]) -> String {
 
 /// The beginning of a statement, on one line.
 fn glance(statement: &str) -> String {
-    let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = statement.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= GLANCE { line } else { line.chars().take(GLANCE - 1).chain(['…']).collect() }
 }
 
@@ -215,7 +216,7 @@ fn described(approval: &Approval) -> String {
     let mut text = String::new();
     let mut line = |head: &str, what: &str| {
         if !what.is_empty() {
-            _ = writeln!(text, "{head:<12}{}", harmless(what));
+            _ = writeln!(text, "{head:<12}{}", indented(what, 12));
         }
     };
     line("request", &format!("{} ({})", approval.id, approval.code));
@@ -233,6 +234,7 @@ fn described(approval: &Approval) -> String {
     );
     line("session", &format!("{}, operation {}", approval.session, approval.op));
     line("why", &format!("{} (policy {})", or_dash(approval.reason.as_deref()), approval.policies.join(", ")));
+    line("WARNING", &approval.deceptive.join(", "));
     line("risk", &approval.risk.map(|risk| risk.to_string()).unwrap_or_default());
     line("hazards", &approval.hazards.join(", "));
     approval.effects.iter().for_each(|effect| line("effect", effect));
@@ -252,12 +254,22 @@ fn described(approval: &Approval) -> String {
         let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         line("review", &format!("{} by {} for {}{reason}", vote.verdict, vote.who, vote.group));
         line("edited to", vote.statement.as_deref().unwrap_or_default());
+        line("", vote.diff.as_deref().map(|diff| format!("\n{diff}")).as_deref().unwrap_or_default().trim_end());
     }
     for (n, value) in (1..).zip(&approval.parameters) {
         line(&format!("${n}"), value.as_deref().unwrap_or("NULL"));
     }
-    _ = writeln!(text, "\n{}", harmless(&approval.statement));
+    _ = writeln!(text, "\n    {}", indented(&approval.statement, 4));
+    let laid_out = approval.formatted.as_ref().filter(|formatted| **formatted != visible(&approval.statement));
+    if let Some(formatted) = laid_out {
+        _ = writeln!(text, "\nformatted\n    {}", indented(formatted, 4));
+    }
     text
+}
+
+/// A text with everything visible, and its further lines moved in, so that none of them passes for one of ours.
+pub(super) fn indented(text: &str, by: usize) -> String {
+    visible(text).replace('\n', &format!("\n{:by$}", ""))
 }
 
 /// How many rows, and how that is known.
@@ -286,24 +298,13 @@ fn locks(approval: &Approval) -> String {
     format!("{held}; {} waiting for them", locks.waiting)
 }
 
-/// Lines stay lines; every other control character, and what turns the direction of writing, is shown escaped.
-pub(super) fn harmless(text: &str) -> String {
-    let is_turning = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}'..='\u{200f}');
-    let shown = |c: char| match c {
-        '\n' | '\t' => vec![c],
-        c if c.is_control() || is_turning(c) => c.escape_unicode().collect(),
-        c => vec![c],
-    };
-    text.chars().flat_map(shown).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_client_sent_cannot_disguise_itself() {
-        assert_eq!(harmless("a\u{1b}[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\n\\u{202e}c");
+        assert_eq!(indented("a\u{1b}[2Jb\nneeds \u{202e}c", 4), "a\\u{1b}[2Jb\n    needs \\u{202e}c");
         assert_eq!(glance("DELETE\n  FROM t"), "DELETE FROM t");
         assert_eq!(glance(&"x".repeat(100)).chars().count(), GLANCE);
     }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Failure;
+use crate::visible::visible;
 
 /// Where results go.
 pub(super) struct Output(Box<dyn Write>);
@@ -71,8 +72,9 @@ fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     text
 }
 
+/// In a cell there are no lines and no tabs either.
 fn plain(cell: &str) -> String {
-    cell.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    visible(cell).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// A complaint, or advice, on standard error. Nothing can be done if that fails.

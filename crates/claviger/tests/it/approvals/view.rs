@@ -223,3 +223,41 @@ fn who_may_decide_may_count() {
         ground.gateway.verify();
     });
 }
+
+/// What looks like a comment may be a statement, and a terminal obeys.
+#[test]
+fn nothing_that_a_reviewer_reads_is_disguised() {
+    run(async {
+        let Some(ground) = Ground::with_items(Major::V15).await else { return };
+        let session = ground.session().await;
+        let text = "delete from items/* \u{202e} } \u{2066}only the old ones\u{2069} */ where id < 3 or kind='a\nstanding denied'--\u{1b}[2Jx";
+        let (result, ()) = tokio::join!(session.simple_query(text), async {
+            let id = ground.looked_into().await["id"].as_str().unwrap().to_owned();
+            let shown = ground.show(&id);
+            assert_eq!(shown["statement"], text, "as it was sent");
+            let laid_out = "delete from items/* \\u{202e} } \\u{2066}only the old ones\\u{2069} */\nwhere id < 3\n    or kind='a\nstanding denied'--\\u{1b}[2Jx";
+            assert_eq!(shown["formatted"], laid_out);
+            assert_eq!(shown["deceptive"], json!(["hidden U+001B", "hidden U+202E", "hidden U+2066", "hidden U+2069"]));
+            for arguments in [&["show", &id][..], &["list"]] {
+                let (good, words) = ground.review(&ground.dana, arguments);
+                assert!(good && !words.contains(['\u{1b}', '\u{202e}', '\u{2066}']), "{words}");
+                assert!(
+                    !words.lines().any(|line| line.starts_with("standing denied")),
+                    "no line of it passes for one of ours: {words}"
+                );
+            }
+            // What is approved in its place is shown beside it.
+            let edit = ["edit", &id, "--json", "--statement", "delete from items where id < 3"];
+            let (good, words) = ground.review(&ground.dana, &edit);
+            let decided: Value = serde_json::from_str(&words).unwrap();
+            let diff = decided["votes"][0]["diff"].as_str().unwrap();
+            assert!(
+                good && diff.starts_with("- delete from items/*")
+                    && diff.contains("\n+ delete from items\n  where id < 3\n-     or kind"),
+                "{diff}"
+            );
+        });
+        result.unwrap();
+        assert_eq!(ground.number("select count(*) from items").await, 998);
+    });
+}

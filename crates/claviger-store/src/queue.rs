@@ -91,6 +91,9 @@ fn write_all(entries: &Receiver<Entry>, writer: &Writer, dropped: &AtomicU64, to
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let written = write_batch(&mut writer.lock(), &batch);
+        if written.is_ok() {
+            told.send_replace(());
+        }
         batch.retain(|entry| match entry {
             Entry::Flush(done) => {
                 let _ = done.send(written.is_ok());
@@ -98,14 +101,11 @@ fn write_all(entries: &Receiver<Entry>, writer: &Writer, dropped: &AtomicU64, to
             }
             Entry::Opened(_) | Entry::Closed(..) | Entry::Posted(_) => written.is_err(),
         });
-        match written {
-            Ok(()) => told.send_replace(()),
-            Err(error) => {
-                tracing::error!(%error, "rows could not be written to the store");
-                if batch.len() > QUEUE {
-                    dropped.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                    batch.clear();
-                }
+        if let Err(error) = written {
+            tracing::error!(%error, "rows could not be written to the store");
+            if batch.len() > QUEUE {
+                dropped.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                batch.clear();
             }
         }
     }

@@ -8,6 +8,7 @@ mod client;
 mod crowd;
 mod floods;
 mod ground;
+mod held;
 mod off_boarding;
 mod streams;
 mod vanished;

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::client::{ask, enter, message, until_end, until_ready, value};
 use super::figure;
 use super::ground::Latency;
-use crate::harness::{Conn, Gateway, Major, PERMIT_ALL, Server, SigningKey, frame, key_set, now, run};
+use crate::harness::{Conn, Gateway, Major, PERMIT_ALL, Server, SigningKey, eventually, frame, key_set, now, run};
 
 /// A right that is taken away is gone everywhere within this time.
 const SOON: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ fn off_boarding_two_hundred_sessions() {
 #[test]
 fn off_boarding_ends_whatever_somebody_began() {
     // Enough for one session of each kind; how soon is for the long run.
-    run(off_board(6, Duration::from_secs(20)));
+    run(off_board(7, Duration::from_secs(20)));
 }
 
 /// What a session is doing when its right is taken away.
@@ -40,11 +40,17 @@ enum Busy {
     Sleeping,
     Streaming,
     Copying,
+    /// It waits for an approval.
+    Held,
     /// It has asked for much and reads nothing.
     Stuck,
 }
 
-const ALL: [Busy; 6] = [Busy::Idle, Busy::InTransaction, Busy::Sleeping, Busy::Copying, Busy::Stuck, Busy::Streaming];
+const ALL: [Busy; 7] = [Busy::Idle, Busy::InTransaction, Busy::Sleeping, Busy::Copying, Busy::Held, Busy::Stuck, Busy::Streaming];
+
+/// What is deleted waits for an approval.
+pub(super) const HOLDS: &str = r#"@id("held") @approval("dbas") forbid (principal, action == Action::"delete", resource)
+    unless { context.approvals.contains("dbas") };"#;
 
 /// A client with its session.
 struct Client {
@@ -79,6 +85,10 @@ impl Client {
                 ask(&mut socket, "copy sink from stdin").await.unwrap();
                 assert_eq!(message(&mut socket).await.unwrap().0, b'G');
             }
+            Busy::Held => {
+                ask(&mut socket, "delete from sink").await.unwrap();
+                assert_eq!(message(&mut socket).await.unwrap().0, b'N', "it is told that it waits");
+            }
         }
         if busy == Busy::Stuck {
             return Self { process, ended: None, held: Some(socket) };
@@ -109,10 +119,10 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     async fn before(server: &'a Server) -> Self {
         server.admin("bank").await.batch_execute("create table sink (line text); grant all on sink to keeper").await.unwrap();
-        let conns = [Conn::to("bank", server), Conn::to("open", server).tls("disable", None).plaintext()];
+        let conns = [Conn::to("bank", server), Conn::to("open", server).tls("disable", None).plaintext().set("hold = \"wait\"")];
         let corp = "[[issuers]]\nname = \"corp\"\nissuer = \"https://idp.corp.test\"\naudience = \"claviger\"\n\
-                    jwks_file = \"corp.json\"\nact = true\n";
-        let mut gateway = Gateway::configure(&conns, PERMIT_ALL, corp);
+                    jwks_file = \"corp.json\"\nact = true\n[approvals]\npending_per_principal = 100\n";
+        let mut gateway = Gateway::configure(&conns, &format!("{PERMIT_ALL}\n{HOLDS}"), corp);
         let key = SigningKey::new("k1");
         std::fs::write(gateway.path("corp.json"), key_set(&[&key])).unwrap();
         for user in ["erin@corp", "bob@corp", "alice"] {
@@ -240,8 +250,8 @@ async fn off_board(each: usize, within: Duration) {
 
     let gone = scene.sessions(&erins, each).await;
     scene
-        .take_away("a principal is disabled through the API", gone, &mut stay, within, |scene| {
-            let done = scene.gateway.through_api(&scene.dana, &["principals", "disable", "erin@corp"]);
+        .take_away("a principal is revoked through the API", gone, &mut stay, within, |scene| {
+            let done = scene.gateway.through_api(&scene.dana, &["revoke", "principal", "erin@corp"]);
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         })
         .await;
@@ -272,11 +282,13 @@ async fn off_board(each: usize, within: Duration) {
     let mut stay: Vec<_> = others.into_iter().map(|(_, client)| client).collect();
     let gone = of_bob.into_iter().map(|(_, client)| client).chain(scene.sessions(&bobs[3..], each).await).collect();
     scene
-        .take_away("a workload is disabled", gone, &mut stay, within, |scene| {
-            scene.gateway.must(&["principals", "disable", "weekly"]);
+        .take_away("a workload is revoked", gone, &mut stay, within, |scene| {
+            scene.gateway.must(&["revoke", "principal", "weekly"]);
         })
         .await;
     drop(stay);
+    let held = "claviger_operations_held{connection=\"open\"}";
+    eventually("nothing is held any more", Duration::from_secs(20), async || scene.gateway.metric(held) == 0.0).await;
     assert_eq!(server.value("bank", "select count(*) from sink").await, "0", "nothing of it was committed");
     scene.gateway.verify();
 }

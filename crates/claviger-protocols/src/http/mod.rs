@@ -124,7 +124,9 @@ impl<A> Http<A> {
         let head = RequestHead::read(&head, self.options.shared).map_err(Fault::Client)?;
         let Some(Presented { token, place }) = head.presented.clone() else {
             let why = "a token is needed: as a bearer token, as `x-api-key`, or as a password";
-            return Err(Fault::Client(Wrong::new(401, why)));
+            let refusal = Refusal::new(RefusalKind::Unauthenticated, why);
+            self.phase = Phase::Presented(Box::new(head));
+            return Err(Fault::Refused(refusal));
         };
         self.io.events.push_back(Event::Login(Login {
             user: None,

@@ -125,6 +125,13 @@ fn neither_side_is_read_ahead_of_the_other() {
 }
 
 #[test]
+fn a_refusal_of_a_head_has_no_content() {
+    let rig = Rig::asking("HEAD / HTTP/1.1\r\nHost: gateway\r\n\r\n");
+    assert!(rig.received().starts_with("HTTP/1.1 401 ") && rig.received().ends_with("\r\n\r\n"), "{}", rig.received());
+    assert_eq!(rig.closed.len(), 1);
+}
+
+#[test]
 fn a_client_inside_tls_is_asked_for_it_first() {
     let options = ProtocolOptions { tls: true, plaintext: false, ..OPTIONS };
     let mut rig = Rig::new(options);

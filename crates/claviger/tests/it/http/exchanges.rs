@@ -199,6 +199,27 @@ fn a_client_that_goes_takes_its_request_along() {
 }
 
 #[test]
+fn an_upstream_inside_tls_is_verified() {
+    run(async {
+        let Some(rig) = Rig::start("") else { return };
+        let mut wire = Wire::to(rig.shared);
+        for n in 0..3 {
+            let answer = wire.ask(rig.request(&format!("GET /outer/api/v1/echo/{n}"), "", ""));
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert!(answer.json()["line"].as_str().unwrap().contains(&format!("/v1/echo/{n} ")));
+        }
+        // Who asks here is who is asked for there by another name.
+        assert_eq!(wire.ask(rig.request("POST /outer/api/v1/echo", "", "x")).status, 403, "bob may only look");
+        let refused = Wire::to(rig.shared).ask(rig.request("GET /unverified/api/v1/echo", "", ""));
+        assert_eq!((refused.status, rig.seen("/v1/echo").len()), (502, 3), "{refused:?}");
+        let tls: Vec<_> =
+            rig.leaves("SESSION_OPEN").iter().map(|leaf| (leaf["tls"].clone(), leaf["upstream_tls"].clone())).collect();
+        assert_eq!(tls, [(json!(null), json!("TLSv1.3")), (json!("TLSv1.3"), json!(null))], "outer and inner");
+        rig.assert_upstream_saw_no_token();
+    });
+}
+
+#[test]
 fn what_would_wait_for_people_is_refused() {
     run(async {
         let Some(rig) = Rig::start("") else { return };

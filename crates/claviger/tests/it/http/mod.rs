@@ -28,7 +28,7 @@ const POLICIES: &str = r#"
 "#;
 
 /// A gateway before an HTTP server: the connection `api` has a listener of its own, and with `keyed`, whose key is in a header of its own, one
-/// that clients of both share, and one inside TLS.
+/// that clients of both share, and one inside TLS. The upstream of `outer` and `unverified` is that last listener: the gateway itself.
 struct Rig {
     api: Api,
     gateway: Gateway,
@@ -49,16 +49,21 @@ impl Rig {
         let toml = format!(
             "[[connections]]\nname = \"api\"\n{upstream}listen = \"127.0.0.1:{port}\"\nplaintext = true\n{more}\n\
              [[connections]]\nname = \"keyed\"\n{upstream}credential_as = \"x-api-key\"\n\
+             [[connections]]\nname = \"outer\"\nkind = \"http\"\naddress = \"localhost:{secured}\"\ntls_ca = \"ca.pem\"\n\
+             credential = \"file:outer.key\"\n\
+             [[connections]]\nname = \"unverified\"\nkind = \"http\"\naddress = \"localhost:{secured}\"\n\
              [[listeners]]\nkind = \"http\"\nlisten = \"127.0.0.1:{shared}\"\nplaintext = true\n\
              [[listeners]]\nkind = \"http\"\nlisten = \"127.0.0.1:{secured}\"\n"
         );
         let mut gateway = Gateway::configure(&[], &format!("{PERMIT_ALL}\n{POLICIES}"), &toml);
         std::fs::write(gateway.path("api.key"), format!("{KEY}\n")).unwrap();
+        std::fs::write(gateway.path("outer.key"), "").unwrap();
         gateway.must_not_write(KEY);
         gateway.add(&["user", "alice"]);
         gateway.add(&["user", "bob"]);
         gateway.start();
         let (token, bob) = (gateway.token(&["alice"]), gateway.token(&["bob"]));
+        std::fs::write(gateway.path("outer.key"), &bob).unwrap();
         Some(Self { api, gateway, port, shared, secured, token, bob })
     }
 

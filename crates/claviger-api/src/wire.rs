@@ -11,7 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 
 pub use self::access::{Access, AccessQuery, NewAccess, RevokeQuery};
 pub use self::approvals::{
-    Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, HeldLock, HeldLocks, Review, ReviewVerdict, RowCount,
+    Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, HeldLock, HeldLocks, PastOperation, PastRequest, Review, ReviewVerdict,
+    RowCount,
 };
 use crate::Act;
 

@@ -19,6 +19,7 @@ use claviger_protocols::UpstreamLogin;
 use claviger_protocols::postgres::ScramKeys;
 
 use crate::budget::{BudgetReading, Budgets};
+use crate::history::History;
 use crate::refusals::Refusals;
 use crate::release::{Release, Spent};
 use crate::seats::Seats;
@@ -189,6 +190,8 @@ pub struct Gateway {
     pub(crate) states: States,
     /// What has been spent of what may be told.
     pub(crate) spent: Spent,
+    /// What principals have done lately.
+    pub(crate) history: History,
 }
 
 impl Gateway {
@@ -211,6 +214,7 @@ impl Gateway {
             texts: Texts::default(),
             states: States::default(),
             spent: Spent::default(),
+            history: History::default(),
         };
         gateway.set_budgets();
         gateway

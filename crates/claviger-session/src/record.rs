@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use claviger_audit::{
     ApprovalLeaf, Batch, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, LedgerError, OutcomeLeaf,
-    OutcomeStatus, RequestLeaf, SessionCloseLeaf, SessionRecorder, TxEndLeaf, TxResult,
+    OutcomeStatus, RequestLeaf, SessionCloseLeaf, SessionRecorder, TxEndLeaf, TxResult, Verdict,
 };
 use claviger_model::{OpId, ResponseRecording, SessionId, Timestamp, TxId};
-use claviger_protocols::{Access, Operation, Outcome, Recorded, Side, Status, TransactionEnd, TransactionResult};
+use claviger_protocols::{Access, Operation, Outcome, Recorded, Request, Side, Status, TransactionEnd, TransactionResult};
 
 use crate::desk::{Desk, Ticket};
+use crate::history::{self, Past, Ring};
 
 /// A chunk of the recording is sealed and handed over when it holds so many bytes, so that a large response streams.
 const CHUNK: usize = 64 * 1024;
@@ -31,6 +32,8 @@ pub(crate) struct SessionRecord {
     keep: ResponseRecording,
     asking: Vec<Leaf>,
     settling: Vec<Leaf>,
+    /// What its principal has done lately.
+    history: Ring,
     /// The last sealed chunk: what a leaf speaks of is in it or in an earlier one.
     place: Option<ChunkRef>,
 }
@@ -72,7 +75,13 @@ impl SessionRecord {
         purpose: Option<Arc<str>>,
         keep: ResponseRecording,
     ) -> Self {
-        Self { desk, recorder, session, who, connection, purpose, keep, asking: Vec::new(), settling: Vec::new(), place: None }
+        let (asking, settling, place, history) = Default::default();
+        Self { desk, recorder, session, who, connection, purpose, keep, asking, settling, place, history }
+    }
+
+    /// The same, noting here too what is asked for.
+    pub(crate) fn with_history(self, history: Ring) -> Self {
+        Self { history, ..self }
     }
 
     /// Keeps so much of each response from now on.
@@ -82,6 +91,12 @@ impl SessionRecord {
 
     pub(crate) fn request(&mut self, time: Timestamp, operation: &Operation, decision: DecisionFacts) {
         self.recorder.request(operation.id, &operation.bytes);
+        // What is prepared will be asked for once more, to be run.
+        if decision.verdict != Verdict::Permit || !matches!(operation.request, Request::Prepare { .. }) {
+            let (connection, statements) = (Arc::clone(&self.connection), Arc::clone(&decision.statements));
+            let (session, op, verdict) = (self.session, operation.id, decision.verdict);
+            history::note(&self.history, Past { at: time, connection, session, op, statements, verdict, outcome: None });
+        }
         self.asking.push(Leaf {
             time,
             kind: LeafKind::Request(RequestLeaf {
@@ -131,6 +146,7 @@ impl SessionRecord {
     pub(crate) fn outcome(&mut self, time: Timestamp, open: &Open, outcome: Outcome, now: Instant) {
         let mut tags: Vec<String> = outcome.results.into_iter().map(|result| result.tag).collect();
         tags.truncate(OutcomeLeaf::MAX_TAGS);
+        history::note_end(&self.history, self.session, open.op, status(outcome.status), &tags);
         let duration = now.saturating_duration_since(open.since);
         self.settling.push(Leaf {
             time,

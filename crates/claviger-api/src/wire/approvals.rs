@@ -76,6 +76,10 @@ pub struct Approval {
     pub count: Option<RowCount>,
     /// What the transaction that waits holds, as of now when one request is shown.
     pub locks: Option<HeldLocks>,
+    /// What whoever asks has done lately through this gateway, newest first, since it was started. None in a list.
+    pub history: Vec<PastOperation>,
+    /// What else was asked for lately by the same principal, newest first. None in a list.
+    pub requests: Vec<PastRequest>,
     /// Who must approve.
     pub needs: Vec<ApprovalNeed>,
     /// Who has said what.
@@ -108,6 +112,44 @@ pub struct HeldLocks {
     pub unknown: Option<String>,
     /// When it was asked.
     pub at: String,
+}
+
+/// Something that a principal has done, or was not let do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PastOperation {
+    /// When.
+    pub at: String,
+    /// On which connection.
+    pub connection: String,
+    /// In which session.
+    pub session: String,
+    /// Which of its operations.
+    pub op: u64,
+    /// What kinds of statements it is of: `SELECT`.
+    pub classes: Vec<String>,
+    /// What it does to what, at most ten of these.
+    pub effects: Vec<String>,
+    /// `permit`, `deny` or `hold`.
+    pub verdict: String,
+    /// How it has ended, if it has: `completed`, `error`, `skipped`, `not_sent` or `unknown`.
+    pub outcome: Option<String>,
+    /// Completion tags, such as `DELETE 5`.
+    pub tags: Vec<String>,
+}
+
+/// Another request for approval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PastRequest {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub asked: String,
+    /// On which connection.
+    pub connection: String,
+    /// How it stands.
+    pub standing: String,
+    /// Why policy wanted it approved.
+    pub reason: Option<String>,
 }
 
 /// A table that is held.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_model::{ApprovalId, Timestamp};
+use claviger_model::{ApprovalId, PrincipalKey, Timestamp};
 
 use super::pace::Pace;
 use super::reviewing::{Reviewer, weigh};
@@ -292,6 +292,12 @@ impl Book {
         self.entries.values().filter(|entry| entry.is_public).map(|entry| entry.approval.clone()).collect()
     }
 
+    /// The last requests of an actor, newest first.
+    pub(super) fn of(&self, actor: &PrincipalKey, most: usize) -> Vec<Approval> {
+        let own = |entry: &&Entry| entry.is_public && entry.approval.asker.chain.actor().key == *actor;
+        self.entries.values().rev().filter(own).take(most).map(|entry| entry.approval.clone()).collect()
+    }
+
     pub(super) fn get(&self, id: ApprovalId) -> Option<Approval> {
         self.entries.get(&id).map(|entry| entry.approval.clone())
     }
@@ -366,7 +372,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use claviger_audit::DecisionFacts;
-    use claviger_model::{Chain, OpId, Principal, PrincipalKey, PrincipalKind, SessionId};
+    use claviger_model::{Chain, OpId, Principal, PrincipalKind, SessionId};
 
     use super::super::{Asker, Need};
     use super::*;

@@ -14,7 +14,7 @@ use claviger_sql::{Affected, FINGERPRINT, LOCKS, Locks, Session, affected, expec
 
 use super::view::{Asked, Locked};
 use super::{Approval, Approvals, Rows, Subject, View};
-use crate::{Answered, Asides, Gateway, Inquiry, Turn, Unanswered};
+use crate::{Answered, Asides, Gateway, Inquiry, Past, Turn, Unanswered};
 
 /// How long the server may take for a plan, and wait for a lock.
 const PLANNING: Limits = Limits { statement: Duration::from_secs(2), lock: Duration::from_millis(500) };
@@ -45,6 +45,11 @@ impl Gateway {
                 view.estimate = Some(estimate.at(at));
             });
         }));
+    }
+
+    /// What whoever asks has done lately, newest first.
+    pub fn history_of(&self, approval: &Approval) -> Vec<Past> {
+        self.history.of(&approval.asker.chain.actor().key)
     }
 
     /// Looks again what the transaction that waits holds.

@@ -25,7 +25,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use claviger_model::{ApprovalId, OpId, Secret, SessionId, Timestamp};
+use claviger_model::{ApprovalId, OpId, PrincipalKey, Secret, SessionId, Timestamp};
 
 pub(crate) use self::acts::{Petition, cut, spend, spent};
 pub(crate) use self::binding::{Bearer, Bound, bind};
@@ -104,6 +104,11 @@ impl Approvals {
     /// All requests of which something is known, oldest first.
     pub fn list(&self) -> Vec<Approval> {
         self.book().list()
+    }
+
+    /// The last requests of an actor, newest first; what was asked for is forgotten of those that are over.
+    pub fn of(&self, actor: &PrincipalKey, most: usize) -> Vec<Approval> {
+        self.book().of(actor, most)
     }
 
     /// One request.

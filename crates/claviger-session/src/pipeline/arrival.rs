@@ -221,6 +221,7 @@ impl Pipeline {
             live.identity.purpose.clone(),
             connection.recording,
         );
+        let record = record.with_history(self.gateway.history.begin(&live.identity.chain.actor().key));
         let meter = Meter::begin(self.gateway.meters.connection(&connection.name), id);
         let expires_in = live.identity.expires.as_micros().saturating_sub(opened.as_micros());
         let expires_in = Duration::from_micros(u64::try_from(expires_in).unwrap_or(0));

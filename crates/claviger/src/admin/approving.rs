@@ -2,12 +2,13 @@
 
 use claviger_api::Problem;
 use claviger_api::wire::{
-    Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, HeldLock, HeldLocks, Review, ReviewVerdict, RowCount,
+    Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, HeldLock, HeldLocks, PastOperation, PastRequest, Review, ReviewVerdict,
+    RowCount,
 };
 use claviger_audit::{EffectFacts, Position};
 use claviger_identity::Identity;
 use claviger_model::ApprovalId;
-use claviger_session::{Locked, Need, ReviewError, Rows, Said, Standing, Vote};
+use claviger_session::{Gateway, Locked, Need, Past, ReviewError, Rows, Said, Standing, Vote};
 
 use super::acting::{Acting, sentence};
 use super::{Running, internal};
@@ -16,6 +17,9 @@ use crate::visible::{deceptive, visible};
 
 /// How much of a statement a list shows, in characters.
 const GLANCE: usize = 100;
+/// How many other requests of whoever asks are shown, and how much of what an earlier operation did.
+const PAST: usize = 20;
+const MOST_EFFECTS: usize = 10;
 
 impl Acting<'_> {
     pub(super) fn list_approvals(&self, query: ApprovalQuery) -> Result<Vec<Approval>, Problem> {
@@ -29,7 +33,8 @@ impl Acting<'_> {
         let (running, reviewer) = (self.admin.running()?, self.reviewer()?);
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
         runtime.block_on(running.gateway.look_at_locks(id));
-        running.gateway.look_at(id, reviewer).map(|approval| in_full(&approval, &approval.statement)).map_err(review_problem)
+        let approval = running.gateway.look_at(id, reviewer).map_err(review_problem)?;
+        Ok(with_past(in_full(&approval, &approval.statement), &approval, &running.gateway))
     }
 
     pub(super) fn count_approval(&self, id: ApprovalId) -> Result<Approval, Problem> {
@@ -76,6 +81,38 @@ fn in_full(approval: &claviger_session::Approval, statement: &str) -> Approval {
         vote.diff = vote.statement.as_ref().map(|text| difference(statement, text));
     }
     shown
+}
+
+/// With what whoever asks has done and asked for lately.
+fn with_past(shown: Approval, approval: &claviger_session::Approval, gateway: &Gateway) -> Approval {
+    let others = gateway.approvals.of(&approval.asker.chain.actor().key, PAST + 1);
+    let request = |other: &claviger_session::Approval| PastRequest {
+        id: other.id.to_string(),
+        asked: other.asked.to_string(),
+        connection: other.asker.connection.to_string(),
+        standing: other.standing.as_str().to_owned(),
+        reason: other.reason.as_ref().map(ToString::to_string),
+    };
+    Approval {
+        history: gateway.history_of(approval).iter().map(past).collect(),
+        requests: others.iter().filter(|other| other.id != approval.id).take(PAST).map(request).collect(),
+        ..shown
+    }
+}
+
+fn past(past: &Past) -> PastOperation {
+    let (outcome, tags) = past.outcome.clone().map(|(status, tags)| (status.as_str().to_owned(), tags)).unzip();
+    PastOperation {
+        at: past.at.to_string(),
+        connection: past.connection.to_string(),
+        session: past.session.to_string(),
+        op: past.op.0,
+        classes: past.statements.iter().map(|facts| facts.class.to_owned()).collect(),
+        effects: past.statements.iter().flat_map(|facts| &facts.effects).map(effect).take(MOST_EFFECTS).collect(),
+        verdict: past.verdict.as_str().to_owned(),
+        outcome,
+        tags: tags.unwrap_or_default(),
+    }
 }
 
 /// A statement laid out, with everything visible.
@@ -125,6 +162,8 @@ pub(crate) fn told(approval: &claviger_session::Approval) -> Approval {
         estimate: approval.view.estimate.as_ref().map(rows),
         count: approval.view.count.as_ref().map(rows),
         locks: approval.view.locks.as_ref().map(locks),
+        history: Vec::new(),
+        requests: Vec::new(),
         needs: needs_told(&approval.needs, &approval.votes),
         votes: votes_told(&approval.votes),
     }

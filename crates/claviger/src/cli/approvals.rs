@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use claviger_api::wire::{Access, AccessQuery, Approval, ApprovalNeed, ApprovalQuery, Review, ReviewVerdict, RowCount};
+use claviger_api::wire::{
+    Access, AccessQuery, Approval, ApprovalNeed, ApprovalQuery, PastOperation, Review, ReviewVerdict, RowCount,
+};
 use claviger_api::{Followed, Management};
 use claviger_model::ApprovalId;
 
@@ -250,6 +252,11 @@ fn described(approval: &Approval) -> String {
     line("rows", &rows(approval));
     line("locks", &locks(approval));
     line("needs", &needs(&approval.needs));
+    approval.history.iter().for_each(|past| line("before", &before(past)));
+    for other in &approval.requests {
+        let reason = other.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        line("asked", &format!("{} {} on {}, {}{reason}", other.asked, other.id, other.connection, other.standing));
+    }
     for vote in &approval.votes {
         let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         line("review", &format!("{} by {} for {}{reason}", vote.verdict, vote.who, vote.group));
@@ -265,6 +272,14 @@ fn described(approval: &Approval) -> String {
         _ = writeln!(text, "\nformatted\n    {}", indented(formatted, 4));
     }
     text
+}
+
+/// Something that was done before.
+fn before(past: &PastOperation) -> String {
+    let classes = if past.classes.is_empty() { "not understood".to_owned() } else { past.classes.join("; ") };
+    let ended = past.outcome.as_ref().map(|outcome| format!(", {outcome}")).unwrap_or_default();
+    let tags = if past.tags.is_empty() { String::new() } else { format!(" ({})", past.tags.join(", ")) };
+    format!("{} {}: {classes}: {}: {}{ended}{tags}", past.at, past.connection, past.effects.join(", "), past.verdict)
 }
 
 /// A text with everything visible, and its further lines moved in, so that none of them passes for one of ours.

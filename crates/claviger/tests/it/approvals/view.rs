@@ -261,3 +261,50 @@ fn nothing_that_a_reviewer_reads_is_disguised() {
         assert_eq!(ground.number("select count(*) from items").await, 998);
     });
 }
+
+#[test]
+fn a_reviewer_sees_what_was_done_and_asked_for_before() {
+    run(async {
+        let Some(ground) = Ground::with_items(Major::V15).await else { return };
+        ground.gateway.must_not_write("a secret value");
+        let session = ground.session().await;
+        session.batch_execute("select 'a secret value' from items where id <= 3").await.unwrap();
+        session.batch_execute("drop table notes").await.unwrap_err();
+        session.query("select id from items where id <= $1", &[&2_i32]).await.unwrap();
+        let alice = ground.gateway.session_soon("bank", "alice", &ground.gateway.token(&["alice"])).await;
+        alice.batch_execute("select count(*) from other.items").await.unwrap();
+        let (result, denied) = tokio::join!(session.batch_execute("delete from items where id = 1"), async {
+            let id = ground.request().await;
+            ground.must_review(&["deny", &id]);
+            id
+        });
+        result.unwrap_err();
+        let again = ground.session().await;
+        let (result, ()) = tokio::join!(again.batch_execute("delete from items where id = 2"), async {
+            let shown = ground.looked_into().await;
+            let past = shown["history"].as_array().unwrap();
+            let line = |past: &Value| {
+                let first = |list: &Value| list[0].as_str().unwrap_or_default().to_owned();
+                let tag = first(&past["tags"]);
+                let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+                format!("{} {} {} {tag}", first(&past["classes"]), text(&past["verdict"]), text(&past["outcome"]))
+            };
+            let lines: Vec<_> = past.iter().map(line).collect();
+            // Newest first: what was denied, what runs with values, what policy refuses, what was read. Not what somebody else did.
+            assert_eq!(
+                lines,
+                ["DELETE deny - ", "SELECT permit completed SELECT 2", "DROP deny - ", "SELECT permit completed SELECT 3"]
+            );
+            assert!(past[3]["effects"].as_array().unwrap().contains(&json!("read column public.items (id)")), "{past:?}");
+            let words = ground.review(&ground.dana, &["show", id_of(&shown)]).1;
+            assert!(!shown.to_string().contains("a secret value") && !words.contains("a secret value"), "{words}");
+            assert!(words.contains("deny") && words.contains("(SELECT 3)"), "{words}");
+            let requests = shown["requests"].as_array().unwrap();
+            assert_eq!(requests.len(), 1);
+            assert_eq!((&requests[0]["id"], &requests[0]["standing"]), (&json!(denied), &json!("denied")));
+            assert_eq!(ground.pending()[0]["history"], json!([]), "lists are short");
+            ground.must_review(&["approve", id_of(&shown)]);
+        });
+        result.unwrap();
+    });
+}

@@ -49,6 +49,8 @@ pub struct Http<A> {
     seen: usize,
     /// Whether the client's socket outlives the session.
     leaves: bool,
+    /// Whether the client has gone, of which the pipeline hears when what the upstream has said already is taken.
+    gone: bool,
 }
 
 /// How far a connection has come.
@@ -110,7 +112,7 @@ impl<A> Http<A> {
     pub fn new(options: ProtocolOptions) -> Self {
         let io =
             Io { downstream: Queue::default(), upstream: Queue::default(), events: VecDeque::new(), recorded: VecDeque::new() };
-        let mut http = Self { options, phase: Phase::Arriving, io, seen: 0, leaves: false };
+        let mut http = Self { options, phase: Phase::Arriving, io, seen: 0, leaves: false, gone: false };
         if http.options.tls && !http.options.plaintext {
             http.io.events.push_back(Event::StartTls(Side::Downstream));
             http.phase = Phase::Securing;
@@ -255,6 +257,7 @@ impl<A> Http<A> {
 
     fn wants_downstream(&self) -> bool {
         match &self.phase {
+            _ if self.gone => false,
             Phase::Arriving => true,
             Phase::Serving(serving) => serving.wants_downstream(&self.io),
             _ => false,
@@ -278,6 +281,8 @@ impl<A: Send> Protocol<A> for Http<A> {
     fn handle_eof(&mut self, from: Side) {
         match (from, &mut self.phase) {
             (_, Phase::Closed) => {}
+            // Many close when they have read the last event of a stream, and its end is on its way.
+            (Side::Downstream, Phase::Serving(serving)) if serving.awaits_the_end() => self.gone = true,
             (Side::Downstream, _) => self.close(Closed::ByClient),
             (Side::Upstream, Phase::Serving(serving)) => {
                 if serving.upstream_gone(&mut self.io) {
@@ -299,6 +304,9 @@ impl<A: Send> Protocol<A> for Http<A> {
     }
 
     fn poll_event(&mut self) -> Option<Event<A>> {
+        if self.gone && self.io.events.is_empty() {
+            self.close(Closed::ByClient);
+        }
         self.io.events.pop_front()
     }
 

@@ -182,6 +182,11 @@ impl<A> Serving<A> {
         }
     }
 
+    /// Whether all that is still to come is the rest of a response.
+    pub(super) fn awaits_the_end(&self) -> bool {
+        matches!(&self.turn, Turn::Running(exchange) if exchange.begun && exchange.content.is_ended())
+    }
+
     pub(super) fn wants_downstream(&self, io: &Io<A>) -> bool {
         match &self.turn {
             Turn::Idle | Turn::Skipping { .. } => true,

@@ -125,6 +125,20 @@ fn neither_side_is_read_ahead_of_the_other() {
 }
 
 #[test]
+fn a_stream_that_has_ended_when_its_client_goes_has_ended() {
+    for (rest, outcomes) in [("0\r\n\r\n", 1), ("", 0)] {
+        let mut rig = Rig::asking(&get("/"));
+        rig.upstream("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n[DONE]\r\n");
+        // As the driver has it: both sides are read before the pipeline has its turn.
+        rig.http.handle_eof(Side::Downstream);
+        rig.http.handle_input(Side::Upstream, &mut rest.into());
+        rig.turn();
+        assert_eq!((rig.outcomes.len(), &*rig.closed), (outcomes, &[Closed::ByClient][..]));
+        assert!(!rig.http.leaves_client());
+    }
+}
+
+#[test]
 fn a_refusal_of_a_head_has_no_content() {
     let rig = Rig::asking("HEAD / HTTP/1.1\r\nHost: gateway\r\n\r\n");
     assert!(rig.received().starts_with("HTTP/1.1 401 ") && rig.received().ends_with("\r\n\r\n"), "{}", rig.received());

@@ -223,7 +223,7 @@ fn said(why: &Unanswered, limits: Limits) -> Arc<str> {
         Unanswered::Refused(code) => match code.as_str() {
             "57014" => format!("the upstream takes longer than {} s for it", limits.statement.as_secs()).into(),
             "55P03" => "others keep what it needs locked".into(),
-            "42501" => "the connection's role may not read it".into(),
+            "42501" => "its role may not read it".into(),
             code => format!("the upstream answers with an error: SQLSTATE {code}").into(),
         },
         Unanswered::Unexpected => "what is defined in the database has just changed; look again".into(),

@@ -308,3 +308,34 @@ fn a_reviewer_sees_what_was_done_and_asked_for_before() {
         result.unwrap();
     });
 }
+
+/// Who sees less in its session sees less when it is counted.
+#[test]
+fn rows_are_counted_by_the_role_of_the_session() {
+    run(async {
+        let Some(ground) = Ground::with_items(Major::V18).await else { return };
+        let setup = "create role narrow; grant narrow to keeper; create table owned (id int primary key, owner text);
+            insert into owned select n, case when n <= 4 then 'narrow' else 'keeper' end from generate_series(1, 10) n;
+            grant select, delete on owned to narrow; grant delete on items to narrow; alter table owned enable row level security;
+            create policy own on owned using (owner = current_user); alter table owned owner to keeper";
+        ground.admin.batch_execute(setup).await.unwrap();
+        let session = ground.session().await;
+        session.batch_execute("set role narrow").await.unwrap();
+        let (result, ()) = tokio::join!(session.execute("delete from owned", &[]), async {
+            let shown = ground.looked_into().await;
+            let count = ground.count(id_of(&shown));
+            assert_eq!(count["rows"], 4, "{count}");
+            let spared = "at most: the table has row-level security, which may spare some of them";
+            assert!(count["notes"].as_array().unwrap().contains(&json!(spared)), "{count}");
+            ground.must_review(&["approve", id_of(&shown)]);
+        });
+        assert_eq!(result.unwrap(), 4);
+        let (result, ()) = tokio::join!(session.execute("delete from items", &[]), async {
+            let shown = ground.looked_into().await;
+            assert_eq!(unknown(&shown["estimate"]), "its role may not read it");
+            assert_eq!(unknown(&ground.count(id_of(&shown))), "its role may not read it");
+            ground.must_review(&["approve", id_of(&shown)]);
+        });
+        assert_eq!(result.unwrap(), 1000, "it may delete what it may not read");
+    });
+}

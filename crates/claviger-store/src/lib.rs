@@ -33,7 +33,7 @@ pub use consents::StoredConsent;
 pub use database::Store;
 pub use error::StoreError;
 pub use issuer_keys::IssuerKey;
-pub use outbox::{MessageSubject, MessagesWaiting, NewMessage, StoredMessage};
+pub use outbox::{MessageApproval, MessageSubject, MessagesWaiting, NewMessage, StoredMessage};
 pub use principals::{Delegation, NewPrincipal, StoredPrincipal};
 pub use sessions::{SessionEnd, SessionFilter, StoredSession};
 pub use tokens::StoredToken;

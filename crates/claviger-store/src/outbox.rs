@@ -23,15 +23,24 @@ pub struct NewMessage {
     pub event: Arc<str>,
     /// The body, as it is to be sent. It holds no statement and no value.
     pub body: Arc<str>,
-    /// Which request for approval it is about.
+    /// What it is about.
     pub about: Option<MessageSubject>,
     /// When it happened.
     pub made: Timestamp,
 }
 
-/// The request for approval that a message is about, as the record names it.
+/// What a message is about, as the record names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageSubject {
+pub enum MessageSubject {
+    /// A request for approval.
+    Approval(MessageApproval),
+    /// Access for a time.
+    Access(ApprovalId),
+}
+
+/// The request for approval that a message is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageApproval {
     /// The request.
     pub approval: ApprovalId,
     /// On which connection.
@@ -159,7 +168,11 @@ pub(crate) fn insert(db: &Connection, message: &NewMessage) -> Result<(), StoreE
         "INSERT INTO outbox (webhook, id, event, body, made, next, attempts, approval, connection, session, op, groups, digest)
          VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
-    let about = message.about.as_ref();
+    let (id, about) = match &message.about {
+        None => (None, None),
+        Some(MessageSubject::Access(id)) => (Some(*id), None),
+        Some(MessageSubject::Approval(about)) => (Some(about.approval), Some(about)),
+    };
     let groups = about.map(|about| serde_json::Value::from_iter(about.groups.iter().map(|group| &**group)).to_string());
     statement.execute(params![
         message.webhook,
@@ -167,7 +180,7 @@ pub(crate) fn insert(db: &Connection, message: &NewMessage) -> Result<(), StoreE
         message.event,
         message.body,
         message.made.as_micros(),
-        about.map(|about| about.approval.to_bytes()),
+        id.map(ApprovalId::to_bytes),
         about.map(|about| &about.connection),
         about.map(|about| about.session.to_bytes()),
         about.map(|about| i64::try_from(about.op.0).unwrap_or(i64::MAX)),
@@ -191,16 +204,20 @@ fn read_message(row: &Row<'_>) -> Result<StoredMessage, StoreError> {
     Ok(StoredMessage { place: row.get("place")?, message, attempts: row.get("attempts")?, next })
 }
 
-fn read_subject(row: &Row<'_>, approval: [u8; 16]) -> Result<MessageSubject, StoreError> {
+fn read_subject(row: &Row<'_>, id: [u8; 16]) -> Result<MessageSubject, StoreError> {
+    let id = ApprovalId::from_bytes(id);
+    if row.get::<_, Option<[u8; 32]>>("digest")?.is_none() {
+        return Ok(MessageSubject::Access(id));
+    }
     let groups = serde_json::from_str(&row.get::<_, String>("groups")?);
-    Ok(MessageSubject {
-        approval: ApprovalId::from_bytes(approval),
+    Ok(MessageSubject::Approval(MessageApproval {
+        approval: id,
         connection: row.get("connection")?,
         session: SessionId::from_bytes(row.get("session")?),
         op: OpId(u64::try_from(row.get::<_, i64>("op")?).map_err(|_| StoreError::Corrupt("operation"))?),
         groups: groups.map_err(|_| StoreError::Corrupt("list of groups"))?,
         digest: row.get("digest")?,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -210,13 +227,17 @@ mod tests {
     use super::*;
 
     fn message(webhook: &str, id: &str, about: Option<u8>, made: i64) -> NewMessage {
-        let about = about.map(|n| MessageSubject {
+        let approval = |n| MessageApproval {
             approval: ApprovalId::from_bytes([n; 16]),
             connection: "bank".into(),
             session: SessionId::from_bytes([9; 16]),
             op: OpId(7),
             groups: vec!["dbas".into(), "corp/privacy".into()],
             digest: [n; 32],
+        };
+        let about = about.map(|n| match n {
+            9 => MessageSubject::Access(ApprovalId::from_bytes([n; 16])),
+            n => MessageSubject::Approval(approval(n)),
         });
         let made = Timestamp::from_secs(made);
         NewMessage { webhook: webhook.into(), id: id.into(), event: "approval.requested".into(), body: "{}".into(), about, made }
@@ -259,6 +280,19 @@ mod tests {
         let waiting: Vec<_> =
             store.messages_waiting().unwrap().into_iter().map(|waiting| (waiting.webhook, waiting.messages)).collect();
         assert_eq!(waiting, [("chat".into(), 1), ("ops".into(), 2)]);
+    }
+
+    #[test]
+    fn what_a_message_is_about_is_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path(), "local").unwrap();
+        for about in [Some(9), Some(1), None] {
+            let posted = message("ops", "m", about, 10);
+            assert!(store.post(posted.clone()) && store.flush_outbox());
+            let stored = store.message_due("ops", Timestamp::from_secs(20)).unwrap().unwrap();
+            assert_eq!(stored.message, posted);
+            store.take_message(stored.place).unwrap();
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub struct AccessLeaf {
     pub grant: ApprovalId,
     /// What happened.
     pub event: AccessEvent,
-    /// Who did it: the chain that asks, the reviewer, or who takes it back.
+    /// Who did it: the chain that asks, the reviewer, who takes it back, or the channel.
     pub who: Arc<str>,
     /// To what.
     pub connection: Arc<str>,
@@ -56,6 +56,10 @@ pub enum AccessEvent {
     Reviewed,
     /// Nobody decided in time.
     Expired,
+    /// A channel has told of it.
+    Notified,
+    /// A channel has given up telling of it.
+    NotNotified,
 }
 
 impl AccessEvent {
@@ -73,6 +77,8 @@ impl AccessEvent {
             Self::Revoked => "revoked",
             Self::Reviewed => "reviewed",
             Self::Expired => "expired",
+            Self::Notified => "notified",
+            Self::NotNotified => "not_notified",
         }
     }
 }

@@ -377,7 +377,22 @@ impl Gateway {
         if gives { Ok(()) } else { self.access.grants.keep(grant) }
     }
 
+    /// Records that a channel has told of access, or has given up; with what it was to tell of.
+    pub fn notified_access(&self, told: bool, channel: Arc<str>, of: Arc<str>, id: ApprovalId) {
+        let Some(grant) = self.access.get(id) else { return };
+        let event = if told { AccessEvent::Notified } else { AccessEvent::NotNotified };
+        // That it could not be recorded is in the log already, and what was told cannot be taken back.
+        _ = self.record_access(self.now(), AccessLeaf { who: channel, reason: Some(of), ..leaf(&grant, event) });
+    }
+
+    /// What is recorded is told to whom it concerns. May block.
     fn note_access(&self, time: Timestamp, leaf: AccessLeaf) -> Result<Position, AccessError> {
+        let happened = leaf.clone();
+        let position = self.record_access(time, leaf)?;
+        self.approvals.pass_on_access(&happened, time).then_some(position).ok_or(AccessError::NotRecorded)
+    }
+
+    fn record_access(&self, time: Timestamp, leaf: AccessLeaf) -> Result<Position, AccessError> {
         let leaf = Leaf { time, kind: LeafKind::Access(leaf) };
         self.services.ledger.append(Batch::of(leaf)).map_err(|error| {
             tracing::error!(%error, "what happened to access could not be recorded");

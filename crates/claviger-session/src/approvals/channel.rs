@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use claviger_audit::{ApprovalEvent, ApprovalLeaf};
+use claviger_audit::{AccessLeaf, ApprovalEvent, ApprovalLeaf};
 use claviger_model::Timestamp;
 
 use super::{Approval, Approvals};
@@ -15,6 +15,8 @@ use crate::Gateway;
 pub trait Channel: Send + Sync + 'static {
     /// Takes what was recorded, with the request as far as it is known. Returns at once: whether it was taken.
     fn tell(&self, happened: &ApprovalLeaf, at: Timestamp, request: Option<&Approval>) -> bool;
+    /// The same of access for a time.
+    fn tell_access(&self, happened: &AccessLeaf, at: Timestamp) -> bool;
     /// Waits until all that was taken so far is on stable storage: whether it is. May block.
     fn is_kept(&self) -> bool;
 }
@@ -30,6 +32,15 @@ impl Approvals {
         let told = self.channel.as_ref().is_none_or(|channel| channel.tell(happened, at, request));
         if !told {
             tracing::error!(approval = %happened.approval, event = happened.event.as_str(), "those who are to be told cannot be");
+        }
+        told
+    }
+
+    /// The same of access for a time; waits until it is kept, so it may block.
+    pub(crate) fn pass_on_access(&self, happened: &AccessLeaf, at: Timestamp) -> bool {
+        let told = self.channel.as_ref().is_none_or(|channel| channel.tell_access(happened, at) && channel.is_kept());
+        if !told {
+            tracing::error!(grant = %happened.grant, event = happened.event.as_str(), "those who are to be told cannot be");
         }
         told
     }

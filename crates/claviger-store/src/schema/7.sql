@@ -8,7 +8,7 @@ CREATE TABLE outbox (
     made INTEGER NOT NULL,
     next INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
-    -- Which request for approval it is about, as the record names it.
+    -- Which request for approval, or for access, it is about; the rest is of the first only, as the record names it.
     approval BLOB,
     connection TEXT,
     session BLOB,

@@ -1,6 +1,8 @@
-//! What a message says of a request for approval: facts, each of them chosen. No statement and no value is among them.
+//! What a message says of a request for approval, or of access: facts, each of them chosen. No statement and no value is among them.
 
-use claviger_audit::ApprovalLeaf;
+use std::sync::Arc;
+
+use claviger_audit::{AccessLeaf, ApprovalLeaf};
 use claviger_session::{Approval, Reviewing};
 use serde_json::{Map, Value, json};
 
@@ -44,6 +46,31 @@ pub(super) fn of_request(happened: &ApprovalLeaf, request: Option<&Approval>, ru
     put("until", json!(told.until));
     put("needs", json!(told.needs));
     Value::Object(data)
+}
+
+/// The data of a message about access for a time.
+pub(super) fn of_access(happened: &AccessLeaf, rules: &Reviewing) -> Value {
+    let texts = |texts: &[Arc<str>]| texts.iter().map(|text| json!(&**text)).collect::<Value>();
+    let id = happened.grant;
+    let mut data = json!({
+        "id": id,
+        "code": id.code(),
+        "link": rules.link_to(id),
+        "show": format!("claviger approvals show {id}"),
+        "by": &*happened.who,
+        "groups": texts(&happened.groups),
+        "said": happened.reason.as_deref(),
+        "connection": &*happened.connection,
+        "actions": texts(&happened.actions),
+        "tables": texts(&happened.tables),
+        "seconds": happened.seconds,
+        "break_glass": happened.break_glass,
+        "until": happened.until.map(|until| until.to_string()),
+    });
+    if let Some(data) = data.as_object_mut() {
+        data.retain(|_, value| !value.is_null());
+    }
+    data
 }
 
 /// The same message with the statement.

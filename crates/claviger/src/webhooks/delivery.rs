@@ -11,7 +11,7 @@ use std::time::Duration;
 use claviger_audit::{ApprovalEvent, ApprovalLeaf};
 use claviger_model::{Secret, Timestamp};
 use claviger_session::Gateway;
-use claviger_store::{StoreError, StoredMessage};
+use claviger_store::{MessageApproval, MessageSubject, StoreError, StoredMessage};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -103,23 +103,30 @@ fn end(webhooks: &Webhooks, gateway: &Gateway, stored: &StoredMessage, given_up:
         let (webhook, event, id) = (&message.webhook, &message.event, &message.id);
         tracing::error!(%webhook, %event, %id, attempts = stored.attempts, why, "a message to a webhook is given up");
     }
-    if let Some(about) = &message.about {
-        let of = given_up.map_or_else(|| message.event.to_string(), |why| format!("{}: {why}", message.event));
-        let request = ApprovalLeaf {
-            approval: about.approval,
-            event: ApprovalEvent::Notified,
-            who: "".into(),
-            connection: Arc::clone(&about.connection),
-            session: about.session,
-            op: about.op,
-            groups: about.groups.iter().map(Arc::clone).collect(),
-            digest: about.digest,
-            token: None,
-            reason: None,
-        };
-        gateway.notified(given_up.is_none(), format!("webhook:{}", message.webhook).into(), of.into(), request);
+    let of: Arc<str> = given_up.map_or_else(|| Arc::clone(&message.event), |why| format!("{}: {why}", message.event).into());
+    let (told, channel) = (given_up.is_none(), format!("webhook:{}", message.webhook).into());
+    match &message.about {
+        Some(MessageSubject::Approval(about)) => gateway.notified(told, channel, of, request(about)),
+        Some(MessageSubject::Access(grant)) => gateway.notified_access(told, channel, of, *grant),
+        None => {}
     }
     webhooks.store.take_message(stored.place)
+}
+
+/// What the record says of the request that a message is about.
+fn request(about: &MessageApproval) -> ApprovalLeaf {
+    ApprovalLeaf {
+        approval: about.approval,
+        event: ApprovalEvent::Notified,
+        who: "".into(),
+        connection: Arc::clone(&about.connection),
+        session: about.session,
+        op: about.op,
+        groups: about.groups.iter().map(Arc::clone).collect(),
+        digest: about.digest,
+        token: None,
+        reason: None,
+    }
 }
 
 /// What sends one webhook's messages.
@@ -241,8 +248,11 @@ impl Sender {
     fn send(&self, stored: &StoredMessage, secrets: Result<Vec<Secret>, String>) -> Answer {
         let message = &stored.message;
         // Only while the request is open is its statement known, and it is in memory.
-        let statement = message.about.as_ref().filter(|_| self.webhook.config.statement);
-        let statement = statement.and_then(|about| self.gateway.approvals.get(about.approval)).map(|request| request.statement);
+        let approval = match &message.about {
+            Some(MessageSubject::Approval(about)) if self.webhook.config.statement => Some(about.approval),
+            _ => None,
+        };
+        let statement = approval.and_then(|id| self.gateway.approvals.get(id)).map(|request| request.statement);
         let full = statement.filter(|text| !text.is_empty()).and_then(|text| body::with_statement(&message.body, &text));
         let http = match self.webhook.http() {
             Ok(http) => http,

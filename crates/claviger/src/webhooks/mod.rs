@@ -1,4 +1,4 @@
-//! Webhooks: receivers outside that are told of what happens to requests for approval.
+//! Webhooks: receivers outside that are told of what happens to requests for approval, and to access for a time.
 //!
 //! A message is put into the store's outbox for each webhook that wants it ([`Webhooks::post`]), signed as Standard Webhooks 1.0 says
 //! ([`signature`]) and sent until its receiver has taken it ([`delivery`]). What a receiver answers beyond that decides nothing and is not
@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use claviger_audit::{ApprovalEvent, ApprovalLeaf};
+use claviger_audit::{AccessLeaf, ApprovalEvent, ApprovalLeaf};
 use claviger_model::Timestamp;
 use claviger_session::{Approval, Channel, Random};
-use claviger_store::{MessageSubject, NewMessage, Store};
+use claviger_store::{MessageApproval, MessageSubject, NewMessage, Store};
 use serde_json::{Value, json};
 
 pub(crate) use self::delivery::{Deliveries, try_out};
@@ -25,7 +25,7 @@ use crate::config::{Config, WebhookConfig};
 use crate::http::Http;
 
 /// What webhooks can be told of.
-pub(crate) const EVENTS: [&str; 8] = [
+pub(crate) const EVENTS: [&str; 17] = [
     "approval.requested",
     "approval.approved",
     "approval.edited",
@@ -34,6 +34,15 @@ pub(crate) const EVENTS: [&str; 8] = [
     "approval.spent",
     "approval.expired",
     "approval.withdrawn",
+    "access.requested",
+    "access.refused",
+    "access.approved",
+    "access.denied",
+    "access.granted",
+    "access.ended",
+    "access.revoked",
+    "access.reviewed",
+    "access.expired",
 ];
 
 /// The webhooks of the configuration in force.
@@ -78,9 +87,9 @@ impl Webhooks {
     }
 
     /// Puts a message into the outbox for each webhook that wants it. The event is one of [`EVENTS`]; the data is an object of facts. That a
-    /// message about a request for approval was delivered, or given up, is recorded with what the leaf says. Returns at once: whether all
+    /// message about something was delivered, or given up, is recorded. Returns at once: whether all
     /// of them were taken.
-    pub(crate) fn post(&self, event: &str, data: &Value, about: Option<&ApprovalLeaf>, at: Timestamp) -> bool {
+    pub(crate) fn post(&self, event: &str, data: &Value, about: Option<&MessageSubject>, at: Timestamp) -> bool {
         let current = self.current.load();
         let mut wanted = current.webhooks.iter().filter(|webhook| webhook.config.events.contains(&event)).peekable();
         if wanted.peek().is_none() {
@@ -95,7 +104,7 @@ impl Webhooks {
                 id: Arc::clone(&id),
                 event: Arc::clone(&event),
                 body: Arc::clone(&body),
-                about: about.map(subject),
+                about: about.cloned(),
                 made: at,
             };
             self.store.post(message) && taken
@@ -162,7 +171,17 @@ impl Channel for Webhooks {
         if current.webhooks.is_empty() {
             return true;
         }
-        self.post(event, &body::of_request(happened, request, &current.config.reviewing), Some(happened), at)
+        self.post(event, &body::of_request(happened, request, &current.config.reviewing), Some(&subject(happened)), at)
+    }
+
+    fn tell_access(&self, happened: &AccessLeaf, at: Timestamp) -> bool {
+        let current = self.current.load();
+        let event = format!("access.{}", happened.event.as_str());
+        if current.webhooks.is_empty() || !EVENTS.contains(&event.as_str()) {
+            return true;
+        }
+        let about = MessageSubject::Access(happened.grant);
+        self.post(&event, &body::of_access(happened, &current.config.reviewing), Some(&about), at)
     }
 
     fn is_kept(&self) -> bool {
@@ -171,12 +190,12 @@ impl Channel for Webhooks {
 }
 
 fn subject(leaf: &ApprovalLeaf) -> MessageSubject {
-    MessageSubject {
+    MessageSubject::Approval(MessageApproval {
         approval: leaf.approval,
         connection: Arc::clone(&leaf.connection),
         session: leaf.session,
         op: leaf.op,
         groups: leaf.groups.iter().map(Arc::clone).collect(),
         digest: leaf.digest,
-    }
+    })
 }

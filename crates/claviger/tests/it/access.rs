@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Conn, Gateway, Major, Server, Session, eventually, run, sqlstate, text};
+use crate::harness::{Conn, Gateway, Major, Receiver, Server, Session, eventually, run, sqlstate, text};
 
 on_each_server!(a_grant_is_good_for_what_it_is_for_while_it_lasts);
 
@@ -40,10 +40,14 @@ struct Ground {
 
 impl Ground {
     async fn new(server: Server) -> Self {
+        Self::with(server, "").await
+    }
+
+    async fn with(server: Server, more: &str) -> Self {
         let admin = server.admin("bank").await;
         admin.batch_execute(SETUP).await.unwrap();
         let conn = Conn::to("bank", &server).set("hold = \"wait\"");
-        let mut gateway = Gateway::configure(&[conn], POLICIES, "[access]\nunreviewed = 1\n");
+        let mut gateway = Gateway::configure(&[conn], POLICIES, &format!("[access]\nunreviewed = 1\n{more}"));
         gateway.permit_no_statements();
         for principal in [
             &["user", "ed", "--group", "engineers", "--group", "dbas"][..],
@@ -314,5 +318,33 @@ fn what_is_asked_for_outlives_the_gateway() {
         ground.gateway.write_policies(&POLICIES.replace("context.granted", "context.granted && context.break_glass"));
         assert!(ground.gateway.reload(|toml| toml).await);
         refused(&session, "update notes set body = 'y' where id = 1").await;
+    });
+}
+
+#[test]
+fn receivers_are_told_of_access_and_of_emergencies_before_it_is_given() {
+    run(async {
+        let server = server!(Major::V15);
+        let Some(receiver) = Receiver::start() else { return };
+        let ground = Ground::with(server, &receiver.toml("ops", "")).await;
+        let (ed, eva) = (ground.gateway.token(&["ed"]), ground.gateway.token(&["eva"]));
+        let id = id_of(&ground.ask(&eva, &["--break-glass", "--for", "30m"]));
+        assert_eq!(receiver.told("ops", 2).await, ["access.requested", "access.granted"]);
+        let taken = &receiver.bodies("ops")[1]["data"];
+        assert_eq!((&taken["id"], &taken["break_glass"], &taken["by"]), (&json!(id), &json!(true), &json!("eva@local")));
+        assert_eq!(receiver.bodies("ops")[0]["data"]["said"], "INC-4711");
+        ground.must(&ground.dana, &["approvals", "approve", &id, "--reason", "it was down"]);
+        let id = ground.granted(&ed, &["--actions", "update", "--tables", "public.notes", "--for", "10m"]);
+        ground.must(&ground.dana, &["revoke", "grant", &id]);
+        let all = ["requested", "granted", "reviewed", "requested", "approved", "granted", "revoked"];
+        assert_eq!(receiver.told("ops", all.len()).await, all.map(|event| format!("access.{event}")));
+        assert_eq!(receiver.bodies("ops")[5]["data"]["tables"], json!(["public.notes"]));
+        let told = || ground.events().iter().filter(|event| *event == "notified").count();
+        eventually("it is recorded", Duration::from_secs(20), async || told() == all.len()).await;
+        assert_eq!(
+            ground.events().iter().filter(|event| *event != "notified").collect::<Vec<_>>(),
+            all.iter().collect::<Vec<_>>()
+        );
+        ground.gateway.verify();
     });
 }

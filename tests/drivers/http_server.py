@@ -16,6 +16,7 @@ released = threading.Event()
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def content(self):
         if self.headers.get("transfer-encoding") == "chunked":

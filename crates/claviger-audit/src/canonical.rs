@@ -111,10 +111,12 @@ fn write_access(leaf: &AccessLeaf, o: &mut Object<'_>) {
     if leaf.break_glass {
         o.flag("break_glass", true);
     }
+    o.optional_text("client", leaf.client.as_deref(), TEXT);
     o.text("connection", &leaf.connection, TEXT);
     o.text("event", leaf.event.as_str(), TEXT);
     o.text("grant", &leaf.grant.to_string(), TEXT);
     o.list("groups", &leaf.groups, LINKS, TEXT);
+    o.list("policies", &leaf.policies, POLICIES, TEXT);
     o.optional_text("reason", leaf.reason.as_deref(), WHO);
     o.number("seconds", leaf.seconds.into());
     o.list("tables", &leaf.tables, REACH, TEXT);

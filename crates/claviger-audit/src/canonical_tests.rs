@@ -154,12 +154,14 @@ fn every_kind_has_one_form() {
                 seconds: 60,
                 break_glass: true,
                 groups: Arc::new([]),
+                policies: Arc::new(["ask".into()]),
+                client: None,
                 until: Some(Timestamp::from_micros(0)),
                 token: None,
                 reason: Some("INC-1".into()),
             }),
             format!(
-                r#"{{"actions":["read"],{b},"break_glass":true,"connection":"bank","event":"granted","grant":"00000000000007070707070707070707","groups":[],"reason":"INC-1","seconds":60,"seq":7,"tables":["public.notes"],{t},"type":"ACCESS","until":"1970-01-01T00:00:00.000000Z","v":1,"who":"eva@local"}}"#
+                r#"{{"actions":["read"],{b},"break_glass":true,"connection":"bank","event":"granted","grant":"00000000000007070707070707070707","groups":[],"policies":["ask"],"reason":"INC-1","seconds":60,"seq":7,"tables":["public.notes"],{t},"type":"ACCESS","until":"1970-01-01T00:00:00.000000Z","v":1,"who":"eva@local"}}"#
             ),
         ),
         (

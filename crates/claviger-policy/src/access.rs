@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cedar_policy::{Entities, PolicyId, Request, RestrictedExpression};
-use claviger_model::{Chain, Principal, Timestamp};
+use claviger_model::{Chain, Principal, Timestamp, Verb};
 
 use crate::decide::{Unaskable, Verdict, text};
 use crate::mentions::Mentions;
@@ -39,6 +39,11 @@ impl PolicySet {
         (ruling, answer)
     }
 
+    /// Whether access may be had once these groups have approved it.
+    pub fn access_with(&self, question: &AccessQuestion<'_>, approvals: &BTreeSet<Arc<str>>) -> Answer {
+        self.access_after(question, approvals).1
+    }
+
     fn access_after(&self, question: &AccessQuestion<'_>, approvals: &BTreeSet<Arc<str>>) -> (Verdict, Answer) {
         let mut verdict = Verdict::default();
         for link in question.chain.links() {
@@ -69,9 +74,14 @@ impl PolicySet {
         let moment = Moment { now: question.now, approvals, grants: crate::Grants::default() };
         let mut context = self.circumstances(question.chain, question.context, &everything)?;
         let set = |words: &mut dyn Iterator<Item = &str>| RestrictedExpression::new_set(words.map(text).collect::<Vec<_>>());
+        // Nothing named is everything there is, and no list of some things holds that.
+        let all = question.scope.verbs.is_empty();
+        let verbs = if all { Verb::ALL.into() } else { question.scope.verbs.iter().copied().collect::<Vec<_>>() };
+        let named = question.scope.tables.iter().map(|table| table.as_str());
+        let tables: Vec<_> = if question.scope.tables.is_empty() { vec!["*"] } else { named.collect() };
         let own = [
-            ("actions", set(&mut question.scope.verbs.iter().map(|verb| verb.as_str()))),
-            ("tables", set(&mut question.scope.tables.iter().map(|table| table.as_str()))),
+            ("actions", set(&mut verbs.iter().map(|verb| verb.as_str()))),
+            ("tables", set(&mut tables.iter().copied())),
             ("seconds", RestrictedExpression::new_long(question.seconds.into())),
             ("break_glass", RestrictedExpression::new_bool(question.scope.break_glass)),
             ("approvals", set(&mut approvals.iter().map(|group| &**group))),

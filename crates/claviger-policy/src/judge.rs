@@ -12,8 +12,9 @@ use crate::masking::Disclosed;
 use crate::party::Digest;
 use crate::questions::{Telling, questions};
 use crate::risk::{is_night, is_weekend};
+use crate::scope::{Covered, Reach};
 use crate::slices::Sort;
-use crate::{Asked, Matter, Moment, Party, PolicySet, Risk};
+use crate::{Asked, Grants, Matter, Moment, Party, PolicySet, Risk};
 
 /// The most questions that are asked about one text; what gives rise to more is denied.
 const MAX_QUESTIONS: usize = 16_384;
@@ -40,8 +41,8 @@ pub struct Judgement {
     pub mask: Option<Arc<MaskPlan>>,
     /// Why classified columns forbid it, whatever policies say otherwise.
     pub disclosed: Option<Disclosed>,
-    /// Whether a grant is good for a part of it.
-    pub granted: bool,
+    /// The grants that are good for a part of it, by their places.
+    pub granted: Arc<[usize]>,
 }
 
 /// Whether statements may run.
@@ -112,7 +113,7 @@ impl PolicySet {
     pub fn examine(&self, party: &Party, matter: &Matter, moment: &Moment<'_>) -> (Judgement, Vec<Answered>) {
         let risk = matter.statements().iter().map(|meaning| Risk::of(meaning, party, moment)).max_by_key(|risk| risk.score);
         let risk = risk.unwrap_or_default();
-        let asking = Asking::new(self, party, moment);
+        let asking = Asking::new(self, party, matter, moment);
         let Ok(asking) = asking else { return (self.unaskable(risk), Vec::new()) };
         let Some(answers) = asking.ask(matter, moment.approvals) else { return (self.unaskable(risk), Vec::new()) };
         let error = answers.iter().flat_map(|answered| &answered.replies).any(|reply| reply.error);
@@ -149,7 +150,7 @@ impl PolicySet {
             risk,
             mask,
             disclosed,
-            granted: answers.iter().any(|answered| moment.grants.covering_all(&answered.asked).0),
+            granted: asking.used(&answers),
         };
         (judgement, answers)
     }
@@ -180,7 +181,7 @@ impl PolicySet {
             risk,
             mask: None,
             disclosed: None,
-            granted: false,
+            granted: Arc::default(),
         }
     }
 }
@@ -193,10 +194,12 @@ pub(crate) struct Asking<'a> {
     pub(crate) principals: Vec<(Entity, Sort)>,
     connection: Entity,
     circumstances: Vec<(String, RestrictedExpression)>,
+    /// What grants are good for in each statement; nothing where there is none.
+    reaches: Vec<Reach<'a>>,
 }
 
 impl<'a> Asking<'a> {
-    fn new(set: &'a PolicySet, party: &'a Party, moment: &'a Moment<'a>) -> Result<Self, Unaskable> {
+    fn new(set: &'a PolicySet, party: &'a Party, matter: &Matter, moment: &'a Moment<'a>) -> Result<Self, Unaskable> {
         let principals = party.chain.links().iter();
         let principals = principals.map(|link| Ok((set.principal(link, &set.mentions)?, set.slices.sort(link, &set.names)?)));
         let principals = principals.collect::<Result<_, Unaskable>>()?;
@@ -210,7 +213,11 @@ impl<'a> Asking<'a> {
         let mut circumstances = set.circumstances(&party.chain, context, &set.mentions)?;
         let times = moment.times().filter(|(name, _)| set.mentions.attribute(name));
         circumstances.extend(times.map(|(name, value)| (name.to_owned(), value)));
-        Ok(Self { set, party, moment, principals, connection, circumstances })
+        let reaches = match moment.grants {
+            Grants { scopes: [], confined: false } => Vec::new(),
+            grants => matter.statements().iter().map(|meaning| Reach::of(grants, meaning)).collect(),
+        };
+        Ok(Self { set, party, moment, principals, connection, circumstances, reaches })
     }
 
     /// Asks everything about these statements; nothing if that is too much.
@@ -254,11 +261,20 @@ impl<'a> Asking<'a> {
         let mentions = self.set.slices.for_all(self.set, verb, kind).map(|slice| &slice.mentions);
         let attribute = |name| mentions.is_none_or(|mentions| mentions.attribute(name));
         // Of things that policies do not tell apart, a grant may name one and not the other.
-        Telling { names: attribute("name") || self.grants_tell(), through: attribute("through") }
+        Telling { names: attribute("name") || self.grants_tell(), through: attribute("through") || self.grants_tell() }
     }
 
     fn grants_tell(&self) -> bool {
-        self.moment.grants.confined || !self.moment.grants.scopes.is_empty()
+        !self.reaches.is_empty()
+    }
+
+    /// The grants that are good for a part of what was asked, by their places.
+    fn used(&self, answers: &[Answered]) -> Arc<[usize]> {
+        let covering = |answered: &Answered| {
+            let reach = self.reaches.get(answered.asked.statement);
+            reach.map(|reach| reach.covering(&answered.asked).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        answers.iter().flat_map(covering).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn named(&self, verb: Verb, object: &Object) -> bool {
@@ -293,7 +309,8 @@ impl<'a> Asking<'a> {
         context: &cedar_policy::Context,
     ) -> Result<Reply, Unaskable> {
         let object = asked.objects.first().ok_or("a question about nothing")?;
-        if asked.objects.iter().any(|object| self.moment.grants.excludes(asked.verb, object)) {
+        let reach = self.reaches.get(asked.statement);
+        if reach.is_some_and(|reach| reach.excludes(asked)) {
             return Ok(Reply::default());
         }
         let slice =
@@ -306,10 +323,10 @@ impl<'a> Asking<'a> {
             store.push(self.connection.clone());
         }
         let mut context = context.clone();
-        if let Some(through) = &asked.through {
+        if let Some(through) = asked.through.as_ref().filter(|_| self.set.mentions.attribute("through")) {
             context = context.merge([("through".to_owned(), text(through))])?;
         }
-        let (granted, break_glass) = self.moment.grants.covering_all(asked);
+        let Covered { granted, break_glass } = reach.map(|reach| reach.covered(asked)).unwrap_or_default();
         for (name, value) in [("granted", granted), ("break_glass", break_glass)] {
             if self.set.mentions.attribute(name) {
                 context = context.merge([(name.to_owned(), RestrictedExpression::new_bool(value))])?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
 use claviger_model::{Insertion, MaskPlan, Mode, OpId, Refusal, RefusalKind, SessionId, Timestamp};
-use claviger_policy::{Action, Answer, Context, Judgement, Matter, Moment, Party, PolicySet, Question, Resource, Ruling};
+use claviger_policy::{Action, Answer, Context, Grants, Judgement, Matter, Moment, Party, PolicySet, Question, Resource, Ruling};
 use claviger_protocols::{Forward, Operation, Request};
 use claviger_sql::{NotUnderstood, Undefined};
 
@@ -232,12 +232,19 @@ fn unknown(case: &Case<'_>, code: &str, why: &str) -> Finding {
 }
 
 fn ask(case: &Case<'_>, matter: &Matter) -> Arc<Judgement> {
-    case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: case.approvals, grants: case.grants.told() })
+    let judged = |grants| case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: case.approvals, grants });
+    let judgement = judged(case.grants.told());
+    if judgement.granted.is_empty() || case.grants.is_confined() {
+        return judgement;
+    }
+    // What would be the same without a grant does not live by it.
+    let without = judged(Grants::default());
+    if (&without.ruling, &without.mask) == (&judgement.ruling, &judgement.mask) { without } else { judgement }
 }
 
 fn facts(case: &Case<'_>, judgement: &Judgement) -> DecisionFacts {
     DecisionFacts {
-        grants: if judgement.granted { case.grants.ids() } else { Arc::default() },
+        grants: case.grants.ids_at(&judgement.granted),
         policies: Arc::clone(&judgement.policies),
         reason: match &judgement.disclosed {
             Some(disclosed) => Some(disclosed.code().into()),
@@ -298,13 +305,17 @@ pub(crate) fn connect(
     grants: &InForce,
 ) -> (DecisionFacts, Result<(), Refusal>) {
     if grants.is_over() || (grants.is_confined() && connection.mode != Mode::Enforce) {
+        let why = match grants.is_over() {
+            true => "the grant that this token is good for is over",
+            false => "the token is good for a grant alone, and policy is not enforced here",
+        };
         let facts = DecisionFacts {
             verdict: Verdict::Deny,
             policy_hash: Arc::clone(policy.hash()),
             reason: Some("grant.over".into()),
             ..DecisionFacts::default()
         };
-        return (facts, Err(Refusal::new(RefusalKind::NotPermitted, "the grant that this token is good for is over")));
+        return (facts, Err(Refusal::new(RefusalKind::NotPermitted, why)));
     }
     if connection.mode == Mode::Record {
         let facts = DecisionFacts {
@@ -317,20 +328,25 @@ pub(crate) fn connect(
         };
         return (facts, Ok(()));
     }
-    let answer = policy.decide(&Question {
-        chain: &identity.chain,
-        action: Action::Connect,
-        resource: Resource::Connection {
-            name: &connection.name,
-            kind: connection.kind,
-            labels: &connection.labels,
-            mode: connection.mode,
-        },
-        context: Context { client_address: address, application, tls, purpose: identity.purpose.as_deref() },
-        grants: grants.told(),
-    });
-    let (facts, verdict) = verdict(policy, connection.mode, answer);
-    (DecisionFacts { grants: grants.ids(), ..facts }, verdict)
+    let ask = |grants| {
+        policy.decide(&Question {
+            chain: &identity.chain,
+            action: Action::Connect,
+            resource: Resource::Connection {
+                name: &connection.name,
+                kind: connection.kind,
+                labels: &connection.labels,
+                mode: connection.mode,
+            },
+            context: Context { client_address: address, application, tls, purpose: identity.purpose.as_deref() },
+            grants,
+        })
+    };
+    // Whoever may connect without a grant does not live by it.
+    let without = (!grants.is_confined()).then(|| ask(Grants::default())).filter(|answer| answer.permit || grants.is_empty());
+    let by_grants = without.is_none();
+    let (facts, verdict) = verdict(policy, connection.mode, without.unwrap_or_else(|| ask(grants.told())));
+    (DecisionFacts { grants: if by_grants { grants.ids() } else { Arc::default() }, ..facts }, verdict)
 }
 
 fn verdict(policy: &PolicySet, mode: Mode, answer: Answer) -> (DecisionFacts, Result<(), Refusal>) {

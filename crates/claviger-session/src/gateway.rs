@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -179,8 +179,6 @@ pub struct Gateway {
     pub approvals: Arc<Approvals>,
     /// Access that is given for a time.
     pub access: Arc<Access>,
-    /// One thing at a time is done with access: it is looked at, recorded and kept.
-    pub(crate) access_acts: Mutex<()>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) budgets: Budgets,
     refusals: Refusals,
@@ -201,7 +199,6 @@ impl Gateway {
             meters: Arc::clone(&services.meters),
             approvals: Arc::clone(&services.approvals),
             access: Arc::clone(&services.access),
-            access_acts: Mutex::default(),
             services,
             rules: ArcSwap::from_pointee(rules),
             epoch: AtomicU64::new(1),
@@ -243,15 +240,9 @@ impl Gateway {
         self.registry.rearm_all();
     }
 
-    /// What sessions have may be less than before: each looks at once whether it may go on.
-    pub(crate) fn changed(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.registry.recheck_all();
-    }
-
     /// The grants in force for whoever this is, at a connection.
     pub(crate) fn in_force(&self, identity: &Identity, connection: &Connection) -> InForce {
-        self.access.of(&identity.chain, &connection.name, identity.origin.grant, self.now())
+        self.access.of(&identity.chain, connection, identity.origin.grant, self.now())
     }
 
     fn set_budgets(&self) {

@@ -30,7 +30,9 @@ mod routing;
 mod seats;
 mod understanding;
 
-pub use access::{Access, AccessAsk, AccessError, AccessRules, Grant, GrantStanding, Grants, GrantsFailed, InForce, Revoked};
+pub use access::{
+    Access, AccessAsk, AccessError, AccessRules, Grant, GrantStanding, Grants, GrantsFailed, InForce, Revoked, Steady,
+};
 pub use admission::Admission;
 pub use approvals::{
     Approval, Approvals, Asker, Channel, Consent, Consents, ConsentsFailed, Locked, Need, ReviewError, ReviewGroup, Reviewing,

@@ -49,6 +49,8 @@ pub(crate) struct Open {
     pub(crate) lasting: bool,
     /// Whether it changes something, as far as it is understood, so that others may wait for its transaction.
     pub(crate) changes: bool,
+    /// The grants without which it would not have been permitted, by their ids.
+    pub(crate) grants: Arc<[Arc<str>]>,
     /// Whether its request and intent are in the log.
     pub(crate) asked: bool,
     /// Whether its bytes may have left.
@@ -61,7 +63,8 @@ impl Open {
     pub(crate) fn new(operation: &Operation, now: Instant, synced: bool) -> Self {
         let lasting = synced || operation.access != Access::Read;
         let (op, tx) = (operation.id, operation.tx);
-        Self { op, tx, since: now, synced, lasting, changes: lasting, asked: false, sent: false, recorded: 0, unrecorded: 0 }
+        let (grants, asked, sent, recorded, unrecorded) = Default::default();
+        Self { op, tx, since: now, synced, lasting, changes: lasting, grants, asked, sent, recorded, unrecorded }
     }
 }
 

@@ -155,9 +155,9 @@ impl Registry {
         }
     }
 
-    /// Every session looks whether it may go on.
-    pub(crate) fn recheck_all(&self) {
-        self.snapshot().iter().for_each(|live| live.recheck());
+    /// Every session that fits looks at once whether it may go on.
+    pub(crate) fn recheck_where(&self, fits: impl Fn(&Live) -> bool) {
+        self.snapshot().iter().filter(|live| fits(live)).for_each(|live| live.recheck());
     }
 
     pub(crate) fn rearm_all(&self) {
@@ -257,7 +257,7 @@ impl Live {
         self.stir(|orders| orders.cancel = true);
     }
 
-    fn recheck(&self) {
+    pub(crate) fn recheck(&self) {
         self.stir(|orders| orders.recheck = true);
     }
 

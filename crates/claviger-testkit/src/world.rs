@@ -29,7 +29,7 @@ use claviger_protocols::{Forward, Limits, Protocol, Request, Side};
 use claviger_session::{
     Access, Admission, Approvals, Arrival, Bounds, CancelTarget, Case, Connection, Connections, Consent, Consents,
     ConsentsFailed, Deadlines, Decider, Decision, Gateway, Grant, Grants, GrantsFailed, Hold, Pipeline, Providers, ReviewError,
-    Route, Rules, Said, Services, Standing, Step, TlsFacts, UpstreamTlsPolicy,
+    Route, Rules, Said, Services, Standing, Steady, Step, TlsFacts, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -130,6 +130,8 @@ impl World {
             authenticator.set_keys("local", issuer.key_set().unwrap());
         }
         let (time, counter) = (clock.clone(), AtomicU64::new(1));
+        let (beginning, running) = (clock.start, clock.clone());
+        let steady = Steady::new(clock.time(), move || running.now().duration_since(beginning));
         let services = Services {
             authenticator: Arc::clone(&authenticator),
             providers: Arc::new(LateKeys { authenticator: Arc::clone(&authenticator), jwks: issuer.jwks() }),
@@ -141,7 +143,7 @@ impl World {
             meters: Arc::default(),
             asides: None,
             approvals: Arc::new(Approvals::new(Secret::new([7; 32]), Arc::<MemoryConsents>::default())),
-            access: Arc::new(Access::new(Arc::<MemoryConsents>::default(), [])),
+            access: Arc::new(Access::new(Arc::<MemoryConsents>::default(), Vec::new(), steady)),
         };
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();
         let rules = Rules {
@@ -518,6 +520,11 @@ impl Consents for MemoryConsents {
 impl Grants for MemoryConsents {
     fn keep(&self, grant: &Grant) -> Result<(), GrantsFailed> {
         self.0.lock().unwrap().insert(grant.id);
+        Ok(())
+    }
+
+    fn forget(&self, id: ApprovalId) -> Result<(), GrantsFailed> {
+        self.0.lock().unwrap().remove(&id);
         Ok(())
     }
 }

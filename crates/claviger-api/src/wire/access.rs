@@ -59,6 +59,8 @@ pub struct Access {
     pub standing: String,
     /// Whose it is, actor first.
     pub chain: Vec<String>,
+    /// What it is for, as far as that was stated.
+    pub purpose: Option<String>,
     /// The connection.
     pub connection: String,
     /// What may be done with it; whatever policies permit, if there is nothing.

@@ -23,6 +23,10 @@ pub struct AccessLeaf {
     pub break_glass: bool,
     /// The groups that are to approve or review it, or that the reviewer stands for, sorted.
     pub groups: Arc<[Arc<str>]>,
+    /// The policies that wanted it approved, or permitted it, sorted.
+    pub policies: Arc<[Arc<str>]>,
+    /// The address that it is asked for from.
+    pub client: Option<Arc<str>>,
     /// Until when it is good, once it is given.
     pub until: Option<Timestamp>,
     /// The id of the token by which whoever acts has proved who he is, or of the token that was minted.

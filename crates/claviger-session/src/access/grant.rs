@@ -1,11 +1,12 @@
 //! What is known of a grant, from the request for it to its end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use claviger_model::{ApprovalId, Chain, ConnectionName, PrincipalKey, Timestamp};
 use claviger_policy::Scope;
 
-use crate::{Need, Vote};
+use crate::{Connection, Need, Vote};
 
 /// What somebody asks for.
 #[derive(Clone, Debug)]
@@ -25,12 +26,14 @@ pub struct AccessAsk {
 pub struct Grant {
     /// Its id, which is that of the request for it.
     pub id: ApprovalId,
-    /// Whose it is: the links of the chain that asked, the actor first. No other chain has it.
-    pub who: Vec<PrincipalKey>,
-    /// Who answered for them then.
-    pub sponsors: Vec<PrincipalKey>,
+    /// Whose it is: the chain that asked, as it was then. No other chain has it.
+    pub chain: Chain,
+    /// What the asking token was for.
+    pub purpose: Option<Arc<str>>,
     /// To which connection.
     pub connection: ConnectionName,
+    /// Where that led: [`target`].
+    pub target: Arc<str>,
     /// What it is good for.
     pub scope: Arc<Scope>,
     /// For how many seconds.
@@ -38,7 +41,7 @@ pub struct Grant {
     /// Why it was asked for.
     pub reason: Arc<str>,
     /// From where.
-    pub client: Arc<str>,
+    pub client: IpAddr,
     /// The policies that wanted it approved, or permitted it.
     pub policies: Arc<[Arc<str>]>,
     /// Who must approve it; of what was taken in an emergency, who must review it afterwards.
@@ -98,17 +101,22 @@ impl GrantStanding {
             Self::Revoked => "revoked",
         }
     }
+
+    /// Whether it can be decided, or is in force.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Active)
+    }
 }
 
 impl Grant {
     /// Whether it is this chain's.
     pub fn is_of(&self, chain: &Chain) -> bool {
-        self.who.iter().eq(chain.links().iter().map(|link| &link.key))
+        self.who().eq(chain.links().iter().map(|link| &link.key))
     }
 
-    /// Whose it is, as the record writes chains.
-    pub fn chain(&self) -> String {
-        self.who.iter().map(ToString::to_string).collect::<Vec<_>>().join(" for ")
+    /// The links of its chain, the actor first.
+    pub fn who(&self) -> impl Iterator<Item = &PrincipalKey> {
+        self.chain.links().iter().map(|link| &link.key)
     }
 
     /// Whether all have had their say who must.
@@ -122,12 +130,27 @@ impl Grant {
         self.scope.break_glass && !self.is_decided() && !self.votes.iter().any(|vote| !vote.approves)
     }
 
-    pub(super) fn is_in_force(&self, now: Timestamp) -> bool {
-        self.standing == GrantStanding::Active && self.until.is_some_and(|until| now < until)
+    /// Whether nobody need remember it.
+    pub fn is_over(&self) -> bool {
+        !self.standing.is_open() && !self.is_unreviewed()
     }
 
-    /// All who ask by it, and who answer for them.
-    pub(super) fn parties(&self) -> impl Iterator<Item = &PrincipalKey> {
-        self.who.iter().chain(&self.sponsors)
+    pub(super) fn is_in_force(&self, latest: Timestamp) -> bool {
+        self.standing == GrantStanding::Active && self.until.is_some_and(|until| latest < until)
     }
+
+    pub(super) fn is_for(&self, connection: &Connection) -> bool {
+        self.connection == connection.name && self.target == target(connection)
+    }
+
+    /// The latest time that is known from it.
+    pub(super) fn known(&self) -> Timestamp {
+        let given = self.until.map(|until| until.plus_secs(-i64::from(self.seconds)));
+        self.votes.iter().map(|vote| vote.at).chain(given).fold(self.asked, Timestamp::max)
+    }
+}
+
+/// Where a connection leads. A grant is for that, whatever becomes of the name.
+pub(super) fn target(connection: &Connection) -> Arc<str> {
+    format!("{}:{}/{}", connection.host, connection.port, connection.database).into()
 }

@@ -12,27 +12,38 @@
 
 mod acts;
 mod book;
+mod giving;
 mod grant;
+mod keeping;
+mod steady;
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use claviger_model::{ApprovalId, Chain, ConnectionName, Timestamp};
+use claviger_model::{ApprovalId, Chain, Timestamp};
 use claviger_policy::Scope;
 
-pub use self::acts::AccessError;
 use self::book::Book;
+pub use self::giving::AccessError;
 pub use self::grant::{AccessAsk, Grant, GrantStanding, Revoked};
+pub use self::steady::Steady;
+use crate::Connection;
+use crate::approvals::Pace;
 
 /// Access that was asked for and given.
 pub struct Access {
     book: Mutex<Book>,
     /// What is in force, which every operation looks at.
     in_force: ArcSwap<Vec<Arc<Grant>>>,
-    /// The latest time that was heard of, in microseconds: a clock that is set back prolongs nothing.
-    latest: AtomicI64,
+    time: Steady,
+    /// How often each actor asks.
+    pace: Mutex<Pace>,
+    /// What is given is given one after the other: it is looked at, recorded and kept.
+    giving: Mutex<()>,
+    /// What is kept is kept one after the other; and what could not be kept as it is.
+    keeping: Mutex<BTreeSet<ApprovalId>>,
     grants: Arc<dyn Grants>,
 }
 
@@ -40,6 +51,8 @@ pub struct Access {
 pub trait Grants: Send + Sync + 'static {
     /// Keeps this, in place of what was kept of it before. On return it is on stable storage. May block.
     fn keep(&self, grant: &Grant) -> Result<(), GrantsFailed>;
+    /// Keeps nothing of this any more. May block.
+    fn forget(&self, id: ApprovalId) -> Result<(), GrantsFailed>;
 }
 
 /// Grants could not be written.
@@ -93,6 +106,22 @@ impl InForce {
         self.grants.iter().map(|grant| grant.id.to_string().into()).collect()
     }
 
+    /// The ids of those at these places.
+    pub(crate) fn ids_at(&self, places: &[usize]) -> Arc<[Arc<str>]> {
+        let at = places.iter().filter_map(|place| self.grants.get(*place));
+        at.map(|grant| grant.id.to_string().into()).collect()
+    }
+
+    /// Whether all of these ids are among them.
+    pub(crate) fn hold(&self, ids: &[Arc<str>]) -> bool {
+        ids.iter().all(|id| self.grants.iter().any(|grant| grant.id.to_string() == **id))
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.grants.is_empty()
+    }
+
     /// Whether the session has a grant's own token, and the grant is over.
     pub(crate) fn is_over(&self) -> bool {
         self.confined && self.grants.is_empty()
@@ -105,49 +134,46 @@ impl InForce {
 }
 
 impl Access {
-    /// With what an earlier run has kept.
-    pub fn new(grants: Arc<dyn Grants>, kept: impl IntoIterator<Item = Grant>) -> Self {
+    /// With what an earlier run has kept. The time goes on from the latest that is known from that.
+    pub fn new(grants: Arc<dyn Grants>, kept: Vec<Grant>, time: Steady) -> Self {
+        let known = kept.iter().map(Grant::known).max();
+        let time = known.into_iter().fold(time, Steady::not_before);
         let book = Book::of(kept);
         let in_force = ArcSwap::from_pointee(book.in_force());
-        Self { book: Mutex::new(book), in_force, latest: AtomicI64::new(i64::MIN), grants }
+        let (pace, giving, keeping) = Default::default();
+        Self { book: Mutex::new(book), in_force, time, pace, giving, keeping, grants }
     }
 
-    /// Everything that is known, oldest first.
-    pub fn list(&self) -> Vec<Grant> {
-        self.book().list()
+    /// What is known and fits, oldest first.
+    pub fn list(&self, fits: impl Fn(&Grant) -> bool) -> Vec<Grant> {
+        self.book().all().filter(|grant| fits(grant)).cloned().collect()
+    }
+
+    /// How many fit.
+    pub fn count(&self, fits: impl Fn(&Grant) -> bool) -> usize {
+        self.book().all().filter(|grant| fits(grant)).count()
     }
 
     /// One grant, or the request for it.
     pub fn get(&self, id: ApprovalId) -> Option<Grant> {
-        self.book().get(id)
-    }
-
-    /// How many are in force.
-    pub fn in_force(&self) -> usize {
-        self.in_force.load().len()
+        self.book().get(id).cloned()
     }
 
     /// What this chain has at a connection: its grants, or the one that its token is good for alone.
-    pub(crate) fn of(&self, chain: &Chain, connection: &ConnectionName, only: Option<ApprovalId>, now: Timestamp) -> InForce {
+    pub(crate) fn of(&self, chain: &Chain, connection: &Connection, only: Option<ApprovalId>, clock: Timestamp) -> InForce {
         let in_force = self.in_force.load();
         if in_force.is_empty() {
             return InForce { confined: only.is_some(), ..InForce::default() };
         }
-        let now = self.advance(now);
+        let latest = self.time.latest(clock);
         let counts = |grant: &&Arc<Grant>| {
             only.is_none_or(|only| grant.id == only)
-                && grant.is_in_force(now)
-                && grant.connection == *connection
+                && grant.is_in_force(latest)
+                && grant.is_for(connection)
                 && grant.is_of(chain)
         };
         let grants: Vec<_> = in_force.iter().filter(counts).cloned().collect();
         InForce { scopes: grants.iter().map(|grant| Arc::clone(&grant.scope)).collect(), grants, confined: only.is_some() }
-    }
-
-    /// The time now, which never goes back.
-    fn advance(&self, now: Timestamp) -> Timestamp {
-        let before = self.latest.fetch_max(now.as_micros(), Ordering::AcqRel);
-        Timestamp::from_micros(before.max(now.as_micros()))
     }
 
     /// A panic elsewhere leaves a book that is whole: each change of it is one.

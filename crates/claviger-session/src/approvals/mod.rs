@@ -31,6 +31,7 @@ pub(crate) use self::acts::{Petition, cut, spend, spent};
 pub(crate) use self::binding::{Bearer, Bound, bind};
 use self::book::Book;
 pub use self::channel::Channel;
+pub(crate) use self::pace::Pace;
 pub use self::request::{Approval, Asker, Need, Standing, Vote};
 pub(crate) use self::reviewing::{Ballot, Reviewer};
 pub use self::reviewing::{ReviewError, ReviewGroup, Reviewing, Said};

@@ -15,12 +15,12 @@ const MINUTE: i64 = 60_000_000;
 
 /// For each actor, when all that he may ask for will have come back.
 #[derive(Default)]
-pub(super) struct Pace(HashMap<PrincipalKey, Timestamp>);
+pub(crate) struct Pace(HashMap<PrincipalKey, Timestamp>);
 
 impl Pace {
     /// Counts a request, unless it is one too many: then the error is how long it takes until one more may be made. The time must never
     /// go back.
-    pub(super) fn take(&mut self, who: &PrincipalKey, per_minute: u32, now: Timestamp) -> Result<(), Duration> {
+    pub(crate) fn take(&mut self, who: &PrincipalKey, per_minute: u32, now: Timestamp) -> Result<(), Duration> {
         let now = now.as_micros();
         if self.0.len() >= TIDY && !self.0.contains_key(who) {
             self.0.retain(|_, full| full.as_micros() > now);

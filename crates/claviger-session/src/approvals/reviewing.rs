@@ -77,7 +77,7 @@ impl Reviewing {
     }
 
     /// Whether two principals are or may be one person.
-    fn is_same_person(&self, a: &PrincipalKey, b: &PrincipalKey) -> bool {
+    pub(crate) fn is_same_person(&self, a: &PrincipalKey, b: &PrincipalKey) -> bool {
         // The same name with two issuers is most likely one human being; who is not asks somebody else.
         a.subject == b.subject || self.same_person.iter().any(|person| person.contains(a) && person.contains(b))
     }
@@ -127,6 +127,9 @@ pub enum ReviewError {
     /// The consent could not be kept.
     #[error(transparent)]
     NotKept(#[from] ConsentsFailed),
+    /// It has been approved, and is not permitted any more.
+    #[error("it is not given: {0}")]
+    NotPermitted(Arc<str>),
     /// The record could not be written.
     #[error("it could not be recorded")]
     NotRecorded,

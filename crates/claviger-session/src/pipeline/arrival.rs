@@ -202,6 +202,10 @@ impl Pipeline {
         if let Err(refusal) = self.gateway.registry.insert(Arc::clone(&live), cancel.clone()) {
             return self.end(refusal, "cancel_key.taken", now);
         }
+        // A grant that let it in may have ended before it could be found.
+        if !decision.grants.is_empty() {
+            live.recheck();
+        }
         // From here on a revocation or a reload finds the session; what either did while it was on its way in must not pass.
         if let Err((refusal, code)) = self.still_stands(&live, opened) {
             self.gateway.registry.remove(id, cancel.as_ref().map(|(cancel, _)| cancel), opened, code);

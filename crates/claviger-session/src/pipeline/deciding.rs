@@ -285,7 +285,7 @@ impl Serving {
             approvals,
             grants: &gateway.access.of(
                 self.deciding.party.chain(),
-                &self.connection.name,
+                &self.connection,
                 self.live.identity.origin.grant,
                 gateway.now(),
             ),
@@ -338,6 +338,24 @@ impl Serving {
         Ok(())
     }
 
+    /// A grant has begun or ended: whether the session may go on, and with what is under way.
+    pub(super) fn recheck_grants(&mut self, gateway: &Gateway) -> Result<(), End> {
+        let (live, rules) = (&self.live, gateway.rules());
+        let chain = gateway.services.authenticator.current_chain(&live.identity);
+        let identity = Identity { chain, ..live.identity.clone() };
+        let grants = gateway.in_force(&identity, &self.connection);
+        let over = || (Refusal::new(RefusalKind::NotPermitted, "the access that was given for a time is over"), "grant.over");
+        if !self.open.iter().all(|open| grants.hold(&open.grants)) {
+            return Err(over());
+        }
+        let (address, application) = (live.client.ip(), live.application.as_deref());
+        let (facts, verdict) =
+            decide::connect(&rules.policy, &identity, &self.connection, address, self.tls, application, &grants);
+        verdict.map_err(|refusal| if self.connect.grants.is_empty() { (refusal, "policy.deny") } else { over() })?;
+        self.connect = facts;
+        Ok(())
+    }
+
     /// Whether the session is about to end and this belongs to nothing that has begun.
     pub(super) fn is_too_late(&self, operation: &Operation) -> bool {
         let tx = operation.tx;
@@ -375,9 +393,11 @@ impl Serving {
         match decision {
             Decision::Admit { facts, forward, .. } if facts.verdict == Verdict::Permit => {
                 let synced = approved || must_sync(self.connection.durability, operation);
+                let grants = Arc::clone(&facts.grants);
                 self.record.request(time, operation, facts);
                 self.record.intent(time, operation.id, forward != Forward::Original);
                 let mut open = Open::new(operation, now, synced);
+                open.grants = grants;
                 open.changes &= understanding.is_none_or(Understanding::may_change_rows);
                 self.open.insert(open);
                 self.deciding.admitted(operation, understanding);

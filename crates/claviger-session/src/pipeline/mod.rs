@@ -392,7 +392,7 @@ impl Pipeline {
             serving.cancel_undecided(&self.gateway);
         }
         if serving.live.take_recheck()
-            && let Err((refusal, code)) = serving.recheck(&self.gateway, None)
+            && let Err((refusal, code)) = serving.recheck_grants(&self.gateway)
         {
             self.end(refusal, code, now);
             return true;

@@ -3,27 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use claviger_api::Problem;
 use claviger_api::wire::{Access, AccessQuery, IssuedToken, NewAccess, Review, ReviewVerdict, RevokeQuery};
+use claviger_api::{OauthError, Problem};
 use claviger_identity::Identity;
 use claviger_model::{ApprovalId, Verb};
 use claviger_policy::{InvalidTableName, Scope, TableName};
-use claviger_session::{AccessAsk, AccessError, Grant, GrantStanding, Said};
-use claviger_store::StoredToken;
-use ring::rand::{SecureRandom, SystemRandom};
+use claviger_session::{AccessAsk, AccessError, Grant, Said};
 
 use super::acting::{Acting, sentence};
 use super::approving::{needs_told, review_problem, synced, votes_told};
-use super::{internal, problem};
+use super::{exchange, internal};
 use crate::serve::now;
 
 impl Acting<'_> {
     pub(super) fn list_grants(&self, query: AccessQuery) -> Result<Vec<Access>, Problem> {
-        let open =
-            |grant: &Grant| matches!(grant.standing, GrantStanding::Pending | GrantStanding::Active) || grant.is_unreviewed();
-        let all = self.admin.running()?.gateway.access.list();
-        let listed = all.iter().filter(|grant| self.may_see(grant) && (query.all || open(grant)));
-        Ok(listed.map(told).collect())
+        let listed = |grant: &Grant| self.may_see(grant) && (query.all || !grant.is_over());
+        Ok(self.admin.running()?.gateway.access.list(listed).iter().map(told).collect())
     }
 
     pub(super) fn show_grant(&self, id: ApprovalId) -> Result<Access, Problem> {
@@ -75,25 +70,11 @@ impl Acting<'_> {
         let scope = format!("connection:{}", grant.connection);
         let exchanged = running.authenticator.exchange(person, None, Some(&scope), now());
         let exchanged = exchanged.map_err(|error| Problem::denied(error.to_string()))?.for_grant(id);
-        let mut random = [0; 16];
-        SystemRandom::new().fill(&mut random).map_err(|_| Problem::internal())?;
-        let issued = self.admin.local_issuer()?.issue_exchanged(&exchanged, left, random, now());
-        let issued = issued.map_err(|error| internal(&error))?;
+        let address = self.address.ok_or_else(Problem::internal)?;
+        let issued = exchange::made(self.admin, running, &exchanged, left, address).map_err(not_made)?;
         let noted = running.gateway.note_access_token(&grant, Arc::clone(&issued.id), |position| synced(running, position));
         noted.map_err(access_problem)?;
-        let links = exchanged.chain.links();
-        let stored = StoredToken {
-            id: Arc::clone(&issued.id),
-            sha256: issued.sha256,
-            principal: links.last().map(|link| link.key.clone()).ok_or_else(Problem::internal)?,
-            actor: (links.len() > 1).then(|| exchanged.chain.actor().key.clone()),
-            purpose: exchanged.purpose.clone(),
-            issued: issued.issued,
-            expires: issued.expires,
-            issued_by: Arc::clone(&self.who),
-            revoked: None,
-        };
-        self.admin.store.record_token(&stored).map_err(problem)?;
+        exchange::keep(self.admin, &exchanged, &issued).map_err(not_made)?;
         Ok(IssuedToken {
             id: issued.id.to_string(),
             token: issued.token.expose_str().unwrap_or_default().to_owned(),
@@ -138,7 +119,8 @@ fn told(grant: &Grant) -> Access {
         id: grant.id,
         code: grant.id.code(),
         standing: grant.standing.as_str().to_owned(),
-        chain: grant.who.iter().map(ToString::to_string).collect(),
+        chain: grant.who().map(ToString::to_string).collect(),
+        purpose: grant.purpose.as_ref().map(ToString::to_string),
         connection: grant.connection.to_string(),
         actions: grant.scope.verbs.iter().map(|verb| verb.as_str().to_owned()).collect(),
         tables: grant.scope.tables.iter().map(|table| table.as_str().to_owned()).collect(),
@@ -158,6 +140,10 @@ fn told(grant: &Grant) -> Access {
     }
 }
 
+fn not_made(error: OauthError) -> Problem {
+    Problem::conflict(error.error_description)
+}
+
 fn access_problem(error: AccessError) -> Problem {
     match error {
         AccessError::Unknown | AccessError::UnknownConnection => Problem::not_found(error.to_string()),
@@ -166,7 +152,7 @@ fn access_problem(error: AccessError) -> Problem {
         }
         AccessError::Invalid(_) => Problem::invalid(error.to_string()),
         AccessError::Denied(_) | AccessError::NotYours => Problem::denied(error.to_string()),
-        AccessError::NotRecorded => Problem::audit_unavailable(),
+        AccessError::NotRecorded | AccessError::NotTold => Problem::audit_unavailable(),
         AccessError::NotKept(error) => internal(&error),
     }
 }

@@ -239,7 +239,9 @@ pub(super) fn review_problem(error: ReviewError) -> Problem {
     match error {
         ReviewError::Unknown => Problem::not_found(error.to_string()),
         ReviewError::Over(_) | ReviewError::Twice | ReviewError::OtherText => Problem::conflict(error.to_string()),
-        ReviewError::NotAPerson | ReviewError::OwnRequest | ReviewError::NotAsked => Problem::denied(error.to_string()),
+        ReviewError::NotPermitted(_) | ReviewError::NotAPerson | ReviewError::OwnRequest | ReviewError::NotAsked => {
+            Problem::denied(error.to_string())
+        }
         ReviewError::NoReason | ReviewError::NotEditable(_) => Problem::invalid(error.to_string()),
         ReviewError::NotRecorded => Problem::audit_unavailable(),
         ReviewError::NotKept(error) => internal(&error),

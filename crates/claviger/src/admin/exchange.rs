@@ -54,15 +54,8 @@ fn exchange_of(
         Err(NotExchanged::OfGrant) => return Err(OauthError::invalid(NotExchanged::OfGrant.to_string())),
         Err(NotExchanged::Denied(denied)) => return Err(refuse(running, &denied, &denied.to_string())),
     };
-    // It grants nothing, so it needs no permit; but it can be forbidden.
-    let answer = running.decide(&exchanged.chain, Action::ExchangeToken, address, exchanged.purpose.as_deref());
-    if !answer.permit && (answer.error || !answer.policies.is_empty()) {
-        record(running, &exchanged.chain, "policy.deny", Verdict::Deny)?;
-        let reason = answer.reason.as_deref().unwrap_or("policy forbids it");
-        return Err(OauthError::invalid(format!("the tokens are not exchanged: {reason}")));
-    }
-    let issued = issue(admin, &exchanged)?;
-    record(running, &exchanged.chain, &made_from(&issued.id, &exchanged), Verdict::Permit)?;
+    let lifetime = admin.config().issuer.exchange_lifetime;
+    let issued = made(admin, running, &exchanged, lifetime, address)?;
     keep(admin, &exchanged, &issued)?;
     Ok(ExchangedToken {
         access_token: issued.token.expose_str().unwrap_or_default().to_owned(),
@@ -71,6 +64,26 @@ fn exchange_of(
         expires_in: u64::try_from(issued.expires.as_secs() - issued.issued.as_secs()).unwrap_or(0),
         scope: exchanged.scope,
     })
+}
+
+/// A token that says what came of an exchange, on record; it is still to be kept. It grants nothing, so it needs no permit; but it can be
+/// forbidden.
+pub(super) fn made(
+    admin: &Admin,
+    running: &Running,
+    exchanged: &Exchanged,
+    lifetime: u32,
+    address: IpAddr,
+) -> Result<IssuedToken, OauthError> {
+    let answer = running.decide(&exchanged.chain, Action::ExchangeToken, address, exchanged.purpose.as_deref());
+    if !answer.permit && (answer.error || !answer.policies.is_empty()) {
+        record(running, &exchanged.chain, "policy.deny", Verdict::Deny)?;
+        let reason = answer.reason.as_deref().unwrap_or("policy forbids it");
+        return Err(OauthError::invalid(format!("the tokens are not exchanged: {reason}")));
+    }
+    let issued = issue(admin, exchanged, lifetime)?;
+    record(running, &exchanged.chain, &made_from(&issued.id, exchanged), Verdict::Permit)?;
+    Ok(issued)
 }
 
 fn identity(running: &Running, identified: Identified, name: &str) -> Result<Identity, OauthError> {
@@ -93,12 +106,12 @@ fn record(running: &Running, chain: &Chain, target: &str, verdict: Verdict) -> R
     running.record(&chain.to_string(), VERB, target, verdict).map_err(|problem| OauthError::unavailable(problem.detail))
 }
 
-fn issue(admin: &Admin, exchanged: &Exchanged) -> Result<IssuedToken, OauthError> {
+fn issue(admin: &Admin, exchanged: &Exchanged, lifetime: u32) -> Result<IssuedToken, OauthError> {
     let failed = |_| OauthError::unavailable("the local issuer cannot issue tokens at the moment");
     let mut random = [0; 16];
     SystemRandom::new().fill(&mut random).map_err(|_| failed(()))?;
     let issuer = admin.local_issuer().map_err(|_| failed(()))?;
-    let issued = issuer.issue_exchanged(exchanged, admin.config().issuer.exchange_lifetime, random, now());
+    let issued = issuer.issue_exchanged(exchanged, lifetime, random, now());
     let issued = issued.map_err(|_| failed(()))?;
     // Whoever is in very many groups would get a token that nobody reads.
     if issued.token.expose().len() > claviger_identity::MAX_TOKEN {
@@ -113,7 +126,7 @@ fn made_from(id: &str, exchanged: &Exchanged) -> String {
     format!("{id} from {}", inputs.join(", "))
 }
 
-fn keep(admin: &Admin, exchanged: &Exchanged, issued: &IssuedToken) -> Result<(), OauthError> {
+pub(super) fn keep(admin: &Admin, exchanged: &Exchanged, issued: &IssuedToken) -> Result<(), OauthError> {
     let links = exchanged.chain.links();
     let failed = || OauthError::unavailable("the token could not be registered");
     let stored = StoredToken {

@@ -256,10 +256,12 @@ impl Backend for Admin {
             let (caller, address) = (Some(Box::new(caller.identity.clone())), Some(caller.address));
             Box::new(Acting { admin: self, who: Arc::clone(&who), caller, address, own, sees })
         };
-        let Some(action) = action(act) else { return Ok(acting(true, None)) };
-        let mut answer = running.decide(&chain, action, caller.address, caller.identity.purpose.as_deref());
+        let scoped = caller.identity.origin.scope.is_some();
+        let Some(action) = action(act).or(scoped.then_some(Action::ListAccess)) else { return Ok(acting(true, None)) };
+        let ask = |action| running.decide(&chain, action, caller.address, caller.identity.purpose.as_deref());
+        let mut answer = ask(action);
         // A token for some connections is for nothing else.
-        answer.permit &= caller.identity.origin.scope.is_none();
+        answer.permit &= !scoped;
         if !answer.permit {
             match act {
                 // Whoever may connect may know where to.
@@ -267,8 +269,9 @@ impl Backend for Admin {
                     let sees = running.gateway.open_to(&caller.identity, caller.address);
                     return Ok(acting(false, Some(sees)));
                 }
-                // Everybody sees what he has himself, and may give it back.
-                Act::ListAccess | Act::RevokeAccess => return Ok(acting(true, None)),
+                // Whoever approves sees what is to be approved; everybody what he has himself, and may give it back.
+                Act::ListAccess if !scoped && ask(Action::ListApprovals).permit => return Ok(acting(false, None)),
+                Act::ListAccess | Act::RevokeAccess if !scoped => return Ok(acting(true, None)),
                 _ => {}
             }
             running.record(&who, act.verb(), target, Verdict::Deny)?;
@@ -284,16 +287,18 @@ impl Backend for Admin {
         let mut log = self.running()?.log.subscribe();
         let (sender, receiver) = mpsc::channel(BACKLOG);
         // In a canonical line this can only be the key itself: in a value its quotes would be escaped.
-        let mark = match of {
-            Followed::All => None,
-            Followed::Session(id) => Some(format!("\"session\":\"{id}\"")),
-            Followed::Approvals => Some(format!("\"type\":\"{}\"", LeafType::Approval.as_str())),
+        let of_type = |kind: LeafType| format!("\"type\":\"{}\"", kind.as_str());
+        let marks = match of {
+            Followed::All => Vec::new(),
+            Followed::Session(id) => vec![format!("\"session\":\"{id}\"")],
+            Followed::Approvals => vec![of_type(LeafType::Approval), of_type(LeafType::Access)],
         };
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Problem::internal())?;
         runtime.spawn(async move {
             // Whoever falls behind is cut off, not given a log with holes.
             while let Ok(leaf) = next(&mut log, &sender).await {
-                if mark.as_ref().is_none_or(|mark| leaf.contains(mark)) && sender.send(leaf).await.is_err() {
+                let wanted = marks.is_empty() || marks.iter().any(|mark| leaf.contains(mark));
+                if wanted && sender.send(leaf).await.is_err() {
                     return;
                 }
             }

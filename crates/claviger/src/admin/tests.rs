@@ -233,7 +233,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         meters: Arc::default(),
         asides: None,
         approvals: Arc::new(crate::serve::approvals(&store).unwrap()),
-        access: crate::serve::access(&store).unwrap(),
+        access: Arc::new(crate::serve::access(&store).unwrap()),
     };
     let rules = Rules {
         policy: Arc::new(PolicySet::load(&config.policies, LOCAL_ISSUER).unwrap()),

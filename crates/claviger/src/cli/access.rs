@@ -95,6 +95,9 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
             let gateway = gateway.open()?;
             let client = gateway.afar("asking for access")?;
             let mut access = client.request_access(&new)?;
+            if wait {
+                complain(outcome(&access));
+            }
             while wait && access.standing == "pending" {
                 std::thread::sleep(LOOK);
                 access = client.grant(access.id)?;
@@ -173,11 +176,12 @@ pub(super) fn described(access: &Access) -> String {
     line("access", &format!("{} ({})", access.id, access.code));
     line("standing", &standing(access));
     line("who", &access.chain.join(" for "));
+    line("purpose", access.purpose.as_deref().unwrap_or_default());
     line("where", &format!("{}, from {}", access.connection, access.client));
     line("what", &what(access));
     line("why", &access.reason);
     line("policies", &access.policies.join(", "));
-    line("asked", &access.asked);
+    line("asked", &format!("{}, to be decided until {}", access.asked, access.decide_by));
     line("until", access.until.as_deref().unwrap_or_default());
     line("needs", &needs(&access.needs));
     for vote in &access.votes {

@@ -58,17 +58,14 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> {
     match command {
-        Command::Principal { subject, gateway } => shut_out(&gateway.open()?, &subject, output),
+        Command::Principal { subject, gateway } => shut_out(&gateway.open()?, &subject, output).map(drop),
         Command::Sponsor { subject, gateway } => {
             let gateway = gateway.open()?;
-            let principals = gateway.act(Act::ListPrincipals, "*")?.principals()?;
-            let means = |name: &str| name == subject || name.strip_suffix("@local") == Some(&subject);
-            let sponsored = || principals.iter().filter(|principal| principal.sponsor.as_deref().is_some_and(means));
-            if sponsored().next().is_none() {
-                return Err(Failure::Usage(format!("nobody answers to `{subject}`; see `claviger revoke principal`")));
-            }
-            shut_out(&gateway, &subject, output)?;
-            sponsored().try_for_each(|principal| output.line(format_args!("{} ends with it", principal.principal)))
+            let sponsor = shut_out(&gateway, &subject, output)?;
+            // Who that is can be told to whoever may know.
+            let principals = gateway.act(Act::ListPrincipals, "*")?.principals().unwrap_or_default();
+            let sponsored = principals.iter().filter(|principal| principal.sponsor.as_ref() == Some(&sponsor));
+            sponsored.into_iter().try_for_each(|one| output.line(format_args!("{} ends with it", one.principal)))
         }
         Command::Token { id, gateway } => Ok(gateway.open()?.act(Act::RevokeToken, &id)?.revoke_token(&id)?),
         Command::Session { id, reason, gateway } => {
@@ -82,8 +79,9 @@ pub(super) fn run(command: Command, output: &mut Output) -> Result<(), Failure> 
     }
 }
 
-fn shut_out(gateway: &Gateway, subject: &str, output: &mut Output) -> Result<(), Failure> {
+fn shut_out(gateway: &Gateway, subject: &str, output: &mut Output) -> Result<String, Failure> {
     let patch = PrincipalPatch { disabled: Some(true), ..PrincipalPatch::default() };
     let principal = gateway.act(Act::DisablePrincipal, subject)?.update_principal(subject, &patch)?;
-    output.line(format_args!("{} is shut out", principal.principal))
+    output.line(format_args!("{} is shut out", principal.principal))?;
+    Ok(principal.principal)
 }

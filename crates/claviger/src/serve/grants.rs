@@ -1,10 +1,12 @@
 //! Grants in the store.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use claviger_model::{ApprovalId, PrincipalKey, Timestamp};
+use claviger_model::{ApprovalId, Chain, Principal, PrincipalKey, Timestamp};
 use claviger_policy::Scope;
-use claviger_session::{Access, Grant, GrantStanding, Grants, GrantsFailed, Need, Revoked, Vote};
+use claviger_session::{Access, Grant, GrantStanding, Grants, GrantsFailed, Need, Revoked, Steady, Vote};
 use claviger_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const REMEMBERED: i64 = 90 * 24 * 3600;
 
 /// Access for a time at a gateway with this store, with what an earlier run has left.
-pub(crate) fn access(store: &Arc<Store>) -> Result<Arc<Access>, StoreError> {
+pub(crate) fn access(store: &Arc<Store>) -> Result<Access, StoreError> {
     let mut kept = Vec::new();
     for text in store.grants()? {
         let facts: Facts = serde_json::from_str(&text).map_err(|_| StoreError::Corrupt("grant"))?;
@@ -23,37 +25,46 @@ pub(crate) fn access(store: &Arc<Store>) -> Result<Arc<Access>, StoreError> {
             kept.push(grant);
         }
     }
-    Ok(Arc::new(Access::new(Arc::new(Kept(Arc::clone(store))), kept)))
+    let began = Instant::now();
+    let time = Steady::new(super::now(), move || began.elapsed());
+    Ok(Access::new(Arc::new(Kept(Arc::clone(store))), kept, time))
 }
 
 struct Kept(Arc<Store>);
 
 impl Grants for Kept {
     fn keep(&self, grant: &Grant) -> Result<(), GrantsFailed> {
-        let failed = |error: String| GrantsFailed(error.into());
-        let text = serde_json::to_string(&Facts::of(grant)).map_err(|error| failed(error.to_string()))?;
-        self.0.keep_grant(grant.id, &text).map_err(|error| failed(error.to_string()))
+        let text = serde_json::to_string(&Facts::of(grant)).map_err(|error| GrantsFailed(error.to_string().into()))?;
+        self.0.keep_grant(grant.id, &text).map_err(|error| failed(&error))
+    }
+
+    fn forget(&self, id: ApprovalId) -> Result<(), GrantsFailed> {
+        self.0.forget_grant(id).map_err(|error| failed(&error))
     }
 }
 
+fn failed(error: &StoreError) -> GrantsFailed {
+    GrantsFailed(error.to_string().into())
+}
+
 fn is_old(grant: &Grant) -> bool {
-    let is_over = !matches!(grant.standing, GrantStanding::Pending | GrantStanding::Active) && !grant.is_unreviewed();
-    is_over && grant.until.unwrap_or(grant.decide_by).plus_secs(REMEMBERED) < super::now()
+    grant.is_over() && grant.until.unwrap_or(grant.decide_by).plus_secs(REMEMBERED) < super::now()
 }
 
 /// A grant as it is written down.
 #[derive(Serialize, Deserialize)]
 struct Facts {
     id: String,
-    who: Vec<PrincipalKey>,
-    sponsors: Vec<PrincipalKey>,
+    chain: Vec<Principal>,
+    purpose: Option<Arc<str>>,
     connection: String,
+    target: Arc<str>,
     verbs: Vec<String>,
     tables: Vec<String>,
     break_glass: bool,
     seconds: u32,
     reason: Arc<str>,
-    client: Arc<str>,
+    client: IpAddr,
     policies: Arc<[Arc<str>]>,
     needs: Vec<FactsOfNeed>,
     votes: Vec<FactsOfVote>,
@@ -92,15 +103,16 @@ impl Facts {
         };
         Self {
             id: grant.id.to_string(),
-            who: grant.who.clone(),
-            sponsors: grant.sponsors.clone(),
+            chain: grant.chain.links().to_vec(),
+            purpose: grant.purpose.clone(),
             connection: grant.connection.to_string(),
+            target: grant.target.clone(),
             verbs: grant.scope.verbs.iter().map(|verb| verb.as_str().to_owned()).collect(),
             tables: grant.scope.tables.iter().map(|table| table.as_str().to_owned()).collect(),
             break_glass: grant.scope.break_glass,
             seconds: grant.seconds,
             reason: grant.reason.clone(),
-            client: grant.client.clone(),
+            client: grant.client,
             policies: grant.policies.clone(),
             needs: grant.needs.iter().map(need).collect(),
             votes: grant.votes.iter().map(vote).collect(),
@@ -128,9 +140,10 @@ impl Facts {
         };
         Some(Grant {
             id: self.id.parse::<ApprovalId>().ok()?,
-            who: self.who,
-            sponsors: self.sponsors,
+            chain: Chain::from_links(self.chain).ok()?,
+            purpose: self.purpose,
             connection: self.connection.parse().ok()?,
+            target: self.target,
             scope: Arc::new(scope),
             seconds: self.seconds,
             reason: self.reason,
@@ -151,16 +164,27 @@ impl Facts {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use claviger_model::PrincipalKind;
+
     use super::*;
 
     #[test]
     fn a_grant_is_read_as_it_was_written() {
         let dana = PrincipalKey::new("local", "dana");
+        let principal = |issuer: &str, name: &str, kind, sponsor| Principal {
+            key: PrincipalKey::new(issuer, name),
+            kind,
+            groups: vec!["g".into()],
+            sponsor,
+        };
+        let bot = principal("local", "bot", PrincipalKind::Workload, Some(dana.clone()));
+        let ana = principal("corp", "ana", PrincipalKind::User, None);
         let grant = Grant {
             id: ApprovalId::from_bytes([7; 16]),
-            who: vec![PrincipalKey::new("local", "bot"), PrincipalKey::new("corp", "ana")],
-            sponsors: vec![dana.clone()],
+            chain: Chain::from_links(vec![bot, ana]).unwrap(),
+            purpose: Some("report".into()),
             connection: "bank".parse().unwrap(),
+            target: "db:5432/bank".into(),
             scope: Arc::new(Scope {
                 verbs: Scope::verbs_of("write").unwrap().into_iter().collect(),
                 tables: ["public.notes".parse().unwrap()].into(),
@@ -168,7 +192,7 @@ mod tests {
             }),
             seconds: 60,
             reason: "INC-1".into(),
-            client: "127.0.0.1".into(),
+            client: [127, 0, 0, 1].into(),
             policies: Arc::new(["a".into()]),
             needs: vec![Need { group: "dbas".into(), quorum: 2, reasons: true }],
             votes: vec![Vote {

@@ -135,8 +135,7 @@ fn upstreams(out: &mut Exposition, condition: &Condition) {
 }
 
 fn access(out: &mut Exposition, condition: &Condition) {
-    let grants = condition.gateway.access.list();
-    let count = |counts: &dyn Fn(&Grant) -> bool| grants.iter().filter(|grant| counts(grant)).count();
+    let access = &condition.gateway.access;
     out.family(
         "claviger_access_grants",
         Kind::Gauge,
@@ -146,11 +145,11 @@ fn access(out: &mut Exposition, condition: &Condition) {
         for (glass, word) in [(false, "no"), (true, "yes")] {
             let counts = |grant: &Grant| grant.standing == standing && grant.scope.break_glass == glass;
             let labels = [("break_glass", word), ("standing", standing.as_str())];
-            out.sample("claviger_access_grants", &labels, count(&counts));
+            out.sample("claviger_access_grants", &labels, access.count(counts));
         }
     }
     let help = "Grants that were taken in emergencies, and that nobody has reviewed.";
-    out.single("claviger_access_unreviewed", Kind::Gauge, help, count(&Grant::is_unreviewed));
+    out.single("claviger_access_unreviewed", Kind::Gauge, help, access.count(Grant::is_unreviewed));
 }
 
 fn record(out: &mut Exposition, condition: &Condition) {

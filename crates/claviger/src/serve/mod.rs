@@ -107,6 +107,7 @@ async fn serve(config: Config) -> Result<()> {
     let asides = Arc::new(AskedAside::new(Arc::clone(&upstreams)));
     let webhooks = Arc::new(Webhooks::new(&config, Arc::clone(&store), random()));
     let approvals = approvals(&store).context("consents cannot be read")?.telling(Arc::clone(&webhooks) as Arc<dyn Channel>);
+    let access = access(&store).context("grants cannot be read")?;
     let services = Services {
         authenticator: Arc::clone(&authenticator),
         providers: issuers.providers(),
@@ -118,7 +119,7 @@ async fn serve(config: Config) -> Result<()> {
         random: random(),
         meters,
         approvals: Arc::new(approvals),
-        access: access(&store).context("grants cannot be read")?,
+        access: Arc::new(access),
     };
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
     catalogs.serve(&gateway);
@@ -138,12 +139,14 @@ async fn serve(config: Config) -> Result<()> {
     let mut watching = JoinSet::new();
     watching.spawn(watch.run());
     let forgetting = tokio::spawn(forget_tokens(Arc::clone(&store)));
+    let ending = tokio::spawn(end_access(Arc::clone(&gateway)));
 
     let outside = Outside { issuers, webhooks };
     let mut running = Running::open(config, gateway, upstreams, log, Arc::clone(&store), admin, outside).await?;
     let result = running.serve_until_told(&mut watching).await;
     drop(running);
     forgetting.abort();
+    ending.abort();
     watching.shutdown().await;
     store.flush_sessions();
     store.flush_outbox();
@@ -224,10 +227,18 @@ impl Running {
             gateway.record_refusals(false);
             gateway.expire_approvals();
             notify.alive();
-            // Grants are written to the store, which may take its time.
-            let access = Arc::clone(&gateway);
-            _ = tokio::task::spawn_blocking(move || access.expire_access()).await;
         }
+    }
+}
+
+/// Ends grants when their time is over. In a task of its own: they are written to the store, which may take its time.
+async fn end_access(gateway: Arc<Gateway>) {
+    let mut gathered = interval(GATHERED);
+    gathered.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        gathered.tick().await;
+        let gateway = Arc::clone(&gateway);
+        _ = tokio::task::spawn_blocking(move || gateway.expire_access()).await;
     }
 }
 

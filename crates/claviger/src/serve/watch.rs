@@ -28,6 +28,9 @@ impl Watch {
             let directory = (**self.changes.borrow_and_update()).clone();
             self.gateway.authenticator().set_directory(directory);
             let ended = self.gateway.end_revoked();
+            // Whoever was shut out has nothing left when let in again.
+            let gateway = Arc::clone(&self.gateway);
+            tokio::task::spawn_blocking(move || gateway.expire_access());
             if let Err(error) = self.take_up() {
                 tracing::error!(error = format!("{error:#}"), "a change in the store is not taken up in full");
             }

@@ -25,7 +25,7 @@ use crate::config::{Config, WebhookConfig};
 use crate::http::Http;
 
 /// What webhooks can be told of.
-pub(crate) const EVENTS: [&str; 17] = [
+pub(crate) const EVENTS: [&str; 18] = [
     "approval.requested",
     "approval.approved",
     "approval.edited",
@@ -39,6 +39,7 @@ pub(crate) const EVENTS: [&str; 17] = [
     "access.approved",
     "access.denied",
     "access.granted",
+    "access.token",
     "access.ended",
     "access.revoked",
     "access.reviewed",

@@ -9,7 +9,12 @@ use crate::harness::{Conn, Gateway, Major, Receiver, Server, Session, eventually
 on_each_server!(a_grant_is_good_for_what_it_is_for_while_it_lasts);
 
 const SETUP: &str =
-    "create table notes (id int primary key, body text not null); insert into notes select n, 'old' from generate_series(1, 3) n;
+    "create table parts (id int, body text) partition by list (id); create table part1 partition of parts for values in (1);
+    create table log (id serial, said text); alter table log owner to keeper; alter table parts owner to keeper;
+    alter table part1 owner to keeper;
+    create function logs() returns trigger language plpgsql as 'begin insert into log (said) values (new.body); return new; end';
+    create trigger logged after insert on parts for each row execute function logs();
+    create table notes (id int primary key, body text not null); insert into notes select n, 'old' from generate_series(1, 3) n;
     create table others (id int primary key, body text not null); insert into others values (1, 'old');
     alter table notes owner to keeper; alter table others owner to keeper";
 
@@ -232,11 +237,24 @@ fn a_grants_token_is_good_for_it_alone_and_ends_with_it() {
         // He may read everything, and with this token he may not.
         refused(&session, "select * from others").await;
         refused(&session, "delete from notes where id = 1").await;
+        for way in [
+            "select query_to_xml('select * from others', true, false, '')",
+            "select * from pg_stats where tablename = 'others'",
+            "select lo_unlink(1)",
+            "select query from pg_stat_activity",
+            "set role postgres",
+            "select set_config('role', 'postgres', false)",
+            "do $$ begin perform 1 from others; end $$",
+            "copy others to stdout",
+        ] {
+            refused(&session, way).await;
+        }
         assert_eq!(ground.bodies().await, "new,old,old");
         // He is an administrator, and with this token he is none; nor is another made of it.
         ground.refused(&token, &["sessions", "list"], "policy does not permit it");
-        ground.refused(&token, &["access", "request", "bank", "--reason", "x", "--for", "1h"], "there is no such connection");
-        ground.refused(&token, &["access", "token", &id], "is not exchanged");
+        ground.refused(&token, &["access", "request", "bank", "--reason", "x", "--for", "1h"], "policy does not permit it");
+        ground.refused(&token, &["access", "token", &id], "policy does not permit it");
+        ground.refused(&token, &["access", "give-back", &id], "policy does not permit it");
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", token.as_str()),
@@ -257,6 +275,64 @@ fn a_grants_token_is_good_for_it_alone_and_ends_with_it() {
 }
 
 #[test]
+fn what_has_begun_under_a_grant_ends_with_it() {
+    run(async {
+        let ground = Ground::new(server!(Major::V15)).await;
+        let ed = ground.gateway.token(&["ed"]);
+        // What may go on without it does.
+        let id = ground.granted(&ed, &["--actions", "update,read", "--tables", "public.others", "--for", "1h"]);
+        let writes = ground.gateway.session_soon("bank", "ed", &ed).await;
+        let reads = ground.gateway.session_soon("bank", "ed", &ed).await;
+        let (written, read, ()) = tokio::join!(
+            writes.batch_execute("update others set body = 'new' from pg_sleep(3) where id = 1"),
+            reads.batch_execute("select count(*) from others, pg_sleep(2)"),
+            async {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                ground.must(&ground.dana, &["revoke", "grant", &id]);
+            }
+        );
+        let words = text(&written.expect_err("it went on without its grant"));
+        assert!(words.contains("the access that was given for a time is over"), "{words}");
+        read.unwrap();
+        assert!(writes.is_closed() && !reads.is_closed());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(ground.admin.value("select body from others").await, "old");
+    });
+}
+
+#[test]
+fn what_belongs_to_a_table_comes_with_it() {
+    run(async {
+        let ground = Ground::new(server!(Major::V15)).await;
+        let ed = ground.gateway.token(&["ed"]);
+        ground.granted(&ed, &["--actions", "insert,update,read", "--tables", "public.parts", "--for", "1h"]);
+        let session = ground.gateway.session_soon("bank", "ed", &ed).await;
+        session.batch_execute("insert into parts values (1, 'x')").await.unwrap();
+        session.batch_execute("update parts set body = 'y' where id = 1").await.unwrap();
+        assert_eq!(ground.admin.value("select said from log").await, "x");
+        refused(&session, "insert into log (said) values ('z')").await;
+        refused(&session, "delete from parts where id = 1").await;
+    });
+}
+
+#[test]
+fn what_is_decided_is_decided_as_things_are_then() {
+    run(async {
+        let ground = Ground::new(server!(Major::V15)).await;
+        let ed = ground.gateway.token(&["ed"]);
+        let asked = id_of(&ground.ask(&ed, &["--for", "30m"]));
+        // Meanwhile nobody may have so much any more.
+        ground.gateway.write_policies(&POLICIES.replace("context.seconds <= 3600", "context.seconds <= 60"));
+        assert!(ground.gateway.reload(|toml| toml).await);
+        ground.refused(&ground.dana, &["approvals", "approve", &asked], "policy does not permit it");
+        let (good, words) = ground.say(&ground.dana, &["access", "show", &asked]);
+        assert!(good && words.contains("revoked"), "{words}");
+        let session = ground.gateway.session_soon("bank", "ed", &ed).await;
+        refused(&session, "update notes set body = 'x' where id = 1").await;
+    });
+}
+
+#[test]
 fn what_is_taken_in_an_emergency_is_looked_into() {
     run(async {
         let mut ground = Ground::new(server!(Major::V15)).await;
@@ -269,6 +345,11 @@ fn what_is_taken_in_an_emergency_is_looked_into() {
         assert!(ground.gateway.log().contains("access was taken in an emergency"));
         assert!(ground.must(&ground.dana, &["approvals", "list"]).contains("to be reviewed"));
         ground.refused(&eva, &glass, "is to be reviewed first");
+        // Nor does an agent that she answers for, or that acts for her.
+        ground.gateway.add(&["workload", "runner", "--group", "oncall", "--sponsor", "eva"]);
+        let runner = ground.gateway.token(&["runner"]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ground.refused(&runner, &glass, "is to be reviewed first");
         // The gateway may die meanwhile.
         drop(session);
         ground.gateway.kill();

@@ -12,7 +12,7 @@ use claviger_model::{ApprovalId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{Access, Forward, Notice, Operation, Request};
 
 use super::deciding::Asked;
-use super::serving::{End, Serving};
+use super::serving::{After, End, Serving};
 use crate::approvals::{self, Approvals, Bearer, Bound, Petition, Subject, Told, Waiting};
 use crate::decide::refusal_of;
 use crate::registry::Live;
@@ -214,8 +214,10 @@ impl Serving {
                     (forward, _) => forward,
                 };
                 let (now_spent, at) = (approvals::spent(consent, self.live.id, runs.id), gateway.now());
-                gateway.approvals.pass_on(&now_spent, at, gateway.approvals.get(consent.id).as_ref());
-                self.record.approval(at, now_spent);
+                self.record.approval(at, now_spent.clone());
+                let approvals = Arc::clone(&gateway.approvals);
+                let tell = move || _ = approvals.pass_on(&now_spent, at, approvals.get(now_spent.approval).as_ref());
+                self.after_asking.push(After::Tell(Box::new(tell)));
                 self.apply(gateway, runs, understanding, Decision::Admit { facts, forward, mask }, true, now);
             }
             Decision::Hold(hold) => {

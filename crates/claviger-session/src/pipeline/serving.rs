@@ -104,6 +104,16 @@ pub(super) enum After {
     },
     /// What tells the client that its transaction has ended may leave.
     Transmit,
+    /// Others are to be told of what is on record now.
+    Tell(Box<dyn FnOnce() + Send>),
+}
+
+impl After {
+    fn tell(self) {
+        if let Self::Tell(tell) = self {
+            tell();
+        }
+    }
 }
 
 /// Why a session must end: what the client is told, and the stable code.
@@ -424,7 +434,10 @@ impl Serving {
         for (ticket, handed_in) in std::mem::take(&mut self.handed_in) {
             let Poll::Ready(result) = self.record.desk().poll(ticket) else { continue };
             match (handed_in, result, &mut protocol) {
-                (HandedIn::Asking(afters, _), Ok(_), _) => self.note_asked(&afters),
+                (HandedIn::Asking(afters, _), Ok(_), _) => {
+                    self.note_asked(&afters);
+                    afters.into_iter().for_each(After::tell);
+                }
                 (HandedIn::Asking(afters, _), Err(_), _) => self.forget(&afters),
                 (HandedIn::Settling(afters), Ok(position), Some(protocol)) => self.settled(*protocol, afters, position),
                 (_, result, _) => _ = result?,
@@ -448,7 +461,7 @@ impl Serving {
                     protocol.resume(Reply::Continue(*op));
                     continue;
                 }
-                After::Release { .. } | After::Transmit => continue,
+                After::Release { .. } | After::Transmit | After::Tell(_) => continue,
             };
             self.meter.unrecorded();
             self.open.remove(*op);
@@ -498,6 +511,7 @@ impl Serving {
                 protocol.resume(Reply::Release(op));
             }
             After::Transmit => self.held_transmits = self.held_transmits.saturating_sub(1),
+            tell @ After::Tell(_) => tell.tell(),
         }
     }
 }

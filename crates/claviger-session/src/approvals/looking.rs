@@ -23,6 +23,9 @@ const COUNTING: Limits = Limits { statement: Duration::from_secs(15), lock: Dura
 /// What is added to that for the way there and back.
 const WAY: Duration = Duration::from_secs(5);
 
+/// Why there is no number where there is no upstream to ask.
+const NOBODY: &str = "no upstream can be asked about it";
+
 #[derive(Clone, Copy)]
 struct Limits {
     statement: Duration,
@@ -32,8 +35,11 @@ struct Limits {
 impl Gateway {
     /// Has it found out what reviewers want to know of a request that was made; nobody waits for it.
     pub(super) fn look_into(&self, id: ApprovalId) {
-        let (Some(asides), Some(approval)) = (&self.services.asides, self.approvals.get(id)) else { return };
-        let Some(subject) = approval.view.subject.filter(|_| approval.view.estimate.is_none()) else { return };
+        let Some(approval) = self.approvals.get(id).filter(|approval| approval.view.estimate.is_none()) else { return };
+        let (Some(asides), Some(subject)) = (&self.services.asides, approval.view.subject) else {
+            let unknown = Found::not(NOBODY).at(self.now());
+            return self.approvals.tell(id, |view| view.estimate = Some(unknown));
+        };
         let (approvals, clock) = (Arc::clone(&self.approvals), Arc::clone(&self.services.clock));
         let asking = Arc::clone(asides);
         asides.spawn(Box::pin(async move {
@@ -67,7 +73,7 @@ impl Gateway {
     pub(super) async fn count(&self, approval: &Approval) {
         let found = match (&self.services.asides, &approval.view.subject) {
             (Some(asides), Some(subject)) => count(asides, subject).await,
-            _ => Found::not("no upstream can be asked"),
+            _ => Found::not(NOBODY),
         };
         let at = self.now();
         self.approvals.tell(approval.id, |view| view.count = Some(found.at(at)));

@@ -297,6 +297,8 @@ fn rows(approval: &Approval) -> String {
     match (&approval.count, &approval.estimate) {
         (Some(count), _) => format!("{} ({})", told(count, "counted"), count.at),
         (None, Some(estimate)) => told(estimate, "estimated"),
+        // What is over is forgotten, and so is what was granted before a restart.
+        (None, None) if approval.statement.is_empty() => String::new(),
         (None, None) => "the planner is being asked".to_owned(),
     }
 }

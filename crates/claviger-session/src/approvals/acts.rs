@@ -57,7 +57,10 @@ impl Gateway {
         }
         // Nobody has decided it before it was recorded, and is to be told.
         self.approvals.book().publish(asked);
-        self.look_into(asked);
+        // Whoever repeats it does not have it found out again.
+        if is_new {
+            self.look_into(asked);
+        }
         Ok(match ear {
             Some(ear) => Petition::Waits(Waiting::new(asked, Arc::clone(&self.approvals), ear)),
             None => Petition::Stands(asked),

@@ -198,6 +198,9 @@ fn who_may_decide_may_count() {
     run(async {
         let Some(ground) = Ground::with_items(Major::V15).await else { return };
         ground.gateway.add(&["user", "eve"]);
+        let eve = ground.gateway.token(&["eve"]);
+        let known = async || !ground.review(&eve, &["list"]).1.contains("not registered");
+        eventually("the gateway knows of her", Duration::from_secs(20), known).await;
         let session = ground.session().await;
         let (result, ()) = tokio::join!(session.simple_query("delete from items"), async {
             let id = ground.request().await;

@@ -1,7 +1,7 @@
 //! Access for a time: requests for it and grants.
 
-use claviger_model::ApprovalId;
-use rusqlite::params;
+use claviger_model::{ApprovalId, Timestamp};
+use rusqlite::{OptionalExtension as _, params};
 
 use crate::{Store, StoreError};
 
@@ -18,6 +18,19 @@ impl Store {
         let db = self.db();
         let mut statement = db.prepare("SELECT facts FROM grants ORDER BY id")?;
         Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    /// Writes down how far time has gone on.
+    pub fn note_time(&self, at: Timestamp) -> Result<(), StoreError> {
+        let sql = "INSERT INTO steady_time VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET micros = excluded.micros";
+        self.db().execute(sql, [at.as_micros()])?;
+        Ok(())
+    }
+
+    /// How far time had gone on when that was last written down.
+    pub fn noted_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let micros = self.db().query_row("SELECT micros FROM steady_time", [], |row| row.get(0)).optional()?;
+        Ok(micros.map(Timestamp::from_micros))
     }
 
     /// Forgets a grant.
@@ -45,5 +58,8 @@ mod tests {
         assert_eq!(again.grants().unwrap(), ["a, later", "b"]);
         again.forget_grant(one).unwrap();
         assert_eq!(store.grants().unwrap(), ["b"]);
+        assert_eq!(store.noted_time().unwrap(), None);
+        [7, 5].into_iter().for_each(|secs| store.note_time(Timestamp::from_secs(secs)).unwrap());
+        assert_eq!(again.noted_time().unwrap(), Some(Timestamp::from_secs(5)));
     }
 }

@@ -523,6 +523,10 @@ impl Grants for MemoryConsents {
         Ok(())
     }
 
+    fn note_time(&self, _: Timestamp) -> Result<(), GrantsFailed> {
+        Ok(())
+    }
+
     fn forget(&self, id: ApprovalId) -> Result<(), GrantsFailed> {
         self.0.lock().unwrap().remove(&id);
         Ok(())

@@ -12,8 +12,8 @@ use super::{AccessError, Grant, GrantStanding, Revoked};
 use crate::approvals::{Ballot, Reviewer, cut};
 use crate::{ConsentsFailed, Gateway, ReviewError, Said, Standing, Vote};
 
-/// Who ends what has lost somebody, in the record.
-const GATEWAY: &str = "gateway";
+/// Who ends what can go on no longer, in the record.
+pub(super) const GATEWAY: &str = "gateway";
 /// The stable code for that.
 const DISABLED: &str = "principal.disabled";
 
@@ -111,6 +111,7 @@ impl Gateway {
             _ = self.note_access(&ended);
         }
         self.access.keep_the_rest();
+        self.access.keep_time();
     }
 
     fn deny_access(&self, id: ApprovalId, reviewer: &Identity, reason: Option<Arc<str>>) -> Result<Grant, ReviewError> {
@@ -137,7 +138,7 @@ impl Gateway {
         Ok(after)
     }
 
-    fn end_access(
+    pub(super) fn end_access(
         &self,
         id: ApprovalId,
         by: &str,

@@ -9,6 +9,7 @@ use claviger_identity::Identity;
 use claviger_model::{ApprovalId, Chain, Mode};
 use claviger_policy::{AccessQuestion, Context, Resource, Ruling, Scope};
 
+use super::acts::GATEWAY;
 use super::grant::target;
 use super::keeping::leaf;
 use super::{AccessAsk, AccessRules, Grant, GrantStanding, GrantsFailed};
@@ -85,11 +86,19 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let note = |leaf| self.note_access(&leaf).and_then(|at| synced(at).map_err(|_| AccessError::NotRecorded));
-        note(by(leaf(&grant, AccessEvent::Requested)))?;
+        let requested = by(leaf(&grant, AccessEvent::Requested));
+        let on_record = |at| synced(at).map_err(|_| AccessError::NotRecorded);
+        on_record(self.append_access(&requested)?)?;
         self.access.keep_given(&grant)?;
+        // Nobody approves it before those who are to be told will be.
+        let _giving = self.access.giving.lock().unwrap_or_else(PoisonError::into_inner);
         let surplus = self.access.book().insert(grant.clone());
         surplus.into_iter().for_each(|id| self.access.forget(id));
+        if !self.approvals.pass_on_access(&requested, self.now()) {
+            self.end_access(grant.id, GATEWAY, None, Some("channel.failed".into()), AccessEvent::Revoked)?;
+            return Err(AccessError::NotTold);
+        }
+        let note = |leaf| self.note_access(&leaf).and_then(on_record);
         if !grant.needs.is_empty() && !grant.scope.break_glass {
             return Ok(grant);
         }

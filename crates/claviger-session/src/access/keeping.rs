@@ -1,12 +1,16 @@
 //! Putting grants where they count: for the sessions, on record, on stable storage, and to whoever is to be told.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use claviger_audit::{AccessEvent, AccessLeaf, Batch, Leaf, LeafKind, Position};
-use claviger_model::{ApprovalId, Timestamp};
+use claviger_model::ApprovalId;
 
 use super::{Access, AccessError, Grant, GrantsFailed};
 use crate::Gateway;
+
+/// How often it is kept how far time has gone on, in microseconds.
+const NOTED: i64 = 10_000_000;
 
 impl Access {
     /// Keeps what a grant is now. What cannot be kept is tried again ([`Access::keep_the_rest`]).
@@ -39,6 +43,19 @@ impl Access {
             if let Err(error) = self.keep(id) {
                 tracing::error!(%error, grant = %id, "what a grant is now cannot be kept; it will be tried again");
             }
+        }
+    }
+
+    /// Keeps how far time has gone on, now and then while something is in force.
+    pub(super) fn keep_time(&self) {
+        let now = self.time.now();
+        let due = self.noted.load(Ordering::Relaxed).saturating_add(NOTED) <= now.as_micros();
+        if !due || self.in_force.load().is_empty() {
+            return;
+        }
+        match self.grants.note_time(now) {
+            Ok(()) => self.noted.store(now.as_micros(), Ordering::Relaxed),
+            Err(error) => tracing::error!(%error, "how far time has gone on cannot be kept"),
         }
     }
 
@@ -86,20 +103,19 @@ impl Gateway {
     pub fn notified_access(&self, told: bool, channel: Arc<str>, of: Arc<str>, id: ApprovalId) {
         let Some(grant) = self.access.get(id) else { return };
         let event = if told { AccessEvent::Notified } else { AccessEvent::NotNotified };
-        _ = self.append_access(self.now(), AccessLeaf { who: channel, reason: Some(of), ..leaf(&grant, event) });
+        _ = self.append_access(&AccessLeaf { who: channel, reason: Some(of), ..leaf(&grant, event) });
     }
 
     /// Records what happens, and tells of it: on return whoever is to be told will be. What takes something away happens whether or not it can be told.
     pub(super) fn note_access(&self, leaf: &AccessLeaf) -> Result<Position, AccessError> {
         let gives = matches!(leaf.event, AccessEvent::Requested | AccessEvent::Approved | AccessEvent::Granted);
-        let now = self.now();
-        let position = self.append_access(now, leaf.clone())?;
-        let told = self.approvals.pass_on_access(leaf, now);
+        let position = self.append_access(leaf)?;
+        let told = self.approvals.pass_on_access(leaf, self.now());
         if told || !gives { Ok(position) } else { Err(AccessError::NotTold) }
     }
 
-    fn append_access(&self, time: Timestamp, leaf: AccessLeaf) -> Result<Position, AccessError> {
-        let leaf = Leaf { time, kind: LeafKind::Access(leaf) };
+    pub(super) fn append_access(&self, leaf: &AccessLeaf) -> Result<Position, AccessError> {
+        let leaf = Leaf { time: self.now(), kind: LeafKind::Access(leaf.clone()) };
         self.services.ledger.append(Batch::of(leaf)).map_err(|error| {
             tracing::error!(%error, "what happened to access could not be recorded");
             AccessError::NotRecorded

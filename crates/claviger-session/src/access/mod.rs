@@ -18,6 +18,7 @@ mod keeping;
 mod steady;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Access {
     /// What is in force, which every operation looks at.
     in_force: ArcSwap<Vec<Arc<Grant>>>,
     time: Steady,
+    /// How far it had gone on when that was last kept, in microseconds.
+    noted: AtomicI64,
     /// How often each actor asks.
     pace: Mutex<Pace>,
     /// What is given is given one after the other: it is looked at, recorded and kept.
@@ -53,6 +56,8 @@ pub trait Grants: Send + Sync + 'static {
     fn keep(&self, grant: &Grant) -> Result<(), GrantsFailed>;
     /// Keeps nothing of this any more. May block.
     fn forget(&self, id: ApprovalId) -> Result<(), GrantsFailed>;
+    /// Keeps how far time has gone on, so that a restart does not begin before that. May block.
+    fn note_time(&self, at: Timestamp) -> Result<(), GrantsFailed>;
 }
 
 /// Grants could not be written.
@@ -140,8 +145,8 @@ impl Access {
         let time = known.into_iter().fold(time, Steady::not_before);
         let book = Book::of(kept);
         let in_force = ArcSwap::from_pointee(book.in_force());
-        let (pace, giving, keeping) = Default::default();
-        Self { book: Mutex::new(book), in_force, time, pace, giving, keeping, grants }
+        let (pace, giving, keeping, noted) = Default::default();
+        Self { book: Mutex::new(book), in_force, time, noted, pace, giving, keeping, grants }
     }
 
     /// What is known and fits, oldest first.

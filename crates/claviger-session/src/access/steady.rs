@@ -17,7 +17,8 @@ impl Steady {
     }
 
     /// The same, but not before this.
-    pub(super) fn not_before(self, earliest: Timestamp) -> Self {
+    #[must_use]
+    pub fn not_before(self, earliest: Timestamp) -> Self {
         Self { base: self.base.max(earliest), ..self }
     }
 

@@ -27,6 +27,7 @@ pub(crate) fn access(store: &Arc<Store>) -> Result<Access, StoreError> {
     }
     let began = Instant::now();
     let time = Steady::new(super::now(), move || began.elapsed());
+    let time = store.noted_time()?.into_iter().fold(time, Steady::not_before);
     Ok(Access::new(Arc::new(Kept(Arc::clone(store))), kept, time))
 }
 
@@ -36,6 +37,10 @@ impl Grants for Kept {
     fn keep(&self, grant: &Grant) -> Result<(), GrantsFailed> {
         let text = serde_json::to_string(&Facts::of(grant)).map_err(|error| GrantsFailed(error.to_string().into()))?;
         self.0.keep_grant(grant.id, &text).map_err(|error| failed(&error))
+    }
+
+    fn note_time(&self, at: Timestamp) -> Result<(), GrantsFailed> {
+        self.0.note_time(at).map_err(|error| failed(&error))
     }
 
     fn forget(&self, id: ApprovalId) -> Result<(), GrantsFailed> {

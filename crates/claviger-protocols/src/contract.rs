@@ -34,6 +34,11 @@ pub trait Protocol<A>: Send {
     /// The peer sends no more.
     fn handle_eof(&mut self, from: Side);
 
+    /// The connection to the peer is lost: it has not said that it sends no more, so what has no other end is cut.
+    fn handle_loss(&mut self, from: Side) {
+        self.handle_eof(from);
+    }
+
     /// Whether the driver should read from this side: false while too much waits for a decision or for the other side.
     fn wants_input(&self, from: Side) -> bool;
 

@@ -149,6 +149,7 @@ impl Driver {
         }
         match leg.poll_read(cx) {
             Poll::Pending => return false,
+            Poll::Ready(0) if leg.is_lost() => self.pipeline.handle_loss(side),
             Poll::Ready(0) => self.pipeline.handle_eof(side),
             Poll::Ready(count) if wanted => self.pipeline.handle_input(side, &mut leg.input, count),
             Poll::Ready(_) => {}

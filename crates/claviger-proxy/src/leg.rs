@@ -51,6 +51,8 @@ pub(crate) struct Leg {
     /// Whether bytes may be waiting inside the socket's own buffer.
     unflushed: bool,
     read_closed: bool,
+    /// Whether reading ended with an error.
+    lost: bool,
     write_closed: bool,
 }
 
@@ -64,6 +66,7 @@ impl Leg {
             queued: 0,
             unflushed: false,
             read_closed: false,
+            lost: false,
             write_closed: false,
         }
     }
@@ -94,7 +97,7 @@ impl Leg {
         self.queued
     }
 
-    /// Reads once into the input buffer: how many bytes, none at the end. An error ends the reading like an end.
+    /// Reads once into the input buffer: how many bytes, none at the end. An error ends the reading like an end ([`Leg::is_lost`]).
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         self.input.reserve(self.read_size);
         let Poll::Ready(result) = poll_read_into(&mut self.socket, cx, &mut self.input, self.read_size) else {
@@ -105,6 +108,7 @@ impl Leg {
             }
             return Poll::Pending;
         };
+        self.lost = result.is_err();
         let count = result.unwrap_or(0);
         self.read_closed = count == 0;
         if count == self.read_size {
@@ -113,6 +117,11 @@ impl Leg {
             self.read_size = (self.read_size / 2).max(SMALL_READ);
         }
         Poll::Ready(count)
+    }
+
+    /// Whether the reading has ended without the peer's saying so, as inside TLS without its last message.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether more may be queued.

@@ -64,6 +64,8 @@ pub struct Setup {
     pub keys_late: bool,
     /// The sessions' protocol.
     pub protocol: fn() -> Box<dyn Protocol<Admission>>,
+    /// What keeps grants.
+    pub grants: Arc<dyn Grants>,
 }
 
 impl Default for Setup {
@@ -79,6 +81,7 @@ impl Default for Setup {
             upstream_connections: None,
             keys_late: false,
             protocol: || Box::new(Mux::new(Limits::default())),
+            grants: Arc::<MemoryConsents>::default(),
         }
     }
 }
@@ -105,13 +108,15 @@ pub struct World {
 struct Clock {
     start: Instant,
     micros: Arc<AtomicI64>,
+    /// By how much it was set.
+    ahead: Arc<AtomicI64>,
 }
 
 impl Clock {
     const START: i64 = 1_795_230_245_000_000;
 
     fn time(&self) -> Timestamp {
-        Timestamp::from_micros(Self::START + self.micros.load(Ordering::Relaxed))
+        Timestamp::from_micros(Self::START + self.micros.load(Ordering::Relaxed) + self.ahead.load(Ordering::Relaxed))
     }
 
     fn now(&self) -> Instant {
@@ -123,7 +128,7 @@ impl World {
     /// A world of this setup.
     pub fn new(setup: &Setup) -> Self {
         let ledger = MemoryLedger::default();
-        let clock = Clock { start: Instant::now(), micros: Arc::default() };
+        let clock = Clock { start: Instant::now(), micros: Arc::default(), ahead: Arc::default() };
         let issuer = LocalIssuer::new("local", ISSUER, AUDIENCE, vec![signing_key()]).unwrap();
         let authenticator = Arc::new(Authenticator::new(vec![trusted()], directory(&HashSet::new(), &HashSet::new(), &[])));
         if !setup.keys_late {
@@ -143,7 +148,7 @@ impl World {
             meters: Arc::default(),
             asides: None,
             approvals: Arc::new(Approvals::new(Secret::new([7; 32]), Arc::<MemoryConsents>::default())),
-            access: Arc::new(Access::new(Arc::<MemoryConsents>::default(), Vec::new(), steady)),
+            access: Arc::new(Access::new(Arc::clone(&setup.grants), Vec::new(), steady)),
         };
         let connections: Connections = ["bank", "shop"].iter().map(|name| Arc::new(connection(name, setup))).collect();
         let rules = Rules {
@@ -223,6 +228,16 @@ impl World {
     /// Lets time pass.
     pub fn advance(&self, seconds: i64) {
         self.clock.micros.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+    }
+
+    /// Sets the clock by which everybody else goes, and lets no time pass.
+    pub fn set_clock(&self, seconds: i64) {
+        self.clock.ahead.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+    }
+
+    /// Who that is, with a token of now.
+    pub fn identity(&self, subject: &str) -> claviger_identity::Identity {
+        self.authenticator.verify(&self.token(subject).token, self.clock.time()).unwrap()
     }
 
     /// A client that has just been accepted on a listener for `bank`.

@@ -5,6 +5,7 @@ use claviger_model::{OpId, Refusal, RefusalKind, TxId};
 
 use super::body::{Body, Chunk, LAST_CHUNK, chunk};
 use super::head::{self, RequestHead, ResponseHead};
+use super::origin::Origin;
 use super::scrub::{Needles, Scrub};
 use super::wrong::Wrong;
 use super::{Io, write};
@@ -36,6 +37,7 @@ pub(super) struct Exchange<A> {
     is_old: bool,
     response: Response,
     needles: Needles,
+    origin: Origin,
     scrub: Scrub,
     /// How much of the upstream's input has been looked at for the end of a head.
     seen: usize,
@@ -57,7 +59,7 @@ enum Response {
 }
 
 impl<A> Exchange<A> {
-    pub(super) fn new(op: OpId, admission: A, head: &RequestHead, needles: Needles) -> Self {
+    pub(super) fn new(op: OpId, admission: A, head: &RequestHead, needles: Needles, origin: Origin) -> Self {
         Self {
             op,
             method: head.method,
@@ -73,6 +75,7 @@ impl<A> Exchange<A> {
             response: Response::Awaited,
             scrub: Scrub::new(needles.clone()),
             needles,
+            origin,
             seen: 0,
             interim: 0,
             status: 0,
@@ -143,6 +146,11 @@ impl<A> Exchange<A> {
         }
     }
 
+    /// Whether content has begun that only the connection's end ends.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self.response, Response::Streaming { body: Body::UntilClose, .. })
+    }
+
     fn begin(&mut self, head: &ResponseHead, io: &mut Io<A>) -> Result<(), Wrong> {
         match head.status {
             101 => return Err(Wrong::request("it changes to another protocol unasked")),
@@ -169,7 +177,7 @@ impl<A> Exchange<A> {
             Body::Chunked(_) | Body::UntilClose => Body::Chunked(Chunk::Size),
             body => body,
         };
-        let bytes = self.needles.scrub(head.write(framed, self.closes).into());
+        let bytes = self.needles.scrub(head.write(framed, self.closes, &self.origin).into());
         self.record(Side::Upstream, &bytes, io);
         self.out.push(bytes);
         self.response = Response::Streaming { body: head.body, chunks: matches!(framed, Body::Chunked(_)) };

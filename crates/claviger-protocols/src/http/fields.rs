@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::origin::Origin;
 use super::wrong::Wrong;
 
 /// The most fields of one message.
@@ -25,22 +26,50 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// Fields of requests that the gateway says anew or that are for nobody but itself: framing, credentials, and what is said of
-/// where a request comes from, which an upstream must not believe of a client.
+/// Fields of requests that the gateway says anew or that are for nobody but itself: framing, codings, credentials, and what is said of
+/// where a request comes from and for whom, which an upstream must not believe of a client.
 const OF_THE_GATEWAY: &[&str] = &[
+    "accept-encoding",
     "api-key",
     "authorization",
+    "cf-connecting-ip",
     "content-length",
     "cookie",
     "expect",
     "forwarded",
     "host",
+    "if-range",
+    "range",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "remote-user",
     "true-client-ip",
     "via",
     "x-api-key",
     "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
     "x-goog-api-key",
+    "x-host",
+    "x-original-forwarded-for",
+    "x-original-host",
     "x-real-ip",
+];
+
+/// How fields begin that say the same, or for whom a request is made: proxies that know their clients say that to upstreams that believe them.
+const OF_PROXIES: &[&str] = &[
+    "impersonate-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-forwarded-",
+    "x-goog-authenticated-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-remote-",
+    "x-webauth-",
 ];
 
 /// Fields of requests by which some servers do another thing than method and path say.
@@ -61,8 +90,12 @@ const SINGLE: &[&str] = &[
     "x-goog-api-key",
 ];
 
-/// Fields of responses that stay here: what the upstream wants to know of its client, and what it would have it keep.
-const OF_THE_UPSTREAM: &[&str] = &["content-length", "set-cookie", "set-cookie2", "www-authenticate"];
+/// Fields of responses that stay here: what the upstream wants to know of its client, what it would have it keep, and where it sends it.
+const OF_THE_UPSTREAM: &[&str] =
+    &["alt-svc", "content-length", "content-location", "location", "refresh", "set-cookie", "set-cookie2", "www-authenticate"];
+
+/// Fields of responses that say where something is.
+const REFERENCES: &[&str] = &["content-location", "location"];
 
 impl Fields {
     /// Reads the lines after a message's first, each without its end (RFC 9112, section 5).
@@ -145,12 +178,17 @@ impl Fields {
     /// Writes those fields of a request that pass; this one does not. Nor do those with an underscore: many servers take it for a dash.
     pub(super) fn write_request(&self, out: &mut Vec<u8>, stays: Option<&str>) {
         let of_the_gateway = |name: &str| OF_THE_GATEWAY.contains(&name) || stays == Some(name);
-        self.write(out, |name| of_the_gateway(name) || name.starts_with("x-forwarded-") || name.contains('_'));
+        let of_proxies = |name: &str| OF_PROXIES.iter().any(|prefix| name.starts_with(prefix));
+        self.write(out, |name| of_the_gateway(name) || of_proxies(name) || name.contains('_'));
     }
 
-    /// Writes those fields of a response that pass.
-    pub(super) fn write_response(&self, out: &mut Vec<u8>) {
+    /// Writes those fields of a response that pass, and where it sends clients on to as they know it.
+    pub(super) fn write_response(&self, out: &mut Vec<u8>, origin: &Origin) {
         self.write(out, |name| OF_THE_UPSTREAM.contains(&name));
+        for name in REFERENCES {
+            let told = self.get(name).and_then(|value| origin.reference(value));
+            told.into_iter().for_each(|reference| field(out, name, reference.as_bytes()));
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>, stays: impl Fn(&str) -> bool) {

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::body::{Body, Chunk};
 use super::credential::Presented;
 use super::fields::{Fields, field, is_token};
+use super::origin::Origin;
 use super::path::Target;
 use super::wrong::Wrong;
 
@@ -133,6 +134,8 @@ impl RequestHead {
         out.extend_from_slice(b" HTTP/1.1\r\n");
         field(&mut out, "host", host.as_bytes());
         self.fields.write_request(&mut out, stays);
+        // What is packed or cut cannot be looked through for the credential.
+        field(&mut out, "accept-encoding", b"identity");
         out.extend_from_slice(credential);
         match self.body {
             Body::Chunked(_) | Body::UntilClose => field(&mut out, "transfer-encoding", b"chunked"),
@@ -182,12 +185,12 @@ impl ResponseHead {
     }
 
     /// The head for the client, whose content is framed like this.
-    pub(super) fn write(&self, framed: Body, closes: bool) -> Vec<u8> {
+    pub(super) fn write(&self, framed: Body, closes: bool, origin: &Origin) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(format!("HTTP/1.1 {} ", self.status).as_bytes());
         out.extend_from_slice(&self.reason);
         out.extend_from_slice(b"\r\n");
-        self.fields.write_response(&mut out);
+        self.fields.write_response(&mut out, origin);
         match (framed, self.length) {
             (Body::Chunked(_), _) => field(&mut out, "transfer-encoding", b"chunked"),
             (Body::Length(length), _) | (Body::Ended, Some(length)) => {

@@ -1,7 +1,7 @@
 //! HTTP/1.1 (RFC 9110 and 9112), both sides of it.
 //!
 //! A connection is a sequence of requests, each of which is an operation. Its first head brings the token that opens the session, and
-//! names the connection where clients do that. A head with another token, or for another connection, is not for this session: what runs is
+//! names the connection where clients do that. A head with another token, of another program, or for another connection is not for this session: what runs is
 //! ended, and the client's socket is left to the next session, with that head still in its input ([`Protocol::leaves_client`]).
 //! So it is when the upstream closes, as it may whenever nothing runs.
 //!
@@ -14,6 +14,7 @@ mod credential;
 mod exchange;
 mod fields;
 mod head;
+mod origin;
 mod path;
 mod scrub;
 mod serving;
@@ -94,16 +95,18 @@ enum Fault {
     Refused(Refusal),
 }
 
-/// Whose requests a session carries, and where they go: a head that says otherwise is for another session.
+/// Whose requests a session carries, from which program, and where they go: a head that says otherwise is for another session.
 #[derive(Clone, PartialEq)]
 struct Bound {
     presented: Option<Presented>,
     connection: Option<String>,
+    application: Option<String>,
 }
 
 impl Bound {
     fn of(head: &RequestHead) -> Self {
-        Self { presented: head.presented.clone(), connection: head.target.connection.clone() }
+        let (presented, connection) = (head.presented.clone(), head.target.connection.clone());
+        Self { presented, connection, application: head.application.clone() }
     }
 }
 
@@ -292,6 +295,14 @@ impl<A: Send> Protocol<A> for Http<A> {
                 }
             }
             (Side::Upstream, _) => self.lose_upstream(),
+        }
+    }
+
+    /// Content without a declared length ends with the connection, if that ends as it should.
+    fn handle_loss(&mut self, from: Side) {
+        match (from, &self.phase) {
+            (Side::Upstream, Phase::Serving(serving)) if serving.is_cut() => self.lose_upstream(),
+            _ => self.handle_eof(from),
         }
     }
 

@@ -16,8 +16,10 @@ const LONGEST: usize = 16 * 1024;
 pub(super) struct Target {
     /// The connection that the first segment names, where clients name one. The path is what follows it.
     pub(super) connection: Option<String>,
-    /// Begins with a slash.
+    /// What is decided on. Begins with a slash; whatever may stand as it is does.
     pub(super) path: Arc<str>,
+    /// The same as it leaves: what came escaped and need not be is escaped still, as some servers make a difference.
+    sent: String,
     /// What follows the question mark, as it came.
     pub(super) query: Option<String>,
 }
@@ -34,18 +36,18 @@ impl Target {
         let text = text.ok_or(Wrong::request("the request's target holds what must be escaped"))?;
         let text = if text.starts_with('/') { text } else { origin(text, host)? };
         let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query.to_owned())));
-        let path = normalised(path)?;
+        let (path, sent) = normalised(path)?;
         if !names_connection {
-            return Ok(Self { connection: None, path: path.into(), query });
+            return Ok(Self { connection: None, path: path.into(), sent, query });
         }
-        let rest = path.strip_prefix('/').unwrap_or_default();
-        let (connection, path) = rest.find('/').map_or((rest, "/"), |end| rest.split_at(end));
-        Ok(Self { connection: Some(connection.to_owned()), path: path.into(), query })
+        let (connection, path) = first_segment(&path);
+        let sent = first_segment(&sent).1.to_owned();
+        Ok(Self { connection: Some(connection.to_owned()), path: path.into(), sent, query })
     }
 
     /// The target that leaves.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.path.as_bytes());
+        out.extend_from_slice(self.sent.as_bytes());
         if let Some(query) = &self.query {
             out.push(b'?');
             out.extend_from_slice(query.as_bytes());
@@ -71,11 +73,19 @@ fn origin<'a>(text: &'a str, host: Option<&str>) -> Result<&'a str, Wrong> {
     }
 }
 
-fn normalised(path: &str) -> Result<String, Wrong> {
-    let mut out = String::with_capacity(path.len());
+/// The first segment of a path, and the path that follows it.
+fn first_segment(path: &str) -> (&str, &str) {
+    let rest = path.strip_prefix('/').unwrap_or_default();
+    rest.find('/').map_or((rest, "/"), |end| rest.split_at(end))
+}
+
+/// The path as it is decided on, and as it leaves.
+fn normalised(path: &str) -> Result<(String, String), Wrong> {
+    let (mut out, mut sent) = (String::with_capacity(path.len()), String::with_capacity(path.len()));
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         out.push('/');
+        sent.push('/');
         let start = out.len();
         let mut bytes = Vec::with_capacity(segment.len());
         let mut rest = segment.bytes();
@@ -84,11 +94,18 @@ fn normalised(path: &str) -> Result<String, Wrong> {
                 b'%' => {
                     let c = escaped(rest.next(), rest.next())?;
                     bytes.push(c);
-                    if is_unreserved(c) { out.push(char::from(c)) } else { out.push_str(&format!("%{c:02X}")) }
+                    let escape = format!("%{c:02X}");
+                    if may_stand(c) {
+                        out.push(char::from(c))
+                    } else {
+                        out.push_str(&escape)
+                    }
+                    if is_unreserved(c) { sent.push(char::from(c)) } else { sent.push_str(&escape) }
                 }
-                c if is_unreserved(c) || b"!$&'()*+,=:@".contains(&c) => {
+                c if may_stand(c) => {
                     bytes.push(c);
                     out.push(char::from(c));
+                    sent.push(char::from(c));
                 }
                 _ => return Err(Wrong::request("the path holds what must be escaped, or has parameters")),
             }
@@ -102,7 +119,7 @@ fn normalised(path: &str) -> Result<String, Wrong> {
             return Err(Wrong::request("the path is not UTF-8"));
         }
     }
-    Ok(out)
+    Ok((out, sent))
 }
 
 /// The byte that an escape stands for, if it may.
@@ -115,6 +132,11 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Result<u8, Wrong> {
         }
         byte => Ok(byte),
     }
+}
+
+/// What stands in a segment as it is.
+fn may_stand(c: u8) -> bool {
+    is_unreserved(c) || b"!$&'()*+,=:@".contains(&c)
 }
 
 fn is_unreserved(c: u8) -> bool {

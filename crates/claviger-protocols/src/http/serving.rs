@@ -7,6 +7,7 @@ use super::body::Body;
 use super::credential::Shows;
 use super::exchange::Exchange;
 use super::head::RequestHead;
+use super::origin::Origin;
 use super::wrong::Wrong;
 use super::{Bound, Fault, Io, Queue, write};
 use crate::{Access, Closed, Event, Forward, Limits, Operation, Reply, Request, Shown, UpstreamLogin};
@@ -102,7 +103,8 @@ impl<A> Serving<A> {
         if head.expects {
             io.downstream.push(write::CONTINUE);
         }
-        Exchange::new(op, admission, head, shows.needles.clone())
+        let origin = Origin { host: host.clone(), connection: head.target.connection.clone() };
+        Exchange::new(op, admission, head, shows.needles.clone(), origin)
     }
 
     /// Answers a request that does not leave. Whether a client that waits to be told to send its content will do so is not known.
@@ -135,6 +137,7 @@ impl<A> Serving<A> {
     pub(super) fn take_content(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<bool, Fault> {
         let before = input.len();
         match &mut self.turn {
+            Turn::Running(exchange) if exchange.is_answered() => {}
             Turn::Running(exchange) if exchange.content.is_ended() => exchange.ahead = !input.is_empty(),
             Turn::Running(exchange) => {
                 exchange.pass_content(input, io).map_err(Fault::Client)?;
@@ -182,6 +185,11 @@ impl<A> Serving<A> {
         }
     }
 
+    /// Whether a response has begun that only the connection's end ends.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(&self.turn, Turn::Running(exchange) if exchange.is_cut())
+    }
+
     /// Whether all that is still to come is the rest of a response.
     pub(super) fn awaits_the_end(&self) -> bool {
         matches!(&self.turn, Turn::Running(exchange) if exchange.begun && exchange.content.is_ended())
@@ -190,6 +198,8 @@ impl<A> Serving<A> {
     pub(super) fn wants_downstream(&self, io: &Io<A>) -> bool {
         match &self.turn {
             Turn::Idle | Turn::Skipping { .. } => true,
+            // What comes after the answer leaves no more, and is nobody's until the answer is released.
+            Turn::Running(exchange) if exchange.is_answered() => false,
             Turn::Running(exchange) if exchange.content.is_ended() => !exchange.ahead,
             Turn::Running(_) => io.upstream.bytes < self.limits.pending,
             Turn::Undecided(..) | Turn::Over(_) => false,

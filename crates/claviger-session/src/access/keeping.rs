@@ -17,7 +17,10 @@ impl Access {
     pub(super) fn keep(&self, id: ApprovalId) -> Result<(), GrantsFailed> {
         let mut rest = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         // Read inside, so that nothing older is kept in place of something newer.
-        let Some(grant) = self.get(id) else { return Ok(()) };
+        let Some(grant) = self.get(id) else {
+            rest.remove(&id);
+            return Ok(());
+        };
         let kept = self.grants.keep(&grant);
         match kept {
             Ok(()) => rest.remove(&id),

@@ -223,6 +223,11 @@ impl Pipeline {
         self.protocol.handle_eof(from);
     }
 
+    /// The connection to this side is lost.
+    pub fn handle_loss(&mut self, from: Side) {
+        self.protocol.handle_loss(from);
+    }
+
     /// TLS has started on this side.
     pub fn tls_started(&mut self, side: Side, facts: TlsFacts) {
         let certificate = facts.certificates.first().cloned();

@@ -35,10 +35,10 @@ pub(super) fn pattern(endpoint: &Endpoint) -> String {
     format!("{} {}", endpoint.method, parts.join("/"))
 }
 
-/// Lower-case words with dashes, underscores and dots between them, and versions such as `v1`, `v1beta` and `v1beta2`.
+/// Lower-case words with dashes and underscores between them, versions such as `v1`, `v1beta` and `v1beta2`, and `.well-known`.
 fn is_word(part: &str) -> bool {
-    let is_letter = |c: u8| c.is_ascii_lowercase() || matches!(c, b'-' | b'_' | b'.');
-    part.len() <= LONGEST_WORD && (part.bytes().all(is_letter) || is_version(part))
+    let is_letter = |c: u8| c.is_ascii_lowercase() || matches!(c, b'-' | b'_');
+    part.len() <= LONGEST_WORD && (part.bytes().all(is_letter) || is_version(part) || part == ".well-known")
 }
 
 fn is_version(part: &str) -> bool {

@@ -170,3 +170,41 @@ fn a_credential_that_is_quoted_does_not_come_back() {
         assert!(!String::from_utf8_lossy(&rig.recorded).contains("upstream-key"));
     }
 }
+
+#[test]
+fn what_has_no_end_but_the_connections_is_cut_when_that_is_lost() {
+    for (lost, ended) in [(false, true), (true, false)] {
+        let mut rig = Rig::asking(&get("/"));
+        rig.upstream("HTTP/1.1 200 Fine\r\n\r\nabc");
+        if lost {
+            rig.loss(Side::Upstream)
+        } else {
+            rig.eof(Side::Upstream)
+        }
+        assert_eq!(rig.received().ends_with("0\r\n\r\n"), ended, "{}", rig.received());
+        assert_eq!(rig.outcomes.len(), usize::from(ended));
+    }
+}
+
+#[test]
+fn nothing_leaves_after_the_answer() {
+    let mut rig = Rig { release: false, ..Rig::new(OPTIONS) };
+    rig.client("POST / HTTP/1.1\r\nHost: gateway\r\nx-api-key: token\r\nContent-Length: 6\r\n\r\nabc");
+    rig.upstream("HTTP/1.1 204 None\r\n\r\n");
+    assert!(!rig.http.wants_input(Side::Downstream), "what comes now would be in no recording");
+    let before = rig.asked();
+    rig.client("def");
+    assert_eq!(rig.asked(), before);
+}
+
+#[test]
+fn nobody_is_sent_elsewhere_by_a_response() {
+    let mut rig = Rig::asking(&get("/"));
+    rig.upstream(
+        "HTTP/1.1 307 Go\r\nLocation: https://elsewhere.test/x\r\nRefresh: 0; url=//x\r\nAlt-Svc: h3=\":1\"\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(rig.received(), "HTTP/1.1 307 Go\r\ncontent-length: 0\r\n\r\n");
+    let mut rig = Rig::asking(&get("/"));
+    rig.upstream("HTTP/1.1 307 Go\r\nLocation: https://api.test/x?y\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(rig.received(), "HTTP/1.1 307 Go\r\nlocation: /x?y\r\ncontent-length: 0\r\n\r\n");
+}

@@ -76,6 +76,11 @@ impl Rig {
         self.turn();
     }
 
+    fn loss(&mut self, side: Side) {
+        self.http.handle_loss(side);
+        self.turn();
+    }
+
     /// Hands over what there is, as long as something is taken.
     fn turn(&mut self) {
         loop {

@@ -19,12 +19,16 @@ fn a_request_is_decided_recorded_and_answered() {
         let mut wire = rig.dial();
         let answer = wire.ask(rig.request(&format!("POST /v1/files/{file}?q={secret}"), "User-Agent: tests/1\r\n", &secret));
         assert_eq!((answer.status, &answer.json()["content"]), (200, &json!(secret)));
-        let refused = wire.ask(rig.request("DELETE /v1/forbidden/thing", "", ""));
+        let refused = wire.ask(rig.request("DELETE /v1/forbidden/thing", "User-Agent: tests/1\r\n", ""));
         assert_eq!(refused.status, 403);
         let error = &refused.json()["error"];
         assert_eq!((&error["type"], &error["code"]), (&json!("permission_error"), &json!("not_permitted")));
         let message = error["message"].as_str().unwrap().to_owned();
-        assert_eq!(wire.ask(rig.request("GET /v1/status/503", "", "")).status, 503, "the socket is of use still");
+        assert_eq!(
+            wire.ask(rig.request("GET /v1/status/503", "User-Agent: tests/1\r\n", "")).status,
+            503,
+            "the socket is of use still"
+        );
         drop(wire);
         eventually("the session ends", Duration::from_secs(10), async || !rig.leaves("SESSION_CLOSE").is_empty()).await;
 

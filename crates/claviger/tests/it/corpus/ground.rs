@@ -120,12 +120,14 @@ impl Ground {
         self.server.log().len()
     }
 
-    /// Whether the server has been given this text to do since its log was so long. To prepare it, too, unless it may be prepared.
+    /// Whether the server has been given this text to do since its log was so long. To prepare it, too, unless it may be prepared; not to
+    /// plan it, which reviewers are told of and which does nothing.
     pub(super) fn reached(&self, since: usize, text: &str, may_be_prepared: bool) -> bool {
         let log = squeezed(self.server.log().get(since..).unwrap_or_default());
         let text = squeezed(text);
-        let prepared = |before: &str| before.ends_with(" parse <unnamed>: ");
-        log.match_indices(&text).any(|(at, _)| !(may_be_prepared && prepared(&log[..at])))
+        let prepared = |before: &str| may_be_prepared && before.ends_with(" parse <unnamed>: ");
+        let planned = |before: &str| before.ends_with("EXPLAIN (FORMAT JSON) ");
+        log.match_indices(&text).any(|(at, _)| !prepared(&log[..at]) && !planned(&log[..at]))
     }
 
     /// How much the server has written of what it has changed, and where its sequences are, of which it writes ahead.

@@ -60,7 +60,7 @@ impl Gateway {
             return Ok(after);
         }
         if let Err(error) = self.may_be_given(&after) {
-            _ = self.end_access(id, GATEWAY, None, Some(error.to_string().into()), AccessEvent::Revoked);
+            _ = self.end_access(id, GATEWAY, None, Some(error.to_string().into()));
             return Err(ReviewError::NotPermitted(error.to_string().into()));
         }
         self.give(id, note).map_err(review_error)
@@ -75,7 +75,7 @@ impl Gateway {
         reason: Option<&str>,
     ) -> Result<Grant, AccessError> {
         let reason: Option<Arc<str>> = reason.map(|reason| cut(reason).into());
-        match self.end_access(id, by, token, reason, AccessEvent::Revoked) {
+        match self.end_access(id, by, token, reason) {
             // What was over before may still have to be kept.
             Err(AccessError::Over(_)) if !self.access.is_kept(id) => {
                 self.access.keep(id)?;
@@ -144,7 +144,6 @@ impl Gateway {
         by: &str,
         token: Option<Arc<str>>,
         reason: Option<Arc<str>>,
-        event: AccessEvent,
     ) -> Result<Grant, AccessError> {
         let after = self.change_grant(id, AccessError::Unknown, |grant| {
             if !grant.standing.is_open() {
@@ -155,7 +154,7 @@ impl Gateway {
             Ok(())
         })?;
         let kept = self.access.keep(id);
-        self.note_access(&AccessLeaf { who: by.into(), token, reason, ..leaf(&after, event) })?;
+        self.note_access(&AccessLeaf { who: by.into(), token, reason, ..leaf(&after, AccessEvent::Revoked) })?;
         kept?;
         Ok(after)
     }

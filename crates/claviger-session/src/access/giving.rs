@@ -95,7 +95,7 @@ impl Gateway {
         let surplus = self.access.book().insert(grant.clone());
         surplus.into_iter().for_each(|id| self.access.forget(id));
         if !self.approvals.pass_on_access(&requested, self.now()) {
-            self.end_access(grant.id, GATEWAY, None, Some("channel.failed".into()), AccessEvent::Revoked)?;
+            self.end_access(grant.id, GATEWAY, None, Some("channel.failed".into()))?;
             return Err(AccessError::NotTold);
         }
         let note = |leaf| self.note_access(&leaf).and_then(on_record);
@@ -110,12 +110,21 @@ impl Gateway {
         Ok(grant)
     }
 
-    /// Puts a request in force, from now on. To be called by one at a time.
+    /// Puts a request in force, from now on; ends it if that cannot be done as it must. To be called by one at a time.
     pub(super) fn give(
         &self,
         id: ApprovalId,
         note: impl Fn(AccessLeaf) -> Result<(), AccessError>,
     ) -> Result<Grant, AccessError> {
+        let given = self.try_to_give(id, note);
+        if given.is_err() {
+            // It may be on record as given, and nobody else can decide it. What has ended meanwhile stays as it is.
+            _ = self.end_access(id, GATEWAY, None, Some("access.not_given".into()));
+        }
+        given
+    }
+
+    fn try_to_give(&self, id: ApprovalId, note: impl Fn(AccessLeaf) -> Result<(), AccessError>) -> Result<Grant, AccessError> {
         let grant = self.access.get(id).ok_or(AccessError::Unknown)?;
         let until = Some(self.access.time.now().plus_secs(grant.seconds.into()));
         let given = Grant { standing: GrantStanding::Active, until, ..grant };

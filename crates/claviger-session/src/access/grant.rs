@@ -127,7 +127,8 @@ impl Grant {
 
     /// Whether it was taken in an emergency and nobody has looked into that.
     pub fn is_unreviewed(&self) -> bool {
-        self.scope.break_glass && !self.is_decided() && !self.votes.iter().any(|vote| !vote.approves)
+        let was_taken = self.scope.break_glass && self.until.is_some();
+        was_taken && !self.is_decided() && !self.votes.iter().any(|vote| !vote.approves)
     }
 
     /// Whether nobody need remember it.

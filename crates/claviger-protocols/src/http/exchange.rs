@@ -1,5 +1,7 @@
 //! One request that has been admitted, and its response.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, TxId};
 
@@ -37,7 +39,7 @@ pub(super) struct Exchange<A> {
     is_old: bool,
     response: Response,
     needles: Needles,
-    origin: Origin,
+    origin: Arc<Origin>,
     scrub: Scrub,
     /// How much of the upstream's input has been looked at for the end of a head.
     seen: usize,
@@ -59,7 +61,7 @@ enum Response {
 }
 
 impl<A> Exchange<A> {
-    pub(super) fn new(op: OpId, admission: A, head: &RequestHead, needles: Needles, origin: Origin) -> Self {
+    pub(super) fn new(op: OpId, admission: A, head: &RequestHead, needles: Needles, origin: Arc<Origin>) -> Self {
         Self {
             op,
             method: head.method,

@@ -1,5 +1,7 @@
 //! The open session: one request after the other.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use claviger_model::{OpId, Refusal, RefusalKind, TxId};
 
@@ -29,6 +31,7 @@ struct Destination {
     shows: Shows,
     /// The field that the credential is in.
     field: Option<String>,
+    origin: Arc<Origin>,
 }
 
 /// What the session is about.
@@ -51,7 +54,8 @@ impl<A> Serving<A> {
             Shown::Header(name) => Some(name.clone()),
             Shown::Password | Shown::Bearer | Shown::Basic => None,
         };
-        let upstream = Destination { host: login.host.clone(), shows: Shows::new(login)?, field };
+        let origin = Arc::new(Origin { host: login.host.clone(), connection: bound.connection.clone() });
+        let upstream = Destination { host: login.host.clone(), shows: Shows::new(login)?, field, origin };
         Ok(Self { bound, turn: Turn::Idle, upstream_closes: false, upstream, limits, operations: 0 })
     }
 
@@ -98,13 +102,12 @@ impl<A> Serving<A> {
     }
 
     fn begin(&mut self, op: OpId, admission: A, head: &RequestHead, io: &mut Io<A>) -> Exchange<A> {
-        let Destination { host, shows, field } = &self.upstream;
+        let Destination { host, shows, field, origin } = &self.upstream;
         io.upstream.push(head.write(host, shows.line.expose(), field.as_deref()).into());
         if head.expects {
             io.downstream.push(write::CONTINUE);
         }
-        let origin = Origin { host: host.clone(), connection: head.target.connection.clone() };
-        Exchange::new(op, admission, head, shows.needles.clone(), origin)
+        Exchange::new(op, admission, head, shows.needles.clone(), Arc::clone(origin))
     }
 
     /// Answers a request that does not leave. Whether a client that waits to be told to send its content will do so is not known.

@@ -256,13 +256,11 @@ impl Backend for Admin {
             let (caller, address) = (Some(Box::new(caller.identity.clone())), Some(caller.address));
             Box::new(Acting { admin: self, who: Arc::clone(&who), caller, address, own, sees })
         };
-        let scoped = caller.identity.origin.scope.is_some();
-        let Some(action) = action(act).or(scoped.then_some(Action::ListAccess)) else { return Ok(acting(true, None)) };
-        let ask = |action| running.decide(&chain, action, caller.address, caller.identity.purpose.as_deref());
-        let mut answer = ask(action);
         // A token for some connections is for nothing else.
-        answer.permit &= !scoped;
-        if !answer.permit {
+        let scoped = caller.identity.origin.scope.is_some();
+        let ask = |action| running.decide(&chain, action, caller.address, caller.identity.purpose.as_deref());
+        let answer = action(act).map(ask);
+        if scoped || answer.as_ref().is_some_and(|answer| !answer.permit) {
             match act {
                 // Whoever may connect may know where to.
                 Act::ListConnections => {
@@ -275,12 +273,14 @@ impl Backend for Admin {
                 _ => {}
             }
             running.record(&who, act.verb(), target, Verdict::Deny)?;
-            return Err(Problem::denied(answer.reason.as_deref().unwrap_or("policy does not permit it")));
+            let reason = answer.and_then(|answer| answer.reason);
+            return Err(Problem::denied(reason.as_deref().unwrap_or("policy does not permit it")));
         }
         if act.recorded() {
             running.record(&who, act.verb(), target, Verdict::Permit)?;
         }
-        Ok(acting(false, None))
+        // What policy is not asked about here is for one's own.
+        Ok(acting(answer.is_none(), None))
     }
 
     fn tail(&self, of: Followed) -> Result<Leaves, Problem> {

@@ -53,8 +53,10 @@ pub enum Verb {
     Drop,
     /// Code is run.
     Execute,
-    /// An endpoint is called.
+    /// An endpoint, a model or a prompt is called, or a model calls a tool.
     Invoke,
+    /// A model is told that it may call a tool.
+    Offer,
     /// A session's setting, role or search path is changed.
     Configure,
     /// Others are kept waiting: an explicit lock.
@@ -79,7 +81,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Read,
         Self::Insert,
         Self::Update,
@@ -91,6 +93,7 @@ impl Verb {
         Self::Drop,
         Self::Execute,
         Self::Invoke,
+        Self::Offer,
         Self::Configure,
         Self::Lock,
         Self::Maintain,
@@ -117,6 +120,7 @@ impl Verb {
             Self::Drop => "drop",
             Self::Execute => "execute",
             Self::Invoke => "invoke",
+            Self::Offer => "offer",
             Self::Configure => "configure",
             Self::Lock => "lock",
             Self::Maintain => "maintain",
@@ -150,6 +154,12 @@ pub enum Object {
     Definition(Arc<Definition>),
     /// What HTTP requests are sent to.
     Endpoint(Arc<Endpoint>),
+    /// What answers in words, by the name that clients give it: `gpt-4o`.
+    Model(Arc<str>),
+    /// What a model may ask its client to do, by the name that it is offered under.
+    Tool(Arc<str>),
+    /// What a model is asked by, where that has a name.
+    Prompt(Arc<str>),
 }
 
 /// A table, view, materialized view, foreign table or sequence.
@@ -343,6 +353,7 @@ impl fmt::Display for Object {
             },
             // The grammar of paths allows no space.
             Self::Endpoint(endpoint) => write!(f, "{} {}", endpoint.method, endpoint.path),
+            Self::Model(name) | Self::Tool(name) | Self::Prompt(name) => f.write_str(name),
         }
     }
 }

@@ -22,10 +22,13 @@ pub(crate) enum Kind {
     Setting,
     Definition,
     Endpoint,
+    Model,
+    Tool,
+    Prompt,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Connection,
         Self::Schema,
         Self::Table,
@@ -34,6 +37,9 @@ impl Kind {
         Self::Setting,
         Self::Definition,
         Self::Endpoint,
+        Self::Model,
+        Self::Tool,
+        Self::Prompt,
     ];
 
     pub(crate) fn of(object: &Object) -> Self {
@@ -46,6 +52,9 @@ impl Kind {
             Object::Setting(_) => Self::Setting,
             Object::Definition(_) => Self::Definition,
             Object::Endpoint(_) => Self::Endpoint,
+            Object::Model(_) => Self::Model,
+            Object::Tool(_) => Self::Tool,
+            Object::Prompt(_) => Self::Prompt,
         }
     }
 
@@ -60,6 +69,9 @@ impl Kind {
             Self::Setting => "Setting",
             Self::Definition => "Definition",
             Self::Endpoint => "Endpoint",
+            Self::Model => "Model",
+            Self::Tool => "Tool",
+            Self::Prompt => "Prompt",
         }
     }
 }
@@ -129,6 +141,9 @@ impl Entities<'_> {
                 attributes.insert("method", text(endpoint.method));
                 ("endpoint", &endpoint.path, false, none)
             }
+            Object::Model(name) => ("model", name, false, none),
+            Object::Tool(name) => ("tool", name, false, none),
+            Object::Prompt(name) => ("prompt", name, false, none),
         };
         if let Object::Column(column) = object {
             parents.insert(self.table(&column.table));

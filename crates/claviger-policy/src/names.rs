@@ -47,6 +47,9 @@ impl Names {
                 name(Kind::Setting.as_str())?,
                 name(Kind::Definition.as_str())?,
                 name(Kind::Endpoint.as_str())?,
+                name(Kind::Model.as_str())?,
+                name(Kind::Tool.as_str())?,
+                name(Kind::Prompt.as_str())?,
             ],
         })
     }
@@ -80,7 +83,7 @@ impl Names {
     }
 
     pub(crate) fn kind(&self, kind: Kind) -> &EntityTypeName {
-        let [connection, schema, table, column, routine, setting, definition, endpoint] = &self.kinds;
+        let [connection, schema, table, column, routine, setting, definition, endpoint, model, tool, prompt] = &self.kinds;
         match kind {
             Kind::Connection => connection,
             Kind::Schema => schema,
@@ -90,6 +93,9 @@ impl Names {
             Kind::Setting => setting,
             Kind::Definition => definition,
             Kind::Endpoint => endpoint,
+            Kind::Model => model,
+            Kind::Tool => tool,
+            Kind::Prompt => prompt,
         }
     }
 

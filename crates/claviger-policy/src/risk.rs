@@ -79,7 +79,7 @@ fn gravity(verb: Verb) -> u8 {
     match verb {
         // To see what is read is what reading is for.
         Verb::Read | Verb::Reveal | Verb::Filter | Verb::Aggregate => 0,
-        Verb::Insert | Verb::Execute | Verb::Invoke | Verb::Configure | Verb::Notify => 5,
+        Verb::Insert | Verb::Execute | Verb::Invoke | Verb::Offer | Verb::Configure | Verb::Notify => 5,
         Verb::Update | Verb::Create | Verb::Lock | Verb::Maintain => 10,
         Verb::Delete | Verb::Export => 15,
         Verb::Alter => 20,

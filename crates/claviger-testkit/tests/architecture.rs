@@ -11,7 +11,15 @@ use claviger_protocols::PROTOCOLS;
 /// Dependencies point down, from a floor to those below it; crates on the same floor do not know one another.
 const FLOORS: &[&[&str]] = &[
     &["claviger-model"],
-    &["claviger-protocols", "claviger-identity", "claviger-policy", "claviger-sql", "claviger-mask", "claviger-audit"],
+    &[
+        "claviger-protocols",
+        "claviger-identity",
+        "claviger-policy",
+        "claviger-sql",
+        "claviger-mask",
+        "claviger-dialects",
+        "claviger-audit",
+    ],
     &["claviger-session"],
     &["claviger-proxy", "claviger-store", "claviger-api"],
     &["claviger"],

@@ -49,6 +49,9 @@ fn effect_facts(effect: &Effect) -> EffectFacts {
         }
         Object::Definition(definition) => (definition.kind, effect.object.to_string(), Vec::new(), none()),
         Object::Endpoint(endpoint) => ("endpoint", pattern(endpoint), Vec::new(), none()),
+        Object::Model(_) => ("model", effect.object.to_string(), Vec::new(), none()),
+        Object::Tool(_) => ("tool", effect.object.to_string(), Vec::new(), none()),
+        Object::Prompt(_) => ("prompt", effect.object.to_string(), Vec::new(), none()),
     };
     EffectFacts { verb: effect.verb.as_str(), kind, object: object.into(), columns, labels, through: effect.through.clone() }
 }

@@ -5,13 +5,27 @@
 Each request becomes a line of JSON in FILE, before it is answered. What is answered is told from the path.
 """
 
+import gzip
 import hashlib
 import http.server
 import json
 import sys
 import threading
+import zlib
+
+import brotli
+import zstandard
 
 released = threading.Event()
+
+PACKERS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.compress,
+    "gzip, br": lambda content: brotli.compress(gzip.compress(content)),
+    "compress": lambda content: content,
+}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -66,6 +80,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.chunk(b"data: [DONE]\n\n")
         self.wfile.write(b"0\r\nx-checksum: none\r\n\r\n")
 
+    def packed(self, coding, what):
+        """Content that is packed though nobody wants it: `text`, which quotes the key, `bomb`, `cut`, or `more` than it should be."""
+        coding = coding.replace("+", ", ")
+        text = b"the key is " + str(self.headers.get("authorization")).encode() + b", and that is all. " * 1000
+        content = PACKERS[coding](bytes(64 << 20) if what == "bomb" else text)
+        content = {"cut": content[:-3], "more": content + b"more"}.get(what, content)
+        headers = [("content-encoding", coding), ("etag", '"packed"'), ("content-digest", "sha-256=:AA==:"), ("x-shown", "yes")]
+        self.answer(200, content, headers)
+
     def handle_any(self):
         path = self.path.split("?")[0]
         if path.endswith("/early"):
@@ -94,6 +117,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("content-length", "1000")
             self.end_headers()
             self.wfile.write(b"not all of it")
+        elif "/packed/" in path:
+            self.packed(*path.split("/packed/")[1].split("/"))
         elif path.endswith("/quoting"):
             self.answer(401, b"wrong key: " + str(self.headers.get("authorization")).encode())
         elif path.endswith("/interim"):

@@ -43,20 +43,25 @@ impl Body {
 
     /// Takes the next piece of content off the input, never an empty one. `None` if the body has ended, or more input is needed.
     pub(super) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, Wrong> {
+        self.take_some(input, usize::MAX)
+    }
+
+    /// As [`take`](Self::take), with no more than so many bytes.
+    pub(super) fn take_some(&mut self, input: &mut BytesMut, most: usize) -> Result<Option<Bytes>, Wrong> {
         loop {
             match self {
                 Self::Ended => return Ok(None),
                 _ if input.is_empty() => return Ok(None),
-                Self::UntilClose => return Ok(Some(input.split().freeze())),
+                Self::UntilClose => return Ok(Some(input.split_to(most.min(input.len())).freeze())),
                 Self::Length(left) => {
-                    let piece = piece(input, left);
+                    let piece = piece(input, left, most);
                     if *left == 0 {
                         *self = Self::Ended;
                     }
                     return Ok(Some(piece));
                 }
                 Self::Chunked(Chunk::Data(left)) => {
-                    let piece = piece(input, left);
+                    let piece = piece(input, left, most);
                     if *left == 0 {
                         *self = Self::Chunked(Chunk::End);
                     }
@@ -94,8 +99,8 @@ impl Chunk {
     }
 }
 
-fn piece(input: &mut BytesMut, left: &mut u64) -> Bytes {
-    let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+fn piece(input: &mut BytesMut, left: &mut u64, most: usize) -> Bytes {
+    let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len()).min(most);
     *left -= length as u64;
     input.split_to(length).freeze()
 }

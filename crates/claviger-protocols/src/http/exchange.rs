@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, TxId};
 
 use super::body::{Body, Chunk, LAST_CHUNK, chunk};
+use super::coding::Decoder;
 use super::head::{self, RequestHead, ResponseHead};
 use super::origin::Origin;
 use super::scrub::{Needles, Scrub};
@@ -15,6 +16,9 @@ use crate::{Admitted, Event, Limits, Outcome, Recorded, Side, StatementResult, S
 
 /// The most responses before the one that counts (RFC 9110, section 15.2).
 const MOST_INTERIM: u32 = 32;
+
+/// So much of packed content is unpacked before it is looked whether there is room for more.
+const PACKED: usize = 4 * 1024;
 
 /// A request that has been admitted.
 pub(super) struct Exchange<A> {
@@ -41,6 +45,8 @@ pub(super) struct Exchange<A> {
     needles: Needles,
     origin: Arc<Origin>,
     scrub: Scrub,
+    /// Unpacks the response's content, if that comes packed.
+    decoder: Option<Decoder>,
     /// How much of the upstream's input has been looked at for the end of a head.
     seen: usize,
     interim: u32,
@@ -78,6 +84,7 @@ impl<A> Exchange<A> {
             scrub: Scrub::new(needles.clone()),
             needles,
             origin,
+            decoder: None,
             seen: 0,
             interim: 0,
             status: 0,
@@ -116,7 +123,10 @@ impl<A> Exchange<A> {
                     self.begin(&head, io)?;
                 }
                 Response::Streaming { mut body, chunks } => {
-                    while let Some(piece) = body.take(input)? {
+                    let room = |out: &[Bytes]| out.iter().map(Bytes::len).sum::<usize>() < limits.response;
+                    while (self.decoder.is_none() || room(&self.out))
+                        && let Some(piece) = self.take(&mut body, input)?
+                    {
                         let piece = self.scrub.take(piece);
                         self.deliver(piece, chunks, io);
                     }
@@ -124,7 +134,7 @@ impl<A> Exchange<A> {
                     if !body.is_ended() {
                         break;
                     }
-                    self.finish(chunks, io);
+                    self.finish(chunks, io)?;
                 }
                 Response::Ended => break,
             }
@@ -136,14 +146,17 @@ impl<A> Exchange<A> {
         Ok(())
     }
 
+    /// The next piece of the response's content, unpacked.
+    fn take(&mut self, body: &mut Body, input: &mut BytesMut) -> Result<Option<Bytes>, Wrong> {
+        let Some(decoder) = &mut self.decoder else { return body.take(input) };
+        body.take_some(input, PACKED)?.map(|packed| decoder.push(&packed)).transpose()
+    }
+
     /// The upstream has closed. False if something was still to come.
     pub(super) fn upstream_gone(&mut self, io: &mut Io<A>) -> bool {
         match self.response {
             Response::Ended => true,
-            Response::Streaming { body: Body::UntilClose, chunks } => {
-                self.finish(chunks, io);
-                true
-            }
+            Response::Streaming { body: Body::UntilClose, chunks } => self.finish(chunks, io).is_ok(),
             Response::Awaited | Response::Streaming { .. } => false,
         }
     }
@@ -174,10 +187,13 @@ impl<A> Exchange<A> {
             self.end(io);
             return Ok(());
         }
+        self.decoder = head.decoder()?;
+        // How long it is unpacked is known at its end.
         let framed = match head.body {
-            Body::Chunked(_) | Body::UntilClose if self.is_old => Body::UntilClose,
-            Body::Chunked(_) | Body::UntilClose => Body::Chunked(Chunk::Size),
-            body => body,
+            Body::Length(_) if self.decoder.is_none() => head.body,
+            Body::Ended => Body::Ended,
+            Body::Length(_) | Body::Chunked(_) | Body::UntilClose if self.is_old => Body::UntilClose,
+            Body::Length(_) | Body::Chunked(_) | Body::UntilClose => Body::Chunked(Chunk::Size),
         };
         let bytes = self.needles.scrub(head.write(framed, self.closes, &self.origin).into());
         self.record(Side::Upstream, &bytes, io);
@@ -197,11 +213,13 @@ impl<A> Exchange<A> {
     }
 
     /// There is no more content.
-    fn finish(&mut self, chunks: bool, io: &mut Io<A>) {
+    fn finish(&mut self, chunks: bool, io: &mut Io<A>) -> Result<(), Wrong> {
+        self.decoder.as_ref().map_or(Ok(()), Decoder::finish)?;
         let rest = self.scrub.rest();
         self.deliver(rest, chunks, io);
         self.out.extend(chunks.then_some(LAST_CHUNK));
         self.end(io);
+        Ok(())
     }
 
     /// The response is all here.

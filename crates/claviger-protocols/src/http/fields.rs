@@ -94,6 +94,10 @@ const SINGLE: &[&str] = &[
 const OF_THE_UPSTREAM: &[&str] =
     &["alt-svc", "content-length", "content-location", "location", "refresh", "set-cookie", "set-cookie2", "www-authenticate"];
 
+/// Fields of responses that are about content as it was packed, and not true of what came of it.
+const OF_WHAT_WAS_PACKED: &[&str] =
+    &["accept-ranges", "content-digest", "content-encoding", "content-md5", "content-range", "digest", "etag", "repr-digest"];
+
 /// Fields of responses that say where something is.
 const REFERENCES: &[&str] = &["content-location", "location"];
 
@@ -182,9 +186,15 @@ impl Fields {
         self.write(out, |name| of_the_gateway(name) || of_proxies(name) || name.contains('_'));
     }
 
-    /// Writes those fields of a response that pass, and where it sends clients on to as they know it.
-    pub(super) fn write_response(&self, out: &mut Vec<u8>, origin: &Origin) {
-        self.write(out, |name| OF_THE_UPSTREAM.contains(&name));
+    /// What content is packed in, as a list of words, in the order in which that was done.
+    pub(super) fn codings(&self) -> Vec<u8> {
+        self.all("content-encoding").collect::<Vec<_>>().join(&b',')
+    }
+
+    /// Writes those fields of a response that pass, and where it sends clients on to as they know it. `unpacked` if content leaves otherwise
+    /// than it came.
+    pub(super) fn write_response(&self, out: &mut Vec<u8>, origin: &Origin, unpacked: bool) {
+        self.write(out, |name| OF_THE_UPSTREAM.contains(&name) || (unpacked && OF_WHAT_WAS_PACKED.contains(&name)));
         for name in REFERENCES {
             let told = self.get(name).and_then(|value| origin.reference(value));
             told.into_iter().for_each(|reference| field(out, name, reference.as_bytes()));

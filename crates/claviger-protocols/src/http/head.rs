@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::body::{Body, Chunk};
+use super::coding::{Decoder, is_packed};
 use super::credential::Presented;
 use super::fields::{Fields, field, is_token};
 use super::origin::Origin;
@@ -46,6 +47,8 @@ pub(super) struct ResponseHead {
     pub(super) is_last: bool,
     /// Whether it has no content, whatever it says of its length.
     is_empty: bool,
+    /// Whether its content is packed, or would be if it had any.
+    is_packed: bool,
     reason: Bytes,
     fields: Fields,
 }
@@ -180,8 +183,14 @@ impl ResponseHead {
         };
         let keeps = fields.lists("connection", "keep-alive") && body != Body::UntilClose;
         let is_last = fields.lists("connection", "close") || (is_old && !keeps);
-        let length = length.filter(|_| is_empty && status != 204);
-        Ok(Self { status, body, length, is_last, is_empty, reason: Bytes::copy_from_slice(reason), fields })
+        let is_packed = is_packed(&fields.codings());
+        let length = length.filter(|_| is_empty && status != 204 && !is_packed);
+        Ok(Self { status, body, length, is_last, is_empty, is_packed, reason: Bytes::copy_from_slice(reason), fields })
+    }
+
+    /// What unpacks its content, if that is packed.
+    pub(super) fn decoder(&self) -> Result<Option<Decoder>, Wrong> {
+        if self.body.is_ended() { Ok(None) } else { Decoder::new(&self.fields.codings()) }
     }
 
     /// The head for the client, whose content is framed like this.
@@ -190,7 +199,7 @@ impl ResponseHead {
         out.extend_from_slice(format!("HTTP/1.1 {} ", self.status).as_bytes());
         out.extend_from_slice(&self.reason);
         out.extend_from_slice(b"\r\n");
-        self.fields.write_response(&mut out, origin);
+        self.fields.write_response(&mut out, origin, self.is_packed);
         match (framed, self.length) {
             (Body::Chunked(_), _) => field(&mut out, "transfer-encoding", b"chunked"),
             (Body::Length(length), _) | (Body::Ended, Some(length)) => {

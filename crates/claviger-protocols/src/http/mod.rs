@@ -10,6 +10,7 @@
 //! it is their turn.
 
 mod body;
+mod coding;
 mod credential;
 mod exchange;
 mod fields;

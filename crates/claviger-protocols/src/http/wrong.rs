@@ -22,7 +22,8 @@ impl Wrong {
     pub(super) fn refusal(self) -> Refusal {
         let kind = match self.status {
             401 => RefusalKind::Unauthenticated,
-            405 | 417 | 501 | 505 => RefusalKind::Unsupported,
+            405 | 415 | 417 | 501 | 505 => RefusalKind::Unsupported,
+            500 => RefusalKind::Internal,
             413 | 414 | 431 => RefusalKind::TooLarge,
             _ => RefusalKind::ProtocolViolation,
         };

@@ -208,3 +208,43 @@ fn nobody_is_sent_elsewhere_by_a_response() {
     rig.upstream("HTTP/1.1 307 Go\r\nLocation: https://api.test/x?y\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(rig.received(), "HTTP/1.1 307 Go\r\nlocation: /x?y\r\ncontent-length: 0\r\n\r\n");
 }
+
+#[test]
+fn what_comes_packed_leaves_unpacked() {
+    // "upstream-key and more", as gzip packs it.
+    let packed: &[u8] = &[
+        31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 43, 45, 40, 46, 41, 74, 77, 204, 213, 205, 78, 173, 84, 72, 204, 75, 81, 200, 205, 47,
+        74, 5, 0, 109, 69, 196, 58, 21, 0, 0, 0,
+    ];
+    let more = "ETag: \"a\"\r\nDigest: x\r\nContent-Digest: x\r\nRepr-Digest: x\r\nContent-Range: bytes 0-1/2\r\nX-Shown: y\r\n";
+    let head = |coding: &str, framing: &str| format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n{more}{framing}\r\n");
+    let length = format!("Content-Length: {}\r\n", packed.len());
+    for (request, framing) in [(&*get("/"), &*length), (&get("/"), ""), (OLD, &length)] {
+        for step in [1, 5, 1000] {
+            let mut rig = Rig::asking(request);
+            let response = [head("gzip", framing).as_bytes(), packed].concat();
+            response.chunks(step).for_each(|piece| rig.upstream(piece));
+            rig.eof(Side::Upstream);
+            let received = rig.received();
+            let (head, content) = received.split_once("\r\n\r\n").expect("a head");
+            let framed = if request == OLD { "connection: close" } else { "transfer-encoding: chunked" };
+            assert_eq!(head, format!("HTTP/1.1 200 OK\r\nx-shown: y\r\n{framed}"), "{request}{framing}");
+            assert!(!content.contains("upstream-key") && !content.is_empty(), "{received}");
+            assert!(String::from_utf8_lossy(&rig.recorded).ends_with("************ and more"));
+            assert_eq!(rig.outcomes[0].status, Status::Completed);
+        }
+    }
+    for (coding, content) in [("gzip", &packed[..packed.len() - 1]), ("gzip", b"plain"), ("br, gzip", packed), ("x", packed)] {
+        let mut rig = Rig::asking(&get("/"));
+        rig.upstream([head(coding, &format!("Content-Length: {}\r\n", content.len())).as_bytes(), content].concat());
+        assert!(rig.received().starts_with("HTTP/1.1 502 "), "{coding}: {}", rig.received());
+        assert!(rig.outcomes.is_empty() && rig.closed.len() == 1);
+    }
+    // Where there is no content there is nothing to unpack.
+    let mut rig = Rig::asking(&get("/").replace("GET", "HEAD"));
+    rig.upstream(head("x, y", "Content-Length: 5\r\n"));
+    assert_eq!(rig.received(), "HTTP/1.1 200 OK\r\nx-shown: y\r\n\r\n");
+    let mut rig = Rig::asking(&get("/"));
+    rig.upstream(format!("HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nETag: a\r\n{}\r\nabc", "Content-Length: 3\r\n"));
+    assert!(rig.received().contains("content-encoding: identity\r\netag: a\r\ncontent-length: 3\r\n"), "{}", rig.received());
+}

@@ -1,5 +1,6 @@
 //! HTTP connections, end to end: real clients, and a real server that says what has reached it.
 
+mod codings;
 mod exchanges;
 mod models;
 mod programs;

@@ -1,10 +1,8 @@
 //! The dialects.
 
 use bytes::Bytes;
-use claviger_model::{Effect, Endpoint, Meaning, Object, Verb};
 
-use crate::answer::Form;
-use crate::{Answer, NotRead, Reading, Request, Texts};
+use crate::{Answer, NotRead, Reading, Request, Texts, request};
 
 /// A kind of service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -34,20 +32,12 @@ impl Dialect {
 
     /// What a request does, and how its answer is to be read.
     pub fn read(self, request: &Request<'_>) -> Result<Reading, NotRead> {
-        let object = Object::Endpoint(Endpoint { method: request.method, path: request.path.into() }.into());
-        let effects = [Effect { verb: Verb::Invoke, object, through: None }].into();
-        Ok(Reading {
-            meaning: Meaning { class: request.method, effects, ..Meaning::default() },
-            model: None,
-            reads: matches!(request.method, "GET" | "HEAD" | "OPTIONS"),
-            opaque: !request.content.is_empty(),
-            form: Form::default(),
-        })
+        request::read(self, request)
     }
 
     /// The content with its texts as they say; `None` if all stays as it is.
-    pub fn rewrite(self, _request: &Request<'_>, _reading: &Reading, _texts: &mut dyn Texts) -> Result<Option<Bytes>, NotRead> {
-        Ok(None)
+    pub fn rewrite(self, request: &Request<'_>, _reading: &Reading, texts: &mut dyn Texts) -> Result<Option<Bytes>, NotRead> {
+        request::rewritten(self, request, texts)
     }
 
     /// What reads and rewrites the answer, whose event or whole may be so long, in bytes.

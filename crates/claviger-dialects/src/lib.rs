@@ -6,6 +6,9 @@
 
 mod answer;
 mod dialect;
+mod json;
+mod request;
+mod texts;
 
 use std::sync::Arc;
 
@@ -121,4 +124,9 @@ pub struct Usage {
     pub output: u64,
     /// Whether the service has said so; else they are counted by length.
     pub said: bool,
+}
+
+/// The type and subtype that a `Content-Type` names, in lower case.
+fn media_type(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -6,9 +6,28 @@ use crate::{Dialect, NotRead, Piece, Reading, Texts, Usage};
 
 /// How an answer is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) struct Form {
+    pub(crate) api: Api,
+    /// How long the texts were that were asked, in bytes.
+    pub(crate) asked: u64,
+}
+
+/// Whose words an answer is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// Nobody's in particular.
     #[default]
     Any,
+    /// One of models, without texts that come in parts.
+    Json,
+    Chat,
+    Completions,
+    Responses,
+    Messages,
+    Images,
+    Audio,
+    /// Runs of assistants.
+    Threads,
 }
 
 /// Reads and rewrites one answer. Sans-io: content goes in as it comes, decoded, and pieces come out.

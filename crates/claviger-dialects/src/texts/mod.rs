@@ -1,0 +1,86 @@
+//! Where in JSON there are words of people and of models, and putting others in their place.
+//!
+//! Every string is a text, except those that are known to be words of the API itself: safer than a list of places, as
+//! services take new members every month.
+
+#![allow(dead_code, reason = "answers are read with the rest")]
+
+mod rules;
+mod walk;
+
+pub(crate) use self::rules::Rules;
+pub(crate) use self::walk::{Spot, Visitor, walk};
+use crate::json::{Document, Edits, Rigor, Value, quoted};
+use crate::{NotRead, Place, Texts};
+
+/// How deep JSON may stand inside strings of JSON and still be looked into as such.
+const INSIDE: u8 = 3;
+
+/// The content with its texts as they say; `None` if all stays as it is.
+pub(crate) fn rewrite(content: &[u8], rigor: Rigor, rules: Rules, texts: &mut dyn Texts) -> Result<Option<String>, NotRead> {
+    let document = Document::read(content, rigor)?;
+    let mut edits = Edits::default();
+    rewrite_value(document.root(), "", rules, texts, &mut edits);
+    let text = std::str::from_utf8(content).map_err(|_| NotRead::Syntax)?;
+    Ok(edits.apply(text))
+}
+
+/// Notes what is to be put in the place of all texts of a value.
+pub(crate) fn rewrite_value(value: Value<'_>, path: &str, rules: Rules, texts: &mut dyn Texts, edits: &mut Edits) {
+    walk(value, &mut path.to_owned(), rules, &mut Rewriter { texts, edits, inside: 0 });
+}
+
+/// What takes the place of a text that is all there: where it is JSON, its strings, numbers and names are texts of their own.
+pub(crate) fn rewrite_text(text: &str, place: &str, texts: &mut dyn Texts) -> Option<String> {
+    inner(text, place, texts, 0)
+}
+
+/// What takes the place of what a tool is called with, which is JSON unless it has been cut.
+pub(crate) fn rewrite_arguments(text: &str, place: &str, texts: &mut dyn Texts) -> Option<String> {
+    let document = Document::read(text.as_bytes(), Rigor::Lenient);
+    if document.is_ok() || !text.contains('\\') {
+        return inner(text, place, texts, 0);
+    }
+    // Cut: whoever reads on nevertheless will resolve what escapes there are.
+    let mut half = None;
+    let resolved = crate::json::decode(text, &mut half);
+    inner(&resolved, place, texts, 0).or_else(|| inner(text, place, texts, 0))
+}
+
+fn inner(text: &str, place: &str, texts: &mut dyn Texts, inside: u8) -> Option<String> {
+    let container = inside < INSIDE && text.trim_start_matches([' ', '\n', '\r', '\t']).starts_with(['{', '[']);
+    let Some(document) = container.then(|| Document::read(text.as_bytes(), Rigor::Lenient).ok()).flatten() else {
+        return texts.whole(Place { path: place, bare: false }, text);
+    };
+    let mut edits = Edits::default();
+    let mut rewriter = Rewriter { texts, edits: &mut edits, inside: inside + 1 };
+    walk(document.root(), &mut place.to_owned(), Rules::Every, &mut rewriter);
+    edits.apply(text)
+}
+
+struct Rewriter<'t> {
+    texts: &'t mut dyn Texts,
+    edits: &'t mut Edits,
+    inside: u8,
+}
+
+impl Visitor for Rewriter<'_> {
+    fn text(&mut self, spot: &Spot<'_>, value: Value<'_>, text: &str) {
+        let Some(put) = inner(text, spot.path, self.texts, self.inside) else { return };
+        // A model's thoughts are signed as they are: other words under the same signature would be an error.
+        let put = if spot.signed() { String::new() } else { put };
+        self.edits.replace(value, quoted(&put));
+    }
+
+    fn bare(&mut self, spot: &Spot<'_>, value: Value<'_>) {
+        if let Some(put) = self.texts.whole(Place { path: spot.path, bare: true }, value.raw()) {
+            self.edits.replace(value, quoted(&put));
+        }
+    }
+
+    fn name(&mut self, path: &str, value: Value<'_>, name: &str) {
+        if let Some(put) = self.texts.whole(Place { path, bare: false }, name) {
+            self.edits.replace(value, quoted(&put));
+        }
+    }
+}

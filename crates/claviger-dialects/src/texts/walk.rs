@@ -1,0 +1,90 @@
+//! Going over all that is in a value.
+
+use super::rules::{Is, Rules, Zone};
+use crate::json::{Kind, Value};
+
+/// Whoever wants to know of the strings and numbers in a value.
+pub(crate) trait Visitor {
+    /// A text.
+    fn text(&mut self, spot: &Spot<'_>, value: Value<'_>, text: &str);
+
+    /// A number that may tell something of somebody.
+    fn bare(&mut self, _spot: &Spot<'_>, _value: Value<'_>) {}
+
+    /// The name of a member, where clients and models make names up.
+    fn name(&mut self, _path: &str, _value: Value<'_>, _name: &str) {}
+
+    /// Something that is no text, written as one: an image.
+    fn media(&mut self, _spot: &Spot<'_>) {}
+}
+
+/// Where a value stands.
+pub(crate) struct Spot<'a> {
+    /// Which members lead to it.
+    pub(crate) path: &'a str,
+    /// The last of them.
+    pub(super) name: &'a str,
+    pub(super) zone: Zone,
+}
+
+impl Spot<'_> {
+    /// Whether a signature says that it is as it was.
+    pub(crate) fn signed(&self) -> bool {
+        self.zone == Zone::Known && self.name == "thinking"
+    }
+}
+
+/// Goes over a value and all that is in it. The path is that of the value, and is so again at the end.
+pub(crate) fn walk(value: Value<'_>, path: &mut String, rules: Rules, visitor: &mut dyn Visitor) {
+    let zone = if rules == Rules::Every { Zone::Free } else { Zone::Known };
+    step(value, path, "", zone, visitor);
+}
+
+fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &mut dyn Visitor) {
+    let length = path.len();
+    match value.kind() {
+        Kind::Object => {
+            for (key, value) in value.members() {
+                let name = key.text().unwrap_or_default();
+                if zone == Zone::Free {
+                    path.push_str("{}");
+                    visitor.name(path, key, &name);
+                    path.truncate(length);
+                }
+                member(path, &name);
+                step(value, path, &name, zone.within(path, &name, value.kind()), visitor);
+                path.truncate(length);
+            }
+        }
+        Kind::Array => {
+            path.push_str("[]");
+            for element in value.elements() {
+                step(element, path, name, zone, visitor);
+            }
+            path.truncate(length);
+        }
+        Kind::String | Kind::Escaped => {
+            let text = value.text().unwrap_or_default();
+            let spot = Spot { path, name, zone };
+            match zone.is(&spot, &text) {
+                Is::Text => visitor.text(&spot, value, &text),
+                Is::Fixed => {}
+                Is::Media => visitor.media(&spot),
+            }
+        }
+        Kind::Number if zone == Zone::Free => visitor.bare(&Spot { path, name, zone }, value),
+        Kind::Number | Kind::Word | Kind::Null => {}
+    }
+}
+
+/// Appends a member's name to a path, so that it cannot be taken for several, nor for anything else.
+pub(crate) fn member(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    if name.is_empty() || name.contains(['.', '[', ']', '{', '}', '"']) {
+        crate::json::quote(name, path);
+    } else {
+        path.push_str(name);
+    }
+}

@@ -140,7 +140,7 @@ impl Rig {
             Event::Operation(operation) if operation.id.0 % 5 == 4 => {
                 Reply::Refuse { op: operation.id, refusal: Refusal::new(RefusalKind::NotPermitted, "no") }
             }
-            Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original, masker: self.masks.then(Masks::new) },
+            Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original, masker: self.masks.then(Masks::new), content: None },
             Event::Continue(op) => Reply::Continue(op),
             Event::Outcome(outcome, Admitted(admission)) => {
                 assert_eq!(outcome.op, admission, "an admission comes back with its own operation");

@@ -13,6 +13,7 @@ mod network;
 mod refusal;
 mod secret;
 mod time;
+mod tokens;
 
 pub use chain::{Chain, EmptyChain, Principal, PrincipalKey, PrincipalKind};
 pub use connection::{ConnectionName, Durability, InvalidConnectionName, Mode, ResponseRecording, UnknownWord};
@@ -26,3 +27,4 @@ pub use network::{InvalidNetwork, Network};
 pub use refusal::{Refusal, RefusalKind};
 pub use secret::Secret;
 pub use time::Timestamp;
+pub use tokens::Tokens;

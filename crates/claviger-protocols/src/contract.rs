@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use claviger_model::{Masked, OpId, Refusal, Secret, TxId};
+use claviger_model::{Masked, OpId, Refusal, Secret, Tokens, TxId};
 
-use crate::{Auth, Login, Masker};
+use crate::{Auth, Content, Login, Masker};
 
 /// One of the two parties of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,9 +137,13 @@ pub enum Reply<A> {
         admission: A,
         /// What leaves for the upstream.
         forward: Forward,
-        /// How what it gives is rewritten; `None` if it leaves as it came.
+        /// How the rows that it gives are rewritten; `None` if they leave as they came.
         masker: Option<Box<dyn Masker>>,
+        /// How the content of its answer is read and rewritten, in a protocol whose answers have content; `None` if it leaves as it came.
+        content: Option<Box<dyn Content>>,
     },
+    /// The operation cannot be decided before all of its content is here ([`Exchange::content`]): it is asked for once more when it is.
+    Gather(OpId),
     /// What belongs to no operation is rewritten by this from here on.
     Mask(Option<Box<dyn Masker>>),
     /// An admitted operation may go on.
@@ -178,7 +182,7 @@ pub struct Notice {
 pub enum Forward {
     /// The client's own bytes.
     Original,
-    /// This statement text in place of the client's; parameters stay.
+    /// This statement text in place of the client's; parameters stay. Of an exchange: this content.
     Replace(Bytes),
 }
 
@@ -329,12 +333,31 @@ pub enum Request {
         target: String,
     },
     /// An HTTP request. What it means is what these say, and what leaves is made of them.
-    Exchange {
-        /// The method.
-        method: &'static str,
-        /// The path, normalised, without the query.
-        path: Arc<str>,
+    Exchange(Box<Exchange>),
+    /// A call of a tool that a model makes in its answer, for the client to run.
+    Tool {
+        /// The tool, as it was offered.
+        tool: Arc<str>,
+        /// What it is called with, as the client gets it.
+        arguments: Arc<str>,
     },
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The method.
+    pub method: &'static str,
+    /// The path, normalised, without the query.
+    pub path: Arc<str>,
+    /// What follows the question mark.
+    pub query: Option<Arc<str>>,
+    /// What the content is said to be.
+    pub content_type: Option<Arc<str>>,
+    /// The name of the prompt, if a header says it.
+    pub prompt: Option<Arc<str>>,
+    /// All of the content, decoded. `None` if it is still to come: [`Reply::Gather`] waits for it.
+    pub content: Option<Bytes>,
 }
 
 /// What a client says of which types its parameters are (PostgreSQL: OIDs). Where it says 0 or nothing, that is the server's to tell.
@@ -348,7 +371,8 @@ impl Request {
             Self::Prepare { .. } => "prepare",
             Self::Execute { .. } => "execute",
             Self::Portal { .. } | Self::Call { .. } => "call",
-            Self::Exchange { .. } => "exchange",
+            Self::Exchange(_) => "exchange",
+            Self::Tool { .. } => "tool",
         }
     }
 }
@@ -381,6 +405,8 @@ pub struct Outcome {
     pub code: Option<String>,
     /// What of its response was masked, if anything was.
     pub masked: Option<Box<Masked>>,
+    /// The tokens of a model that it has used, if it has.
+    pub tokens: Option<Tokens>,
 }
 
 /// In which way an operation ended.

@@ -12,6 +12,7 @@
 //! - a client message that is not understood is refused; declared lengths are checked before anything is kept;
 //! - arbitrary bytes never panic and never grow a buffer past its limit.
 
+mod content;
 mod contract;
 mod credential;
 pub mod http;
@@ -20,11 +21,12 @@ pub mod postgres;
 pub mod proxied;
 
 pub use contract::{
-    Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Forward, Limits, Notice, Operation, Outcome, Probe,
-    ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Shown, Side, StatementResult, Status,
-    TransactionEnd, TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
+    Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Exchange, Forward, Limits, Notice, Operation, Outcome,
+    Probe, ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Shown, Side, StatementResult,
+    Status, TransactionEnd, TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
 };
 
+pub use content::{Content, Said};
 pub use credential::{Ask, Auth, Credential, Login};
 pub use masking::{Look, Masker, Slot};
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use claviger_dialects::Dialect;
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, Secret, UnknownWord};
 use claviger_protocols::postgres::{ScramKeys, Version};
-use claviger_protocols::{ChannelBinding, PROTOCOLS, Shown, UpstreamLogin, UpstreamTls};
+use claviger_protocols::{ChannelBinding, PROTOCOLS, Shown, UpstreamLogin, UpstreamTls, http};
 use claviger_sql::Classification;
 
-use crate::Detecting;
+use crate::{Detecting, Fields};
 
 /// A registered upstream. Immutable: a changed configuration makes a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +61,41 @@ pub struct Connection {
     pub catalog_max_age: Duration,
     /// What texts are searched for that nobody has labelled.
     pub detect: Option<Detecting>,
+    /// How the content of HTTP requests and answers is read.
+    pub contents: ContentRules,
+}
+
+/// How the content of HTTP requests and answers is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContentRules {
+    /// What kind of service there is.
+    pub dialect: Dialect,
+    /// What becomes of regulated values in what clients send.
+    pub sent: Sent,
+    /// The labels of members.
+    pub fields: Arc<Fields>,
+}
+
+/// What becomes of regulated values in what clients send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// They are masked.
+    #[default]
+    Masked,
+    /// Tokens take their places, and in the answer they take those of the tokens for whoever may see them.
+    Swapped,
+    /// They leave as they came.
+    Plain,
 }
 
 impl Connection {
+    /// Whether requests are decided with all of their content, and answers read.
+    pub(crate) fn looks_into_content(&self) -> bool {
+        let rules = &self.contents;
+        let looks = rules.dialect != Dialect::Plain || self.detect.is_some() || !rules.fields.is_empty();
+        self.mode != Mode::Record && self.kind == http::ENTRY.kind && looks
+    }
+
     /// How to log in to the upstream with this password; the client gets the cancel secret in place of the upstream's. The nonce is
     /// random.
     pub fn login(

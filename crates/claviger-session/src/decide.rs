@@ -104,6 +104,9 @@ impl Decider for ByPolicy {
                 let why = "the session reads texts in an encoding, or by rules, under which this one is not plain";
                 Finding::refused("sql.encoding", Refusal::new(RefusalKind::Encoding, why))
             }
+            Understanding::NotRead(why) => {
+                Finding::refused("content.not_read", Refusal::new(RefusalKind::NotUnderstood, why.to_string()))
+            }
             Understanding::FailedTransaction => {
                 let why = "the transaction has failed: nothing is done until its end";
                 Finding::refused("transaction.failed", Refusal::new(RefusalKind::TransactionFailed, why))
@@ -175,7 +178,8 @@ fn forward(case: &Case<'_>, mask: Option<&MaskPlan>) -> Result<Forward, Refusal>
     let sorted = match &case.operation.request {
         Request::Batch { text } | Request::Prepare { text, .. } => with_insertions(text, insertions),
         // What was prepared when that was not needed runs as it is, or not at all.
-        Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } | Request::Exchange { .. } => None,
+        Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } => None,
+        Request::Exchange(_) | Request::Tool { .. } => None,
     };
     let why = "this would disclose masked values as it was prepared, under other rules: prepare it again";
     sorted.map(Forward::Replace).ok_or_else(|| Refusal::new(RefusalKind::NotPermitted, why))

@@ -41,12 +41,12 @@ pub use approvals::{
 pub use asides::{Answered, Answers, Asides, Inquiry, Turn, Unanswered};
 pub use budget::BudgetReading;
 pub use catalogs::{CatalogKeeper, Catalogs, FreshSnapshot, Snapshot};
-pub use connection::{Connection, CredentialRef, TlsIdentity, UpstreamTlsPolicy};
+pub use connection::{Connection, ContentRules, CredentialRef, Sent, TlsIdentity, UpstreamTlsPolicy};
 pub use decide::{ByPolicy, Case, Decider, Decision, Hold};
 pub use desk::Desk;
 pub use gateway::{Bounds, Connections, Deadlines, Gateway, Providers, Random, Rules, Services};
 pub use history::Past;
-pub use masking::{Detecting, Fit, fits};
+pub use masking::{Detecting, FieldPattern, Fields, Fit, InvalidField, fits};
 pub use meters::{ConnectionMeters, ConnectionReading, IssuerKeys, Meters};
 pub use pipeline::{Arrival, CancelTarget, Pipeline, Step, TlsFacts};
 pub use registry::{Registry, SessionInfo, SessionObserver};

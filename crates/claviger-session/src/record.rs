@@ -172,7 +172,8 @@ impl SessionRecord {
     /// The outcome of an operation that the session's end overtook.
     pub(crate) fn overtaken(&mut self, time: Timestamp, open: &Open, now: Instant) {
         let status = if open.sent { Status::Unknown } else { Status::NotSent };
-        let outcome = Outcome { op: open.op, status, results: Vec::new(), rows: 0, bytes: 0, code: None, masked: None };
+        let outcome =
+            Outcome { op: open.op, status, results: Vec::new(), rows: 0, bytes: 0, code: None, masked: None, tokens: None };
         self.outcome(time, open, outcome, now);
     }
 

@@ -235,7 +235,7 @@ impl<A> Mux<A> {
             b'C' => (Status::Completed, vec![StatementResult { tag: text.into_owned() }], None, TransactionResult::Commit),
             _ => (Status::Error, Vec::new(), text.split(' ').next().map(str::to_owned), TransactionResult::Rollback),
         };
-        let outcome = Outcome { op, status, results, rows: running.rows, bytes: running.bytes, code, masked: None };
+        let outcome = Outcome { op, status, results, rows: running.rows, bytes: running.bytes, code, masked: None, tokens: None };
         self.events.push_back(Event::Outcome(outcome, Admitted(admission)));
         self.events.push_back(Event::TransactionEnd(TransactionEnd { tx: TxId(op.0), result }));
     }

@@ -28,8 +28,8 @@ use claviger_policy::PolicySet;
 use claviger_protocols::{Forward, Limits, Protocol, Request, Side};
 use claviger_session::{
     Access, Admission, Approvals, Arrival, Bounds, CancelTarget, Case, Connection, Connections, Consent, Consents,
-    ConsentsFailed, Deadlines, Decider, Decision, Gateway, Grant, Grants, GrantsFailed, Hold, Pipeline, Providers, ReviewError,
-    Route, Rules, Said, Services, Standing, Steady, Step, TlsFacts, UpstreamTlsPolicy,
+    ConsentsFailed, ContentRules, Deadlines, Decider, Decision, Gateway, Grant, Grants, GrantsFailed, Hold, Pipeline, Providers,
+    ReviewError, Route, Rules, Said, Services, Standing, Steady, Step, TlsFacts, UpstreamTlsPolicy,
 };
 
 use crate::ledger::MemoryLedger;
@@ -466,7 +466,8 @@ impl Decider for Referee {
             }
             Request::Portal { name } => String::from_utf8_lossy(name).into_owned(),
             Request::Call { target } => target.clone(),
-            Request::Exchange { path, .. } => path.to_string(),
+            Request::Exchange(exchange) => exchange.path.to_string(),
+            Request::Tool { tool, .. } => tool.to_string(),
         };
         match () {
             () if text.contains("forbid") => refuse(connect),
@@ -607,6 +608,7 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         waits_for_approval: true,
         catalog_max_age: Duration::from_secs(1),
         detect: None,
+        contents: ContentRules::default(),
     }
 }
 

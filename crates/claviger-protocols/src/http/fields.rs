@@ -47,6 +47,7 @@ const OF_THE_GATEWAY: &[&str] = &[
     "true-client-ip",
     "via",
     "x-api-key",
+    "x-claviger-prompt",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-forwarded",
@@ -87,6 +88,7 @@ const SINGLE: &[&str] = &[
     "transfer-encoding",
     "user-agent",
     "x-api-key",
+    "x-claviger-prompt",
     "x-goog-api-key",
 ];
 
@@ -94,8 +96,8 @@ const SINGLE: &[&str] = &[
 const OF_THE_UPSTREAM: &[&str] =
     &["alt-svc", "content-length", "content-location", "location", "refresh", "set-cookie", "set-cookie2", "www-authenticate"];
 
-/// Fields of responses that are about content as it was packed, and not true of what came of it.
-const OF_WHAT_WAS_PACKED: &[&str] =
+/// Fields that are about content as it came, and not true of what has come of it.
+const OF_WHAT_CAME: &[&str] =
     &["accept-ranges", "content-digest", "content-encoding", "content-md5", "content-range", "digest", "etag", "repr-digest"];
 
 /// Fields of responses that say where something is.
@@ -180,10 +182,12 @@ impl Fields {
     }
 
     /// Writes those fields of a request that pass; this one does not. Nor do those with an underscore: many servers take it for a dash.
-    pub(super) fn write_request(&self, out: &mut Vec<u8>, stays: Option<&str>) {
+    /// `changed` if content leaves otherwise than it came.
+    pub(super) fn write_request(&self, out: &mut Vec<u8>, stays: Option<&str>, changed: bool) {
         let of_the_gateway = |name: &str| OF_THE_GATEWAY.contains(&name) || stays == Some(name);
         let of_proxies = |name: &str| OF_PROXIES.iter().any(|prefix| name.starts_with(prefix));
-        self.write(out, |name| of_the_gateway(name) || of_proxies(name) || name.contains('_'));
+        let of_what_came = |name: &str| changed && OF_WHAT_CAME.contains(&name);
+        self.write(out, |name| of_the_gateway(name) || of_proxies(name) || of_what_came(name) || name.contains('_'));
     }
 
     /// What content is packed in, as a list of words, in the order in which that was done.
@@ -191,10 +195,10 @@ impl Fields {
         self.all("content-encoding").collect::<Vec<_>>().join(&b',')
     }
 
-    /// Writes those fields of a response that pass, and where it sends clients on to as they know it. `unpacked` if content leaves otherwise
+    /// Writes those fields of a response that pass, and where it sends clients on to as they know it. `changed` if content leaves otherwise
     /// than it came.
-    pub(super) fn write_response(&self, out: &mut Vec<u8>, origin: &Origin, unpacked: bool) {
-        self.write(out, |name| OF_THE_UPSTREAM.contains(&name) || (unpacked && OF_WHAT_WAS_PACKED.contains(&name)));
+    pub(super) fn write_response(&self, out: &mut Vec<u8>, origin: &Origin, changed: bool) {
+        self.write(out, |name| OF_THE_UPSTREAM.contains(&name) || (changed && OF_WHAT_CAME.contains(&name)));
         for name in REFERENCES {
             let told = self.get(name).and_then(|value| origin.reference(value));
             told.into_iter().for_each(|reference| field(out, name, reference.as_bytes()));

@@ -13,6 +13,7 @@ use super::credential::Presented;
 use super::fields::{Fields, field, is_token};
 use super::origin::Origin;
 use super::path::Target;
+use super::write::Manner;
 use super::wrong::Wrong;
 
 /// Methods that pass. What `CONNECT` and `TRACE` do is not for a gateway, and others are not known.
@@ -33,6 +34,8 @@ pub(super) struct RequestHead {
     pub(super) is_last: bool,
     /// What the client calls itself.
     pub(super) application: Option<String>,
+    /// Whether content leaves otherwise than it came.
+    pub(super) is_rewritten: bool,
     fields: Fields,
 }
 
@@ -120,11 +123,23 @@ impl RequestHead {
         let is_last = is_old || fields.lists("connection", "close");
         let application = fields.get("user-agent").map(printable).filter(|name| !name.is_empty());
         let expects = expects && !body.is_ended();
-        Ok(Self { method, target, presented, body, expects, is_old, is_last, application, fields })
+        Ok(Self { method, target, presented, body, expects, is_old, is_last, application, is_rewritten: false, fields })
     }
 
-    pub(super) fn path(&self) -> &Arc<str> {
-        &self.target.path
+    /// How it is to be told what is refused.
+    pub(super) fn manner(&self) -> Manner {
+        let is_anthropic = self.fields.get("anthropic-version").is_some() || self.target.path.contains("/v1/messages");
+        Manner { is_head: self.method == "HEAD", is_anthropic }
+    }
+
+    /// The value of a field, as text.
+    pub(super) fn text(&self, name: &str) -> Option<Arc<str>> {
+        self.fields.get(name).and_then(|value| std::str::from_utf8(value).ok()).map(Arc::from)
+    }
+
+    /// What unpacks its content, if that is packed.
+    pub(super) fn decoder(&self) -> Result<Option<Decoder>, Wrong> {
+        Decoder::new(&self.fields.codings())
     }
 
     /// The head that leaves for this host, with this line in which the upstream's credential stands. `stays` is a field that is for the
@@ -136,7 +151,7 @@ impl RequestHead {
         self.target.write(&mut out);
         out.extend_from_slice(b" HTTP/1.1\r\n");
         field(&mut out, "host", host.as_bytes());
-        self.fields.write_request(&mut out, stays);
+        self.fields.write_request(&mut out, stays, self.is_rewritten);
         // What is packed or cut cannot be looked through for the credential.
         field(&mut out, "accept-encoding", b"identity");
         out.extend_from_slice(credential);
@@ -193,13 +208,18 @@ impl ResponseHead {
         if self.body.is_ended() { Ok(None) } else { Decoder::new(&self.fields.codings()) }
     }
 
-    /// The head for the client, whose content is framed like this.
-    pub(super) fn write(&self, framed: Body, closes: bool, origin: &Origin) -> Vec<u8> {
+    /// What the content is said to be.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.fields.get("content-type").and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The head for the client, whose content is framed like this; `rewritten` if it is another than came.
+    pub(super) fn write(&self, framed: Body, closes: bool, origin: &Origin, rewritten: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(format!("HTTP/1.1 {} ", self.status).as_bytes());
         out.extend_from_slice(&self.reason);
         out.extend_from_slice(b"\r\n");
-        self.fields.write_response(&mut out, origin, self.is_packed);
+        self.fields.write_response(&mut out, origin, self.is_packed || rewritten);
         match (framed, self.length) {
             (Body::Chunked(_), _) => field(&mut out, "transfer-encoding", b"chunked"),
             (Body::Length(length), _) | (Body::Ended, Some(length)) => {

@@ -235,12 +235,12 @@ impl<A> Http<A> {
             Phase::Securing => None,
             // A client that has asked for nothing is not surprised to find its connection closed.
             Phase::Arriving if refusal.kind == RefusalKind::Idle => None,
-            Phase::Arriving => Some(false),
-            Phase::Presented(head) | Phase::SecuringUpstream(head, _) | Phase::Entered(head, _) => Some(head.method == "HEAD"),
+            Phase::Arriving => Some(write::Manner::default()),
+            Phase::Presented(head) | Phase::SecuringUpstream(head, _) | Phase::Entered(head, _) => Some(head.manner()),
             Phase::Serving(serving) => serving.tellable(status.is_some()),
         };
-        if let Some(is_head) = told {
-            self.io.downstream.push(write::refusal(refusal, status, is_head, true));
+        if let Some(manner) = told {
+            self.io.downstream.push(write::refusal(refusal, status, manner, true));
         }
     }
 
@@ -274,7 +274,7 @@ impl<A: Send> Protocol<A> for Http<A> {
         let result = match from {
             Side::Downstream => self.handle_client(input),
             Side::Upstream => match &mut self.phase {
-                Phase::Serving(serving) => serving.answer(input, &mut self.io).map_err(Fault::Upstream),
+                Phase::Serving(serving) => serving.answer(input, &mut self.io),
                 _ => Ok(()),
             },
         };
@@ -288,13 +288,11 @@ impl<A: Send> Protocol<A> for Http<A> {
             // Many close when they have read the last event of a stream, and its end is on its way.
             (Side::Downstream, Phase::Serving(serving)) if serving.awaits_the_end() => self.gone = true,
             (Side::Downstream, _) => self.close(Closed::ByClient),
-            (Side::Upstream, Phase::Serving(serving)) => {
-                if serving.upstream_gone(&mut self.io) {
-                    self.go_on();
-                } else {
-                    self.lose_upstream();
-                }
-            }
+            (Side::Upstream, Phase::Serving(serving)) => match serving.upstream_gone(&mut self.io) {
+                Ok(true) => self.go_on(),
+                Ok(false) => self.lose_upstream(),
+                Err(fault) => self.settle(Err(fault)),
+            },
             (Side::Upstream, _) => self.lose_upstream(),
         }
     }
@@ -353,9 +351,9 @@ impl<A: Send> Protocol<A> for Http<A> {
                 Ok(())
             }
             (reply, Phase::Serving(mut serving)) => {
-                serving.resume(reply, &mut self.io);
+                let result = serving.resume(reply, &mut self.io);
                 self.phase = Phase::Serving(serving);
-                Ok(())
+                result
             }
             (_, phase) => {
                 self.phase = phase;

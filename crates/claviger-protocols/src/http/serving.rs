@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, TxId};
 
 use super::body::Body;
+use super::coding::Decoder;
 use super::credential::Shows;
 use super::exchange::Exchange;
 use super::head::RequestHead;
 use super::origin::Origin;
+use super::write::Manner;
 use super::wrong::Wrong;
 use super::{Bound, Fault, Io, Queue, write};
-use crate::{Access, Closed, Event, Forward, Limits, Operation, Reply, Request, Shown, UpstreamLogin};
+use crate::{
+    Access, Closed, Event, Exchange as Asked, Forward, Limits, Operation, Recorded, Reply, Request, Shown, Side, UpstreamLogin,
+};
+
+/// So much of a request's content is unpacked before it is looked how long that is.
+const PIECE: usize = 16 * 1024;
 
 /// An open session.
 pub(super) struct Serving<A> {
@@ -38,8 +45,10 @@ struct Destination {
 pub(super) enum Turn<A> {
     /// A request is awaited.
     Idle,
-    /// A request is being decided.
-    Undecided(OpId, Box<RequestHead>),
+    /// A request is being decided, with its content if that is here.
+    Undecided(OpId, Box<RequestHead>, Option<Bytes>),
+    /// All of a request's content is awaited before it is decided: some is here, and of the body this is to come.
+    Gathering(Box<Gathering>),
     /// It has left, and is answered.
     Running(Box<Exchange<A>>),
     /// It was answered, and the rest of its content is passed over.
@@ -62,61 +71,130 @@ impl<A> Serving<A> {
     /// Asks for a request to be decided. It is recorded as it would leave, without the credential.
     pub(super) fn ask(&mut self, head: Box<RequestHead>, io: &mut Io<A>) {
         self.operations += 1;
-        let id = OpId(self.operations);
+        let content = head.body.is_ended().then(Bytes::new);
+        self.ask_with(OpId(self.operations), head, content, io);
+    }
+
+    fn ask_with(&mut self, id: OpId, head: Box<RequestHead>, content: Option<Bytes>, io: &mut Io<A>) {
         let access = match head.method {
             "GET" | "HEAD" | "OPTIONS" => Access::Read,
             _ => Access::Barrier,
         };
+        let mut bytes = self.head(&head, b"");
+        bytes.extend_from_slice(content.as_deref().unwrap_or_default());
         io.events.push_back(Event::Operation(Operation {
             id,
             tx: TxId(id.0),
             in_transaction: false,
             group: id.0,
-            request: Request::Exchange { method: head.method, path: head.path().clone() },
+            request: Request::Exchange(Box::new(Asked {
+                method: head.method,
+                path: Arc::clone(&head.target.path),
+                query: head.target.query.as_deref().map(Arc::from),
+                content_type: head.text("content-type"),
+                prompt: head.text("x-claviger-prompt"),
+                content: content.clone(),
+            })),
             access,
-            bytes: head.write(&self.upstream.host, b"", self.upstream.field.as_deref()).into(),
+            bytes: bytes.into(),
         }));
-        self.turn = Turn::Undecided(id, head);
+        self.turn = Turn::Undecided(id, head, content);
     }
 
-    pub(super) fn resume(&mut self, reply: Reply<A>, io: &mut Io<A>) {
+    /// The head that leaves, with this line of the credential.
+    fn head(&self, head: &RequestHead, credential: &[u8]) -> Vec<u8> {
+        head.write(&self.upstream.host, credential, self.upstream.field.as_deref())
+    }
+
+    pub(super) fn resume(&mut self, reply: Reply<A>, io: &mut Io<A>) -> Result<(), Fault> {
         let turn = std::mem::replace(&mut self.turn, Turn::Idle);
         self.turn = match (reply, turn) {
-            (Reply::Admit { op, admission, forward: Forward::Original, masker: None }, Turn::Undecided(asked, head))
-                if op == asked =>
-            {
-                Turn::Running(Box::new(self.begin(op, admission, &head, io)))
+            (Reply::Gather(op), Turn::Undecided(asked, head, None)) if op == asked => {
+                Turn::Gathering(Box::new(Gathering::begin(op, head, io)?))
             }
-            // Neither another text nor a mask is for requests.
-            (Reply::Admit { op, .. }, Turn::Undecided(asked, head)) if op == asked => {
+            (
+                Reply::Admit { op, admission, forward, masker: None, content: reader },
+                Turn::Undecided(asked, mut head, content),
+            ) if op == asked && (content.is_some() || forward == Forward::Original) => {
+                let exchange = match content {
+                    None => self.begin(op, admission, &head, io),
+                    Some(content) => self.begin_with(op, admission, &mut head, (content, forward), io),
+                };
+                Turn::Running(Box::new(exchange.read_by(reader)))
+            }
+            // Neither a mask of rows is for requests, nor another content for one that has not come.
+            (Reply::Admit { op, .. }, Turn::Undecided(asked, head, _)) if op == asked => {
                 let refusal = Refusal::new(RefusalKind::Internal, "the request cannot be changed as it was decided");
-                io.downstream.push(write::refusal(&refusal, None, head.method == "HEAD", true));
+                io.downstream.push(write::refusal(&refusal, None, head.manner(), true));
                 Turn::Over(Closed::ByGateway(refusal))
             }
-            (Reply::Refuse { op, refusal }, Turn::Undecided(asked, head)) if op == asked => self.refuse(&refusal, &head, io),
+            (Reply::Refuse { op, refusal }, Turn::Undecided(asked, head, content)) if op == asked => {
+                self.refuse(&refusal, &head, content.is_some(), io)
+            }
+            (Reply::Admit { op, admission, .. }, Turn::Running(mut exchange)) if exchange.call == Some(op) => {
+                exchange.call_admitted(admission, &mut self.operations, io)?;
+                Turn::Running(exchange)
+            }
+            (Reply::Refuse { op, refusal }, Turn::Running(mut exchange)) if exchange.call == Some(op) => {
+                exchange.call_refused(&refusal, io);
+                self.upstream_closes |= exchange.is_last;
+                Turn::Running(exchange)
+            }
             (Reply::Release(op), Turn::Running(exchange)) if exchange.op == op && exchange.is_answered() => {
                 self.release(*exchange, io)
             }
             (_, turn) => turn,
         };
+        Ok(())
     }
 
     fn begin(&mut self, op: OpId, admission: A, head: &RequestHead, io: &mut Io<A>) -> Exchange<A> {
-        let Destination { host, shows, field, origin } = &self.upstream;
-        io.upstream.push(head.write(host, shows.line.expose(), field.as_deref()).into());
+        io.upstream.push(self.head(head, self.upstream.shows.line.expose()).into());
         if head.expects {
             io.downstream.push(write::CONTINUE);
         }
-        Exchange::new(op, admission, head, shows.needles.clone(), Arc::clone(origin))
+        self.exchange(op, admission, head)
+    }
+
+    /// A request leaves with all of its content, or with another.
+    fn begin_with(
+        &mut self,
+        op: OpId,
+        admission: A,
+        head: &mut RequestHead,
+        (content, forward): (Bytes, Forward),
+        io: &mut Io<A>,
+    ) -> Exchange<A> {
+        let content = match forward {
+            Forward::Original => content,
+            Forward::Replace(content) => {
+                // The recording has the client's own content already; this leaves.
+                io.recorded.push_back(Recorded { op, from: Side::Downstream, request: true, bytes: content.clone() });
+                head.is_rewritten = true;
+                content
+            }
+        };
+        head.body = Body::of_length(content.len() as u64);
+        io.upstream.push(self.head(head, self.upstream.shows.line.expose()).into());
+        if !content.is_empty() {
+            io.upstream.push(content);
+        }
+        head.body = Body::Ended;
+        self.exchange(op, admission, head)
+    }
+
+    fn exchange(&self, op: OpId, admission: A, head: &RequestHead) -> Exchange<A> {
+        Exchange::new(op, admission, head, self.upstream.shows.needles.clone(), Arc::clone(&self.upstream.origin))
     }
 
     /// Answers a request that does not leave. Whether a client that waits to be told to send its content will do so is not known.
-    fn refuse(&self, refusal: &Refusal, head: &RequestHead, io: &mut Io<A>) -> Turn<A> {
+    fn refuse(&self, refusal: &Refusal, head: &RequestHead, is_here: bool, io: &mut Io<A>) -> Turn<A> {
         let closes = head.is_last || head.expects;
-        io.downstream.push(write::refusal(refusal, None, head.method == "HEAD", closes));
+        io.downstream.push(write::refusal(refusal, None, head.manner(), closes));
         match (closes, head.body) {
             (true, _) => Turn::Over(Closed::ByClient),
             (false, Body::Ended) => Turn::Idle,
+            (false, _) if is_here => Turn::Idle,
             (false, content) => Turn::Skipping { content, left: self.limits.statement },
         }
     }
@@ -141,6 +219,11 @@ impl<A> Serving<A> {
         let before = input.len();
         match &mut self.turn {
             Turn::Running(exchange) if exchange.is_answered() => {}
+            Turn::Gathering(gathering) => {
+                if gathering.take(input, self.limits.statement).map_err(Fault::Client)? {
+                    self.gathered(io);
+                }
+            }
             Turn::Running(exchange) if exchange.content.is_ended() => exchange.ahead = !input.is_empty(),
             Turn::Running(exchange) => {
                 exchange.pass_content(input, io).map_err(Fault::Client)?;
@@ -161,17 +244,30 @@ impl<A> Serving<A> {
         Ok(input.len() != before)
     }
 
+    /// A request is all here, and is asked for once more.
+    fn gathered(&mut self, io: &mut Io<A>) {
+        match std::mem::replace(&mut self.turn, Turn::Idle) {
+            Turn::Gathering(gathering) => {
+                let Gathering { op, head, content, .. } = *gathering;
+                self.ask_with(op, head, Some(content.freeze()), io);
+            }
+            turn => self.turn = turn,
+        }
+    }
+
     /// Takes what the upstream answers.
-    pub(super) fn answer(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Wrong> {
+    pub(super) fn answer(&mut self, input: &mut BytesMut, io: &mut Io<A>) -> Result<(), Fault> {
         match &mut self.turn {
             Turn::Running(exchange) => {
-                exchange.answer(input, &self.limits, io)?;
+                exchange.answer(input, &self.limits, &mut self.operations, io)?;
                 // What comes after a response was not asked for, so nothing that follows can be believed.
                 self.upstream_closes |= exchange.is_last || (exchange.is_answered() && !input.is_empty());
                 Ok(())
             }
-            Turn::Undecided(..) if !input.is_empty() => Err(Wrong::request("it answers before it is asked")),
-            Turn::Idle | Turn::Undecided(..) | Turn::Skipping { .. } | Turn::Over(_) => {
+            Turn::Undecided(..) | Turn::Gathering(..) if !input.is_empty() => {
+                Err(Fault::Upstream(Wrong::request("it answers before it is asked")))
+            }
+            Turn::Idle | Turn::Undecided(..) | Turn::Gathering(..) | Turn::Skipping { .. } | Turn::Over(_) => {
                 self.upstream_closes |= !input.is_empty();
                 Ok(())
             }
@@ -179,12 +275,12 @@ impl<A> Serving<A> {
     }
 
     /// The upstream has closed. False if something was still to come.
-    pub(super) fn upstream_gone(&mut self, io: &mut Io<A>) -> bool {
+    pub(super) fn upstream_gone(&mut self, io: &mut Io<A>) -> Result<bool, Fault> {
         self.upstream_closes = true;
         match &mut self.turn {
-            Turn::Running(exchange) => exchange.upstream_gone(io),
-            Turn::Undecided(..) => false,
-            Turn::Idle | Turn::Skipping { .. } | Turn::Over(_) => true,
+            Turn::Running(exchange) => exchange.upstream_gone(&mut self.operations, io),
+            Turn::Undecided(..) | Turn::Gathering(..) => Ok(false),
+            Turn::Idle | Turn::Skipping { .. } | Turn::Over(_) => Ok(true),
         }
     }
 
@@ -200,7 +296,7 @@ impl<A> Serving<A> {
 
     pub(super) fn wants_downstream(&self, io: &Io<A>) -> bool {
         match &self.turn {
-            Turn::Idle | Turn::Skipping { .. } => true,
+            Turn::Idle | Turn::Gathering(..) | Turn::Skipping { .. } => true,
             // What comes after the answer leaves no more, and is nobody's until the answer is released.
             Turn::Running(exchange) if exchange.is_answered() => false,
             Turn::Running(exchange) if exchange.content.is_ended() => !exchange.ahead,
@@ -211,21 +307,63 @@ impl<A> Serving<A> {
 
     pub(super) fn wants_upstream(&self, io: &Io<A>) -> bool {
         let is_over = match &self.turn {
-            Turn::Running(exchange) => exchange.is_answered() && self.upstream_closes,
+            Turn::Running(exchange) => !exchange.wants_more() || (exchange.is_answered() && self.upstream_closes),
             Turn::Over(_) => true,
-            Turn::Idle | Turn::Undecided(..) | Turn::Skipping { .. } => self.upstream_closes,
+            Turn::Idle | Turn::Undecided(..) | Turn::Gathering(..) | Turn::Skipping { .. } => self.upstream_closes,
         };
         !is_over && io.downstream.bytes < self.limits.response
     }
 
-    /// Whether there is a request that the client can be told something of, and whether without content. What is wrong with the next
-    /// request it is told when there is none.
-    pub(super) fn tellable(&self, is_wrong: bool) -> Option<bool> {
+    /// Whether there is a request that the client can be told something of, and how. What is wrong with the next request it is told when
+    /// there is none.
+    pub(super) fn tellable(&self, is_wrong: bool) -> Option<Manner> {
         match &self.turn {
-            Turn::Idle => is_wrong.then_some(false),
-            Turn::Undecided(_, head) => Some(head.method == "HEAD"),
-            Turn::Running(exchange) => (!exchange.begun).then_some(exchange.method == "HEAD"),
+            Turn::Idle => is_wrong.then(Manner::default),
+            Turn::Undecided(_, head, _) => Some(head.manner()),
+            Turn::Gathering(gathering) => Some(gathering.head.manner()),
+            Turn::Running(exchange) => (!exchange.begun).then_some(exchange.manner),
             Turn::Skipping { .. } | Turn::Over(_) => None,
         }
+    }
+}
+
+/// A request whose content is awaited.
+pub(super) struct Gathering {
+    op: OpId,
+    head: Box<RequestHead>,
+    /// What is here of it, unpacked.
+    content: BytesMut,
+    /// What of it is still to come.
+    body: Body,
+    decoder: Option<Decoder>,
+}
+
+impl Gathering {
+    fn begin<A>(op: OpId, mut head: Box<RequestHead>, io: &mut Io<A>) -> Result<Self, Fault> {
+        let decoder = head.decoder().map_err(Fault::Client)?;
+        // It leaves as it is decided on.
+        head.is_rewritten = decoder.is_some();
+        if std::mem::take(&mut head.expects) {
+            io.downstream.push(write::CONTINUE);
+        }
+        let body = head.body;
+        Ok(Self { op, head, content: BytesMut::new(), body, decoder })
+    }
+
+    /// Takes what has come. Whether all of it is here.
+    fn take(&mut self, input: &mut BytesMut, longest: usize) -> Result<bool, Wrong> {
+        while let Some(piece) = self.body.take_some(input, PIECE)? {
+            match &mut self.decoder {
+                None => self.content.extend_from_slice(&piece),
+                Some(decoder) => self.content.extend_from_slice(&decoder.push(&piece)?),
+            }
+            if self.content.len() > longest {
+                return Err(Wrong::new(413, "the content is longer than what can be looked into"));
+            }
+        }
+        if self.body.is_ended() {
+            self.decoder.as_ref().map_or(Ok(()), Decoder::finish)?;
+        }
+        Ok(self.body.is_ended())
     }
 }

@@ -10,15 +10,27 @@ use super::head::METHODS;
 /// Tells a client that its content is wanted.
 pub(super) const CONTINUE: Bytes = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
 
-/// A refusal as a response, in the form of OpenAI's errors, which most SDKs read.
-pub(super) fn refusal(refusal: &Refusal, status: Option<u16>, is_head: bool, closes: bool) -> Bytes {
+/// What is known of whoever is to be told, so that it understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Whether it wants no content.
+    pub(super) is_head: bool,
+    /// Whether it speaks Anthropic's API. All others get the form of OpenAI's errors, which most SDKs read.
+    pub(super) is_anthropic: bool,
+}
+
+/// A refusal as a response.
+pub(super) fn refusal(refusal: &Refusal, status: Option<u16>, manner: Manner, closes: bool) -> Bytes {
     let (usual, code) = status_of(refusal.kind);
     let status = status.unwrap_or(usual);
     let message = match &refusal.detail {
         Some(detail) => format!("{} ({detail})", refusal.message),
         None => refusal.message.clone(),
     };
-    let error = json!({ "error": { "message": message, "type": type_of(status), "param": null, "code": code } });
+    let error = match manner.is_anthropic {
+        true => json!({ "type": "error", "error": { "type": type_of(status), "message": message } }),
+        false => json!({ "error": { "message": message, "type": type_of(status), "param": null, "code": code } }),
+    };
     let body = error.to_string();
     let mut out = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
     field(&mut out, "content-type", b"application/json");
@@ -32,7 +44,7 @@ pub(super) fn refusal(refusal: &Refusal, status: Option<u16>, is_head: bool, clo
         field(&mut out, "connection", b"close");
     }
     out.extend_from_slice(b"\r\n");
-    if !is_head {
+    if !manner.is_head {
         out.extend_from_slice(body.as_bytes());
     }
     out.into()

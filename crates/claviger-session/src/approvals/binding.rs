@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use claviger_model::{Chain, Secret};
-use claviger_protocols::{Operation, Request};
+use claviger_protocols::{Exchange, Operation, Request};
 use ring::hmac;
 
 use super::Digest;
@@ -46,6 +46,7 @@ pub(crate) fn bind(
     connection: &Connection,
 ) -> Result<Bound, &'static str> {
     let Bearer { chain, purpose, settings } = asker;
+    let whole: Vec<u8>;
     let (text, name, parameters, binary, types) = match &operation.request {
         Request::Batch { text } => (&**text, None, &[][..], &[][..], &[][..]),
         Request::Prepare { text, types, .. } => (&**text, None, &[][..], &[][..], &**types),
@@ -54,8 +55,14 @@ pub(crate) fn bind(
         }
         Request::Portal { name } => (&b""[..], Some(&**name), &[][..], &[][..], &[][..]),
         Request::Call { .. } => return Err("a call by number cannot be shown to a reviewer"),
-        // Its content is not seen before it is decided.
-        Request::Exchange { .. } => return Err("an HTTP request cannot be shown to a reviewer"),
+        Request::Exchange(exchange) => {
+            whole = exchange_text(exchange)?;
+            (&*whole, None, &[][..], &[][..], &[][..])
+        }
+        Request::Tool { tool, arguments } => {
+            whole = format!("{tool} {arguments}").into_bytes();
+            (&*whole, None, &[][..], &[][..], &[][..])
+        }
     };
     let length = text.len() + parameters.iter().flatten().map(|value| value.len()).sum::<usize>();
     if length > LONGEST {
@@ -81,14 +88,19 @@ pub(crate) fn bind(
         seal.part(part.as_bytes());
     }
     seal.part(&connection.port.to_be_bytes());
-    if let Some(Understanding::Text(text)) = understanding {
-        let matter = text.matter.as_ref().map_err(|_| "it is not understood")?;
+    if let Some(Understanding::Text(understood)) = understanding {
+        let matter = understood.matter.as_ref().map_err(|_| "it is not understood")?;
         seal.part(&matter.digest());
+        if matches!(operation.request, Request::Exchange(_) | Request::Tool { .. }) {
+            // What these do hangs on nothing that a catalog says.
+            let statement = String::from_utf8_lossy(text).into();
+            return Ok(Bound { digest: seal.digest(), statement, parameters: Arc::default() });
+        }
         let reached = reached.ok_or("it cannot be told what it reaches")?;
         seal.list(&reached.texts, |seal, text| seal.part(text.as_bytes()));
         seal.list(&reached.session, |seal, part| seal.part(part));
         // What cannot be looked into may reach anything that is defined.
-        if text.may_reach_anything() {
+        if understood.may_reach_anything() {
             seal.part(reached.fingerprint.as_bytes());
         }
     }
@@ -96,6 +108,15 @@ pub(crate) fn bind(
     let parameters = parameters.iter().zip(binary.iter().chain(std::iter::repeat(&false)));
     let parameters = parameters.map(|(value, binary)| value.as_deref().map(|value| readable(value, *binary))).collect();
     Ok(Bound { digest: seal.digest(), statement, parameters })
+}
+
+/// An HTTP request as reviewers read it: what it is sent to, and its content.
+fn exchange_text(exchange: &Exchange) -> Result<Vec<u8>, &'static str> {
+    let content = exchange.content.as_deref().ok_or("its content is still to come")?;
+    let query = exchange.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let kind = exchange.content_type.as_deref().unwrap_or("none");
+    let head = format!("{} {}{query}\ncontent-type: {kind}\n\n", exchange.method, exchange.path);
+    Ok([head.as_bytes(), content].concat())
 }
 
 /// A statement as reviewers read it. Where it uses what was prepared or declared before, that text says what runs.

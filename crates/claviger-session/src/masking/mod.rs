@@ -4,6 +4,8 @@
 //! its column, of which [`Masks`] knows the methods. Texts of which nobody has said what they hold are searched for values, where the
 //! connection wants that. The protocol knows where the values are, and asks a [`Masker`] for each.
 
+mod content;
+mod fields;
 mod fit;
 mod search;
 
@@ -20,6 +22,8 @@ use self::search::{Content, Search};
 use crate::Connection;
 use crate::understanding::Understanding;
 
+pub(crate) use self::content::{Contents, contents};
+pub use self::fields::{FieldPattern, Fields, InvalidField};
 pub use self::fit::{Fit, fits};
 pub use self::search::Detecting;
 
@@ -115,7 +119,7 @@ fn writes_back(ours: &Ours, operation: &Operation) -> bool {
         Request::Execute { text, parameters, .. } => {
             ours.are_in(text) || parameters.iter().flatten().any(|parameter| ours.are_in(parameter))
         }
-        Request::Portal { .. } | Request::Call { .. } | Request::Exchange { .. } => false,
+        Request::Portal { .. } | Request::Call { .. } | Request::Exchange(_) | Request::Tool { .. } => false,
     }
 }
 

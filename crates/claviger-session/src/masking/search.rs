@@ -50,6 +50,10 @@ impl Detecting {
         &self.detectors
     }
 
+    pub(super) fn shared(&self) -> &Arc<Detectors> {
+        &self.detectors
+    }
+
     pub(super) fn search(&self) -> Search {
         Search { detectors: Arc::clone(&self.detectors), counts: Counts::default() }
     }

@@ -8,10 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use claviger_audit::{DecisionFacts, Verdict};
+use claviger_dialects::Dialect;
 use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
 use claviger_policy::Party;
-use claviger_protocols::{Access, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, Request, postgres};
+use claviger_protocols::{
+    Access, Content, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, Request, postgres,
+};
 
 use super::lifetime::Activity;
 use super::serving::{After, End, Serving};
@@ -28,11 +31,20 @@ pub(super) struct Deciding {
     /// Follows the session, where what it does is to be understood.
     tracker: Option<Box<Tracker>>,
     party: Party,
+    /// How HTTP requests are read.
+    dialect: Dialect,
     /// A snapshot of the catalog that the first in the queue waits for, and what came of it.
     fresh: Option<FreshSnapshot>,
     seen: Option<Result<Snapshot, Arc<str>>>,
     /// A question to the upstream that waits until all that was admitted has left.
     question: Option<(ProbeId, &'static str)>,
+}
+
+/// How the answer to an operation is rewritten.
+#[derive(Default)]
+struct Rewriting {
+    masker: Option<Box<dyn Masker>>,
+    content: Option<Box<dyn Content>>,
 }
 
 /// What a client asks for.
@@ -48,14 +60,16 @@ pub(super) enum Asked {
 impl Deciding {
     pub(super) fn new(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) -> Self {
         let party = party(gateway, live, chain, connection, tls);
-        let mut deciding = Self { queue: VecDeque::new(), tracker: None, party, fresh: None, seen: None, question: None };
+        let dialect = connection.contents.dialect;
+        let mut deciding =
+            Self { queue: VecDeque::new(), tracker: None, party, dialect, fresh: None, seen: None, question: None };
         deciding.follow(gateway, live, connection);
         deciding
     }
 
     /// The chain or the connection may be another.
     pub(super) fn change(&mut self, gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) {
-        self.party = party(gateway, live, chain, connection, tls);
+        (self.party, self.dialect) = (party(gateway, live, chain, connection, tls), connection.contents.dialect);
         self.follow(gateway, live, connection);
     }
 
@@ -174,8 +188,10 @@ impl Deciding {
     }
 
     pub(super) fn understand(&mut self, gateway: &Gateway, operation: &Operation, now: Instant) -> Option<Understanding> {
-        if let Request::Exchange { method, path } = &operation.request {
-            return Some(Understanding::of_exchange(method, path));
+        match &operation.request {
+            Request::Exchange(exchange) => return Some(Understanding::of_exchange(self.dialect, exchange)),
+            Request::Tool { tool, .. } => return Some(Understanding::of_tool(tool)),
+            _ => {}
         }
         let seen = self.seen.take();
         let tracker = self.tracker.as_mut()?;
@@ -227,8 +243,16 @@ impl Serving {
                 });
                 break;
             }
+            if self.wants_content(&operation) {
+                protocol.resume(Reply::Gather(operation.id));
+                continue;
+            }
             match consent {
-                None => self.decide(gateway, operation, now),
+                None => {
+                    if let Some(op) = self.decide(gateway, operation, now) {
+                        protocol.resume(Reply::Gather(op));
+                    }
+                }
                 Some(consent) => self.decide_approved(gateway, &operation, &consent, now),
             }
         }
@@ -258,12 +282,27 @@ impl Serving {
         }
     }
 
-    fn decide(&mut self, gateway: &Gateway, operation: Operation, now: Instant) {
+    /// Whether this cannot be decided before all of its content is here.
+    fn wants_content(&self, operation: &Operation) -> bool {
+        let Request::Exchange(exchange) = &operation.request else { return false };
+        exchange.content.is_none() && self.connection.looks_into_content()
+    }
+
+    /// Decides an operation; or says which can only be decided when all of its content is here.
+    fn decide(&mut self, gateway: &Gateway, mut operation: Operation, now: Instant) -> Option<OpId> {
         let understanding = self.deciding.understand(gateway, &operation, now);
+        if understanding.as_ref().and_then(Understanding::reading).is_some_and(|reading| reading.reads) {
+            operation.access = Access::Read;
+        }
         match self.judge(gateway, &operation, understanding.as_ref(), &BTreeSet::new()) {
+            // Reviewers see all of it.
+            Decision::Hold(_) if matches!(&operation.request, Request::Exchange(exchange) if exchange.content.is_none()) => {
+                return Some(operation.id);
+            }
             Decision::Hold(hold) => self.hold(gateway, operation, understanding.as_ref(), hold, now),
             decided => self.apply(gateway, &operation, understanding.as_ref(), decided, false, now),
         }
+        None
     }
 
     pub(super) fn judge(
@@ -388,7 +427,7 @@ impl Serving {
         now: Instant,
     ) {
         let time = gateway.now();
-        let (decision, masker) = self.with_masker(gateway, operation, understanding, decision, now);
+        let (decision, Rewriting { masker, content }) = self.with_masker(gateway, operation, understanding, decision, now);
         self.meter.decided(matches!(&decision, Decision::Admit { facts, .. } if facts.verdict == Verdict::Permit));
         match decision {
             Decision::Admit { facts, forward, .. } if facts.verdict == Verdict::Permit => {
@@ -401,7 +440,7 @@ impl Serving {
                 open.changes &= understanding.is_none_or(Understanding::may_change_rows);
                 self.open.insert(open);
                 self.deciding.admitted(operation, understanding);
-                self.after_asking.push(After::Admit { op: operation.id, forward, masker, synced });
+                self.after_asking.push(After::Admit { op: operation.id, forward, masker, content, synced });
             }
             Decision::Refuse { facts, refusal } => {
                 self.record.request(time, operation, facts);
@@ -428,22 +467,36 @@ impl Serving {
         understanding: Option<&Understanding>,
         decision: Decision,
         now: Instant,
-    ) -> (Decision, Option<Box<dyn Masker>>) {
-        let Decision::Admit { facts, forward, mask } = decision else { return (decision, None) };
+    ) -> (Decision, Rewriting) {
+        let Decision::Admit { facts, forward, mask } = decision else { return (decision, Rewriting::default()) };
         let setting = masking::Setting {
             masks: &gateway.rules().masks,
             connection: &self.connection,
             catalog: self.deciding.tracker.as_ref().and_then(|tracker| tracker.catalog()),
             session: self.live.id.to_bytes(),
         };
+        let refused = |facts, (code, refusal): (&'static str, Refusal)| {
+            let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts };
+            (Decision::Refuse { facts, refusal }, Rewriting::default())
+        };
+        if let Request::Exchange(exchange) = &operation.request {
+            let looks = self.connection.looks_into_content();
+            let Some(reading) = understanding.and_then(Understanding::reading).filter(|_| looks) else {
+                return (Decision::Admit { facts, forward, mask: None }, Rewriting::default());
+            };
+            let hides = mask.is_some_and(|plan| plan.detect);
+            return match masking::contents(&setting, exchange, reading, hides) {
+                Ok(masking::Contents { forward, reader }) => {
+                    (Decision::Admit { facts, forward, mask: None }, Rewriting { masker: None, content: Some(reader) })
+                }
+                Err(why) => refused(facts, why),
+            };
+        }
         let plan = mask.clone();
         let masker = masking::masker(&setting, operation, understanding, mask);
         match masker.and_then(|masker| self.spend(gateway, operation, plan.as_deref(), now).map(|()| masker)) {
-            Ok(masker) => (Decision::Admit { facts, forward, mask: None }, masker),
-            Err((code, refusal)) => {
-                let facts = DecisionFacts { verdict: Verdict::Deny, reason: Some(code.into()), ..facts };
-                (Decision::Refuse { facts, refusal }, None)
-            }
+            Ok(masker) => (Decision::Admit { facts, forward, mask: None }, Rewriting { masker, content: None }),
+            Err(why) => refused(facts, why),
         }
     }
 
@@ -481,7 +534,9 @@ fn party(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Connection,
         purpose: live.identity.purpose.as_deref(),
     };
     let party = Party::new(chain, &connection.name, connection.kind, &connection.labels, connection.mode, context);
-    party.detecting(connection.detect.is_some()).summing_up(gateway.rules().release.groups_of)
+    party
+        .detecting(connection.detect.is_some() || !connection.contents.fields.is_empty())
+        .summing_up(gateway.rules().release.groups_of)
 }
 
 /// Whether an operation's intent must be on stable storage before it leaves, and its outcome before the client hears of it.

@@ -57,7 +57,8 @@ impl Serving {
         let waits = self.connection.waits_for_approval && !approval.has_written;
         let rules = gateway.rules();
         // Others of its transaction may be under way, though the client has opened none.
-        let in_transaction = operation.in_transaction || self.is_begun(operation.tx);
+        let is_tool = matches!(operation.request, Request::Tool { .. });
+        let in_transaction = operation.in_transaction || (!is_tool && self.is_begun(operation.tx));
         let patience = if in_transaction { rules.reviewing.wait_in_transaction } else { rules.reviewing.wait };
         match gateway.petition(approval, waits) {
             Err(refusal) => self.refuse(gateway, &operation, hold.facts, "approval.not_asked", refusal),

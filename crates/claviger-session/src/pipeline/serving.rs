@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
 use claviger_protocols::{
-    BackendKey, Cancel, Closed, Event, Forward, Masker, Notice, Outcome, Protocol, Recorded, Reply, TransactionEnd,
+    BackendKey, Cancel, Closed, Content, Event, Forward, Masker, Notice, Outcome, Protocol, Recorded, Reply, TransactionEnd,
     TransactionResult,
 };
 
@@ -93,6 +93,7 @@ pub(super) enum After {
         op: OpId,
         forward: Forward,
         masker: Option<Box<dyn Masker>>,
+        content: Option<Box<dyn Content>>,
         synced: bool,
     },
     Continue(OpId),
@@ -167,7 +168,8 @@ impl Serving {
         self.lifetime.stir(now);
         match event {
             Event::Operation(operation) => {
-                self.live.operations.fetch_add(1, Ordering::Relaxed);
+                // What is asked for once more, with its content, counts once.
+                self.live.operations.fetch_max(operation.id.0, Ordering::Relaxed);
                 self.deciding.ask(Asked::Operation(operation));
             }
             Event::Continue(op) => self.deciding.ask(Asked::Continue(op)),
@@ -489,7 +491,7 @@ impl Serving {
 
     fn act(&mut self, protocol: &mut dyn Protocol<Admission>, after: After) {
         match after {
-            After::Admit { op, forward, masker, .. } => {
+            After::Admit { op, forward, masker, content, .. } => {
                 let Some(open) = self.open.get_mut(op) else { return };
                 open.sent = true;
                 self.meter.leaves(Way::Upstream, open.since);
@@ -503,7 +505,7 @@ impl Serving {
                         self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting, changed: open.changes });
                     }
                 }
-                protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward, masker });
+                protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward, masker, content });
             }
             After::Continue(op) => protocol.resume(Reply::Continue(op)),
             After::Release { op, since, .. } => {

@@ -1,38 +1,75 @@
-//! HTTP requests: each calls one endpoint, which its method and path name.
+//! HTTP requests, as the dialect of their connection has it; and what models call in their answers.
 
 use std::sync::Arc;
 
+use claviger_dialects::{Dialect, NotRead, Reading, Request};
 use claviger_model::{Effect, Endpoint, Meaning, Object, Verb};
 use claviger_policy::Matter;
+use claviger_protocols::Exchange;
 
 use super::facts::facts;
 use super::{Text, Understanding};
 
 impl Understanding {
-    /// What a request with this method on this path does.
-    pub(crate) fn of_exchange(method: &'static str, path: &Arc<str>) -> Self {
-        let object = Object::Endpoint(Arc::new(Endpoint { method, path: Arc::clone(path) }));
-        let effects = [Effect { verb: Verb::Invoke, object, through: None }].into();
-        Self::Text(Arc::new(Text::of_one(Meaning { class: method, effects, ..Meaning::default() })))
+    /// What a request does.
+    pub(crate) fn of_exchange(dialect: Dialect, exchange: &Exchange) -> Self {
+        match dialect.read(&request(exchange)) {
+            Ok(reading) => Self::Text(Arc::new(Text::of_one(reading.meaning.clone(), Some(reading)))),
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    /// What a model's call of a tool does.
+    pub(crate) fn of_tool(tool: &Arc<str>) -> Self {
+        let effects = [Effect { verb: Verb::Invoke, object: Object::Tool(Arc::clone(tool)), through: None }].into();
+        Self::Text(Arc::new(Text::of_one(Meaning { class: "tool call", effects, ..Meaning::default() }, None)))
+    }
+
+    fn of_error(error: NotRead) -> Self {
+        Self::NotRead(error.to_string().into())
+    }
+}
+
+/// A request as dialects read it.
+pub(crate) fn request(exchange: &Exchange) -> Request<'_> {
+    Request {
+        method: exchange.method,
+        path: &exchange.path,
+        query: exchange.query.as_deref(),
+        content_type: exchange.content_type.as_deref(),
+        prompt: exchange.prompt.as_deref(),
+        content: exchange.content.as_deref().unwrap_or_default(),
     }
 }
 
 impl Text {
-    fn of_one(meaning: Meaning) -> Self {
+    fn of_one(meaning: Meaning, reading: Option<Reading>) -> Self {
         let facts = [facts(&meaning)].into();
         let (transitions, changes) = Default::default();
-        Self { matter: Ok(Matter::new([meaning])), facts, transitions, changes, depends_on_values: false }
+        Self { matter: Ok(Matter::new([meaning])), facts, transitions, changes, depends_on_values: false, reading }
     }
 }
 
 /// The longest part of a path that may be a word.
 const LONGEST_WORD: usize = 24;
 
+/// The longest name that a client gives and that may be no value; and the most digits in a row in it, which a date has.
+const LONGEST_NAME: usize = 64;
+const MOST_DIGITS: usize = 8;
+
 /// An endpoint as the record names it: its path is whatever a client makes up, so parts of it that look like values are left out, as
 /// they are in no leaf. In the recording all of it stands, sealed.
 pub(super) fn pattern(endpoint: &Endpoint) -> String {
     let parts: Vec<&str> = endpoint.path.split('/').map(|part| if is_word(part) { part } else { "*" }).collect();
     format!("{} {}", endpoint.method, parts.join("/"))
+}
+
+/// A name that a client gives to a model, a tool or the like, as the record has it: none that looks like a value.
+pub(super) fn known(name: &str) -> String {
+    let digits = name.as_bytes().split(|c| !c.is_ascii_digit()).map(<[u8]>::len).max().unwrap_or(0);
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.:/".contains(&c);
+    let is_known = name.len() <= LONGEST_NAME && name.bytes().all(plain) && digits <= MOST_DIGITS;
+    if is_known && name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) { name.to_owned() } else { "*".to_owned() }
 }
 
 /// Lower-case words with dashes and underscores between them, versions such as `v1`, `v1beta` and `v1beta2`, and `.well-known`.
@@ -53,6 +90,22 @@ fn is_version(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_value_of_a_name_is_named() {
+        for (name, shown) in [
+            ("gpt-4o", "gpt-4o"),
+            ("claude-sonnet-4-20250514", "claude-sonnet-4-20250514"),
+            ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B"),
+            ("mcp:bank", "mcp:bank"),
+            ("123-45-6789", "*"),
+            ("bob@example.com", "*"),
+            ("a4111111111111111", "*"),
+            ("Bob Smith", "*"),
+        ] {
+            assert_eq!(known(name), shown);
+        }
+    }
 
     #[test]
     fn no_value_of_a_path_is_named() {

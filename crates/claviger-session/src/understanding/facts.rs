@@ -6,7 +6,7 @@ use claviger_audit::{EffectFacts, StatementFacts};
 use claviger_model::{Effect, Meaning, Object};
 use claviger_sql::builtin::{SettingKind, setting};
 
-use super::exchange::pattern;
+use super::exchange::{known, pattern};
 
 /// Things that are not in the catalog, so that their names are whatever a client makes up: values might be among them, which are in no
 /// leaf.
@@ -49,9 +49,9 @@ fn effect_facts(effect: &Effect) -> EffectFacts {
         }
         Object::Definition(definition) => (definition.kind, effect.object.to_string(), Vec::new(), none()),
         Object::Endpoint(endpoint) => ("endpoint", pattern(endpoint), Vec::new(), none()),
-        Object::Model(_) => ("model", effect.object.to_string(), Vec::new(), none()),
-        Object::Tool(_) => ("tool", effect.object.to_string(), Vec::new(), none()),
-        Object::Prompt(_) => ("prompt", effect.object.to_string(), Vec::new(), none()),
+        Object::Model(name) => ("model", known(name), Vec::new(), none()),
+        Object::Tool(name) => ("tool", known(name), Vec::new(), none()),
+        Object::Prompt(name) => ("prompt", known(name), Vec::new(), none()),
     };
     EffectFacts { verb: effect.verb.as_str(), kind, object: object.into(), columns, labels, through: effect.through.clone() }
 }

@@ -3,7 +3,7 @@
 //! The meaning of a statement hangs on what its session has done so far. [`tracker`] follows that: the search path and the role, which only
 //! the server knows for certain and is asked for after anything that may have changed them; the names of prepared statements and
 //! cursors; and changes of the catalog that the session's own transaction has made and nobody else can see. [`text`] is a text, read and
-//! understood; [`cache`] keeps those that were. What an HTTP request does is told from it alone ([`exchange`]).
+//! understood; [`cache`] keeps those that were. What an HTTP request does is told from it alone ([`exchange`]), by the dialect of its connection.
 
 mod cache;
 mod exchange;
@@ -16,9 +16,11 @@ mod values;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use claviger_dialects::Reading;
 use claviger_model::Verb;
 
 pub(crate) use self::cache::{States, Texts};
+pub(crate) use self::exchange::request;
 pub(crate) use self::names::text_of;
 pub use self::text::Text;
 pub(crate) use self::tracker::{Need, Tracker};
@@ -34,6 +36,8 @@ pub enum Understanding {
     Undecidable(&'static str, Arc<str>),
     /// The text is in an encoding, or is read by rules, under which it says something else than what it seems to.
     Unreadable,
+    /// It is of no form that could be understood, for this reason.
+    NotRead(Arc<str>),
     /// The transaction has failed, and this does not end it.
     FailedTransaction,
 }
@@ -51,12 +55,31 @@ pub(crate) struct Reached {
 }
 
 impl Understanding {
+    /// What else is known of an HTTP request.
+    pub(crate) fn reading(&self) -> Option<&Reading> {
+        match self {
+            Self::Text(text) => text.reading.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether a transaction in which this has run may hold what others want.
     pub(crate) fn may_change_rows(&self) -> bool {
         let Self::Text(text) = self else { return true };
         let Ok(matter) = &text.matter else { return true };
-        let holds_nothing =
-            |verb| matches!(verb, Verb::Read | Verb::Export | Verb::Execute | Verb::Configure | Verb::Reveal | Verb::Filter);
+        let holds_nothing = |verb| {
+            matches!(
+                verb,
+                Verb::Read
+                    | Verb::Export
+                    | Verb::Execute
+                    | Verb::Configure
+                    | Verb::Reveal
+                    | Verb::Filter
+                    | Verb::Invoke
+                    | Verb::Offer
+            )
+        };
         matter.statements().iter().flat_map(|meaning| &meaning.effects).any(|effect| !holds_nothing(effect.verb))
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn uses_names(request: &Request) -> bool {
             mentions_names(text)
         }
         Request::Execute { .. } | Request::Portal { .. } => true,
-        Request::Call { .. } | Request::Exchange { .. } => false,
+        Request::Call { .. } | Request::Exchange(_) | Request::Tool { .. } => false,
     }
 }
 
@@ -41,6 +41,6 @@ pub(crate) fn text_of(request: &Request) -> Option<Bytes> {
         Request::Execute { name: Some(name), .. } => Some([b"EXECUTE ", quoted(name).as_slice()].concat().into()),
         Request::Portal { name } => Some([b"FETCH ALL FROM ", quoted(name).as_slice()].concat().into()),
         Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => Some(text.clone()),
-        Request::Call { .. } | Request::Exchange { .. } => None,
+        Request::Call { .. } | Request::Exchange(_) | Request::Tool { .. } => None,
     }
 }

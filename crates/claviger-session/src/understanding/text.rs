@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use claviger_audit::StatementFacts;
+use claviger_dialects::Reading;
 use claviger_model::{Disclosure, Effect, Hazard, Meaning, Object, Verb};
 use claviger_policy::Matter;
 use claviger_sql::{Catalog, NotUnderstood, Session, Statement, Transition, understand};
@@ -22,6 +23,8 @@ pub struct Text {
     pub(crate) changes: Changes,
     /// Whether what it does may depend on the values of its parameters.
     pub(crate) depends_on_values: bool,
+    /// What else is known of an HTTP request.
+    pub(crate) reading: Option<Reading>,
 }
 
 /// What a text may change in its session, so that what comes after it may mean something else.
@@ -52,7 +55,14 @@ impl Text {
             Ok(statements) => Self::of(statements),
             Err(error) => {
                 let (facts, transitions) = Default::default();
-                Self { matter: Err(error), facts, transitions, changes: Changes::anything(), depends_on_values: false }
+                Self {
+                    matter: Err(error),
+                    facts,
+                    transitions,
+                    changes: Changes::anything(),
+                    depends_on_values: false,
+                    reading: None,
+                }
             }
         }
     }
@@ -64,7 +74,7 @@ impl Text {
         let depends_on_values = statements.iter().any(|statement| statement.depends_on_values);
         let (meanings, transitions): (Vec<_>, Vec<_>) =
             statements.into_iter().map(|statement| (statement.meaning, statement.transitions)).unzip();
-        Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values }
+        Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, reading: None }
     }
 
     /// Whether it sets something in its session.
@@ -105,6 +115,7 @@ impl Text {
             transitions: without.transitions.clone(),
             changes: readings.iter().fold(without.changes, |changes, reading| changes.and(reading.changes)),
             depends_on_values: true,
+            reading: None,
         }
     }
 

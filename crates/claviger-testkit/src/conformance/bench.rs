@@ -154,7 +154,7 @@ impl Bench {
     /// Admits what was withheld, and what is withheld after it.
     pub fn admit_withheld(&mut self) {
         while let Some(op) = self.withheld.pop() {
-            self.resume(Reply::Admit { op, admission: op, forward: Forward::Original, masker: None });
+            self.resume(Reply::Admit { op, admission: op, forward: Forward::Original, masker: None, content: None });
         }
     }
 
@@ -294,9 +294,11 @@ impl Bench {
             Event::Operation(operation) => {
                 let op = operation.id;
                 let reply = match (self.decide)(&operation) {
-                    Verdict::Admit => Some(Reply::Admit { op, admission: op, forward: Forward::Original, masker: None }),
+                    Verdict::Admit => {
+                        Some(Reply::Admit { op, admission: op, forward: Forward::Original, masker: None, content: None })
+                    }
                     Verdict::Replace(text) => {
-                        Some(Reply::Admit { op, admission: op, forward: Forward::Replace(text), masker: None })
+                        Some(Reply::Admit { op, admission: op, forward: Forward::Replace(text), masker: None, content: None })
                     }
                     Verdict::Refuse => Some(Reply::Refuse { op, refusal: refusal() }),
                     Verdict::Withhold => {

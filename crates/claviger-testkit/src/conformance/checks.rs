@@ -284,7 +284,8 @@ fn mentions(operation: &claviger_protocols::Operation, word: &[u8]) -> bool {
         Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => contains(text, word),
         Request::Portal { name } => contains(name, word),
         Request::Call { target } => contains(target.as_bytes(), word),
-        Request::Exchange { path, .. } => contains(path.as_bytes(), word),
+        Request::Exchange(exchange) => contains(exchange.path.as_bytes(), word),
+        Request::Tool { tool, .. } => contains(tool.as_bytes(), word),
     }
 }
 

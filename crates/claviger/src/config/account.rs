@@ -63,11 +63,13 @@ fn of_another_kind(kind: &str, raw: &raw::Connection) -> Option<&'static str> {
         (raw.max_protocol_version.is_some(), "max_protocol_version"),
         (raw.channel_binding.is_some(), "channel_binding"),
         (raw.catalog_max_age.is_some(), "catalog_max_age"),
-        (raw.hold.is_some(), "hold"),
-        (raw.detect.is_some(), "detect"),
-        (!raw.classify.is_empty(), "classify"),
     ];
-    let of_http = [(raw.credential.is_some(), "credential"), (raw.credential_as.is_some(), "credential_as")];
+    let of_http = [
+        (raw.credential.is_some(), "credential"),
+        (raw.credential_as.is_some(), "credential_as"),
+        (raw.dialect.is_some(), "dialect"),
+        (raw.requests.is_some(), "requests"),
+    ];
     let keys = if kind == http::ENTRY.kind { &of_databases[..] } else { &of_http[..] };
     keys.iter().find(|(is_there, _)| *is_there).map(|(_, key)| *key)
 }
@@ -95,10 +97,9 @@ mod tests {
     fn what_would_not_be_done_is_refused() {
         let bank = "[[connections]]\nname = 'bank'\nkind = 'postgres'\naddress = 'db'\n";
         for (entry, more, expected) in [
-            (API, "classify = { 'a.b' = ['pii'] }", "(api).classify`: is not for connections of kind `http`"),
-            (API, "detect = true", "(api).detect`: is not for connections of kind `http`"),
-            (API, "detect = false", "(api).detect`: is not for connections of kind `http`"),
-            (API, "hold = 'wait'", "(api).hold`: is not for"),
+            (API, "classify = { 'a..b' = ['pii'] }", "(api).classify.a..b`: a member is named by the names that lead to it"),
+            (API, "dialect = 'latin'", "(api).dialect`: `latin` is not one of"),
+            (API, "requests = 'drop'", "(api).requests`: `drop` is not one of"),
             (API, "database = 'x'", "(api).database`: is not for"),
             (API, "password = 'env:KEY'", "(api).password`: is not for"),
             (API, "tls = 'prefer'", "(api).tls`: is agreed on before"),
@@ -112,6 +113,7 @@ mod tests {
             (bank, "user = 'x'", "(bank).database`: must not be empty"),
             (bank, "database = 'x'", "(bank).user`: must not be empty"),
             (bank, "database = 'x'\nuser = 'x'\ncredential = 'env:K'", "(bank).credential`: is not for"),
+            (bank, "database = 'x'\nuser = 'x'\ndialect = 'openai'", "(bank).dialect`: is not for"),
         ] {
             let error = wrong(&format!("{BASE}{entry}{more}"));
             assert!(error.contains(expected), "{more}: {error}");

@@ -202,6 +202,8 @@ pub(super) struct Connection {
     pub(super) hold: Option<String>,
     pub(super) catalog_max_age: Option<String>,
     pub(super) detect: Option<Detect>,
+    pub(super) dialect: Option<String>,
+    pub(super) requests: Option<String>,
     #[serde(default)]
     pub(super) classify: BTreeMap<String, Vec<String>>,
 }

@@ -7,10 +7,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use claviger_dialects::Dialect;
 use claviger_model::{ConnectionName, Durability, Labels, Mode, ResponseRecording};
 use claviger_protocols::{ChannelBinding, PROTOCOLS, ProtocolEntry, http, postgres};
 use claviger_proxy::ArrivalLimits;
-use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, TlsIdentity, UpstreamTlsPolicy};
+use claviger_session::{
+    Bounds, Connection, ContentRules, CredentialRef, Deadlines, FieldPattern, Sent, TlsIdentity, UpstreamTlsPolicy,
+};
 use claviger_sql::{Classification, Classified};
 
 use super::entrance::Entrance;
@@ -242,20 +245,46 @@ impl<'a> At<'a> {
             durability: self.word("durability", raw.durability.as_deref().unwrap_or("auto"), &durabilities)?,
             recording: self.or("recording", raw.recording.as_deref(), recording)?,
             upstream_connections: raw.upstream_connections.map(|most| self.some("upstream_connections", most)).transpose()?,
-            classification: Arc::new(self.classification(&raw.classify)?),
+            classification: Arc::new(match entry.kind == http::ENTRY.kind {
+                true => Classification::default(),
+                false => self.classification(&raw.classify)?,
+            }),
             detect: self.detecting(raw)?,
+            contents: self.contents(entry.kind, raw)?,
             waits_for_approval: self.word("hold", raw.hold.as_deref().unwrap_or("wait"), &[("wait", true), ("refuse", false)])?,
             catalog_max_age: self.duration("catalog_max_age", raw.catalog_max_age.as_deref(), Duration::from_secs(1))?,
         })
     }
 
+    /// How the content of requests and answers is read, where there is such.
+    fn contents(&self, kind: &str, raw: &raw::Connection) -> Result<ContentRules, ConfigError> {
+        if kind != http::ENTRY.kind {
+            return Ok(ContentRules::default());
+        }
+        let sent = [("mask", Sent::Masked), ("tokens", Sent::Swapped), ("pass", Sent::Plain)];
+        Ok(ContentRules {
+            dialect: self.word("dialect", raw.dialect.as_deref().unwrap_or("plain"), &Dialect::WORDS)?,
+            sent: self.word("requests", raw.requests.as_deref().unwrap_or("mask"), &sent)?,
+            fields: Arc::new(self.labelled::<FieldPattern, _>(&raw.classify)?),
+        })
+    }
+
     /// The labels of tables and columns, by their names.
     fn classification(&self, raw: &BTreeMap<String, Vec<String>>) -> Result<Classification, ConfigError> {
+        self.labelled::<Classified, _>(raw)
+    }
+
+    /// What is classified, by its name, with its labels.
+    fn labelled<T, C>(&self, raw: &BTreeMap<String, Vec<String>>) -> Result<C, ConfigError>
+    where
+        T: FromStr<Err: std::fmt::Display>,
+        C: FromIterator<(T, Labels)>,
+    {
         let at = self.key("classify");
         let entry = |(name, labels): (&String, &Vec<String>)| {
             let shown: String = name.chars().take(80).collect();
             let labels: Result<Vec<_>, _> = labels.iter().map(|label| self.label("labels", label)).collect();
-            Ok((at.parse::<Classified>(&shown, name)?, Labels::from(labels?)))
+            Ok((at.parse::<T>(&shown, name)?, Labels::from(labels?)))
         };
         raw.iter().map(entry).collect()
     }

@@ -126,7 +126,7 @@ impl Rig {
             Event::Operation(operation) => {
                 let op = operation.id;
                 self.operations.push(operation);
-                Reply::Admit { op, admission: op, forward: Forward::Original, masker: None }
+                Reply::Admit { op, admission: op, forward: Forward::Original, masker: None, content: None }
             }
             Event::Outcome(outcome, Admitted(admission)) => {
                 assert_eq!(outcome.op, admission);

@@ -238,7 +238,7 @@ impl<A> Serving<A> {
 
     pub(in crate::postgres) fn resume(&mut self, reply: Reply<A>, io: &mut Io<A>) -> Result<(), Fault> {
         match reply {
-            Reply::Admit { op, admission, forward, masker } => {
+            Reply::Admit { op, admission, forward, masker, content: _ } => {
                 self.answer(op, Answer::Admitted(admission, forward, masker));
             }
             Reply::Mask(masker) => self.masker = masker,
@@ -250,7 +250,7 @@ impl<A> Serving<A> {
                 self.notices.push_back(write::notice(&notice));
                 self.deliver_notices(io);
             }
-            Reply::TlsStarted(..) | Reply::Authenticated(_) | Reply::Serve | Reply::Terminate(_) => {}
+            Reply::TlsStarted(..) | Reply::Gather(_) | Reply::Authenticated(_) | Reply::Serve | Reply::Terminate(_) => {}
         }
         self.pump(io)
     }
@@ -423,7 +423,7 @@ impl<A> Serving<A> {
         self.statements.operation_ended(op);
         let Active { admission, results, rows, bytes, code, masking, .. } = active;
         let masked = masking.and_then(|mut masking| masking.masked());
-        let outcome = Outcome { op, status, results, rows, bytes, code, masked };
+        let outcome = Outcome { op, status, results, rows, bytes, code, masked, tokens: None };
         io.events.push_back(Event::Outcome(outcome, Admitted(admission)));
         io.hold(op);
     }

@@ -146,7 +146,7 @@ impl Rig {
         } else if !self.hold.contains(&op.0) {
             let masker = self.mask.and_then(|mask| mask(op.0));
             let forward = self.replace.map_or(Forward::Original, |text| Forward::Replace(Bytes::from_static(text.as_bytes())));
-            self.postgres.resume(Reply::Admit { op, admission: op.0, forward, masker });
+            self.postgres.resume(Reply::Admit { op, admission: op.0, forward, masker, content: None });
         }
     }
 
@@ -184,7 +184,8 @@ pub(super) fn told(event: &Event<u64>) -> String {
                 Request::Portal { name } => format!("portal {}", text(name)),
                 Request::Execute { text: own, parameters, .. } => format!("execute {} {}", text(own), parameters.len()),
                 Request::Call { target } => format!("call {target}"),
-                Request::Exchange { method, path } => format!("{method} {path}"),
+                Request::Exchange(exchange) => format!("{} {}", exchange.method, exchange.path),
+                Request::Tool { tool, arguments } => format!("{tool} {arguments}"),
             };
             let explicit = if operation.in_transaction { "!" } else { "" };
             format!("op{} tx{}{explicit} {what}", operation.id, operation.tx)

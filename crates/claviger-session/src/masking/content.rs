@@ -1,0 +1,247 @@
+//! Masking what HTTP requests and answers hold: where texts are is for the dialect to say, what is in them for the labels of their places and
+//! the detectors.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use claviger_dialects::{Answer, NotRead, Parts, Piece, Place, Reading, Texts};
+use claviger_mask::detect::{Context, Counts, Detectors};
+use claviger_mask::methods::{Form, Type};
+use claviger_model::{Labels, Masked, Mode, Refusal, RefusalKind, Tokens};
+use claviger_protocols::{Content, Exchange, Forward, Said};
+
+use super::{Fields, Setting};
+use crate::connection::Sent;
+use crate::understanding::request;
+
+/// The longest answer, or part of one, that is kept to be looked into, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// The number that PostgreSQL has for texts, by which masks know what they make.
+const TEXT: u32 = 25;
+
+/// What becomes of a request's content, and what reads the answer.
+pub(crate) struct Contents {
+    pub(crate) forward: Forward,
+    pub(crate) reader: Box<dyn Content>,
+}
+
+/// What becomes of an exchange's content; or why it cannot be what it should. `hides` says whether whoever asks may not see regulated values.
+pub(crate) fn contents(
+    setting: &Setting<'_>,
+    exchange: &Exchange,
+    reading: &Reading,
+    hides: bool,
+) -> Result<Contents, (&'static str, Refusal)> {
+    let (connection, rules) = (setting.connection, &setting.connection.contents);
+    let enforced = connection.mode == Mode::Enforce;
+    let finder = |does| Finder {
+        does,
+        detectors: connection.detect.as_ref().map(|detecting| Arc::clone(detecting.shared())),
+        fields: Arc::clone(&rules.fields),
+        masks: Arc::clone(setting.masks),
+        session: setting.session,
+        tally: Arc::default(),
+    };
+    let finds = connection.detect.is_some() || !rules.fields.is_empty();
+    let (mut forward, mut sent) = (Forward::Original, None);
+    if finds && rules.sent != Sent::Plain {
+        if reading.opaque && enforced && hides {
+            let why = "what is sent cannot be looked into, and may hold values that must not leave";
+            return Err(("mask.opaque", Refusal::new(RefusalKind::NotPermitted, why)));
+        }
+        let mut texts = finder(Does::Mask);
+        let rewritten = rules.dialect.rewrite(&request(exchange), reading, &mut texts);
+        let rewritten = rewritten.map_err(|error| ("content.not_read", not_read(error, RefusalKind::NotUnderstood)))?;
+        if let Some(content) = rewritten.filter(|_| enforced) {
+            forward = Forward::Replace(content);
+        }
+        sent = Some(texts.tally);
+    }
+    let texts = finder(match (finds && hides, enforced) {
+        (false, _) => Does::Pass,
+        (true, true) => Does::Mask,
+        (true, false) => Does::Count,
+    });
+    let answer = rules.dialect.answer(reading, LONGEST);
+    Ok(Contents { forward, reader: Box::new(Reader { answer, texts, sent, observes: !enforced }) })
+}
+
+/// Reads one answer.
+struct Reader {
+    answer: Answer,
+    texts: Finder,
+    /// What was found in the request.
+    sent: Option<Arc<Mutex<Tally>>>,
+    observes: bool,
+}
+
+impl Content for Reader {
+    fn begin(&mut self, status: u16, content_type: Option<&str>) -> bool {
+        self.answer.begin(status, content_type)
+    }
+
+    fn push(&mut self, content: Bytes, out: &mut Vec<Said>) -> Result<(), Refusal> {
+        let mut pieces = Vec::new();
+        let result = self.answer.push(content, &mut self.texts, &mut pieces);
+        out.extend(pieces.into_iter().map(said));
+        result.map_err(|error| not_read(error, RefusalKind::UpstreamUnavailable))
+    }
+
+    fn finish(&mut self, out: &mut Vec<Said>) -> Result<(), Refusal> {
+        let mut pieces = Vec::new();
+        let result = self.answer.finish(&mut self.texts, &mut pieces);
+        out.extend(pieces.into_iter().map(said));
+        result.map_err(|error| not_read(error, RefusalKind::UpstreamUnavailable))
+    }
+
+    fn refused(&mut self, refusal: &Refusal) -> Option<Bytes> {
+        let message = match &refusal.detail {
+            Some(detail) => format!("{} ({detail})", refusal.message),
+            None => refusal.message.clone(),
+        };
+        self.answer.refused(&message)
+    }
+
+    fn masked(&mut self) -> Option<Masked> {
+        let tallies = self.sent.iter().chain([&self.texts.tally]);
+        let mut masked = Masked { observed: self.observes, ..Masked::default() };
+        for tally in tallies {
+            let tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
+            masked.made += tally.labelled;
+            for (entity, count) in tally.found.iter() {
+                let name = self.texts.detectors.as_ref().map_or(entity.name(), |detectors| detectors.name(entity));
+                match masked.found.iter_mut().find(|(known, _)| **known == *name) {
+                    Some((_, known)) => *known += count,
+                    None => masked.found.push((name.into(), count)),
+                }
+            }
+        }
+        (masked.made > 0 || !masked.found.is_empty()).then_some(masked)
+    }
+
+    fn tokens(&self) -> Option<Tokens> {
+        let used = self.answer.usage();
+        (used.input > 0 || used.output > 0).then_some(Tokens { input: used.input, output: used.output, said: used.said })
+    }
+}
+
+fn said(piece: Piece) -> Said {
+    match piece {
+        Piece::Bytes(bytes) => Said::Bytes(bytes),
+        Piece::Call(call) => Said::Call { tool: call.tool, arguments: call.arguments },
+    }
+}
+
+fn not_read(error: NotRead, kind: RefusalKind) -> Refusal {
+    Refusal::new(kind, error.to_string())
+}
+
+/// What is done with values that are found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Does {
+    /// Nothing is looked for.
+    Pass,
+    /// They are counted.
+    Count,
+    /// They are masked.
+    Mask,
+}
+
+/// What was found.
+#[derive(Default)]
+struct Tally {
+    found: Counts,
+    /// In places with labels.
+    labelled: u64,
+}
+
+/// Finds values in the texts of one request or answer.
+#[derive(Clone)]
+struct Finder {
+    does: Does,
+    detectors: Option<Arc<Detectors>>,
+    fields: Arc<Fields>,
+    masks: Arc<claviger_mask::methods::Masks>,
+    session: [u8; 16],
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Finder {
+    /// What is known of a text by the name of its place.
+    fn context(&self, path: &str) -> Context {
+        let name = path.rsplit('.').next().unwrap_or_default().trim_end_matches("[]");
+        self.detectors.as_ref().map_or_else(Context::default, |detectors| detectors.column(name, []))
+    }
+
+    /// What takes the place of a value of a place with labels.
+    fn labelled(&self, labels: &Labels, text: &str) -> String {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).labelled += 1;
+        let form = Form { kind: Type::of(TEXT, -1), binary: false, iso_dates: true };
+        let mask = self.masks.mask(labels, form, &self.session).unwrap_or_else(|_| claviger_mask::methods::Masks::made(form));
+        let mut out = BytesMut::new();
+        // A text that becomes none is an empty one.
+        let is_some = mask.put(Some(text.as_bytes()), &mut out);
+        if is_some { String::from_utf8_lossy(&out).into_owned() } else { String::new() }
+    }
+
+    fn found(&self, context: Context, text: &str) -> Option<String> {
+        let detectors = self.detectors.as_ref()?;
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        match detectors.mask(text.as_bytes(), context, &mut tally.found) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(masked) => Some(String::from_utf8_lossy(&masked).into_owned()),
+        }
+    }
+}
+
+impl Texts for Finder {
+    fn whole(&mut self, place: Place<'_>, text: &str) -> Option<String> {
+        if self.does == Does::Pass {
+            return None;
+        }
+        let replaced = match self.fields.labels(place.path) {
+            Some(labels) => Some(self.labelled(labels, text)),
+            None => self.found(self.context(place.path), text),
+        };
+        replaced.filter(|_| self.does == Does::Mask)
+    }
+
+    fn parts(&mut self, place: Place<'_>) -> Box<dyn Parts> {
+        if self.does == Does::Pass {
+            return Box::new(Passing);
+        }
+        Box::new(Collected { finder: self.clone(), path: place.path.to_owned(), text: String::new() })
+    }
+}
+
+/// A text that leaves as it comes.
+struct Passing;
+
+impl Parts for Passing {
+    fn push(&mut self, part: &str, out: &mut String) {
+        out.push_str(part);
+    }
+
+    fn finish(&mut self, _out: &mut String) {}
+}
+
+/// A text that is masked when it is all here.
+struct Collected {
+    finder: Finder,
+    path: String,
+    text: String,
+}
+
+impl Parts for Collected {
+    fn push(&mut self, part: &str, _out: &mut String) {
+        self.text.push_str(part);
+    }
+
+    fn finish(&mut self, out: &mut String) {
+        let text = std::mem::take(&mut self.text);
+        let replaced = self.finder.whole(Place { path: &self.path, bare: false }, &text);
+        out.push_str(&replaced.unwrap_or(text));
+    }
+}

@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod answers;
+mod content;
 mod reading;
 
 use bytes::BytesMut;
-use claviger_model::{OpId, Secret};
+use claviger_model::{OpId, Refusal, RefusalKind, Secret};
 
 use super::Http;
 use crate::{
-    Admitted, Auth, ChannelBinding, Closed, Event, Forward, Limits, Operation, Outcome, Protocol, ProtocolOptions, Reply, Shown,
-    Side, UpstreamLogin, UpstreamTls,
+    Admitted, Auth, ChannelBinding, Closed, Content, Event, Forward, Limits, Operation, Outcome, Protocol, ProtocolOptions,
+    Reply, Request, Shown, Side, UpstreamLogin, UpstreamTls,
 };
 
 const OPTIONS: ProtocolOptions =
@@ -20,6 +21,33 @@ const OPTIONS: ProtocolOptions =
 const LIMITS: Limits =
     Limits { statement: 4096, login: 4096, pending: 4096, control: 4096, response: 4096, row: 4096, statements: 8 };
 
+/// How a pipeline decides that looks into content.
+struct Looks {
+    /// What leaves in place of the client's content.
+    replaces: Option<&'static str>,
+    reader: fn() -> Box<dyn Content>,
+    /// What becomes of calls of tools; nothing yet if nothing is said.
+    calls: Option<bool>,
+}
+
+impl Looks {
+    fn decide(&self, operation: &Operation) -> Option<Reply<OpId>> {
+        let op = operation.id;
+        let admit = |forward, content| Reply::Admit { op, admission: op, forward, masker: None, content };
+        Some(match &operation.request {
+            Request::Exchange(exchange) if exchange.content.is_none() => Reply::Gather(op),
+            Request::Tool { .. } => match self.calls? {
+                true => admit(Forward::Original, None),
+                false => Reply::Refuse { op, refusal: Refusal::new(RefusalKind::NotPermitted, "not this tool") },
+            },
+            _ => {
+                let forward = self.replaces.map_or(Forward::Original, |text| Forward::Replace(text.into()));
+                admit(forward, Some((self.reader)()))
+            }
+        })
+    }
+}
+
 /// One session whose pipeline admits whatever is asked for.
 struct Rig {
     http: Http<OpId>,
@@ -27,6 +55,8 @@ struct Rig {
     shown: Shown,
     /// Whether outcomes are released.
     release: bool,
+    /// How requests with content are decided, if that is looked into.
+    looks: Option<Looks>,
     asked: Vec<u8>,
     received: Vec<u8>,
     recorded: Vec<u8>,
@@ -42,6 +72,7 @@ impl Rig {
             inputs: Default::default(),
             shown: Shown::Bearer,
             release: true,
+            looks: None,
             asked: Vec::new(),
             received: Vec::new(),
             recorded: Vec::new(),
@@ -126,6 +157,10 @@ impl Rig {
             Event::Operation(operation) => {
                 let op = operation.id;
                 self.operations.push(operation);
+                if let Some(looks) = &self.looks {
+                    let Some(reply) = looks.decide(&self.operations[self.operations.len() - 1]) else { return };
+                    return self.http.resume(reply);
+                }
                 Reply::Admit { op, admission: op, forward: Forward::Original, masker: None, content: None }
             }
             Event::Outcome(outcome, Admitted(admission)) => {

@@ -224,17 +224,6 @@ fn an_upstream_inside_tls_is_verified() {
 }
 
 #[test]
-fn what_would_wait_for_people_is_refused() {
-    run(async {
-        let Some(rig) = Rig::start("") else { return };
-        let refused = rig.dial().ask(rig.request("POST /v1/held", "", "x"));
-        assert_eq!(refused.status, 403);
-        assert!(refused.text().contains("cannot be shown to a reviewer"), "{refused:?}");
-        assert!(rig.seen("/held").is_empty());
-    });
-}
-
-#[test]
 fn modes_mean_the_same_as_for_statements() {
     run(async {
         for (mode, would) in [("observe", json!("deny")), ("record", json!(null))] {

@@ -1,7 +1,9 @@
 //! HTTP connections, end to end: real clients, and a real server that says what has reached it.
 
 mod codings;
+mod content;
 mod exchanges;
+mod held;
 mod models;
 mod programs;
 mod smuggling;
@@ -23,6 +25,7 @@ const POLICIES: &str = r#"
     forbid (principal, action == Action::"invoke", resource is Endpoint) when { resource.name like "*/forbidden*" };
     @id("bob-reads")
     forbid (principal == User::"bob", action == Action::"invoke", resource is Endpoint) unless { resource.method == "GET" };
+    @id("dana-reviews") permit (principal == User::"dana", action in Action::"admin", resource);
     @id("dba-only") @approval("dba")
     forbid (principal, action == Action::"invoke", resource is Endpoint)
     when { resource.name like "*/held" } unless { context.approvals.contains("dba") };
@@ -62,6 +65,7 @@ impl Rig {
         gateway.must_not_write(KEY);
         gateway.add(&["user", "alice"]);
         gateway.add(&["user", "bob"]);
+        gateway.add(&["user", "dana", "--group", "dba"]);
         gateway.start();
         let (token, bob) = (gateway.token(&["alice"]), gateway.token(&["bob"]));
         std::fs::write(gateway.path("outer.key"), &bob).unwrap();

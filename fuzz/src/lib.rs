@@ -17,6 +17,7 @@ const OPTIONS: ProtocolOptions = ProtocolOptions {
     plaintext: true,
     auth: Auth::PASSWORD,
     shared: true,
+    multiplexes: false,
 };
 
 pub struct Rig {

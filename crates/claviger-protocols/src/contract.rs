@@ -91,6 +91,9 @@ pub enum Event<A> {
     /// The client has begun TLS without asking: its first bytes, which are left in the input, are part of it. The listener insists on
     /// the protocol's name in it (ALPN). Otherwise as [`StartTls`](Self::StartTls).
     DirectTls,
+    /// The client begins with many streams, each of which is to have sessions of its own. What was read of it stays in the input; nothing
+    /// more happens here.
+    Multiplex,
     /// The client asks that another session's running operation be cancelled. The protocol then closes.
     Cancel(Cancel),
     /// The client has presented a credential. The protocol waits for [`Reply::Authenticated`] or [`Reply::Terminate`].
@@ -543,6 +546,8 @@ pub struct ProtocolOptions {
     pub auth: Auth,
     /// Whether clients name the connection that they mean; else the listener leads to one.
     pub shared: bool,
+    /// Whether a client may begin with many streams ([`Event::Multiplex`]): on a socket that has not been used.
+    pub multiplexes: bool,
 }
 
 /// What the rest of the gateway knows of a protocol: one line of [`PROTOCOLS`](crate::PROTOCOLS).
@@ -556,4 +561,6 @@ pub struct ProtocolEntry {
     pub default_port: u16,
     /// Its name inside TLS (ALPN, RFC 7301).
     pub alpn: &'static str,
+    /// The name there of its form in which many streams share one socket, if it has one.
+    pub multiplexed: Option<&'static str>,
 }

@@ -3,6 +3,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use bytes::Bytes;
 use claviger_model::{Refusal, RefusalKind, Secret};
 use claviger_protocols::Side;
 use claviger_session::{CancelTarget, Connection, Pipeline, Step, TlsFacts};
-use rustls::{CommonState, ServerConfig, ServerConnection};
+use rustls::{CommonState, ServerConnection};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::leg::{Leg, Socket};
+use crate::listen::Door;
+use crate::multiplexed::{self, Carrier};
 use crate::places::Place;
 use crate::upstream::Registered;
 use crate::{Upstreams, cancel, credential};
@@ -42,64 +45,77 @@ pub(crate) struct Driver {
     connecting: Option<Connecting>,
     cancelling: Option<JoinHandle<()>>,
     timer: Option<Pin<Box<Sleep>>>,
-    tls: Option<Arc<ServerConfig>>,
     /// What came of TLS with the client.
     secured: Option<TlsFacts>,
     /// Opens the pipeline of another session on the same socket, for a client that goes on when its session is over.
-    next: Next,
+    door: Arc<Door>,
     upstreams: Arc<Upstreams>,
     /// Until the client is known.
     place: Option<Place>,
+    /// Who else is to hear when it is.
+    known: Option<Arc<AtomicBool>>,
     /// For as long as the upstream's socket is open.
     registered: Option<Registered>,
 }
 
-/// The pipeline of the next session of a socket, none if the protocol has none.
-pub(crate) type Next = Box<dyn Fn() -> Option<Pipeline> + Send>;
-
 type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Registered, Option<Secret>), Refusal>> + Send>>;
 
 impl Driver {
-    pub(crate) fn new(
-        pipeline: Pipeline,
-        client: TcpStream,
-        place: Place,
-        tls: Option<Arc<ServerConfig>>,
-        upstreams: Arc<Upstreams>,
-        next: Next,
-    ) -> Self {
+    /// For a client on a socket, inside TLS if it was `secured`.
+    pub(crate) fn new(pipeline: Pipeline, client: Socket, secured: Option<TlsFacts>, place: Place, door: Arc<Door>) -> Self {
+        let upstreams = Arc::clone(&door.upstreams);
         Self {
             pipeline,
-            downstream: Some(Leg::new(Socket::Plain(client))),
+            downstream: Some(Leg::new(client)),
             upstream: None,
             connection: None,
             connecting: None,
             cancelling: None,
             timer: None,
-            tls,
-            secured: None,
-            next,
+            secured,
+            door,
             upstreams,
             place: Some(place),
+            known: None,
             registered: None,
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Has it told there when the client is known.
+    pub(crate) fn telling(self, known: Arc<AtomicBool>) -> Self {
+        Self { known: Some(known), ..self }
+    }
+
+    /// To the end, or until it is found that the socket carries many streams.
+    pub(crate) async fn run(mut self) -> Option<Carrier> {
         loop {
             match poll_fn(|cx| self.poll_step(cx)).await {
-                Step::StartTls(Side::Downstream) => self.accept_tls(false).await,
+                Step::StartTls(Side::Downstream) => {
+                    self.accept_tls(false).await;
+                    if self.downstream.as_ref().is_some_and(|leg| leg.names(multiplexed::ALPN)) {
+                        return self.into_carrier();
+                    }
+                }
+                Step::Multiplex => return self.into_carrier(),
                 Step::DirectTls => self.accept_tls(true).await,
                 Step::StartTls(Side::Upstream) => self.start_upstream_tls().await,
                 Step::Connect(connection) => self.connect(connection),
                 Step::Cancel(target) => self.cancel(target).await,
                 Step::Close => {
                     if !(self.pipeline.leaves_client() && self.succeed().await) {
-                        return self.close().await;
+                        self.close().await;
+                        return None;
                     }
                 }
             }
         }
+    }
+
+    /// The client's socket for many streams, with what it has said already.
+    fn into_carrier(mut self) -> Option<Carrier> {
+        let deadline = self.deadline();
+        let (socket, begun) = self.downstream.take()?.into_socket()?;
+        Some(Carrier { socket, begun, secured: self.secured, place: self.place, door: self.door, deadline })
     }
 
     /// Reads, takes turns and writes until the session needs something of the driver.
@@ -217,6 +233,7 @@ impl Driver {
         let Some(place) = &self.place else { return false };
         if self.pipeline.is_known() {
             self.place = None;
+            self.known.iter().for_each(|known| known.store(true, Ordering::Relaxed));
             return false;
         }
         let Poll::Ready(code) = place.poll_evicted(cx) else { return false };
@@ -257,7 +274,7 @@ impl Driver {
             return self.pipeline.handle_eof(Side::Downstream);
         }
         let plain = self.downstream.take().and_then(|leg| if direct { leg.into_begun() } else { leg.into_plain() });
-        let (Some(config), Some((stream, begun))) = (self.tls.clone(), plain) else {
+        let (Some(config), Some((stream, begun))) = (self.door.tls(), plain) else {
             return self.pipeline.handle_eof(Side::Downstream);
         };
         let evicted = async {
@@ -314,7 +331,7 @@ impl Driver {
         if !self.answer_to_the_end().await {
             return false;
         }
-        let Some(next) = (self.next)() else { return false };
+        let Some(next) = self.door.next(self.secured.is_some()) else { return false };
         self.pipeline = next;
         (self.connection, self.connecting, self.timer, self.place) = (None, None, None, None);
         true

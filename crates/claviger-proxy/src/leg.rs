@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
@@ -34,11 +34,57 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(answer))
 }
 
-/// A socket, plain or inside TLS.
+/// A socket, plain or inside TLS, or a stream inside one.
 pub(crate) enum Socket {
     Plain(TcpStream),
     Accepted(Box<server::TlsStream<TcpStream>>),
     Opened(Box<client::TlsStream<TcpStream>>),
+    Stream(DuplexStream),
+}
+
+/// A socket of which something has been read already.
+pub(crate) struct Begun {
+    socket: Socket,
+    begun: BytesMut,
+}
+
+impl Begun {
+    pub(crate) fn new(socket: Socket, begun: BytesMut) -> Self {
+        Self { socket, begun }
+    }
+}
+
+impl AsyncRead for Begun {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.begun.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buf);
+        }
+        let length = self.begun.len().min(buf.remaining());
+        buf.put_slice(&self.begun.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Begun {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
 }
 
 /// One side's socket with what was read from it and not taken, and what is to be written to it.
@@ -82,6 +128,16 @@ impl Leg {
             Socket::Plain(stream) if self.output.is_empty() => Some((stream, self.input)),
             _ => None,
         }
+    }
+
+    /// The socket, and what was read from it and not taken. `None` if something is still to be written.
+    pub(crate) fn into_socket(self) -> Option<(Socket, BytesMut)> {
+        self.output.is_empty().then_some((self.socket, self.input))
+    }
+
+    /// Whether this is the protocol that a client has agreed on inside TLS.
+    pub(crate) fn names(&self, alpn: &[u8]) -> bool {
+        matches!(&self.socket, Socket::Accepted(stream) if stream.get_ref().1.alpn_protocol() == Some(alpn))
     }
 
     pub(crate) fn can_read(&self) -> bool {
@@ -223,6 +279,7 @@ impl AsyncRead for Socket {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Accepted(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Opened(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Stream(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -233,6 +290,7 @@ impl AsyncWrite for Socket {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Accepted(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Opened(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Stream(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -241,6 +299,7 @@ impl AsyncWrite for Socket {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Accepted(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Opened(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Stream(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -249,6 +308,7 @@ impl AsyncWrite for Socket {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Accepted(stream) => Pin::new(stream).poll_flush(cx),
             Self::Opened(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -257,6 +317,7 @@ impl AsyncWrite for Socket {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Accepted(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Opened(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One task drives one session. In one loop it reads both sockets, lets the [`Pipeline`](claviger_session::Pipeline) take its
 //! turn, and writes both sockets; it never waits for one of them alone, so that a client that leaves, a cancel or an order to
-//! end is noticed while anything else is pending. Nothing here knows a protocol, an identity or a policy.
+//! end is noticed while anything else is pending. Nothing here knows a protocol, an identity or a policy; of HTTP/2 it knows that its
+//! streams are sockets inside a socket.
 
 mod aside;
 mod ask;
@@ -12,6 +13,7 @@ mod credential;
 mod drive;
 mod leg;
 mod listen;
+mod multiplexed;
 mod places;
 mod proxied;
 pub mod tls;

@@ -35,15 +35,15 @@ pub enum TlsError {
     Untrusted(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// The settings of a listener: this certificate chain and key (PEM files), TLS 1.2 and 1.3. `alpn` is the protocol's name inside
-/// TLS: a client that names others only is refused, one that names none is not. With `asks`, clients may show a certificate.
-pub fn server(certificate: &Path, key: &Path, alpn: Option<&str>, asks: bool) -> Result<Arc<ServerConfig>, TlsError> {
+/// The settings of a listener: this certificate chain and key (PEM files), TLS 1.2 and 1.3. `alpn` are the protocol's names inside
+/// TLS, the best first: a client that names others only is refused, one that names none is not. With `asks`, clients may show a certificate.
+pub fn server(certificate: &Path, key: &Path, alpn: &[&str], asks: bool) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(certificate)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::Unreadable(key.display().to_string(), error))?;
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = if asks { builder.with_client_cert_verifier(Possession::new()) } else { builder.with_no_client_auth() };
     let mut config = builder.with_single_cert(chain, key)?;
-    config.alpn_protocols = alpn.into_iter().map(Into::into).collect();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }
 

@@ -88,7 +88,14 @@ impl Subject for HttpSubject {
     }
 
     fn open(&self, limits: Limits) -> Box<dyn Protocol<OpId>> {
-        Box::new(Http::new(ProtocolOptions { limits, tls: false, plaintext: true, auth: Auth::PASSWORD, shared: false }))
+        Box::new(Http::new(ProtocolOptions {
+            limits,
+            tls: false,
+            plaintext: true,
+            auth: Auth::PASSWORD,
+            shared: false,
+            multiplexes: false,
+        }))
     }
 
     fn upstream(&self) -> Box<dyn Upstream> {

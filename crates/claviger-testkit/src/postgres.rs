@@ -419,7 +419,8 @@ impl Subject for PostgresSubject {
     }
 
     fn open(&self, limits: Limits) -> Box<dyn Protocol<OpId>> {
-        let options = ProtocolOptions { limits, tls: false, plaintext: true, auth: Auth::PASSWORD, shared: false };
+        let options =
+            ProtocolOptions { limits, tls: false, plaintext: true, auth: Auth::PASSWORD, shared: false, multiplexes: false };
         Box::new(Postgres::new(options))
     }
 

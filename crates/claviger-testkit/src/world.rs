@@ -384,7 +384,7 @@ impl Client {
                 Poll::Ready(Step::DirectTls) => self.pipeline().tls_started(Side::Downstream, tls()),
                 Poll::Ready(Step::Connect(connection)) => self.connecting = Some(connection),
                 Poll::Ready(Step::Cancel(target)) => self.cancels.push(target),
-                Poll::Ready(Step::Close) => {
+                Poll::Ready(Step::Close | Step::Multiplex) => {
                     self.closed = true;
                     self.transmit();
                 }

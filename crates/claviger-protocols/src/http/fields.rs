@@ -205,6 +205,11 @@ impl Fields {
         }
     }
 
+    /// All but those between neighbours.
+    pub(super) fn end_to_end(self) -> Vec<(String, Vec<u8>)> {
+        self.0.into_iter().filter(|(name, _)| !HOP_BY_HOP.contains(&&**name)).collect()
+    }
+
     fn write(&self, out: &mut Vec<u8>, stays: impl Fn(&str) -> bool) {
         for (name, value) in &self.0 {
             if !(stays(name) || HOP_BY_HOP.contains(&&**name) || self.lists("connection", name)) {

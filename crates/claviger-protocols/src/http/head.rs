@@ -213,6 +213,11 @@ impl ResponseHead {
         self.fields.get("content-type").and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// Its fields, but for those between neighbours.
+    pub(super) fn into_fields(self) -> Vec<(String, Vec<u8>)> {
+        self.fields.end_to_end()
+    }
+
     /// The head for the client, whose content is framed like this; `rewritten` if it is another than came.
     pub(super) fn write(&self, framed: Body, closes: bool, origin: &Origin, rewritten: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);

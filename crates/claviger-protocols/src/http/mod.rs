@@ -19,6 +19,7 @@ mod origin;
 mod path;
 mod scrub;
 mod serving;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -33,6 +34,7 @@ use self::credential::Presented;
 pub use self::fields::may_carry_credential;
 use self::head::RequestHead;
 use self::serving::{Serving, Turn};
+pub use self::streams::{Answer, Asked, Kin, NotOne, Part, StreamHead};
 use self::wrong::Wrong;
 use crate::{
     Closed, Credential, Event, Login, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit, UpstreamLogin,
@@ -40,7 +42,8 @@ use crate::{
 };
 
 /// This protocol's line in the list.
-pub const ENTRY: ProtocolEntry = ProtocolEntry { kind: "http", title: "HTTP", default_port: 443, alpn: "http/1.1" };
+pub const ENTRY: ProtocolEntry =
+    ProtocolEntry { kind: "http", title: "HTTP", default_port: 443, alpn: "http/1.1", multiplexed: Some("h2") };
 
 /// One proxied HTTP connection.
 pub struct Http<A> {
@@ -125,6 +128,17 @@ impl<A> Http<A> {
     }
 
     fn arrive(&mut self, input: &mut BytesMut) -> Result<(), Fault> {
+        if self.options.multiplexes {
+            match streams::begins(input) {
+                Some(true) => {
+                    self.io.events.push_back(Event::Multiplex);
+                    self.phase = Phase::Closed;
+                    return Ok(());
+                }
+                Some(false) => self.options.multiplexes = false,
+                None => return Ok(()),
+            }
+        }
         let Some(length) = self.find_head(input)? else { return Ok(()) };
         let head = input.split_to(length);
         let head = RequestHead::read(&head, self.options.shared).map_err(Fault::Client)?;

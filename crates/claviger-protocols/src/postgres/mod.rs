@@ -37,7 +37,8 @@ pub use self::startup::{SSL_REQUEST, Version, cancel_request};
 use crate::{Auth, Closed, Event, Limits, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit};
 
 /// This protocol's line in the list.
-pub const ENTRY: ProtocolEntry = ProtocolEntry { kind: "postgres", title: "PostgreSQL", default_port: 5432, alpn: "postgresql" };
+pub const ENTRY: ProtocolEntry =
+    ProtocolEntry { kind: "postgres", title: "PostgreSQL", default_port: 5432, alpn: "postgresql", multiplexed: None };
 
 /// One proxied PostgreSQL connection.
 pub struct Postgres<A> {
@@ -73,7 +74,8 @@ impl<A> Postgres<A> {
 
     /// A connection that no client has opened.
     pub fn without_client(limits: Limits) -> Self {
-        let options = ProtocolOptions { limits, tls: false, plaintext: false, auth: Auth::PASSWORD, shared: false };
+        let options =
+            ProtocolOptions { limits, tls: false, plaintext: false, auth: Auth::PASSWORD, shared: false, multiplexes: false };
         Self {
             options,
             io: Io::new(),

@@ -78,6 +78,8 @@ pub enum Step {
     /// As [`StartTls`](Self::StartTls) for the client's side, which has begun by itself: what was read of it and not taken is part of
     /// TLS. Without the protocol's name in it (ALPN), the connection is to be closed.
     DirectTls,
+    /// Take the client's socket for one that carries many streams, and give each of them pipelines of its own. This one is of no use any more.
+    Multiplex,
     /// Open a socket to the connection's upstream and find its credential, then call [`Pipeline::connected`].
     Connect(Arc<Connection>),
     /// Ask an upstream to cancel what one of its sessions runs, on a socket apart. There is no answer.
@@ -355,6 +357,7 @@ impl Pipeline {
         match event {
             Event::StartTls(side) => self.steps.push_back(Step::StartTls(side)),
             Event::DirectTls => self.steps.push_back(Step::DirectTls),
+            Event::Multiplex => self.steps.push_back(Step::Multiplex),
             Event::Login(login) => self.authenticate(login, now),
             Event::Cancel(cancel) => {
                 let target = self.gateway.registry.cancel(&cancel);

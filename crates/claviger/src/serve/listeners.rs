@@ -49,12 +49,13 @@ impl Listeners {
     pub(super) async fn prepare(&self, config: &Config) -> Result<Change> {
         let mut change = Vec::new();
         for listener in &config.listeners {
-            let alpn = PROTOCOLS.iter().find(|entry| entry.kind == listener.kind).map(|entry| entry.alpn);
+            let entry = PROTOCOLS.iter().find(|entry| entry.kind == listener.kind);
+            let alpn: Vec<_> = entry.iter().flat_map(|entry| entry.multiplexed.into_iter().chain([entry.alpn])).collect();
             let spec = ListenerSpec {
                 address: listener.addr,
                 kind: listener.kind,
                 route: listener.connection.clone().map_or(Route::Shared(listener.kind), Route::Connection),
-                tls: server_tls(config, alpn, listener.auth.certificate)?,
+                tls: server_tls(config, &alpn, listener.auth.certificate)?,
                 plaintext: listener.plaintext,
                 auth: listener.auth.clone(),
                 balancers: listener.balancers.as_slice().into(),

@@ -182,7 +182,7 @@ impl Running {
         admin: Arc<Admin>,
         Outside { issuers, webhooks }: Outside,
     ) -> Result<Self> {
-        let tls = server_tls(&config, None, false)?;
+        let tls = server_tls(&config, &[], false)?;
         let current = CurrentTls::default();
         current.store(tls.clone());
         let workers = Workers::start(threads(&config)?, &gateway).context("the threads for sessions cannot be started")?;
@@ -242,7 +242,7 @@ async fn end_access(gateway: Arc<Gateway>) {
     }
 }
 
-fn server_tls(config: &Config, alpn: Option<&str>, asks: bool) -> Result<Option<Arc<ServerConfig>>> {
+fn server_tls(config: &Config, alpn: &[&str], asks: bool) -> Result<Option<Arc<ServerConfig>>> {
     let files = config.tls.as_ref();
     Ok(files.map(|files| claviger_proxy::tls::server(&files.certificate, &files.key, alpn, asks)).transpose()?)
 }

@@ -29,7 +29,7 @@ impl Running {
         let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
         stays(&self.config, &config)?;
         let masks = masks(&config, &self.store).await?;
-        let tls = server_tls(&config, None, false)?;
+        let tls = server_tls(&config, &[], false)?;
         let listeners = self.listeners.prepare(&config).await?;
         let web = self.web.prepare(&config).await?;
         // A configuration that cannot be recorded is not taken up. From here on nothing can fail.

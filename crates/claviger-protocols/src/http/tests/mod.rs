@@ -16,7 +16,7 @@ use crate::{
 };
 
 const OPTIONS: ProtocolOptions =
-    ProtocolOptions { limits: LIMITS, tls: false, plaintext: true, auth: Auth::PASSWORD, shared: false };
+    ProtocolOptions { limits: LIMITS, tls: false, plaintext: true, auth: Auth::PASSWORD, shared: false, multiplexes: false };
 
 const LIMITS: Limits =
     Limits { statement: 4096, login: 4096, pending: 4096, control: 4096, response: 4096, row: 4096, statements: 8 };

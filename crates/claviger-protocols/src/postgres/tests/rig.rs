@@ -39,6 +39,7 @@ pub(super) const OPTIONS: ProtocolOptions = ProtocolOptions {
     plaintext: true,
     auth: Auth::PASSWORD,
     shared: true,
+    multiplexes: false,
 };
 
 impl Rig {

@@ -7,6 +7,7 @@ mod held;
 mod models;
 mod programs;
 mod smuggling;
+mod streams;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

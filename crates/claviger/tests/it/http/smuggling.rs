@@ -41,7 +41,7 @@ const TRICKS: &[(&str, &str, u16)] = &[
     ("two spaces", "GET  /t HTTP/1.1|H|A||", 400),
     ("a tab", "GET\t/t HTTP/1.1|H|A||", 400),
     ("a space at the end", "GET /t HTTP/1.1 |H|A||", 400),
-    ("HTTP/2 without a word", "PRI * HTTP/2.0||SM||", 505),
+    ("nearly HTTP/2", "PRI * HTTP/2.0||XX||", 505),
     ("a version that is not known", "GET /t HTTP/1.2|H|A||", 505),
     ("no version", "GET /t||", 400),
     ("a line feed alone", "GET /t HTTP/1.1|H|A|X-A: b\nX-B: c||", 400),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::texts::Rules;
 use crate::{Answer, NotRead, Reading, Request, Texts, request};
 
 /// A kind of service.
@@ -43,5 +44,13 @@ impl Dialect {
     /// What reads and rewrites the answer, whose event or whole may be so long, in bytes.
     pub fn answer(self, reading: &Reading, longest: usize) -> Answer {
         Answer::new(self, reading, longest)
+    }
+
+    /// What it knows of JSON.
+    pub(crate) fn rules(self) -> Rules {
+        match self {
+            Self::OpenAi | Self::Anthropic => Rules::Models,
+            Self::Plain | Self::Qdrant | Self::Chroma => Rules::Every,
+        }
     }
 }

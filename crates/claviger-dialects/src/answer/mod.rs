@@ -1,8 +1,30 @@
 //! Answers, as they come.
+//!
+//! A document is kept until its end, and rewritten then. A stream is rewritten event by event: each place in which text comes in
+//! parts is a channel of its own, and what may leave of it takes the place of what came; the rest leaves in an event
+//! of the same form before the one that ends the channel. What a tool is called with is kept until it is all there, as clients act only then.
 
-use bytes::Bytes;
+mod channel;
+mod chat;
+mod document;
+mod frame;
+mod messages;
+mod pending;
+mod sse;
+mod turn;
+mod usage;
+mod whole;
 
-use crate::{Dialect, NotRead, Piece, Reading, Texts, Usage};
+use bytes::{Bytes, BytesMut};
+
+use self::chat::Chat;
+use self::document::Each;
+use self::messages::Messages;
+use self::sse::Sse;
+use self::turn::{Framing, Outlet, Turn};
+use self::whole::Text;
+use crate::texts::Rules;
+use crate::{Dialect, NotRead, Piece, Reading, Texts, Usage, media_type};
 
 /// How an answer is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,38 +54,159 @@ pub(crate) enum Api {
 
 /// Reads and rewrites one answer. Sans-io: content goes in as it comes, decoded, and pieces come out.
 pub struct Answer {
-    usage: Usage,
+    form: Form,
+    rules: Rules,
+    /// The longest event or document.
+    longest: usize,
+    content: Content,
+    outlet: Outlet,
+    /// What the service has said that was used.
+    said: Usage,
+}
+
+/// How content is read.
+enum Content {
+    /// It is not.
+    Pass,
+    /// When all of it is there.
+    Whole(BytesMut),
+    /// As one text.
+    Text(Text),
+    /// Event by event.
+    Events(Sse, Box<dyn Stream>),
+    /// Line by line.
+    Lines(BytesMut, Box<dyn Stream>),
+}
+
+/// An event of a stream.
+pub(super) struct Event<'a> {
+    /// As it came, with the empty line that ends it.
+    pub(super) raw: &'a [u8],
+    pub(super) data: &'a str,
+}
+
+/// Rewrites the events of one API.
+trait Stream: Send {
+    /// Takes an event that has data.
+    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead>;
+
+    /// There are no more: what is left of texts and calls leaves.
+    fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), NotRead>;
+
+    /// The events that tell of an error and end the stream.
+    fn error(&self, message: &str) -> String;
 }
 
 impl Answer {
-    pub(crate) fn new(_dialect: Dialect, _reading: &Reading, _longest: usize) -> Self {
-        Self { usage: Usage::default() }
+    pub(crate) fn new(dialect: Dialect, reading: &Reading, longest: usize) -> Self {
+        Self {
+            form: reading.form,
+            rules: dialect.rules(),
+            longest,
+            content: Content::Pass,
+            outlet: Outlet::default(),
+            said: Usage::default(),
+        }
     }
 
     /// Takes the answer's head. Says whether all of the content is kept until its end, so that its length is known when its head leaves.
-    pub fn begin(&mut self, _status: u16, _content_type: Option<&str>) -> bool {
-        false
+    pub fn begin(&mut self, _status: u16, content_type: Option<&str>) -> bool {
+        let stream = || -> Box<dyn Stream> {
+            match self.form.api {
+                Api::Chat | Api::Completions => Box::new(Chat::default()),
+                Api::Messages => Box::new(Messages::default()),
+                _ => Box::new(Each { rules: self.rules }),
+            }
+        };
+        let kind = content_type.map(media_type).unwrap_or_default();
+        self.content = match kind.as_str() {
+            "application/json" | "text/json" => Content::Whole(BytesMut::new()),
+            "text/event-stream" => Content::Events(Sse::default(), stream()),
+            "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" | "application/stream+json" => {
+                self.outlet.framing = Framing::Lines;
+                Content::Lines(BytesMut::new(), stream())
+            }
+            kind if kind.ends_with("+json") => Content::Whole(BytesMut::new()),
+            kind if kind.starts_with("text/") => Content::Text(Text::new(content_type.unwrap_or_default())),
+            _ => Content::Pass,
+        };
+        matches!(self.content, Content::Whole(_))
     }
 
     /// Takes content, and appends what comes of it.
-    pub fn push(&mut self, content: Bytes, _texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
-        out.push(Piece::Bytes(content));
-        Ok(())
+    pub fn push(&mut self, content: Bytes, texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
+        let mut turn = Turn::new(texts, out, &mut self.outlet, &mut self.said, self.longest);
+        match &mut self.content {
+            Content::Pass => turn.pass(content),
+            Content::Whole(kept) => {
+                if kept.len() + content.len() > self.longest {
+                    return Err(NotRead::TooLong);
+                }
+                kept.extend_from_slice(&content);
+            }
+            Content::Text(text) => text.push(&content, &mut turn),
+            Content::Events(sse, stream) => sse.push(&content, stream.as_mut(), &mut turn)?,
+            Content::Lines(kept, stream) => {
+                kept.extend_from_slice(&content);
+                lines(kept, false, stream.as_mut(), &mut turn)?;
+                if kept.len() > self.longest {
+                    return Err(NotRead::TooLong);
+                }
+            }
+        }
+        turn.end()
     }
 
     /// There is no more content: appends the rest.
-    pub fn finish(&mut self, _texts: &mut dyn Texts, _out: &mut Vec<Piece>) -> Result<(), NotRead> {
-        Ok(())
+    pub fn finish(&mut self, texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
+        let mut turn = Turn::new(texts, out, &mut self.outlet, &mut self.said, self.longest);
+        match &mut self.content {
+            Content::Pass => {}
+            Content::Whole(kept) => document::whole(kept, self.rules, &mut turn)?,
+            Content::Text(text) => text.finish(&mut turn),
+            Content::Events(sse, stream) => {
+                sse.finish(stream.as_mut(), &mut turn)?;
+                stream.finish(&mut turn)?;
+            }
+            Content::Lines(kept, stream) => {
+                lines(kept, true, stream.as_mut(), &mut turn)?;
+                stream.finish(&mut turn)?;
+            }
+        }
+        turn.release();
+        turn.end()
     }
 
     /// What ends the content in place of everything from a refused call on, as the service would say that something went wrong in the middle
     /// of an answer; `None` if nothing of it has left, so that another answer can take its place.
-    pub fn refused(&mut self, _message: &str) -> Option<Bytes> {
-        None
+    pub fn refused(&mut self, message: &str) -> Option<Bytes> {
+        match &self.content {
+            Content::Events(_, stream) | Content::Lines(_, stream) if self.outlet.has_left => Some(stream.error(message).into()),
+            _ => None,
+        }
     }
 
     /// What has been used, as far as is known by now.
+    ///
+    /// What the service does not say is counted: a token for each four bytes of the texts that were asked and answered, or less than four.
     pub fn usage(&self) -> Usage {
-        self.usage
+        if self.said.said {
+            return self.said;
+        }
+        Usage { input: self.form.asked.div_ceil(4), output: self.outlet.heard.div_ceil(4), said: false }
+    }
+}
+
+/// Takes the lines that are complete.
+fn lines(kept: &mut BytesMut, last: bool, stream: &mut dyn Stream, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+    loop {
+        let end = kept.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+        let Some(end) = end.or((last && !kept.is_empty()).then_some(kept.len())) else { return Ok(()) };
+        let line = kept.split_to(end);
+        let data = String::from_utf8_lossy(&line);
+        match data.trim() {
+            "" => turn.raw(&line),
+            data => stream.event(&Event { raw: &line, data }, turn)?,
+        }
     }
 }

@@ -14,11 +14,6 @@ impl Edits {
         self.0.push((value.span(), json));
     }
 
-    /// Puts something in the place of a piece of the text.
-    pub(crate) fn replace_span(&mut self, span: Range<usize>, json: String) {
-        self.0.push((span, json));
-    }
-
     /// Takes the members of these names out of an object.
     pub(crate) fn remove(&mut self, object: Value<'_>, names: &[&str]) {
         let members: Vec<_> = object.members().map(|(name, value)| (name.span().start, value.span().end, name)).collect();
@@ -47,8 +42,17 @@ impl Edits {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A value with all of it done, where it is about nothing else.
+    pub(crate) fn apply_in(mut self, value: Value<'_>) -> Option<String> {
+        let start = value.span().start;
+        for (span, _) in &mut self.0 {
+            *span = span.start.saturating_sub(start)..span.end.saturating_sub(start);
+        }
+        self.apply(value.raw())
     }
 
     /// The text with all of it done; `None` if there is nothing to do. What lies within something else that is replaced goes with it.

@@ -3,8 +3,6 @@
 //! What goes to a service is read strictly: what two readers could take for two things is refused. What comes from one is
 //! read as leniently as clients do; there nothing is decided, and every string is looked at.
 
-#![allow(dead_code, reason = "answers are read with the rest")]
-
 mod edit;
 mod lex;
 mod string;

@@ -15,7 +15,6 @@ use claviger_model::{Definition, Effect, Endpoint, Hazard, Meaning, Object, Verb
 use self::content::Content;
 use crate::answer::{Api, Form};
 use crate::json::{Kind, Value};
-use crate::texts::Rules;
 use crate::{Dialect, NotRead, Reading, Request, Texts};
 
 /// The longest name of something that a request does something to, in bytes.
@@ -34,20 +33,13 @@ pub(crate) fn read(dialect: Dialect, request: &Request<'_>) -> Result<Reading, N
     if let Some(name) = request.prompt {
         found.prompt(name)?;
     }
-    content.survey(rules(dialect), &mut found);
+    content.survey(dialect.rules(), &mut found);
     Ok(found.reading(request))
 }
 
 /// The content with its texts as they say; `None` if all stays as it is.
 pub(crate) fn rewritten(dialect: Dialect, request: &Request<'_>, texts: &mut dyn Texts) -> Result<Option<Bytes>, NotRead> {
-    Content::of(dialect, request)?.rewritten(rules(dialect), texts)
-}
-
-fn rules(dialect: Dialect) -> Rules {
-    match dialect {
-        Dialect::OpenAi | Dialect::Anthropic => Rules::Models,
-        Dialect::Plain | Dialect::Qdrant | Dialect::Chroma => Rules::Every,
-    }
+    Content::of(dialect, request)?.rewritten(dialect.rules(), texts)
 }
 
 /// What has been found in a request so far.

@@ -3,31 +3,34 @@
 //! Every string is a text, except those that are known to be words of the API itself: safer than a list of places, as
 //! services take new members every month.
 
-#![allow(dead_code, reason = "answers are read with the rest")]
-
 mod rules;
 mod walk;
 
+use std::collections::BTreeMap;
+
 pub(crate) use self::rules::Rules;
-pub(crate) use self::walk::{Spot, Visitor, walk};
-use crate::json::{Document, Edits, Rigor, Value, quoted};
-use crate::{NotRead, Place, Texts};
+pub(crate) use self::walk::{Spot, Visitor, is_text, member, walk};
+use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
+use crate::{Place, Texts};
 
 /// How deep JSON may stand inside strings of JSON and still be looked into as such.
 const INSIDE: u8 = 3;
 
-/// The content with its texts as they say; `None` if all stays as it is.
-pub(crate) fn rewrite(content: &[u8], rigor: Rigor, rules: Rules, texts: &mut dyn Texts) -> Result<Option<String>, NotRead> {
-    let document = Document::read(content, rigor)?;
-    let mut edits = Edits::default();
-    rewrite_value(document.root(), "", rules, texts, &mut edits);
-    let text = std::str::from_utf8(content).map_err(|_| NotRead::Syntax)?;
-    Ok(edits.apply(text))
-}
-
 /// Notes what is to be put in the place of all texts of a value.
 pub(crate) fn rewrite_value(value: Value<'_>, path: &str, rules: Rules, texts: &mut dyn Texts, edits: &mut Edits) {
-    walk(value, &mut path.to_owned(), rules, &mut Rewriter { texts, edits, inside: 0 });
+    rewrite_rest(value, path, rules, &BTreeMap::new(), texts, edits);
+}
+
+/// The same, where of some texts, and of objects as they are written, by where they begin, it is known what takes their place, if anything.
+pub(crate) fn rewrite_rest(
+    value: Value<'_>,
+    path: &str,
+    rules: Rules,
+    known: &BTreeMap<usize, Option<String>>,
+    texts: &mut dyn Texts,
+    edits: &mut Edits,
+) {
+    walk(value, &mut path.to_owned(), rules, &mut Rewriter { texts, edits, known, inside: 0 });
 }
 
 /// What takes the place of a text that is all there: where it is JSON, its strings, numbers and names are texts of their own.
@@ -53,7 +56,7 @@ fn inner(text: &str, place: &str, texts: &mut dyn Texts, inside: u8) -> Option<S
         return texts.whole(Place { path: place, bare: false }, text);
     };
     let mut edits = Edits::default();
-    let mut rewriter = Rewriter { texts, edits: &mut edits, inside: inside + 1 };
+    let mut rewriter = Rewriter { texts, edits: &mut edits, known: &BTreeMap::new(), inside: inside + 1 };
     walk(document.root(), &mut place.to_owned(), Rules::Every, &mut rewriter);
     edits.apply(text)
 }
@@ -61,12 +64,14 @@ fn inner(text: &str, place: &str, texts: &mut dyn Texts, inside: u8) -> Option<S
 struct Rewriter<'t> {
     texts: &'t mut dyn Texts,
     edits: &'t mut Edits,
+    known: &'t BTreeMap<usize, Option<String>>,
     inside: u8,
 }
 
 impl Visitor for Rewriter<'_> {
     fn text(&mut self, spot: &Spot<'_>, value: Value<'_>, text: &str) {
-        let Some(put) = inner(text, spot.path, self.texts, self.inside) else { return };
+        let known = self.known.get(&value.span().start).cloned();
+        let Some(put) = known.unwrap_or_else(|| inner(text, spot.path, self.texts, self.inside)) else { return };
         // A model's thoughts are signed as they are: other words under the same signature would be an error.
         let put = if spot.signed() { String::new() } else { put };
         self.edits.replace(value, quoted(&put));
@@ -76,6 +81,24 @@ impl Visitor for Rewriter<'_> {
         if let Some(put) = self.texts.whole(Place { path: spot.path, bare: true }, value.raw()) {
             self.edits.replace(value, quoted(&put));
         }
+    }
+
+    fn enter(&mut self, value: Value<'_>) -> bool {
+        let Some(known) = self.known.get(&value.span().start) else { return true };
+        if let Some(put) = known {
+            self.edits.replace(value, put.clone());
+        }
+        false
+    }
+
+    fn edits(&self) -> usize {
+        self.edits.len()
+    }
+
+    fn tokens(&mut self, value: Value<'_>) {
+        // They say once more what has been said.
+        let nothing = if value.kind() == Kind::Array { "[]" } else { "null" };
+        self.edits.replace(value, nothing.to_owned());
     }
 
     fn name(&mut self, path: &str, value: Value<'_>, name: &str) {

@@ -16,6 +16,19 @@ pub(crate) trait Visitor {
 
     /// Something that is no text, written as one: an image.
     fn media(&mut self, _spot: &Spot<'_>) {}
+
+    /// Whether what is in an object or list is to be gone over.
+    fn enter(&mut self, _value: Value<'_>) -> bool {
+        true
+    }
+
+    /// How much has been changed so far.
+    fn edits(&self) -> usize {
+        0
+    }
+
+    /// The tokens of a text that stands beside them and has been changed, or a text below that.
+    fn tokens(&mut self, _value: Value<'_>) {}
 }
 
 /// Where a value stands.
@@ -36,16 +49,23 @@ impl Spot<'_> {
 
 /// Goes over a value and all that is in it. The path is that of the value, and is so again at the end.
 pub(crate) fn walk(value: Value<'_>, path: &mut String, rules: Rules, visitor: &mut dyn Visitor) {
+    let name = path.rsplit('.').next().unwrap_or_default().trim_end_matches("[]").to_owned();
     let zone = if rules == Rules::Every { Zone::Free } else { Zone::Known };
-    step(value, path, "", zone, visitor);
+    let zone = if path.is_empty() { zone } else { zone.within(path, &name, value.kind()) };
+    step(value, path, &name, zone, visitor);
 }
 
 fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &mut dyn Visitor) {
     let length = path.len();
     match value.kind() {
+        Kind::Object | Kind::Array if !visitor.enter(value) => {}
         Kind::Object => {
+            let before = visitor.edits();
             for (key, value) in value.members() {
                 let name = key.text().unwrap_or_default();
+                if zone == Zone::Known && name == "logprobs" {
+                    continue;
+                }
                 if zone == Zone::Free {
                     path.push_str("{}");
                     visitor.name(path, key, &name);
@@ -54,6 +74,12 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &m
                 member(path, &name);
                 step(value, path, &name, zone.within(path, &name, value.kind()), visitor);
                 path.truncate(length);
+            }
+            if zone == Zone::Known
+                && visitor.edits() > before
+                && let Some(tokens) = value.get("logprobs").filter(|tokens| tokens.kind() != Kind::Null)
+            {
+                visitor.tokens(tokens);
             }
         }
         Kind::Array => {
@@ -75,6 +101,11 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &m
         Kind::Number if zone == Zone::Free => visitor.bare(&Spot { path, name, zone }, value),
         Kind::Number | Kind::Word | Kind::Null => {}
     }
+}
+
+/// Whether a string of an API of models is a text.
+pub(crate) fn is_text(path: &str, name: &str, text: &str) -> bool {
+    Zone::Known.is(&Spot { path, name, zone: Zone::Known }, text) == Is::Text
 }
 
 /// Appends a member's name to a path, so that it cannot be taken for several, nor for anything else.

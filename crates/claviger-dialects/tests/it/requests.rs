@@ -1,7 +1,5 @@
 //! What requests mean, as a table to read.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
-
 use claviger_dialects::{Dialect, NotRead, Reading, Request};
 use claviger_model::Object;
 

@@ -1,0 +1,282 @@
+//! Streams of chat completions and completions, as OpenAI's API and whatever is compatible send them.
+
+use std::collections::BTreeMap;
+
+use super::channel::Channels;
+use super::document::{Known, calls, error_object};
+use super::frame::Frame;
+use super::pending::Pending;
+use super::turn::Turn;
+use super::{Event, Stream, usage};
+use crate::NotRead;
+use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
+use crate::texts::{Rules, is_text, member, rewrite_rest, rewrite_text};
+
+/// How many calls there may be in a stream at a time.
+const MOST_CALLS: usize = 256;
+/// The place of the one call that a choice may have in the old form.
+const OLD: u64 = u64::MAX;
+/// Members of every event that say which answer it is of.
+const ENVELOPE: [&str; 7] = ["id", "object", "created", "model", "system_fingerprint", "service_tier", "provider"];
+
+/// A stream of completions.
+#[derive(Default)]
+pub(super) struct Chat {
+    texts: Channels,
+    /// Calls that are not yet complete, by choice and place.
+    calls: BTreeMap<(u64, u64), Pending>,
+    /// What stands around a list of choices.
+    envelope: String,
+}
+
+/// What is done to one event.
+#[derive(Default)]
+struct Work {
+    edits: Edits,
+    /// What has been dealt with.
+    known: Known,
+    /// Whether a part of a call was taken out of it.
+    taken: bool,
+    /// Whether there is something in it that the client must get.
+    telling: bool,
+    /// Whether texts were changed.
+    changed: bool,
+}
+
+impl Stream for Chat {
+    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        if event.data.trim_start().starts_with("[DONE]") {
+            self.finish(turn)?;
+            turn.put(event, None);
+            return Ok(());
+        }
+        let document = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+            Ok(document) => document,
+            Err(NotRead::Syntax) => {
+                let put = rewrite_text(event.data, "", turn.texts);
+                turn.put(event, put);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let root = document.root();
+        usage::take(root, turn.usage);
+        if root.get("id").is_some() {
+            self.envelope = envelope(root);
+        }
+        let mut work = Work::default();
+        let choices: Vec<_> = root.get("choices").into_iter().flat_map(Value::elements).collect();
+        work.telling = choices.is_empty();
+        if choices.iter().all(|choice| choice.get("delta").is_none()) {
+            calls(root, &mut work.known, turn);
+        }
+        for choice in choices {
+            self.choice(choice, &mut work, turn)?;
+        }
+        if work.changed
+            && let Some(filling) = root.get("obfuscation").filter(|filling| filling.is_string())
+        {
+            work.edits.replace(filling, "\"\"".to_owned());
+        }
+        for (name, value) in root.members() {
+            let name = name.text().unwrap_or_default();
+            if name == "choices" || name == "obfuscation" {
+                continue;
+            }
+            work.telling |= name == "usage" && value.kind() == Kind::Object;
+            let mut path = String::new();
+            member(&mut path, &name);
+            work.rest(value, &path, turn);
+        }
+        if work.taken && !work.telling {
+            turn.beat();
+            return Ok(());
+        }
+        turn.put(event, work.edits.apply(event.data));
+        Ok(())
+    }
+
+    fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        let choices: Vec<u64> = self.calls.keys().map(|(choice, _)| *choice).collect();
+        self.texts.end("", turn);
+        for choice in choices {
+            self.complete(choice, turn);
+        }
+        Ok(())
+    }
+
+    fn error(&self, message: &str) -> String {
+        format!("data: {}\n\ndata: [DONE]\n\n", error_object(message))
+    }
+}
+
+impl Chat {
+    fn choice(&mut self, choice: Value<'_>, work: &mut Work, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        let index = choice.get("index").and_then(Value::count).unwrap_or(0);
+        let ends = choice.get("finish_reason").is_some_and(|reason| reason.kind() != Kind::Null);
+        work.telling |= ends;
+        let changed = std::mem::take(&mut work.changed);
+        let frame = Frame {
+            path: "choices[]".to_owned(),
+            key: format!("{index:08}/"),
+            before: self.before(index),
+            after: AFTER.to_owned(),
+            ends,
+            ..Frame::default()
+        };
+        for (name, value) in choice.members() {
+            match &*name.text().unwrap_or_default() {
+                "delta" => self.delta(value, &frame.member("delta"), index, work, turn)?,
+                "text" if value.is_string() => self.part(value, &frame.member("text"), work, turn)?,
+                "index" | "finish_reason" | "logprobs" => {}
+                // All that has been said so far, once more.
+                "message" if choice.get("delta").is_some() => work.edits.remove(choice, &["message"]),
+                "message" => {
+                    work.telling = true;
+                    work.rest(value, "choices[].message", turn);
+                }
+                other => work.rest(value, &frame.member(other).path, turn),
+            }
+        }
+        if ends {
+            self.texts.end(&frame.key, turn);
+            self.complete(index, turn);
+        }
+        if work.changed
+            && let Some(tokens) = choice.get("logprobs").filter(|tokens| tokens.kind() != Kind::Null)
+        {
+            work.edits.replace(tokens, "null".to_owned());
+        }
+        work.changed |= changed;
+        Ok(())
+    }
+
+    fn delta(
+        &mut self,
+        delta: Value<'_>,
+        frame: &Frame,
+        index: u64,
+        work: &mut Work,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), NotRead> {
+        let mut gone = Vec::new();
+        for (name, value) in delta.members() {
+            match &*name.text().unwrap_or_default() {
+                "tool_calls" if value.kind() == Kind::Array => {
+                    for (place, call) in value.elements().enumerate() {
+                        let place = call.get("index").and_then(Value::count).unwrap_or(place as u64);
+                        self.call(index, place, call, turn)?;
+                    }
+                    gone.push("tool_calls");
+                }
+                "function_call" if value.kind() == Kind::Object => {
+                    self.call(index, OLD, value, turn)?;
+                    gone.push("function_call");
+                }
+                // Says nothing.
+                _ if value.kind() == Kind::Null => {}
+                name => {
+                    work.telling = true;
+                    self.inside(value, &frame.inner(name), name, work, turn)?;
+                }
+            }
+        }
+        if !gone.is_empty() {
+            work.taken = true;
+            work.edits.remove(delta, &gone);
+        } else if delta.members().next().is_none() {
+            work.telling = true;
+        }
+        Ok(())
+    }
+
+    /// Texts that come in parts, wherever they are in a delta.
+    fn inside(
+        &mut self,
+        value: Value<'_>,
+        frame: &Frame,
+        name: &str,
+        work: &mut Work,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), NotRead> {
+        match value.kind() {
+            Kind::Object => {
+                for (key, value) in value.members() {
+                    let key = key.text().unwrap_or_default();
+                    self.inside(value, &frame.inner(&key), &key, work, turn)?;
+                }
+            }
+            Kind::Array => {
+                for (place, element) in value.elements().enumerate() {
+                    self.inside(element, &frame.element(element, place), name, work, turn)?;
+                }
+            }
+            Kind::String | Kind::Escaped if is_text(&frame.path, name, &value.text().unwrap_or_default()) => {
+                self.part(value, frame, work, turn)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, value: Value<'_>, frame: &Frame, work: &mut Work, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        work.telling = true;
+        let channel = self.texts.at(&frame.key, false, turn, || (frame.path.clone(), frame.shape()))?;
+        let (mut out, mut same) = channel.push(value, turn);
+        if frame.ends {
+            let left = channel.end();
+            same &= left.is_empty();
+            out.push_str(&left);
+        }
+        if !same {
+            work.changed = true;
+            work.edits.replace(value, quoted(&out));
+        }
+        Ok(())
+    }
+
+    /// Takes a part of a call.
+    fn call(&mut self, choice: u64, place: u64, part: Value<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        if self.calls.len() == MOST_CALLS {
+            return Err(NotRead::TooLong);
+        }
+        self.calls.entry((choice, place)).or_default().add(part, turn);
+        let size: usize = self.calls.values().map(Pending::size).sum();
+        if size + self.texts.size() > turn.longest { Err(NotRead::TooLong) } else { Ok(()) }
+    }
+
+    /// The calls of a choice are complete.
+    fn complete(&mut self, choice: u64, turn: &mut Turn<'_>) {
+        let mut calls = self.calls.split_off(&(choice, 0));
+        self.calls.append(&mut calls.split_off(&(choice.saturating_add(1), 0)));
+        let old = calls.remove(&(choice, OLD)).map(|call| call.complete(turn));
+        let new: Vec<String> =
+            calls.into_iter().map(|((_, place), call)| format!("{{\"index\":{place},{}}}", call.complete(turn))).collect();
+        let old = old.map(|call| format!("{{{call}}}"));
+        let new = (!new.is_empty()).then(|| format!("{{\"tool_calls\":[{}]}}", new.join(",")));
+        for delta in [old, new].into_iter().flatten() {
+            turn.more(None, &format!("{}\"delta\":{delta}{AFTER}", self.before(choice)));
+        }
+    }
+
+    /// What stands before what a choice says.
+    fn before(&self, choice: u64) -> String {
+        format!("{{{}\"choices\":[{{\"index\":{choice},", self.envelope)
+    }
+}
+
+/// What stands behind it.
+const AFTER: &str = ",\"finish_reason\":null}]}";
+
+impl Work {
+    /// Whatever else is said.
+    fn rest(&mut self, value: Value<'_>, path: &str, turn: &mut Turn<'_>) {
+        rewrite_rest(value, path, Rules::Models, &self.known, turn.texts, &mut self.edits);
+    }
+}
+
+/// The members of an event that say which answer it is of.
+fn envelope(root: Value<'_>) -> String {
+    let members = root.members().filter(|(name, _)| ENVELOPE.iter().any(|member| name.is(member)));
+    members.map(|(name, value)| format!("{}:{},", name.raw(), value.raw())).collect()
+}

@@ -1,0 +1,163 @@
+//! Answers that are JSON, and streams of which nothing is known but that their events are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::turn::Turn;
+use super::{Event, Stream, usage};
+use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
+use crate::texts::{Rules, Spot, Visitor, rewrite_arguments, rewrite_rest, rewrite_text, walk};
+use crate::{Call, NotRead};
+
+/// What is known to take the place of texts, by where they begin.
+pub(super) type Known = BTreeMap<usize, Option<String>>;
+
+/// An answer, all of it.
+pub(super) fn whole(content: &[u8], rules: Rules, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+    let text = std::str::from_utf8(content).map_err(|_| NotRead::Syntax)?;
+    let put = match Document::read(content, Rigor::Lenient) {
+        Ok(document) => rewritten(document.root(), text, rules, turn),
+        // What is no JSON, though it is said to be: a line of a server that is in trouble.
+        Err(NotRead::Syntax) => rewrite_text(text, "", turn.texts),
+        Err(error) => return Err(error),
+    };
+    turn.raw(put.as_deref().unwrap_or(text).as_bytes());
+    Ok(())
+}
+
+/// A document with its texts rewritten, its calls told first.
+fn rewritten(root: Value<'_>, text: &str, rules: Rules, turn: &mut Turn<'_>) -> Option<String> {
+    let mut known = Known::new();
+    if rules == Rules::Models {
+        usage::take(root, turn.usage);
+        calls(root, &mut known, turn);
+    }
+    let mut heard = Heard(0);
+    walk(root, &mut String::new(), rules, &mut heard);
+    turn.hear(heard.0);
+    let mut edits = Edits::default();
+    rewrite_rest(root, "", rules, &known, turn.texts, &mut edits);
+    edits.apply(text)
+}
+
+struct Heard(usize);
+
+impl Visitor for Heard {
+    fn text(&mut self, _spot: &Spot<'_>, _value: Value<'_>, text: &str) {
+        self.0 += text.len();
+    }
+}
+
+/// Tells of the calls in a document, whichever API it is of.
+pub(super) fn calls(root: Value<'_>, known: &mut Known, turn: &mut Turn<'_>) {
+    for choice in root.get("choices").into_iter().flat_map(Value::elements) {
+        let Some(message) = choice.get("message") else { continue };
+        chat_calls(message.get("tool_calls"), known, turn);
+        if let Some(function) = message.get("function_call").filter(|function| function.kind() == Kind::Object) {
+            call(function.str("name").as_deref(), function.get("arguments"), known, turn);
+        }
+    }
+    for block in root.get("content").into_iter().flat_map(Value::elements) {
+        if is_tool_use(block) {
+            call(block.str("name").as_deref(), block.get("input"), known, turn);
+        }
+    }
+    for item in root.get("output").into_iter().flat_map(Value::elements) {
+        item_call(item, known, turn);
+    }
+    let action = root.get("required_action").and_then(|action| action.get("submit_tool_outputs"));
+    chat_calls(action.and_then(|action| action.get("tool_calls")), known, turn);
+}
+
+fn chat_calls(calls: Option<Value<'_>>, known: &mut Known, turn: &mut Turn<'_>) {
+    for tool in calls.into_iter().flat_map(Value::elements) {
+        let holder = ["function", "custom"].into_iter().find_map(|name| tool.get(name)).unwrap_or(tool);
+        let arguments = holder.get("arguments").or_else(|| holder.get("input"));
+        call(holder.str("name").as_deref(), arguments, known, turn);
+    }
+}
+
+/// Whether a block of Anthropic's calls a tool: `tool_use`, `server_tool_use`, `mcp_tool_use`.
+pub(super) fn is_tool_use(block: Value<'_>) -> bool {
+    block.str("type").is_some_and(|kind| kind.ends_with("tool_use"))
+}
+
+/// Tells of the call that an item of the Responses API is, if it is one.
+pub(super) fn item_call(item: Value<'_>, known: &mut Known, turn: &mut Turn<'_>) {
+    let Some(kind) = item.str("type") else { return };
+    match &*kind {
+        "function_call" => call(item.str("name").as_deref(), item.get("arguments"), known, turn),
+        "custom_tool_call" => call(item.str("name").as_deref(), item.get("input"), known, turn),
+        "mcp_call" | "mcp_approval_request" => {
+            let label = item.str("server_label").unwrap_or_default();
+            let given = item.get("arguments").map(|arguments| replacement(arguments, known, turn));
+            let name = quoted(&item.str("name").unwrap_or_default());
+            let given = given.filter(|given| !given.is_empty()).unwrap_or_else(|| "{}".to_owned());
+            let arguments = format!("{{\"name\":{name},\"arguments\":{given}}}");
+            turn.call(Call { tool: format!("mcp:{label}").into(), arguments: arguments.into() });
+        }
+        kind => {
+            let Some(tool) = kind.strip_suffix("_call") else { return };
+            let mut edits = Edits::default();
+            rewrite_rest(item, "output[]", Rules::Models, known, turn.texts, &mut edits);
+            let put = edits.apply_in(item);
+            let arguments = put.as_deref().unwrap_or(item.raw()).into();
+            turn.call(Call { tool: tool.into(), arguments });
+            known.insert(item.span().start, put);
+        }
+    }
+}
+
+/// Tells of a call, and remembers what its arguments are for the client.
+fn call(tool: Option<&str>, arguments: Option<Value<'_>>, known: &mut Known, turn: &mut Turn<'_>) {
+    let given = arguments.map(|arguments| replacement(arguments, known, turn)).unwrap_or_default();
+    turn.call(Call { tool: tool.unwrap_or_default().into(), arguments: Arc::from(given) });
+}
+
+/// What a tool is called with, as the client gets it.
+fn replacement(arguments: Value<'_>, known: &mut Known, turn: &mut Turn<'_>) -> String {
+    match arguments.text() {
+        Some(text) => {
+            let put = rewrite_arguments(&text, "arguments", turn.texts);
+            known.insert(arguments.span().start, put.clone());
+            put.unwrap_or_else(|| text.into_owned())
+        }
+        None if arguments.kind() == Kind::Null => String::new(),
+        None => {
+            let put = rewrite_arguments(arguments.raw(), "arguments", turn.texts);
+            known.insert(arguments.span().start, put.clone());
+            put.unwrap_or_else(|| arguments.raw().to_owned())
+        }
+    }
+}
+
+/// A stream each of whose events stands for itself.
+pub(super) struct Each {
+    pub(super) rules: Rules,
+}
+
+impl Stream for Each {
+    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        let put = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+            Ok(document) => rewritten(document.root(), event.data, self.rules, turn),
+            Err(NotRead::Syntax) => rewrite_text(event.data, "", turn.texts),
+            Err(error) => return Err(error),
+        };
+        turn.put(event, put);
+        Ok(())
+    }
+
+    fn finish(&mut self, _turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        Ok(())
+    }
+
+    fn error(&self, message: &str) -> String {
+        format!("event: error\ndata: {}\n\n", error_object(message))
+    }
+}
+
+/// An error as OpenAI's API tells of it.
+pub(super) fn error_object(message: &str) -> String {
+    let message = quoted(message);
+    format!("{{\"error\":{{\"message\":{message},\"type\":\"permission_error\",\"param\":null,\"code\":\"not_permitted\"}}}}")
+}

@@ -1,0 +1,299 @@
+//! Streams of Anthropic's Messages API.
+
+use std::collections::BTreeMap;
+
+use super::channel::Channels;
+use super::document::is_tool_use;
+use super::frame::Frame;
+use super::turn::Turn;
+use super::{Event, Stream, usage};
+use crate::json::{Document, Edits, Kind, Rigor, Value, decode, quoted};
+use crate::texts::{Rules, is_text, rewrite_arguments, rewrite_text, rewrite_value};
+use crate::{Call, NotRead, Place};
+
+/// How many blocks there may be at a time that are kept until they are complete.
+const MOST_BLOCKS: usize = 64;
+
+/// A stream of a message.
+#[derive(Default)]
+pub(super) struct Messages {
+    texts: Channels,
+    /// Blocks that are kept until they are complete, by their place.
+    kept: BTreeMap<u64, Block>,
+}
+
+/// A block that is kept.
+enum Block {
+    /// A call of a tool: its name, and what it is called with.
+    Call { name: String, given: String, half: Option<u16> },
+    /// Thoughts, whose signature is that of all of them.
+    Thinking { text: String, half: Option<u16> },
+}
+
+impl Stream for Messages {
+    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        let document = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+            Ok(document) => document,
+            Err(NotRead::Syntax) => {
+                let put = rewrite_text(event.data, "", turn.texts);
+                turn.put(event, put);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let root = document.root();
+        usage::take(root, turn.usage);
+        let index = root.get("index").and_then(Value::count).unwrap_or(0);
+        match &*root.str("type").unwrap_or_default() {
+            "content_block_start" => self.begin(event, root, index, turn)?,
+            "content_block_delta" => self.delta(event, root, index, turn)?,
+            "content_block_stop" => {
+                self.end(index, turn);
+                turn.put(event, None);
+                self.release(turn);
+            }
+            kind => {
+                if matches!(kind, "message_delta" | "message_stop") {
+                    self.end_all(turn);
+                }
+                plain(event, root, turn);
+            }
+        }
+        let kept: usize = self.kept.values().map(Block::size).sum();
+        if kept + self.texts.size() > turn.longest { Err(NotRead::TooLong) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        self.end_all(turn);
+        Ok(())
+    }
+
+    fn error(&self, message: &str) -> String {
+        let message = quoted(message);
+        format!(
+            "event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":\"permission_error\",\"message\":{message}}}}}\n\n"
+        )
+    }
+}
+
+impl Block {
+    fn size(&self) -> usize {
+        match self {
+            Self::Call { name, given, .. } => name.len() + given.len(),
+            Self::Thinking { text, .. } => text.len(),
+        }
+    }
+}
+
+impl Messages {
+    fn begin(&mut self, event: &Event<'_>, root: Value<'_>, index: u64, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        self.end(index, turn);
+        if self.kept.len() == MOST_BLOCKS {
+            return Err(NotRead::TooLong);
+        }
+        let Some(block) = root.get("content_block") else {
+            plain(event, root, turn);
+            return Ok(());
+        };
+        if is_tool_use(block) {
+            // A server that does not send parts of it says all of it here.
+            let input = block.get("input").filter(|input| input.kind() == Kind::Object && input.members().next().is_some());
+            let given = input.map(|input| input.raw().to_owned()).unwrap_or_default();
+            let mut edits = Edits::default();
+            if let Some(input) = input {
+                edits.replace(input, "{}".to_owned());
+            }
+            turn.hold();
+            turn.put(event, edits.apply(event.data));
+            turn.beat();
+            let name = block.str("name").unwrap_or_default().into_owned();
+            self.kept.insert(index, Block::Call { name, given, half: None });
+            return Ok(());
+        }
+        match &*block.str("type").unwrap_or_default() {
+            "thinking" => {
+                let mut half = None;
+                let thinking = block.get("thinking").filter(|text| text.is_string());
+                let text = thinking.map(|text| decode(text.inner(), &mut half).into_owned()).unwrap_or_default();
+                let mut edits = Edits::default();
+                if let Some(thinking) = thinking.filter(|_| !text.is_empty()) {
+                    edits.replace(thinking, "\"\"".to_owned());
+                }
+                turn.hear(text.len());
+                turn.put(event, edits.apply(event.data));
+                self.kept.insert(index, Block::Thinking { text, half });
+                Ok(())
+            }
+            "text" => {
+                let mut edits = Edits::default();
+                for (name, value) in block.members() {
+                    let name = name.text().unwrap_or_default();
+                    if name == "text" && value.is_string() {
+                        let frame = delta_frame(index, "\"text_delta\"").inner("text");
+                        self.part(value, &frame, turn, &mut edits)?;
+                    } else {
+                        rest(value, &format!("content_block.{name}"), turn, &mut edits);
+                    }
+                }
+                turn.put(event, edits.apply(event.data));
+                Ok(())
+            }
+            _ => {
+                plain(event, root, turn);
+                Ok(())
+            }
+        }
+    }
+
+    fn delta(&mut self, event: &Event<'_>, root: Value<'_>, index: u64, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        let Some(delta) = root.get("delta") else {
+            plain(event, root, turn);
+            return Ok(());
+        };
+        let kind = delta.str("type").unwrap_or_default();
+        let kept = self.kept.get_mut(&index);
+        match (&*kind, kept) {
+            ("input_json_delta", Some(Block::Call { given, half, .. })) => {
+                if let Some(part) = delta.get("partial_json").filter(|part| part.is_string()) {
+                    let part = decode(part.inner(), half);
+                    turn.hear(part.len());
+                    given.push_str(&part);
+                }
+                turn.beat();
+                return Ok(());
+            }
+            ("thinking_delta", Some(Block::Thinking { text, half })) => {
+                let mut edits = Edits::default();
+                if let Some(part) = delta.get("thinking").filter(|part| part.is_string()) {
+                    let thought = decode(part.inner(), half);
+                    turn.hear(thought.len());
+                    text.push_str(&thought);
+                    edits.replace(part, "\"\"".to_owned());
+                }
+                turn.put(event, edits.apply(event.data));
+                return Ok(());
+            }
+            ("signature_delta", Some(Block::Thinking { .. })) => {
+                self.end(index, turn);
+                turn.put(event, None);
+                return Ok(());
+            }
+            ("citations_delta", _) => {
+                plain(event, root, turn);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let mut edits = Edits::default();
+        let kind = delta.get("type").map_or("\"text_delta\"", Value::raw);
+        self.inside(delta, &delta_frame(index, kind), "delta", turn, &mut edits)?;
+        turn.put(event, edits.apply(event.data));
+        Ok(())
+    }
+
+    /// Texts that come in parts, wherever they are in a delta.
+    fn inside(
+        &mut self,
+        value: Value<'_>,
+        frame: &Frame,
+        name: &str,
+        turn: &mut Turn<'_>,
+        edits: &mut Edits,
+    ) -> Result<(), NotRead> {
+        match value.kind() {
+            Kind::Object => {
+                for (key, value) in value.members() {
+                    let key = key.text().unwrap_or_default();
+                    self.inside(value, &frame.inner(&key), &key, turn, edits)?;
+                }
+            }
+            Kind::Array => {
+                for (place, element) in value.elements().enumerate() {
+                    self.inside(element, &frame.element(element, place), name, turn, edits)?;
+                }
+            }
+            Kind::String | Kind::Escaped if is_text(&frame.path, name, &value.text().unwrap_or_default()) => {
+                self.part(value, frame, turn, edits)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, value: Value<'_>, frame: &Frame, turn: &mut Turn<'_>, edits: &mut Edits) -> Result<(), NotRead> {
+        let channel = self.texts.at(&frame.key, false, turn, || (frame.path.clone(), frame.shape()))?;
+        let (out, same) = channel.push(value, turn);
+        if !same {
+            edits.replace(value, quoted(&out));
+        }
+        Ok(())
+    }
+
+    /// A block is complete: what is left of it leaves.
+    fn end(&mut self, index: u64, turn: &mut Turn<'_>) {
+        self.texts.end(&format!("{index:08}/"), turn);
+        match self.kept.remove(&index) {
+            None => {}
+            Some(Block::Thinking { mut text, half }) => {
+                if half.is_some() {
+                    text.push('\u{fffd}');
+                }
+                // Under its signature it stands as it is or not at all.
+                let stays = turn.texts.whole(Place { path: "content[].thinking", bare: false }, &text).is_none();
+                if stays && !text.is_empty() {
+                    delta_frame(index, "\"thinking_delta\"").inner("thinking").shape().send(&text, turn);
+                }
+            }
+            Some(Block::Call { name, mut given, half }) => {
+                if half.is_some() {
+                    given.push('\u{fffd}');
+                }
+                let put = rewrite_arguments(&given, "content[].input", turn.texts).unwrap_or(given);
+                if !put.is_empty() {
+                    delta_frame(index, "\"input_json_delta\"").inner("partial_json").shape().send(&put, turn);
+                }
+                let arguments = if put.is_empty() { "{}".into() } else { put.into() };
+                turn.call(Call { tool: name.into(), arguments });
+            }
+        }
+    }
+
+    fn end_all(&mut self, turn: &mut Turn<'_>) {
+        self.texts.end("", turn);
+        for index in self.kept.keys().copied().collect::<Vec<_>>() {
+            self.end(index, turn);
+        }
+        self.release(turn);
+    }
+
+    /// What waits for calls leaves when all of them are complete.
+    fn release(&self, turn: &mut Turn<'_>) {
+        if !self.kept.values().any(|block| matches!(block, Block::Call { .. })) {
+            turn.release();
+        }
+    }
+}
+
+/// An event of a block: its kind is written as it is in JSON.
+fn delta_frame(index: u64, kind: &str) -> Frame {
+    Frame {
+        name: Some("content_block_delta".to_owned()),
+        path: "delta".to_owned(),
+        key: format!("{index:08}/{kind}/"),
+        before: format!("{{\"type\":\"content_block_delta\",\"index\":{index},\"delta\":"),
+        after: "}".to_owned(),
+        which: format!("\"type\":{kind},"),
+        ends: false,
+    }
+}
+
+/// An event without texts that come in parts.
+fn plain(event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) {
+    let mut edits = Edits::default();
+    rewrite_value(root, "", Rules::Models, turn.texts, &mut edits);
+    turn.put(event, edits.apply(event.data));
+}
+
+fn rest(value: Value<'_>, path: &str, turn: &mut Turn<'_>, edits: &mut Edits) {
+    rewrite_value(value, path, Rules::Models, turn.texts, edits);
+}

@@ -114,6 +114,17 @@ impl Channels {
         self.0.get_mut(key).ok_or(NotRead::TooLong)
     }
 
+    pub(super) fn get(&self, key: &str) -> Option<&Channel> {
+        self.0.get(key)
+    }
+
+    /// Ends those whose names begin so, in their order, and gives what is left of each, where something is.
+    pub(super) fn left(&mut self, prefix: &str) -> Vec<(Shape, String)> {
+        let channels = self.0.iter_mut().filter(|(key, _)| key.starts_with(prefix));
+        let left = channels.map(|(_, channel)| (channel.end(), channel));
+        left.filter(|(left, _)| !left.is_empty()).map(|(left, channel)| (channel.shape.clone(), left)).collect()
+    }
+
     /// Ends those whose names begin so, in their order, sends what is left of each, and forgets them.
     pub(super) fn end(&mut self, prefix: &str, turn: &mut Turn<'_>) {
         let (ended, rest) = std::mem::take(&mut self.0).into_iter().partition(|(key, _)| key.starts_with(prefix));

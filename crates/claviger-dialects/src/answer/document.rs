@@ -82,6 +82,11 @@ pub(super) fn is_tool_use(block: Value<'_>) -> bool {
     block.str("type").is_some_and(|kind| kind.ends_with("tool_use"))
 }
 
+/// Whether an item of the Responses API is a call.
+pub(super) fn calls_in(item: Value<'_>) -> bool {
+    item.str("type").is_some_and(|kind| kind.ends_with("_call") || kind == "mcp_approval_request")
+}
+
 /// Tells of the call that an item of the Responses API is, if it is one.
 pub(super) fn item_call(item: Value<'_>, known: &mut Known, turn: &mut Turn<'_>) {
     let Some(kind) = item.str("type") else { return };

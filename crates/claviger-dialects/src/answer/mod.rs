@@ -10,6 +10,7 @@ mod document;
 mod frame;
 mod messages;
 mod pending;
+mod responses;
 mod sse;
 mod turn;
 mod usage;
@@ -20,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use self::chat::Chat;
 use self::document::Each;
 use self::messages::Messages;
+use self::responses::Responses;
 use self::sse::Sse;
 use self::turn::{Framing, Outlet, Turn};
 use self::whole::Text;
@@ -115,6 +117,7 @@ impl Answer {
             match self.form.api {
                 Api::Chat | Api::Completions => Box::new(Chat::default()),
                 Api::Messages => Box::new(Messages::default()),
+                Api::Responses => Box::new(Responses::default()),
                 _ => Box::new(Each { rules: self.rules }),
             }
         };

@@ -6,4 +6,6 @@
 mod chat;
 mod harness;
 mod messages;
+mod plain;
 mod requests;
+mod responses;

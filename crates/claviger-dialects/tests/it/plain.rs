@@ -1,0 +1,49 @@
+//! Services of which nothing is known.
+
+use claviger_dialects::{Dialect, NotRead};
+
+use crate::harness::{Asked, Lets, MASK, Masks, SECRET};
+
+fn plain(content_type: &'static str) -> Asked {
+    Asked::to(Dialect::Plain, "/crm/customers", content_type)
+}
+
+#[test]
+fn json_is_looked_into_everywhere() {
+    let content = format!(
+        "{{\"id\": \"{SECRET}\", \"n\": 536904399, \"f\": 5.0e1, \"{SECRET}\": [true, null], \"inner\": \"{{\\\"mail\\\": \\\"bob.smith\\\\u0040example.com\\\"}}\"}}"
+    );
+    let (answered, _) = plain("application/json").answer_cut(content.as_bytes());
+    let expected = format!(
+        "{{\"id\": \"{MASK}\", \"n\": \"<ssn>\", \"f\": 5.0e1, \"{MASK}\": [true, null], \"inner\": \"{{\\\"mail\\\": \\\"{MASK}\\\"}}\"}}"
+    );
+    assert_eq!(answered.bytes, expected);
+    let mut masks = Masks::default();
+    plain("application/problem+json").answer([content.as_bytes()], &mut masks).unwrap();
+    assert_eq!(masks.places, ["{}", "id", "{}", "n (bare)", "{}", "f (bare)", "{}", "{}", "inner{}", "inner.mail"]);
+}
+
+#[test]
+fn lines_texts_and_events() {
+    let lines = format!("{{\"a\":\"{SECRET}\"}}\r\n\n  {{\"b\":1}}\n{SECRET} not json\n{{\"c\":\"{SECRET}\"}}");
+    let (answered, _) = plain("application/x-ndjson").answer_cut(lines.as_bytes());
+    let expected = format!("{{\"a\":\"{MASK}\"}}\n\n  {{\"b\":1}}\n{MASK} not json\n{{\"c\":\"{MASK}\"}}\n");
+    assert_eq!(answered.bytes, expected);
+    let (answered, _) = plain("text/csv; charset=utf-8").answer_cut(format!("n\u{e9},{SECRET} \u{1f600}\n").as_bytes());
+    assert_eq!(answered.bytes, format!("n\u{e9},{MASK} \u{1f600}\n"));
+    let (answered, _) =
+        plain("text/event-stream").answer_cut(format!("data: {{\"a\":\"{SECRET}\"}}\n\ndata: to {SECRET}\n\n").as_bytes());
+    assert_eq!(answered.bytes, format!("data: {{\"a\":\"{MASK}\"}}\n\ndata: to {MASK}\n\n"));
+}
+
+#[test]
+fn what_is_too_long_or_no_text_is_not_looked_into() {
+    let long = vec![b'a'; (1 << 20) + 1];
+    for content_type in ["application/json", "text/event-stream", "application/x-ndjson"] {
+        assert_eq!(plain(content_type).answer([&long[..]], &mut Lets).unwrap_err(), NotRead::TooLong, "{content_type}");
+    }
+    let (answered, _) = plain("application/octet-stream").answer([&long[..]], &mut Masks::default()).unwrap();
+    assert_eq!(answered.bytes.len(), long.len());
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    assert_eq!(plain("application/json").answer([deep.as_bytes()], &mut Lets).unwrap_err(), NotRead::TooDeep);
+}

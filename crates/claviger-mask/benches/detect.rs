@@ -3,8 +3,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
-use claviger_mask::detect::{Context, Counts, DetectorConfig, Detectors, Entity, EntitySet};
+use claviger_mask::detect::{Context, Counts, DetectorConfig, Detectors, Entity, EntitySet, Parts};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const MEBIBYTE: usize = 1 << 20;
@@ -40,6 +41,14 @@ fn numbers() -> Vec<u8> {
 fn full() -> Vec<u8> {
     let row = b"Ada Lovelace\t536-90-4399\tada@example.com\t4111 1111 1111 1111\t(415) 555-0132\tGB82 WEST 1234 5698 7654 32\n";
     row.iter().copied().cycle().take(MEBIBYTE).collect()
+}
+
+/// Prose with a value in each sentence.
+fn values() -> Vec<u8> {
+    let sentence =
+        b"Ada Lovelace, whose number is 536-90-4399, wrote from ada@example.com that (415) 555-0132 is hers, and that the \
+                     card 4111 1111 1111 1111 has expired; we told her that it has not. ";
+    sentence.iter().copied().cycle().take(MEBIBYTE).collect()
 }
 
 /// Everything but URLs, which are looked for in a pass of their own.
@@ -85,5 +94,26 @@ fn cells(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, texts, cells);
+/// Texts as they come from a model: four bytes at a time, in the midst of a long text.
+fn tokens(criterion: &mut Criterion) {
+    let detectors = Arc::new(all());
+    let mut group = criterion.benchmark_group("mask a token of four bytes");
+    for (name, text) in [("prose", sparse()), ("numbers", numbers()), ("values", values()), ("full", full())] {
+        let text = String::from_utf8(text).unwrap();
+        let tokens =
+            &text.as_bytes().chunks(4).take(16 << 10).map(|token| std::str::from_utf8(token).unwrap()).collect::<Vec<_>>();
+        group.throughput(Throughput::Elements(tokens.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut parts = Parts::new(Arc::clone(&detectors), Context::default());
+                let mut out = String::with_capacity(96 << 10);
+                tokens.iter().for_each(|token| parts.push(black_box(token), &mut out));
+                parts.finish(&mut out);
+                out.len()
+            });
+        });
+    }
+}
+
+criterion_group!(benches, texts, cells, tokens);
 criterion_main!(benches);

@@ -7,7 +7,7 @@
 pub(super) const BLOCK: usize = 64;
 
 /// Letters in a row from which on they may be a secret: the identifier of an AWS key has 20 characters.
-const LONG_WORD: u32 = 20;
+pub(super) const LONG_WORD: usize = 20;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// The bit that tells small letters from capitals.
@@ -33,6 +33,17 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
+    /// As it is behind what has been looked at.
+    pub(super) fn behind(text: &[u8]) -> Self {
+        let last = text.last().copied().unwrap_or(0);
+        let letters = text.iter().rev().take(BLOCK).take_while(|byte| byte.is_ascii_alphabetic()).count();
+        Self {
+            digit_before: u64::from(last.is_ascii_digit()),
+            hyphen_before: u64::from(last == b'-'),
+            letters_before: u32::try_from(letters).unwrap_or(0),
+        }
+    }
+
     /// What begins in a block, of which the first `length` bytes are of the text.
     pub(super) fn anchors(&mut self, block: &[u8; BLOCK], length: usize) -> Anchors {
         if length > BLOCK / 2 && !stands_out(block) {
@@ -52,10 +63,10 @@ impl Blocks {
         let mut long = long & !(long << 1);
         // A word that goes on in the next block, perhaps with fewer letters than stand out there.
         let last = letters.leading_ones();
-        if last >= LONG_WORD - 7 {
+        if last as usize >= LONG_WORD - 7 {
             long |= 1 << (64 - last).min(63);
         }
-        if self.letters_before + letters.trailing_ones() >= LONG_WORD {
+        if (self.letters_before + letters.trailing_ones()) as usize >= LONG_WORD {
             long |= 1;
         }
         self.digit_before = masks.digits >> 63;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::context;
+use super::pending::Automaton;
 use super::{Entity, EntitySet, Style};
 
 /// The most custom patterns.
@@ -93,7 +94,9 @@ impl DetectorConfig {
 pub(super) struct Pattern {
     pub(super) name: String,
     regex: Regex,
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
+    /// The same pattern, as that it can be told whether the end of a text may be the beginning of a match.
+    pub(super) automaton: Automaton,
 }
 
 impl Pattern {
@@ -113,7 +116,9 @@ impl Pattern {
         if regex.is_match(b"") || regex.is_match(placeholder.as_bytes()) {
             return Err(wrong("matches nothing at all, or its own placeholder".to_owned()));
         }
-        Ok(Self { name: name.clone(), regex, words: custom.words.iter().map(|word| word.to_ascii_lowercase()).collect() })
+        let automaton = Automaton::new(&custom.pattern, COMPILED).ok_or_else(|| wrong("takes too much memory".to_owned()))?;
+        let words = custom.words.iter().map(|word| word.to_ascii_lowercase()).collect();
+        Ok(Self { name: name.clone(), regex, words, automaton })
     }
 
     /// Whether the name of a column or label has one of its words.
@@ -125,10 +130,21 @@ impl Pattern {
     pub(super) fn matches(&self, text: &[u8], named: bool, mut each: impl FnMut(Range<usize>)) {
         for found in self.regex.find_iter(text).filter(|found| !found.is_empty()) {
             let span = boundaries(text, found.range());
-            if named || self.words.is_empty() || context::has_word(text, &span, &self.words) {
+            if self.counts(text, &span, named) {
                 each(span);
             }
         }
+    }
+
+    /// The first match from a place on: as such, and as a span.
+    pub(super) fn next(&self, text: &[u8], from: usize) -> Option<(Range<usize>, Range<usize>)> {
+        let found = self.regex.find_at(text, from.min(text.len())).filter(|found| found.start() >= from)?.range();
+        Some((found.clone(), boundaries(text, found)))
+    }
+
+    /// Whether a match is what is meant, by the words around it.
+    pub(super) fn counts(&self, text: &[u8], span: &Range<usize>, named: bool) -> bool {
+        named || self.words.is_empty() || context::has_word(text, span, &self.words)
     }
 }
 

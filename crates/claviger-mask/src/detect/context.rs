@@ -12,13 +12,13 @@ use super::text::Text;
 const REACH_BEFORE: usize = 80;
 
 /// And after it.
-const REACH_AFTER: usize = 32;
+pub(super) const REACH_AFTER: usize = 32;
 
 /// Words of one phrase are not further apart than this, in bytes.
 const PHRASE: usize = 14;
 
 /// Longer words say nothing.
-const LONGEST_WORD: usize = 24;
+pub(super) const LONGEST_WORD: usize = 24;
 
 /// What values may be about: a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,28 +185,60 @@ pub(super) fn of_word(word: &[u8]) -> Topics {
 pub(super) struct Words<'a> {
     text: Text<'a>,
     column: Topics,
+    pub(super) heard: Heard,
+}
+
+/// What has been read of a text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
     /// Words before this have been read.
     read: usize,
     /// The last words that say something, newest last, and where they end.
-    heard: [(usize, Topics); 8],
+    words: [(usize, Topics); 8],
     count: usize,
     /// What was said last, and of what place: several detectors ask for the same.
     last: (usize, usize, Topics),
 }
 
+impl Heard {
+    /// The same, of a text without its first bytes. What was heard there must be out of reach.
+    pub(super) fn without(self, bytes: usize) -> Self {
+        let mut heard = Self { read: self.read.saturating_sub(bytes), ..Self::default() };
+        for (end, topics) in self.words.into_iter().take(self.count).filter(|(end, _)| *end >= bytes) {
+            heard.add(end - bytes, topics);
+        }
+        let (start, end, topics) = self.last;
+        if start >= bytes {
+            heard.last = (start - bytes, end - bytes, topics);
+        }
+        heard
+    }
+
+    fn add(&mut self, end: usize, topics: Topics) {
+        if self.count == self.words.len() {
+            self.words.rotate_left(1);
+            self.count -= 1;
+        }
+        if let Some(place) = self.words.get_mut(self.count) {
+            *place = (end, topics);
+            self.count += 1;
+        }
+    }
+}
+
 impl<'a> Words<'a> {
     pub(super) fn new(text: Text<'a>, column: Topics) -> Self {
-        Self { text, column, read: 0, heard: [(0, Topics::NONE); 8], count: 0, last: (0, 0, Topics::NONE) }
+        Self { text, column, heard: Heard::default() }
     }
 
     /// What a value in this place is about.
     pub(super) fn about(&mut self, start: usize, end: usize) -> Topics {
-        if (self.last.0, self.last.1) != (start, end) || end == 0 {
+        if (self.heard.last.0, self.heard.last.1) != (start, end) || end == 0 {
             self.read_to(start);
             let phrase = self.phrase_before(start);
-            self.last = (start, end, if phrase.is_none() { self.after(end) } else { phrase });
+            self.heard.last = (start, end, if phrase.is_none() { self.after(end) } else { phrase });
         }
-        self.column | self.last.2
+        self.column | self.heard.last.2
     }
 
     /// What the column says.
@@ -218,7 +250,7 @@ impl<'a> Words<'a> {
     fn phrase_before(&self, start: usize) -> Topics {
         let mut topics = Topics::NONE;
         let mut edge = None;
-        for (word_end, topic) in self.heard.iter().take(self.count).rev().filter(|(word_end, _)| *word_end <= start) {
+        for (word_end, topic) in self.heard.words.iter().take(self.heard.count).rev().filter(|(word_end, _)| *word_end <= start) {
             match edge {
                 None if start - word_end > REACH_BEFORE => break,
                 // What stands in another paragraph is about something else.
@@ -240,11 +272,11 @@ impl<'a> Words<'a> {
     }
 
     fn read_to(&mut self, place: usize) {
-        if place <= self.read {
+        if place <= self.heard.read {
             return;
         }
-        let mut at = self.read.max(place.saturating_sub(REACH_BEFORE));
-        if at > self.read {
+        let mut at = self.heard.read.max(place.saturating_sub(REACH_BEFORE));
+        if at > self.heard.read {
             at = self.text.run_end(at, |byte| byte.is_ascii_alphabetic());
         }
         while at < place {
@@ -262,22 +294,11 @@ impl<'a> Words<'a> {
             }
             let topics = self.word(at, end);
             if !topics.is_none() {
-                self.hear(end, topics);
+                self.heard.add(end, topics);
             }
             at = end;
         }
-        self.read = place;
-    }
-
-    fn hear(&mut self, end: usize, topics: Topics) {
-        if self.count == self.heard.len() {
-            self.heard.rotate_left(1);
-            self.count -= 1;
-        }
-        if let Some(place) = self.heard.get_mut(self.count) {
-            *place = (end, topics);
-            self.count += 1;
-        }
+        self.heard.read = place;
     }
 
     fn word(&self, start: usize, end: usize) -> Topics {
@@ -302,9 +323,12 @@ impl<'a> Words<'a> {
 
     /// The first word after a value that says something, in the same sentence.
     fn after(&self, end: usize) -> Topics {
-        let near = self.text.slice(end..self.text.len().min(end + REACH_AFTER));
+        let near = self.text.near(end, REACH_AFTER);
         let sentence = near.iter().position(|byte| matches!(byte, b'.' | b';' | b'\n' | b',' | b'[') || byte.is_ascii_digit());
         let stop = end + sentence.unwrap_or(near.len());
+        if sentence.is_none() {
+            self.text.need(end + REACH_AFTER);
+        }
         let mut at = end;
         while at < stop {
             at = self.text.run_end(at, |byte| !byte.is_ascii_alphabetic());
@@ -343,7 +367,7 @@ mod tests {
 
     fn about(text: &str) -> Topics {
         let start = text.find('#').unwrap();
-        Words::new(Text(text.as_bytes()), Topics::NONE).about(start, start + 1)
+        Words::new(Text::new(text.as_bytes()), Topics::NONE).about(start, start + 1)
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) fn is_compact(digits: &[u8]) -> bool {
             || (is_year(part(4, 8)) && (is_day(part(0, 2), part(2, 4)) || is_day(part(2, 4), part(0, 2)))))
 }
 
-fn is_month(word: &[u8]) -> bool {
+pub(super) fn is_month(word: &[u8]) -> bool {
     let long = |month: &&[u8]| {
         word.len() >= 3 && month.len() >= word.len() && month.iter().zip(word).all(|(a, b)| *a == b.to_ascii_lowercase())
     };

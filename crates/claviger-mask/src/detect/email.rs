@@ -4,11 +4,11 @@ use super::Entity;
 use super::scan::Scan;
 
 /// The longest local part and domain (RFC 5321, 4.5.3.1).
-const LOCAL: usize = 64;
+pub(super) const LOCAL: usize = 64;
 const DOMAIN: usize = 255;
 
 /// As far before an `@` a URL may have begun.
-const URL: usize = 300;
+pub(super) const URL: usize = 300;
 
 /// What looks like a domain's end and is that of a file: `logo@2x.png`.
 const FILES: &[&[u8]] = &[
@@ -18,7 +18,7 @@ const FILES: &[&[u8]] = &[
 
 /// What stands unquoted in a local part, letters of other alphabets included (RFC 6531). RFC 5322 permits more, which in texts is
 /// rather what surrounds an address: `to=a@example.com`.
-fn is_local(byte: u8) -> bool {
+pub(super) fn is_local(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'' | b'~' | b'!' | b'#' | b'&' | b'*')
         || byte >= 0x80
@@ -65,8 +65,10 @@ impl Scan<'_, '_> {
             .iter()
             .position(|byte| !matches!(byte, b'.' | b'\'' | b'-' | b'!' | b'#' | b'&' | b'*' | b'%' | b'~'))?;
         let start = self.character(start + skipped);
-        let limit = place + 1 + DOMAIN;
-        let stop = self.text.run_end(place + 1, is_domain).min(limit);
+        let mut stop = self.text.run_end(place + 1, is_domain).min(place + 1 + DOMAIN);
+        while self.text.at(stop) & 0xC0 == 0x80 && stop > place + 1 {
+            stop -= 1;
+        }
         let domain = self.domain(place + 1, stop)?;
         if start >= place || self.text.before(place) == b'.' {
             return None;

@@ -21,20 +21,84 @@ pub(super) fn each(text: &[u8], mut read: impl FnMut(Range<usize>, &[u8])) {
         let rest = text.get(first..).unwrap_or_default();
         let length = rest.iter().position(|byte| !is_part(*byte)).unwrap_or(rest.len());
         if (SHORTEST..=LONGEST).contains(&length) {
-            let run = rest.get(..length).unwrap_or_default();
-            // As PostgreSQL writes bytes (manual, 8.4.1).
-            let escaped = first > 0 && text.get(first - 1) == Some(&b'\\');
-            let run = run.strip_prefix(b"x").filter(|_| escaped).unwrap_or(run);
-            for plain in [hexadecimal(run), base64(run)].into_iter().flatten().filter(|plain| is_text(plain)) {
-                read(first..first + length, &plain);
-            }
+            let run = first..first + length;
+            plain(text, run.clone()).filter(|plain| is_text(plain)).for_each(|plain| read(run.clone(), &plain));
         }
         start = first + length.max(1);
     }
 }
 
+/// What a run may say.
+fn plain(text: &[u8], run: Range<usize>) -> impl Iterator<Item = Vec<u8>> {
+    // As PostgreSQL writes bytes (manual, 8.4.1).
+    let escaped = text.get(..run.start).is_some_and(|before| before.last() == Some(&b'\\'));
+    let run = text.get(run).unwrap_or_default();
+    let run = run.strip_prefix(b"x").filter(|_| escaped).unwrap_or(run);
+    [hexadecimal(run), base64(run)].into_iter().flatten()
+}
+
+/// Follows the runs of a text that comes in parts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Runs {
+    /// What is before this is done with.
+    start: usize,
+    /// So far it is known to be one run.
+    end: usize,
+    /// Whether it says nothing, whatever follows.
+    dead: bool,
+}
+
+impl Runs {
+    /// Reads on; calls back for each run that has ended, or ends because the text has.
+    pub(super) fn go_on(&mut self, text: &[u8], ended: bool, mut read: impl FnMut(Range<usize>, &[u8])) {
+        loop {
+            let rest = text.get(self.end..).unwrap_or_default();
+            let more = rest.iter().position(|byte| !is_part(*byte));
+            self.end += more.unwrap_or(rest.len());
+            if more.is_none() && !ended {
+                let length = self.end - self.start;
+                self.dead = self.dead || length > LONGEST || length >= SHORTEST && !may_be_text(text, self.start..self.end);
+                return;
+            }
+            let run = self.start..self.end;
+            if !self.dead && (SHORTEST..=LONGEST).contains(&run.len()) {
+                plain(text, run.clone()).filter(|plain| is_text(plain)).for_each(|plain| read(run.clone(), &plain));
+            }
+            if more.is_none() {
+                return;
+            }
+            let between = text.get(self.end..).unwrap_or_default().iter().take_while(|byte| !is_part(**byte)).count();
+            *self = Self { start: self.end + between, end: self.end + between, dead: false };
+        }
+    }
+
+    /// Where something begins that may yet turn out to say something.
+    pub(super) fn pending(&self) -> Option<usize> {
+        (!self.dead && self.end > self.start).then_some(self.start)
+    }
+
+    /// Begins anew at a place.
+    pub(super) fn again(&mut self, place: usize) {
+        *self = Self { start: place, end: place, dead: false };
+    }
+
+    /// Takes off the first bytes of the text.
+    pub(super) fn shift(&mut self, bytes: usize) {
+        self.start = self.start.saturating_sub(bytes);
+        self.end = self.end.saturating_sub(bytes);
+    }
+}
+
+/// Whether a run of which this is the beginning may say something.
+fn may_be_text(text: &[u8], run: Range<usize>) -> bool {
+    plain(text, run).any(|plain| match std::str::from_utf8(&plain) {
+        Ok(_) => is_text(&plain),
+        Err(error) => error.error_len().is_none() && is_text(plain.get(..error.valid_up_to()).unwrap_or_default()),
+    })
+}
+
 /// Lines of base64 are broken after 76 characters.
-fn is_part(byte: u8) -> bool {
+pub(super) fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\n')
 }
 

@@ -1,7 +1,9 @@
 //! Characters that only look different: full-width digits, mathematical letters, other scripts' digits, dashes, and those that take
 //! no room at all.
 
+use std::collections::VecDeque;
 use std::iter;
+use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -53,14 +55,9 @@ fn folded(text: &[u8]) -> Folded {
             let mut buffer = [0; 4];
             let original = c.encode_utf8(&mut buffer).as_bytes();
             let length = u8::try_from(original.len()).unwrap_or(1);
-            match kind(c) {
-                Fold::Keep => folded.push(original, place, length),
-                Fold::Drop => {}
-                Fold::Byte(byte) => folded.push(&[byte], place, length),
-                Fold::Compatible => {
-                    let compatible: String = iter::once(c).nfkc().collect();
-                    folded.push(if compatible.is_ascii() { compatible.as_bytes() } else { original }, place, length);
-                }
+            match stands_for(c) {
+                Some(other) => folded.push(other.as_bytes(), place, length),
+                None => folded.push(original, place, length),
             }
             place += u32::from(length);
         }
@@ -70,6 +67,111 @@ fn folded(text: &[u8]) -> Folded {
         }
     }
     folded
+}
+
+/// What a character stands for, unless it is itself.
+pub(super) fn stands_for(c: char) -> Option<String> {
+    match kind(c) {
+        Fold::Keep => None,
+        Fold::Drop => Some(String::new()),
+        Fold::Byte(byte) => Some(char::from(byte).to_string()),
+        Fold::Compatible => Some(iter::once(c).nfkc().collect()).filter(|other: &String| other.is_ascii()),
+    }
+}
+
+/// A text that comes in parts, folded.
+#[derive(Default)]
+pub(super) struct Folding {
+    bytes: Vec<u8>,
+    changes: VecDeque<Change>,
+}
+
+/// Where a character has become something else.
+#[derive(Clone, Debug)]
+struct Change {
+    folded: Range<usize>,
+    original: Range<usize>,
+}
+
+impl Folding {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Adds what stands at this place of the original.
+    pub(super) fn push(&mut self, part: &str, at: usize) {
+        if part.is_ascii() {
+            return self.bytes.extend_from_slice(part.as_bytes());
+        }
+        for (place, c) in part.char_indices() {
+            let original = at + place..at + place + c.len_utf8();
+            let start = self.bytes.len();
+            match stands_for(c) {
+                Some(other) => {
+                    self.bytes.extend_from_slice(other.as_bytes());
+                    self.changes.push_back(Change { folded: start..self.bytes.len(), original });
+                }
+                None => self.bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+    }
+
+    /// The byte or character of the original of which this byte is.
+    pub(super) fn original(&self, place: usize) -> Range<usize> {
+        let behind = self.changes.partition_point(|change| change.folded.start <= place);
+        let Some(change) = behind.checked_sub(1).and_then(|last| self.changes.get(last)) else { return place..place + 1 };
+        if place < change.folded.end {
+            return change.original.clone();
+        }
+        let place = change.original.end + (place - change.folded.end);
+        place..place + 1
+    }
+
+    /// Where what stands at a place of the original begins.
+    pub(super) fn folded(&self, original: usize) -> usize {
+        let behind = self.changes.partition_point(|change| change.original.start < original);
+        let Some(change) = behind.checked_sub(1).and_then(|last| self.changes.get(last)) else { return original };
+        change.folded.end + original.saturating_sub(change.original.end)
+    }
+
+    /// Whether anything of the original stands for nothing at all.
+    pub(super) fn hides(&self) -> bool {
+        self.changes.iter().any(|change| change.folded.is_empty())
+    }
+
+    /// Leaves out of the original what stands for nothing at all. Says how much that was before a place of it.
+    pub(super) fn bare(&mut self, text: &mut String, place: usize) -> usize {
+        let (mut gone, mut gone_before) = (0, 0);
+        let mut bare = String::with_capacity(text.len());
+        let mut from = 0;
+        self.changes.retain_mut(|change| {
+            let length = change.original.len();
+            if change.folded.is_empty() {
+                bare.push_str(text.get(from..change.original.start).unwrap_or_default());
+                from = change.original.end;
+                gone += length;
+                gone_before += if change.original.start < place { length } else { 0 };
+                return false;
+            }
+            change.original = change.original.start - gone..change.original.end - gone;
+            true
+        });
+        bare.push_str(text.get(from..).unwrap_or_default());
+        *text = bare;
+        gone_before
+    }
+
+    /// Takes off the first bytes; so many of the original they were.
+    pub(super) fn shift(&mut self, bytes: usize) -> usize {
+        let original = self.original(bytes).start;
+        self.bytes.drain(..bytes.min(self.bytes.len()));
+        self.changes.retain(|change| change.original.start >= original);
+        for change in &mut self.changes {
+            change.folded = change.folded.start - bytes..change.folded.end - bytes;
+            change.original = change.original.start - original..change.original.end - original;
+        }
+        original
+    }
 }
 
 fn changes(c: char) -> bool {

@@ -27,13 +27,18 @@ mod identity;
 mod licenses;
 mod network;
 mod numbers;
+mod parts;
+mod pending;
 mod phones;
+mod reach;
 mod replace;
+mod round;
 mod scan;
 mod secrets;
 mod survey;
 mod text;
 mod url;
+mod withheld;
 mod words;
 
 #[cfg(test)]
@@ -46,11 +51,13 @@ use std::ops::Range;
 
 pub use config::{CustomPattern, DetectorConfig, DetectorError};
 pub use entity::{Entity, EntitySet, UnknownEntity};
+pub use parts::{HELD, Parts};
 pub use replace::Style;
 pub use survey::{Confidence, Ground, Proposal, Reading, Survey};
 
 use config::Pattern;
 use context::Topics;
+use replace::Strings;
 use scan::Scan;
 
 /// A text is masked as often as masking brings something to light that its neighbours hid.
@@ -198,7 +205,7 @@ impl Detectors {
         let mut masked = text.to_vec();
         for _ in 0..ROUNDS {
             found.iter().for_each(|found| counts.add(found.entity));
-            masked = self.replaced(&masked, context, &found);
+            masked = self.replaced(&masked, context, &found, &mut Strings::default());
             found.clear();
             self.scan(&masked, context, &mut found);
             if found.is_empty() {
@@ -209,9 +216,8 @@ impl Detectors {
     }
 
     /// Puts placeholders where findings are.
-    fn replaced(&self, text: &[u8], context: Context, found: &[Found]) -> Vec<u8> {
+    fn replaced(&self, text: &[u8], context: Context, found: &[Found], strings: &mut Strings) -> Vec<u8> {
         let mut masked = Vec::with_capacity(text.len());
-        let mut strings = replace::Strings::default();
         let mut place = 0;
         for Found { entity, span, .. } in found {
             let before = text.get(place..span.start).unwrap_or_default();
@@ -223,7 +229,9 @@ impl Detectors {
             strings.ends_inside(value);
             place = span.end;
         }
-        masked.extend_from_slice(text.get(place..).unwrap_or_default());
+        let rest = text.get(place..).unwrap_or_default();
+        masked.extend_from_slice(rest);
+        strings.ends_inside(rest);
         masked
     }
 

@@ -61,8 +61,11 @@ impl Scan<'_, '_> {
             return place + 1;
         }
         // An address has at least five colons, or two in a row; a time has neither.
-        let near = self.text.slice(place..self.text.len().min(place + LONGEST));
+        let near = self.text.near(place, LONGEST);
         let tail = near.iter().take_while(|byte| is_part(**byte));
+        if tail.clone().count() == near.len() {
+            self.text.need(place + LONGEST);
+        }
         if tail.clone().filter(|byte| **byte == b':').count() < 5 && !near.windows(2).take(tail.count()).any(|two| two == b"::") {
             return place + 1;
         }
@@ -102,16 +105,29 @@ impl Scan<'_, '_> {
     /// Hardware addresses without a digit in them, with hyphens or dots. Nothing else in them stands out, so they are looked for only in a column
     /// that is called so.
     pub(super) fn hardware_of_letters(&mut self) {
-        let (done, mut place) = (self.done, 0);
+        self.hardware_of_letters_from(0);
+    }
+
+    /// The same from a place on; says where to go on when there is more of the text.
+    pub(super) fn hardware_of_letters_from(&mut self, from: usize) -> usize {
+        let (done, mut place) = (self.done, from);
         while place < self.text.len() {
             let start = self.text.run_end(place, |byte| !is_word(byte));
+            self.text.close();
             let end = self.text.run_end(start, is_word);
             let letters = self.text.slice(start..end).iter().all(u8::is_ascii_alphabetic);
             self.done = start;
+            let found = self.found.len();
             place = if letters { self.hardware(start, end).unwrap_or(end) } else { end };
+            if self.text.is_open() {
+                self.found.truncate(found);
+                place = start;
+                break;
+            }
             place = place.max(start + 1);
         }
         self.done = done;
+        place
     }
 
     /// A hardware address with hyphens or dots: `00-1a-2b-3c-4d-5e`, `001a.2b3c.4d5e`; or a bare one that is called so.

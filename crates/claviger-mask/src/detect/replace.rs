@@ -51,7 +51,7 @@ fn starred(value: &[u8], kept: usize, into: &mut Vec<u8>) {
 }
 
 /// Follows the strings of a JSON text.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Strings {
     inside: bool,
     escaped: bool,

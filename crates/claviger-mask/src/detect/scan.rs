@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::blocks::{BLOCK, Blocks};
-use super::context::{Topics, Words};
+use super::blocks::{BLOCK, Blocks, LONG_WORD};
+use super::context::{Heard, Topics, Words};
 use super::numbers::Cluster;
 use super::text::{Text, is_word};
 use super::{Entity, EntitySet, Found};
@@ -12,27 +12,101 @@ use super::{Entity, EntitySet, Found};
 pub(super) struct Scan<'a, 'f> {
     pub(super) text: Text<'a>,
     pub(super) words: Words<'a>,
-    on: EntitySet,
-    found: &'f mut Vec<Found>,
+    pub(super) on: EntitySet,
+    pub(super) found: &'f mut Vec<Found>,
     /// How many were found before this text.
     others: usize,
     /// Nothing before this is looked at again.
     pub(super) done: usize,
     /// Words before this are of a token that is known to be no secret.
     pub(super) token_end: usize,
+    /// Whether findings that overlap are left as they are.
+    apart: bool,
+}
+
+/// How far a text has been looked over that is not all there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// What begins before this has been looked at, and nothing that follows changes what it is.
+    pub(super) at: usize,
+    done: usize,
+    token_end: usize,
+    heard: Heard,
+}
+
+impl Progress {
+    /// The same, of a text without its first bytes.
+    pub(super) fn without(self, bytes: usize) -> Self {
+        Self {
+            at: self.at.saturating_sub(bytes),
+            done: self.done.saturating_sub(bytes),
+            token_end: self.token_end.saturating_sub(bytes),
+            heard: self.heard.without(bytes),
+        }
+    }
 }
 
 impl<'a, 'f> Scan<'a, 'f> {
     pub(super) fn new(text: &'a [u8], column: Topics, on: EntitySet, found: &'f mut Vec<Found>) -> Self {
-        let text = Text(text);
-        Self { text, words: Words::new(text, column), on, others: found.len(), found, done: 0, token_end: 0 }
+        Self::of(Text::new(text), column, on, found)
+    }
+
+    pub(super) fn of(text: Text<'a>, column: Topics, on: EntitySet, found: &'f mut Vec<Found>) -> Self {
+        let others = found.len();
+        Self { text, words: Words::new(text, column), on, others, found, done: 0, token_end: 0, apart: false }
+    }
+
+    /// Leaves findings that overlap as they are.
+    pub(super) fn apart(self) -> Self {
+        Self { apart: true, ..self }
+    }
+
+    /// Goes on with a text, as far as what is found does not depend on what follows. All that was found in it before is to be in `found`.
+    pub(super) fn go_on(mut self, progress: Progress) -> Progress {
+        (self.others, self.done, self.token_end, self.words.heard) = (0, progress.done, progress.token_end, progress.heard);
+        let mut blocks = Blocks::behind(self.text.bytes().get(..progress.at).unwrap_or_default());
+        let mut base = progress.at;
+        while base < self.text.len() {
+            let part = self.text.near(base, BLOCK);
+            let mut block = [0; BLOCK];
+            block.iter_mut().zip(part).for_each(|(place, byte)| *place = *byte);
+            let mut places = blocks.anchors(&block, part.len()).places;
+            while places != 0 {
+                let place = base + places.trailing_zeros() as usize;
+                places &= places - 1;
+                if place >= self.done && !self.settles(place) {
+                    return self.progress(place);
+                }
+            }
+            base += part.len();
+        }
+        self.progress(base)
+    }
+
+    /// Looks at what stands here, unless it depends on what follows.
+    fn settles(&mut self, place: usize) -> bool {
+        let before = self.progress(place);
+        let found = self.found.clone();
+        self.text.close();
+        let done = self.anchor(place);
+        if self.text.is_open() {
+            (self.done, self.token_end, self.words.heard) = (before.done, before.token_end, before.heard);
+            *self.found = found;
+            return false;
+        }
+        self.done = done;
+        true
+    }
+
+    fn progress(&self, at: usize) -> Progress {
+        Progress { at, done: self.done, token_end: self.token_end, heard: self.words.heard }
     }
 
     /// Finds everything; says whether there was anything beyond ASCII.
     pub(super) fn run(mut self) -> bool {
         let mut blocks = Blocks::default();
         let mut foreign = false;
-        let (whole, rest) = self.text.0.as_chunks::<BLOCK>();
+        let (whole, rest) = self.text.bytes().as_chunks::<BLOCK>();
         for (i, block) in whole.iter().enumerate() {
             let anchors = blocks.anchors(block, BLOCK);
             foreign |= anchors.foreign;
@@ -75,8 +149,15 @@ impl<'a, 'f> Scan<'a, 'f> {
             b'@' => self.at_sign(place),
             b':' => self.colon(place),
             b'-' => self.armour(place.saturating_sub(1)),
-            _ => self.word(place),
+            _ => self.long_word(place),
         }
+    }
+
+    /// A long word begins here, or what is just long enough at the end of a block.
+    fn long_word(&mut self, place: usize) -> usize {
+        let start = self.text.run_start(place, place.saturating_sub(LONG_WORD), |byte| byte.is_ascii_alphabetic());
+        let end = self.text.run_end(place, |byte| byte.is_ascii_alphabetic());
+        if end - start < LONG_WORD { self.done } else { self.word(place) }
     }
 
     /// A row of digits begins here.
@@ -129,21 +210,30 @@ impl<'a, 'f> Scan<'a, 'f> {
         if !self.on.contains(entity) || span.is_empty() {
             return;
         }
-        let mut new = Found { entity, span, score };
-        if self.found.len() == self.others || self.found.last().is_some_and(|last| last.span.end <= new.span.start) {
+        let new = Found { entity, span, score };
+        if self.apart {
             self.found.push(new);
-            return;
+        } else {
+            add(self.found, self.others, new);
         }
-        let mine = self.found.get(self.others..).unwrap_or_default();
-        let first = self.others + mine.iter().rposition(|found| found.span.end <= new.span.start).map_or(0, |last| last + 1);
-        let mut behind = first;
-        while let Some(found) = self.found.get(behind).filter(|found| found.span.start < new.span.end) {
-            if found.span.len() >= new.span.len() {
-                (new.entity, new.score) = (found.entity, found.score);
-            }
-            new.span = new.span.start.min(found.span.start)..new.span.end.max(found.span.end);
-            behind += 1;
-        }
-        self.found.splice(first..behind, [new]);
     }
+}
+
+/// Adds a finding to those behind the first `others`, which are in the order of places and do not overlap.
+pub(super) fn add(all: &mut Vec<Found>, others: usize, mut new: Found) {
+    if all.len() == others || all.last().is_some_and(|last| last.span.end <= new.span.start) {
+        all.push(new);
+        return;
+    }
+    let mine = all.get(others..).unwrap_or_default();
+    let first = others + mine.iter().rposition(|found| found.span.end <= new.span.start).map_or(0, |last| last + 1);
+    let mut behind = first;
+    while let Some(found) = all.get(behind).filter(|found| found.span.start < new.span.end) {
+        if found.span.len() >= new.span.len() {
+            (new.entity, new.score) = (found.entity, found.score);
+        }
+        new.span = new.span.start.min(found.span.start)..new.span.end.max(found.span.end);
+        behind += 1;
+    }
+    all.splice(first..behind, [new]);
 }

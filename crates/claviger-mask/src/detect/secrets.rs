@@ -83,11 +83,11 @@ const PREFIXES: &[(&[u8], Kind, usize, usize)] = &[
     (b"cvg_", Kind::Url, 20, 255),
 ];
 
-fn is_url(byte: u8) -> bool {
+pub(super) fn is_url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-fn is_base64(byte: u8) -> bool {
+pub(super) fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }
 
@@ -111,7 +111,8 @@ impl Scan<'_, '_> {
 
     /// A token that begins here.
     fn token(&mut self, start: usize) -> Option<usize> {
-        if self.text.has_at(start, b"eyJ")
+        if self.on.contains(Entity::Jwt)
+            && self.text.has_at(start, b"eyJ")
             && let Some(end) = jwt_end(self.text, start)
         {
             self.report(Entity::Jwt, start..end, 95);
@@ -123,8 +124,7 @@ impl Scan<'_, '_> {
         ) {
             return None;
         }
-        let rest = self.text.slice(start..self.text.len());
-        let (prefix, kind, fewest, most) = PREFIXES.iter().find(|(prefix, ..)| rest.starts_with(prefix))?;
+        let (prefix, kind, fewest, most) = PREFIXES.iter().find(|(prefix, ..)| self.text.has_at(start, prefix))?;
         let body = start + prefix.len();
         let mut end = self.text.run_end(body, |byte| kind.has(byte));
         if *prefix == b"SG." && self.text.at(end) == b'.' {
@@ -142,8 +142,11 @@ impl Scan<'_, '_> {
         const AWS: usize = 40;
         const AZURE: usize = 86;
         let start = self.text.token_start(place, self.done.max(place.saturating_sub(AZURE)), is_base64);
-        let near = self.text.slice(start..self.text.len().min(start + AZURE + 1));
-        let length = near.iter().position(|byte| !is_base64(*byte)).unwrap_or(near.len());
+        let near = self.text.near(start, AZURE + 1);
+        let length = near.iter().position(|byte| !is_base64(*byte)).unwrap_or_else(|| {
+            self.text.need(start + AZURE + 1);
+            near.len()
+        });
         let padded = length == AZURE && self.text.has_at(start + length, b"==");
         if length != AWS && !padded {
             return None;
@@ -162,29 +165,43 @@ impl Scan<'_, '_> {
 
     /// Several hyphens: a private key (RFC 7468; RFC 9580, 6.2), up to its last line, or to the end of what is there of it.
     pub(super) fn armour(&mut self, start: usize) -> usize {
-        const BEGIN: &[u8] = b"-----BEGIN ";
         let behind = self.text.run_end(start, |byte| byte == b'-');
-        let Some(start) = behind.checked_sub(5).filter(|start| self.text.has_at(*start, BEGIN)) else { return behind };
-        let header = self.text.slice(start..self.text.len().min(start + HEADER));
-        let Some(line) = position(header.get(BEGIN.len()..).unwrap_or_default(), b"-----") else { return behind };
-        let body = start + BEGIN.len() + line + 5;
-        if position(self.text.slice(start..body), b"PRIVATE KEY").is_none() {
+        if !self.on.contains(Entity::PrivateKey) {
             return behind;
         }
-        let rest = self.text.slice(body..self.text.len());
-        let end = match position(rest, b"-----END ") {
+        let Some((start, body)) = private_key(self.text, behind) else { return behind };
+        let end = match position(self.text.near(body, self.text.len()), KEY_END) {
             Some(last) => {
-                let last = body + last + b"-----END ".len();
+                let last = body + last + KEY_END.len();
                 let word = self.text.run_end(last, |byte| byte.is_ascii_uppercase() || byte == b' ');
                 self.text.run_end(word, |byte| byte == b'-')
             }
-            None => self.text.run_end(body, |byte| {
-                is_base64(byte) || byte.is_ascii_whitespace() || matches!(byte, b'=' | b'\\' | b':' | b',' | b'-' | b'.')
-            }),
+            None => {
+                self.text.need(self.text.len() + 1);
+                self.text.run_end(body, |byte| {
+                    is_base64(byte) || byte.is_ascii_whitespace() || matches!(byte, b'=' | b'\\' | b':' | b',' | b'-' | b'.')
+                })
+            }
         };
         self.report(Entity::PrivateKey, start..end, 99);
         end
     }
+}
+
+/// What begins the last line of a private key.
+pub(super) const KEY_END: &[u8] = b"-----END ";
+
+/// Where a private key begins whose first line begins with hyphens up to here, and where its first line ends.
+pub(super) fn private_key(text: Text<'_>, behind: usize) -> Option<(usize, usize)> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let start = behind.checked_sub(5).filter(|start| text.has_at(*start, BEGIN))?;
+    let header = text.near(start, HEADER);
+    let line = position(header.get(BEGIN.len()..).unwrap_or_default(), b"-----");
+    if line.is_none() {
+        text.need(start + HEADER);
+    }
+    let body = start + BEGIN.len() + line? + 5;
+    position(text.slice(start..body), b"PRIVATE KEY").map(|_| (start, body))
 }
 
 /// Where three or more parts in Base64 for URLs end, the first of which is the beginning of a JSON object (RFC 7515, 7.1).

@@ -1,18 +1,70 @@
 //! A text as bytes, read at any position without the fear of its ends.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Bytes that are mostly UTF-8. Positions outside hold a NUL, which is part of nothing.
+///
+/// Of a text that is not all there, it notes whether anybody wanted to know what follows: what has been told without that is true however
+/// the text goes on.
 #[derive(Clone, Copy)]
-pub(super) struct Text<'a>(pub(super) &'a [u8]);
+pub(super) struct Text<'a> {
+    bytes: &'a [u8],
+    edge: Option<&'a Cell<bool>>,
+}
 
 impl<'a> Text<'a> {
+    /// A whole one.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, edge: None }
+    }
+
+    /// The beginning of one.
+    pub(super) fn part(bytes: &'a [u8], edge: &'a Cell<bool>) -> Self {
+        Self { bytes, edge: Some(edge) }
+    }
+
+    /// From here on [`Text::is_open`] is about what is read next.
+    pub(super) fn close(self) {
+        if let Some(edge) = self.edge {
+            edge.set(false);
+        }
+    }
+
+    /// Whether something was read that is not there yet.
+    pub(super) fn is_open(self) -> bool {
+        self.edge.is_some_and(Cell::get)
+    }
+
+    /// Notes that it matters what stands before `position`.
+    pub(super) fn need(self, position: usize) {
+        // Positions before the beginning have wrapped around.
+        if position > self.bytes.len()
+            && position < usize::MAX / 2
+            && let Some(edge) = self.edge
+        {
+            edge.set(true);
+        }
+    }
+
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
     pub(super) fn len(self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
     pub(super) fn at(self, position: usize) -> u8 {
-        self.0.get(position).copied().unwrap_or(0)
+        self.bytes.get(position).copied().unwrap_or_else(|| {
+            self.need(position.saturating_add(1));
+            0
+        })
+    }
+
+    /// So many bytes, or as many as there are. Whoever depends on the others says so.
+    pub(super) fn near(self, start: usize, most: usize) -> &'a [u8] {
+        self.bytes.get(start..self.len().min(start + most)).unwrap_or_default()
     }
 
     /// The byte before a position.
@@ -21,22 +73,31 @@ impl<'a> Text<'a> {
     }
 
     pub(super) fn slice(self, range: Range<usize>) -> &'a [u8] {
-        self.0.get(range).unwrap_or_default()
+        self.need(range.end);
+        self.bytes.get(range).unwrap_or_default()
     }
 
     pub(super) fn has_at(self, position: usize, what: &[u8]) -> bool {
-        self.0.get(position..).is_some_and(|rest| rest.starts_with(what))
+        let rest = self.bytes.get(position..).unwrap_or_default();
+        if what.starts_with(rest) {
+            self.need(position.saturating_add(what.len()));
+        }
+        rest.starts_with(what)
     }
 
     /// Where a run of such bytes, which begins at `position`, ends.
     pub(super) fn run_end(self, position: usize, is: impl Fn(u8) -> bool) -> usize {
-        let rest = self.0.get(position..).unwrap_or_default();
-        position + rest.iter().position(|byte| !is(*byte)).unwrap_or(rest.len())
+        let rest = self.bytes.get(position..).unwrap_or_default();
+        position
+            + rest.iter().position(|byte| !is(*byte)).unwrap_or_else(|| {
+                self.need(self.len() + 1);
+                rest.len()
+            })
     }
 
     /// Where a run of such bytes, which ends before `position`, begins; not before `floor`.
     pub(super) fn run_start(self, position: usize, floor: usize, is: impl Fn(u8) -> bool) -> usize {
-        let before = self.0.get(floor..position).unwrap_or_default();
+        let before = self.bytes.get(floor..position).unwrap_or_default();
         position - before.iter().rev().position(|byte| !is(*byte)).unwrap_or(before.len())
     }
 

@@ -57,18 +57,25 @@ const NO_COUNTRIES: &[&[u8]] =
     &[b"js", b"ts", b"py", b"rs", b"go", b"md", b"sh", b"cs", b"db", b"gz", b"xz", b"am", b"pm", b"eg"];
 
 /// The longest host name (RFC 1035, 2.3.4).
-const HOST: usize = 255;
+pub(super) const HOST: usize = 255;
 
-fn is_host(byte: u8) -> bool {
+pub(super) fn is_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')
 }
 
 impl Scan<'_, '_> {
     /// Looks a whole text over for them.
     pub(super) fn urls(&mut self) {
-        let mut place = 0;
-        while let Some(dot) = self.text.slice(place..self.text.len()).iter().position(|byte| *byte == b'.') {
+        self.urls_from(0);
+    }
+
+    /// The same from a place on; says where to go on when there is more of the text.
+    pub(super) fn urls_from(&mut self, from: usize) -> usize {
+        let mut place = from;
+        while let Some(dot) = self.text.near(place, self.text.len()).iter().position(|byte| *byte == b'.') {
             let dot = place + dot;
+            let found = self.found.len();
+            self.text.close();
             place = dot + 1;
             let start = self.text.token_start(dot, dot.saturating_sub(HOST), is_host);
             let end = self.text.run_end(dot, is_host);
@@ -76,8 +83,13 @@ impl Scan<'_, '_> {
                 let (start, end) = (self.scheme(start), self.path(end));
                 self.report(Entity::Url, start..end, 60);
             }
+            if self.text.is_open() {
+                self.found.truncate(found);
+                return dot;
+            }
             place = place.max(end);
         }
+        self.text.len().max(place)
     }
 
     fn scheme(&self, host: usize) -> usize {

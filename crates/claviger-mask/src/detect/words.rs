@@ -25,10 +25,13 @@ impl Scan<'_, '_> {
     /// An identifier (RFC 9562) is none of the numbers that its parts may look like.
     fn uuid(&self, start: usize, end: usize) -> Option<usize> {
         const LENGTH: usize = 36;
+        if end != start + 8 || self.text.at(end) != b'-' {
+            return None;
+        }
         let token = self.text.slice(start..start + LENGTH);
         let hyphen = |i: usize| matches!(i, 8 | 13 | 18 | 23);
         let fits = |(i, byte): (usize, &u8)| if hyphen(i) { *byte == b'-' } else { byte.is_ascii_hexdigit() };
-        (end == start + 8 && token.len() == LENGTH && token.iter().enumerate().all(fits)).then_some(start + LENGTH)
+        (token.len() == LENGTH && token.iter().enumerate().all(fits)).then_some(start + LENGTH)
     }
 
     /// `SSN123456789`: a number behind a word that says what it is.

@@ -104,6 +104,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.stream(3)
         elif path.endswith("/endless"):
             self.stream(1 << 30)
+        elif path.endswith("/never"):
+            released.wait(60)
+        elif path.endswith("/huge"):
+            self.answer(200, b"0123456789abcdef" * (1 << 22))
         elif path.endswith("/large"):
             self.answer(200, b"0123456789abcdef" * (1 << 18))
         elif path.endswith("/closing"):

@@ -67,6 +67,8 @@ pub enum RefusalKind {
     TimedOut,
     /// The upstream cannot be reached or refuses the gateway.
     UpstreamUnavailable,
+    /// The upstream took too long.
+    UpstreamTimedOut,
     /// What is done could not be recorded, so it was not done.
     AuditUnavailable,
     /// An administrator ended the session, or the gateway is stopping.

@@ -55,11 +55,29 @@ pub trait Protocol<A>: Send {
     /// The next bytes to write to a side, in order.
     fn poll_transmit(&mut self, to: Side) -> Option<Transmit>;
 
+    /// What an open session waits for, where that has an end.
+    fn awaits(&self) -> Option<Awaited> {
+        None
+    }
+
     /// After [`Event::Closed`]: whether only the session is over, and the client's socket goes on. What is left in its input, and what
     /// it sends after that, is for another session, which may be somebody else's.
     fn leaves_client(&self) -> bool {
         false
     }
+}
+
+/// What must go on for a session to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The client has begun a message, and must finish it.
+    Message,
+    /// More of the content is to come that the client has said would follow.
+    Content,
+    /// The upstream is to answer, or more of its answer is to come.
+    Answer,
+    /// The client is to take more of what is said to it.
+    Room,
 }
 
 /// Bytes to write.

@@ -21,9 +21,9 @@ pub mod postgres;
 pub mod proxied;
 
 pub use contract::{
-    Access, Admitted, BackendKey, Cancel, ChannelBinding, Closed, Event, Exchange, Forward, Limits, Notice, Operation, Outcome,
-    Probe, ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Shown, Side, StatementResult,
-    Status, TransactionEnd, TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
+    Access, Admitted, Awaited, BackendKey, Cancel, ChannelBinding, Closed, Event, Exchange, Forward, Limits, Notice, Operation,
+    Outcome, Probe, ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Shown, Side,
+    StatementResult, Status, TransactionEnd, TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
 };
 
 pub use content::{Content, Said};

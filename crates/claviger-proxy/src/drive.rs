@@ -27,7 +27,7 @@ use crate::{Upstreams, cancel, credential};
 /// How often a session may take its turn before the others of its thread have theirs.
 const TURNS: usize = 2;
 
-/// So much is read of a client whose statement waits for people, beyond what the pipeline wants: its end may come after that.
+/// So much is read of a client whose statement waits for people or the upstream, beyond what the pipeline wants: its end may come after that.
 const AHEAD: usize = 1 << 20;
 
 /// A client that takes nothing of its answer for so long is given up.
@@ -159,7 +159,7 @@ impl Driver {
             }
         }
         let wanted = self.pipeline.wants_input(side);
-        let ahead = || side == Side::Downstream && self.pipeline.is_holding() && leg.input.len() < AHEAD;
+        let ahead = || side == Side::Downstream && self.pipeline.is_waiting() && leg.input.len() < AHEAD;
         if !leg.can_read() || !(wanted || ahead()) {
             return false;
         }

@@ -75,6 +75,10 @@ pub struct Deadlines {
     pub drain: Duration,
     /// What a client gets to read its last words.
     pub linger: Duration,
+    /// How long a client may take, where its protocol has requests, for the rest of a head, or for more of the content that is to follow.
+    pub request: Option<Duration>,
+    /// How long an upstream may take there for more of its answer, and a client to take more of it.
+    pub response: Option<Duration>,
     /// How long a session may do nothing.
     pub idle: Option<Duration>,
     /// How long a session may do nothing in an open transaction.
@@ -91,6 +95,8 @@ impl Default for Deadlines {
             expiry_grace: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             linger: Duration::from_secs(5),
+            request: Some(Duration::from_secs(60)),
+            response: Some(Duration::from_secs(600)),
             idle: None,
             idle_in_transaction: None,
             max_age: None,

@@ -449,7 +449,7 @@ fn error(stream: u32, refusal: &Refusal) -> Bytes {
         RefusalKind::InvalidSetting => "invalid-setting",
         RefusalKind::TooLarge => "too-large",
         RefusalKind::TimedOut => "timed-out",
-        RefusalKind::UpstreamUnavailable => "upstream-unavailable",
+        RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamTimedOut => "upstream-unavailable",
         RefusalKind::AuditUnavailable => "audit-unavailable",
         RefusalKind::Terminated => "terminated",
         RefusalKind::TooMany => "too-many",

@@ -37,8 +37,8 @@ use self::serving::{Serving, Turn};
 pub use self::streams::{Answer, Asked, Kin, NotOne, Part, StreamHead};
 use self::wrong::Wrong;
 use crate::{
-    Closed, Credential, Event, Login, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit, UpstreamLogin,
-    UpstreamTls,
+    Awaited, Closed, Credential, Event, Login, Protocol, ProtocolEntry, ProtocolOptions, Recorded, Reply, Side, Transmit,
+    UpstreamLogin, UpstreamTls,
 };
 
 /// This protocol's line in the list.
@@ -251,7 +251,7 @@ impl<A> Http<A> {
             Phase::Arriving if refusal.kind == RefusalKind::Idle => None,
             Phase::Arriving => Some(write::Manner::default()),
             Phase::Presented(head) | Phase::SecuringUpstream(head, _) | Phase::Entered(head, _) => Some(head.manner()),
-            Phase::Serving(serving) => serving.tellable(status.is_some()),
+            Phase::Serving(serving) => serving.tellable(status.is_some() || refusal.kind == RefusalKind::TimedOut),
         };
         if let Some(manner) = told {
             self.io.downstream.push(write::refusal(refusal, status, manner, true));
@@ -384,6 +384,13 @@ impl<A: Send> Protocol<A> for Http<A> {
             Side::Upstream => &mut self.io.upstream,
         };
         queue.pop().map(|bytes| Transmit { bytes })
+    }
+
+    fn awaits(&self) -> Option<Awaited> {
+        match &self.phase {
+            Phase::Serving(serving) if !self.gone => serving.awaits(self.seen > 0, &self.io),
+            _ => None,
+        }
     }
 
     fn leaves_client(&self) -> bool {

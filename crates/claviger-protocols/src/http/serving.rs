@@ -15,7 +15,8 @@ use super::write::Manner;
 use super::wrong::Wrong;
 use super::{Bound, Fault, Io, Queue, write};
 use crate::{
-    Access, Closed, Event, Exchange as Asked, Forward, Limits, Operation, Recorded, Reply, Request, Shown, Side, UpstreamLogin,
+    Access, Awaited, Closed, Event, Exchange as Asked, Forward, Limits, Operation, Recorded, Reply, Request, Shown, Side,
+    UpstreamLogin,
 };
 
 /// So much of a request's content is unpacked before it is looked how long that is.
@@ -312,6 +313,22 @@ impl<A> Serving<A> {
             Turn::Idle | Turn::Undecided(..) | Turn::Gathering(..) | Turn::Skipping { .. } => self.upstream_closes,
         };
         !is_over && io.downstream.bytes < self.limits.response
+    }
+
+    /// What is waited for; `begun` if a part of a head is here.
+    pub(super) fn awaits(&self, begun: bool, io: &Io<A>) -> Option<Awaited> {
+        match &self.turn {
+            Turn::Running(exchange) if exchange.is_answered() || !exchange.wants_more() => None,
+            Turn::Running(_) if io.downstream.bytes >= self.limits.response => Some(Awaited::Room),
+            Turn::Running(exchange) if !exchange.content.is_ended() && io.upstream.bytes < self.limits.pending => {
+                Some(Awaited::Content)
+            }
+            Turn::Running(_) => Some(Awaited::Answer),
+            Turn::Gathering(_) | Turn::Skipping { .. } => Some(Awaited::Content),
+            Turn::Idle if io.downstream.bytes > 0 => Some(Awaited::Room),
+            Turn::Idle => begun.then_some(Awaited::Message),
+            Turn::Undecided(..) | Turn::Over(_) => None,
+        }
     }
 
     /// Whether there is a request that the client can be told something of, and how. What is wrong with the next request it is told when

@@ -69,6 +69,7 @@ fn status_of(kind: RefusalKind) -> (u16, &'static str) {
         RefusalKind::TooLarge => (413, "too_large"),
         RefusalKind::TimedOut => (408, "timed_out"),
         RefusalKind::UpstreamUnavailable => (502, "upstream_unavailable"),
+        RefusalKind::UpstreamTimedOut => (504, "upstream_timed_out"),
         RefusalKind::AuditUnavailable => (503, "audit_unavailable"),
         RefusalKind::Terminated => (503, "terminated"),
         RefusalKind::TooMany => (429, "too_many"),
@@ -105,6 +106,7 @@ fn reason(status: u16) -> &'static str {
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Internal Server Error",
     }

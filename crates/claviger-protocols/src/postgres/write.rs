@@ -100,7 +100,7 @@ pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
         RefusalKind::InvalidSetting => "22023",
         RefusalKind::TooLarge => "54000",
         RefusalKind::TimedOut => "57014",
-        RefusalKind::UpstreamUnavailable => "08006",
+        RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamTimedOut => "08006",
         RefusalKind::AuditUnavailable => "53100",
         RefusalKind::Terminated => "57P01",
         RefusalKind::TooMany => "53300",

@@ -193,7 +193,8 @@ impl Streams {
                     let mut respond = respond;
                     return respond.send_reset(Reason::REFUSED_STREAM);
                 };
-                self.carried.spawn(stream::carry(vessel, head, content, respond));
+                let patience = self.door.gateway.rules().deadlines.response;
+                self.carried.spawn(stream::carry(vessel, head, content, respond, patience));
             }
             Err(refusal) => {
                 self.carried.spawn(stream::refuse(refusal, parts.method == http::Method::HEAD, respond));

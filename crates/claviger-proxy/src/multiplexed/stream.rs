@@ -54,12 +54,18 @@ impl Vessel {
 }
 
 /// Sends a request into a socket and its response back.
-pub(super) async fn carry(vessel: Vessel, head: StreamHead, content: RecvStream, respond: SendResponse<Bytes>) -> Carried {
+pub(super) async fn carry(
+    vessel: Vessel,
+    head: StreamHead,
+    content: RecvStream,
+    respond: SendResponse<Bytes>,
+    patience: Option<Duration>,
+) -> Carried {
     let (mut read, mut write) = tokio::io::split(vessel.0);
     let (kin, is_head) = (head.kin.clone(), head.is_head);
     let (fate, closes, sent) = {
         let mut sending = pin!(send(&mut write, head, content));
-        let mut answering = pin!(answer(&mut read, is_head, respond));
+        let mut answering = pin!(answer(&mut read, is_head, respond, patience));
         let mut sent = None;
         loop {
             tokio::select! {
@@ -84,7 +90,7 @@ pub(super) async fn carry(vessel: Vessel, head: StreamHead, content: RecvStream,
 
 /// Answers a request that no socket has.
 pub(super) async fn refuse(refusal: Bytes, is_head: bool, respond: SendResponse<Bytes>) -> Carried {
-    let (fate, _) = answer(&mut &*refusal, is_head, respond).await;
+    let (fate, _) = answer(&mut &*refusal, is_head, respond, Some(REST)).await;
     Carried { fate, vessel: None }
 }
 
@@ -132,8 +138,13 @@ enum Sending {
     Ended,
 }
 
-/// Reads a response and sends it. What became of it, and whether the socket is closed after it.
-async fn answer<R: AsyncRead + Unpin>(socket: &mut R, is_head: bool, respond: SendResponse<Bytes>) -> (Fate, bool) {
+/// Reads a response and sends it, as long as the client takes more of it in time. What became of it, and whether the socket is closed after it.
+async fn answer<R: AsyncRead + Unpin>(
+    socket: &mut R,
+    is_head: bool,
+    respond: SendResponse<Bytes>,
+    patience: Option<Duration>,
+) -> (Fate, bool) {
     let (mut answer, mut input, mut sending) = (Answer::new(is_head), BytesMut::new(), Sending::Head(respond));
     loop {
         match answer.take(&mut input) {
@@ -143,7 +154,7 @@ async fn answer<R: AsyncRead + Unpin>(socket: &mut R, is_head: bool, respond: Se
                     Err(_) => (Fate::Reset, true),
                 };
             }
-            Ok(Some(part)) => match sending.send(part).await {
+            Ok(Some(part)) => match sending.send(part, patience).await {
                 Ok(next) => sending = next,
                 Err(_) => return (Fate::Reset, true),
             },
@@ -170,7 +181,7 @@ async fn answer<R: AsyncRead + Unpin>(socket: &mut R, is_head: bool, respond: Se
 
 impl Sending {
     /// Sends a part, when the client has room for it.
-    async fn send(self, part: Part) -> Result<Self, h2::Error> {
+    async fn send(self, part: Part, patience: Option<Duration>) -> Result<Self, h2::Error> {
         match (self, part) {
             (Self::Head(mut respond), Part::Head { status, fields, ends }) => {
                 let head = head(status, fields)?;
@@ -184,7 +195,16 @@ impl Sending {
             (Self::Content(mut stream), Part::Content(mut content)) => {
                 while !content.is_empty() {
                     stream.reserve_capacity(content.len());
-                    let room = poll_fn(|cx| poll_room(&mut stream, cx)).await?;
+                    let room = poll_fn(|cx| poll_room(&mut stream, cx));
+                    let room = match patience {
+                        Some(patience) => timeout(patience, room).await,
+                        None => Ok(room.await),
+                    };
+                    let Ok(room) = room else {
+                        stream.send_reset(Reason::CANCEL);
+                        return Err(Reason::CANCEL.into());
+                    };
+                    let room = room?;
                     stream.send_data(content.split_to(room.min(content.len())), false)?;
                 }
                 Ok(Self::Content(stream))

@@ -9,6 +9,7 @@ mod deciding;
 mod holding;
 mod lifetime;
 mod open;
+mod patience;
 mod serving;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use claviger_model::{Refusal, RefusalKind, Secret, SessionId};
 use claviger_protocols::{BackendKey, Closed, Event, Protocol, Reply, Side};
 
 use self::arrival::{Entrant, Identifying, Waiting};
+use self::patience::Patience;
 use self::serving::{Serving, unrecorded};
 use crate::budget::Slot;
 use crate::registry::Order;
@@ -55,6 +57,7 @@ pub struct Pipeline {
     slot: Option<Slot>,
     /// Bytes to the client when it was last seen not to read, in a session that is to end.
     stalled: Option<u64>,
+    patience: Patience,
 }
 
 /// What is known of a client when it arrives.
@@ -174,6 +177,7 @@ impl Pipeline {
             seat: None,
             slot: None,
             stalled: None,
+            patience: Patience::new(now),
         }
     }
 
@@ -207,15 +211,18 @@ impl Pipeline {
         !matches!(self.stage, Stage::Closed) && self.protocol.wants_input(from)
     }
 
-    /// Whether something waits for people, so that it must be seen when the client goes, however much it has sent ahead.
-    pub fn is_holding(&self) -> bool {
-        matches!(&self.stage, Stage::Serving(serving) if serving.is_holding())
+    /// Whether something waits for people or for the upstream, so that it must be seen when the client goes, however much it has sent ahead.
+    pub fn is_waiting(&self) -> bool {
+        matches!(&self.stage, Stage::Serving(serving) if serving.is_holding() || self.patience.is_for_upstream())
     }
 
     /// Takes what it can of what was read; the rest stays in the buffer for the next call. `read` is how many bytes are new.
     pub fn handle_input(&mut self, from: Side, input: &mut BytesMut, read: usize) {
         if from == Side::Downstream {
             self.traffic.bytes_in += read as u64;
+        }
+        if read > 0 {
+            self.patience.came(from);
         }
         self.protocol.handle_input(from, input);
     }
@@ -303,6 +310,7 @@ impl Pipeline {
             progress |= self.hear(now);
             progress |= self.poll_serving(cx, now);
             if !progress && self.steps.is_empty() {
+                self.watch(now);
                 return Poll::Pending;
             }
         }
@@ -424,8 +432,9 @@ impl Pipeline {
             return;
         }
         let held = serving.look_at_held(&self.gateway, now);
-        let looked = serving.look(&self.gateway.rules().deadlines, now);
-        let looked = looked.map(|again| held.map_or(again, |held| held.min(again)));
+        let deadlines = self.gateway.rules().deadlines;
+        let looked = serving.look(&deadlines, now).and_then(|again| Ok((again, self.patience.look(&deadlines, now)?)));
+        let looked = looked.map(|(again, due)| [held, due].into_iter().flatten().fold(again, Instant::min));
         let (winding_up, waits_for_the_record) = (serving.winding_up().cloned(), serving.waits_for_the_record());
         match (looked, winding_up) {
             (Ok(again), None) => self.deadline = Some(again),

@@ -358,6 +358,8 @@ pub(super) struct Limits {
     pub(super) upstream_wait: Option<String>,
     pub(super) refusals: Option<usize>,
     pub(super) login_timeout: Option<String>,
+    pub(super) request_timeout: Option<String>,
+    pub(super) response_timeout: Option<String>,
     pub(super) expiry_grace: Option<String>,
     pub(super) drain: Option<String>,
     pub(super) idle: Option<String>,

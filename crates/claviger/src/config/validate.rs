@@ -352,6 +352,12 @@ impl<'a> At<'a> {
         let number = |key, given: Option<usize>, default| self.some(key, given.unwrap_or(default));
         let time = |key, given: &Option<String>, default| self.duration(key, given.as_deref(), default);
         let off = |key, given: &Option<String>| given.as_deref().map(|text| self.duration(key, Some(text), DAY)).transpose();
+        // Some waits are without an end if they are given none.
+        let endless = |key, given: &Option<String>, default: Option<Duration>| {
+            let given =
+                given.as_deref().map(|text| units::duration(text).map_err(|message| self.error(key, message))).transpose()?;
+            Ok(given.map_or(default, |duration| Some(duration).filter(|duration| !duration.is_zero())))
+        };
         Ok(LimitsConfig {
             bounds: Bounds {
                 sessions,
@@ -369,6 +375,8 @@ impl<'a> At<'a> {
                 expiry_grace: time("expiry_grace", &raw.expiry_grace, wait.expiry_grace)?,
                 drain: time("drain", &raw.drain, wait.drain)?,
                 linger: wait.linger,
+                request: endless("request_timeout", &raw.request_timeout, wait.request)?,
+                response: endless("response_timeout", &raw.response_timeout, wait.response)?,
                 idle: off("idle", &raw.idle)?,
                 idle_in_transaction: off("idle_in_transaction", &raw.idle_in_transaction)?,
                 max_age: off("session_age", &raw.session_age)?,

@@ -2,6 +2,7 @@
 
 mod codings;
 mod content;
+mod deadlines;
 mod exchanges;
 mod held;
 mod models;

@@ -50,7 +50,8 @@ impl Dialect {
     pub(crate) fn rules(self) -> Rules {
         match self {
             Self::OpenAi | Self::Anthropic => Rules::Models,
-            Self::Plain | Self::Qdrant | Self::Chroma => Rules::Every,
+            Self::Qdrant | Self::Chroma => Rules::Vectors,
+            Self::Plain => Rules::Every,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use claviger_model::{Hazard, Verb};
 
+use super::multipart::Multipart;
 use super::{Found, text_of};
 use crate::NotRead;
 use crate::json::{Kind, Value};
@@ -60,6 +61,16 @@ pub(super) fn read(body: Value<'_>, deployed: bool, found: &mut Found) -> Result
     Ok(())
 }
 
+/// The same, asked by a form: there is a file in it.
+pub(super) fn form(form: &Multipart<'_>, deployed: bool, found: &mut Found) -> Result<(), NotRead> {
+    match form.field("model")?.filter(|model| !model.is_empty()) {
+        Some(model) => found.model(model)?,
+        None if deployed => {}
+        None => found.hazard(Hazard::Unknown),
+    }
+    Ok(())
+}
+
 /// Which tools, prompts, files and models are named, wherever a model is asked or will be.
 pub(super) fn asked(body: Value<'_>, found: &mut Found) -> Result<(), NotRead> {
     if let Some(tools) = body.get("tools").filter(|tools| tools.kind() != Kind::Null) {
@@ -113,9 +124,19 @@ fn tool(tool: Value<'_>, found: &mut Found) -> Result<(), NotRead> {
         // Anthropic's own tools have versions in their types, and names besides.
         Some(kind) => match tool.str("name") {
             Some(name) => found.tool(&name),
-            None => found.tool(kind),
+            None => found.tool(built_in(kind)),
         },
         None => found.tool(&named("function")?),
+    }
+}
+
+/// A tool of the service's own, without its version: as it is called by in answers.
+fn built_in(kind: &str) -> &str {
+    let undated = kind.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+    let name = if undated.is_empty() { kind } else { undated };
+    match name.strip_suffix("_preview").unwrap_or(name) {
+        "computer_use" => "computer",
+        name => name,
     }
 }
 

@@ -3,7 +3,10 @@
 mod content;
 mod inference;
 mod models;
+mod multipart;
 mod stored;
+mod urlencoded;
+mod vectors;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -28,7 +31,9 @@ pub(crate) fn read(dialect: Dialect, request: &Request<'_>) -> Result<Reading, N
     let content = Content::of(dialect, request)?;
     match dialect {
         Dialect::OpenAi | Dialect::Anthropic => models::read(request, &content, &mut found)?,
-        Dialect::Plain | Dialect::Qdrant | Dialect::Chroma => found.known = true,
+        Dialect::Qdrant => vectors::qdrant(request, &content, &mut found)?,
+        Dialect::Chroma => vectors::chroma(request, &content, &mut found)?,
+        Dialect::Plain => found.known = true,
     }
     if let Some(name) = request.prompt {
         found.prompt(name)?;

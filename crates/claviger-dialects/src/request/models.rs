@@ -1,6 +1,6 @@
 //! APIs of language models: OpenAI's, Anthropic's, and those of the servers that speak as they do.
 
-use claviger_model::{Hazard, Verb};
+use claviger_model::Verb;
 
 use super::content::Content;
 use super::{Found, inference, stored};
@@ -51,11 +51,10 @@ pub(super) fn read(request: &Request<'_>, content: &Content<'_>, found: &mut Fou
     if let Some(body) = content.json() {
         return inference::read(body, deployment.is_some(), found);
     }
-    match (api, content) {
-        (Api::Images | Api::Audio, Content::Opaque) => found.hazard(Hazard::Unknown),
-        _ => return Err(NotRead::Syntax),
+    match content {
+        Content::Parts(form) => inference::form(form, deployment.is_some(), found),
+        _ => Err(NotRead::Syntax),
     }
-    Ok(())
 }
 
 /// What is done to something that is kept under a name, by its method.

@@ -4,10 +4,11 @@ use claviger_model::{Hazard, Verb};
 
 use super::content::Content;
 use super::models::verb_on_one;
+use super::multipart::Multipart;
 use super::{ANY, Found, inference, text_of};
 use crate::NotRead;
 use crate::answer::Api;
-use crate::json::{Kind, Value};
+use crate::json::{Document, Kind, Rigor, Value};
 
 /// Collections, and what one of them holds.
 const KEPT: [(&str, &str); 12] = [
@@ -81,6 +82,9 @@ fn created(kind: &'static str, content: &Content<'_>, found: &mut Found) -> Resu
     let body = content.json();
     let name = body.map(|body| text_of(body, "name")).transpose()?.flatten().filter(|name| !name.is_empty());
     found.define(Verb::Create, kind, name.as_deref().unwrap_or(ANY))?;
+    if let Content::Parts(form) = content {
+        return uploaded(form, found);
+    }
     let Some(body) = body else { return Ok(()) };
     if kind == "batch" {
         match body.get("requests") {
@@ -96,6 +100,22 @@ fn created(kind: &'static str, content: &Content<'_>, found: &mut Found) -> Resu
         }
     }
     inside(body, found)
+}
+
+/// A file comes to be. One of requests for later says what will be asked.
+fn uploaded(form: &Multipart<'_>, found: &mut Found) -> Result<(), NotRead> {
+    if form.field("purpose")? != Some("batch") {
+        return Ok(());
+    }
+    let lines = form.iter().filter(|part| part.is_file).map(|part| part.text().ok_or(NotRead::Form("file")));
+    let lines: Vec<&str> = lines.collect::<Result<_, _>>()?;
+    for line in lines.into_iter().flat_map(str::lines).filter(|line| !line.trim().is_empty()) {
+        let request = Document::read(line.as_bytes(), Rigor::Strict)?;
+        let body = request.root().get("body").ok_or(NotRead::Form("body"))?;
+        inference::read(body, false, found)?;
+    }
+    found.reads = false;
+    Ok(())
 }
 
 /// A thread is gone on with by an assistant.

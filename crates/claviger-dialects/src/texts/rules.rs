@@ -10,6 +10,8 @@ pub(crate) enum Rules {
     Every,
     /// It is of an API of language models.
     Models,
+    /// It is of a vector database: numbers are vectors, but for those that are stored with them.
+    Vectors,
 }
 
 /// What part of a document something stands in.
@@ -114,6 +116,7 @@ impl Zone {
             (Self::Schema, "const" | "default" | "enum" | "examples") => Self::Free,
             (Self::Known, "parameters" | "input_schema" | "output_schema" | "schema") => Self::Schema,
             (Self::Known, "metadata" | "variables" | "attributes" | "headers") => Self::Free,
+            (Self::Known, "payload" | "metadatas" | "documents" | "filter" | "match" | "where" | "where_document") => Self::Free,
             // What a tool is called with. Elsewhere these are lists.
             (Self::Known, "arguments" | "input") if kind == Kind::Object => Self::Free,
             // A schema that is called by the name of something else, as `format` may be.

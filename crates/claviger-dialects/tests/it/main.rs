@@ -9,3 +9,5 @@ mod messages;
 mod plain;
 mod requests;
 mod responses;
+mod rewriting;
+mod vectors;

@@ -5,7 +5,7 @@ use claviger_model::Object;
 
 const JSON: Option<&str> = Some("application/json");
 
-fn request<'a>(method: &'static str, path: &'a str, content: &'a str) -> Request<'a> {
+pub(crate) fn request<'a>(method: &'static str, path: &'a str, content: &'a str) -> Request<'a> {
     Request { method, path, query: None, content_type: JSON, prompt: None, content: content.as_bytes() }
 }
 
@@ -28,7 +28,7 @@ fn effects(reading: &Reading) -> Vec<String> {
     words.chain(hazards).collect()
 }
 
-fn meaning(dialect: Dialect, method: &'static str, path: &str, content: &str) -> String {
+pub(crate) fn meaning(dialect: Dialect, method: &'static str, path: &str, content: &str) -> String {
     match dialect.read(&request(method, path, content)) {
         Ok(reading) => effects(&reading).join(", "),
         Err(error) => format!("{error:?}"),
@@ -58,7 +58,7 @@ fn models_are_asked() {
         (
             "/v1/responses",
             r#"{"model":"m","input":"hi","previous_response_id":"resp_1","tools":[{"type":"function","name":"f"},
-                {"type":"file_search","vector_store_ids":["vs_1","vs_2"]},{"type":"web_search"},
+                {"type":"file_search","vector_store_ids":["vs_1","vs_2"]},{"type":"web_search_preview_2025_03_11"},
                 {"type":"code_interpreter","container":{"type":"auto","file_ids":["file-9"]}},
                 {"type":"mcp","server_label":"crm","server_url":"https://x"}],"prompt":{"id":"pmpt_1","version":"2"}}"#,
             "read file file-9, read response resp_1, read vector store vs_1, read vector store vs_2, invoke model m, \

@@ -7,6 +7,7 @@
 use std::ops::{BitOr, BitOrAssign};
 
 use super::text::Text;
+use crate::swap;
 
 /// How far before a value words count, in bytes.
 const REACH_BEFORE: usize = 80;
@@ -354,11 +355,12 @@ pub(super) fn has_word(text: &[u8], span: &std::ops::Range<usize>, words: &[Stri
     near.any(|word| words.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(word)))
 }
 
-/// Where a placeholder of ours that begins at `[` ends. What it says is no context: a masked value says nothing of its neighbours.
+/// Where a placeholder of ours, or a token, that begins at `[` ends. What it says is no context: a masked value says nothing of its neighbours.
 fn placeholder_end(text: Text<'_>, start: usize) -> Option<usize> {
     let end = text.run_end(start + 1, |byte| byte.is_ascii_lowercase() || byte == b'_');
     let name = std::str::from_utf8(text.slice(start + 1..end)).ok()?;
-    (text.at(end) == b']' && name.parse::<super::Entity>().is_ok()).then_some(end + 1)
+    let is_entity = |name: &str| name.parse::<super::Entity>().is_ok();
+    (text.at(end) == b']' && (is_entity(name) || swap::name(name).is_some_and(is_entity))).then_some(end + 1)
 }
 
 #[cfg(test)]

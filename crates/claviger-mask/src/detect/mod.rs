@@ -36,6 +36,7 @@ mod round;
 mod scan;
 mod secrets;
 mod survey;
+mod swapping;
 mod text;
 mod url;
 mod withheld;
@@ -43,6 +44,9 @@ mod words;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::PIECES;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -137,7 +137,7 @@ fn findings_are_at_boundaries_of_characters() {
 }
 
 /// Values, words and what stands between them, from which texts are made up.
-pub(super) const PIECES: &[&str] = &[
+pub(crate) const PIECES: &[&str] = &[
     "536-90-4399",
     "536904399",
     "4111111111111111",

@@ -37,10 +37,17 @@ impl<'a> Text<'a> {
     }
 
     /// Notes that it matters what stands before `position`.
+    #[inline]
     pub(super) fn need(self, position: usize) {
+        if position > self.bytes.len() {
+            self.open(position);
+        }
+    }
+
+    #[cold]
+    fn open(self, position: usize) {
         // Positions before the beginning have wrapped around.
-        if position > self.bytes.len()
-            && position < usize::MAX / 2
+        if position < usize::MAX / 2
             && let Some(edge) = self.edge
         {
             edge.set(true);
@@ -56,10 +63,11 @@ impl<'a> Text<'a> {
     }
 
     pub(super) fn at(self, position: usize) -> u8 {
-        self.bytes.get(position).copied().unwrap_or_else(|| {
-            self.need(position.saturating_add(1));
-            0
-        })
+        if let Some(byte) = self.bytes.get(position) {
+            return *byte;
+        }
+        self.open(position);
+        0
     }
 
     /// So many bytes, or as many as there are. Whoever depends on the others says so.
@@ -79,7 +87,7 @@ impl<'a> Text<'a> {
 
     pub(super) fn has_at(self, position: usize, what: &[u8]) -> bool {
         let rest = self.bytes.get(position..).unwrap_or_default();
-        if what.starts_with(rest) {
+        if rest.len() < what.len() && what.starts_with(rest) {
             self.need(position.saturating_add(what.len()));
         }
         rest.starts_with(what)
@@ -90,7 +98,7 @@ impl<'a> Text<'a> {
         let rest = self.bytes.get(position..).unwrap_or_default();
         position
             + rest.iter().position(|byte| !is(*byte)).unwrap_or_else(|| {
-                self.need(self.len() + 1);
+                self.open(position);
                 rest.len()
             })
     }

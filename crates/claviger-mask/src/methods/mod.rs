@@ -23,7 +23,8 @@ use claviger_model::Labels;
 
 use self::dates::Change;
 use self::ff1::Ff1;
-use self::token::{TOKEN, digest};
+use self::token::TOKEN;
+pub(crate) use self::token::digest;
 use self::types::put_placeholder;
 
 pub use self::dates::Unit;

@@ -37,7 +37,7 @@ impl MaskKey {
     }
 
     /// A key for one use in one domain, and for one session if it is said for which.
-    pub(super) fn of(&self, purpose: &str, domain: &str, session: Option<&[u8; 16]>) -> hmac::Key {
+    pub(crate) fn of(&self, purpose: &str, domain: &str, session: Option<&[u8; 16]>) -> hmac::Key {
         derive(&self.root, &[purpose.as_bytes(), domain.as_bytes(), session.map_or(&[], |session| session)])
     }
 
@@ -111,7 +111,7 @@ pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     }
 }
 
-pub(super) fn digest(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn digest(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(key);
     // What could be cut in two ways is told apart by its lengths.
     for part in parts {

@@ -52,7 +52,7 @@ impl Visitor for Heard {
 pub(super) fn calls(root: Value<'_>, known: &mut Known, turn: &mut Turn<'_>) {
     for choice in root.get("choices").into_iter().flat_map(Value::elements) {
         let Some(message) = choice.get("message") else { continue };
-        chat_calls(message.get("tool_calls"), known, turn);
+        tool_calls(message.get("tool_calls"), known, turn);
         if let Some(function) = message.get("function_call").filter(|function| function.kind() == Kind::Object) {
             call(function.str("name").as_deref(), function.get("arguments"), known, turn);
         }
@@ -65,11 +65,13 @@ pub(super) fn calls(root: Value<'_>, known: &mut Known, turn: &mut Turn<'_>) {
     for item in root.get("output").into_iter().flat_map(Value::elements) {
         item_call(item, known, turn);
     }
+    tool_calls(root.get("message").and_then(|message| message.get("tool_calls")), known, turn);
     let action = root.get("required_action").and_then(|action| action.get("submit_tool_outputs"));
-    chat_calls(action.and_then(|action| action.get("tool_calls")), known, turn);
+    tool_calls(action.and_then(|action| action.get("tool_calls")), known, turn);
 }
 
-fn chat_calls(calls: Option<Value<'_>>, known: &mut Known, turn: &mut Turn<'_>) {
+/// Tells of the calls in a list of them, as OpenAI's API has it.
+fn tool_calls(calls: Option<Value<'_>>, known: &mut Known, turn: &mut Turn<'_>) {
     for tool in calls.into_iter().flat_map(Value::elements) {
         let holder = ["function", "custom"].into_iter().find_map(|name| tool.get(name)).unwrap_or(tool);
         let arguments = holder.get("arguments").or_else(|| holder.get("input"));

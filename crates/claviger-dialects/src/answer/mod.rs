@@ -6,6 +6,7 @@
 
 mod channel;
 mod chat;
+mod deltas;
 mod document;
 mod frame;
 mod messages;
@@ -19,6 +20,7 @@ mod whole;
 use bytes::{Bytes, BytesMut};
 
 use self::chat::Chat;
+use self::deltas::Deltas;
 use self::document::Each;
 use self::messages::Messages;
 use self::responses::Responses;
@@ -27,6 +29,9 @@ use self::turn::{Framing, Outlet, Turn};
 use self::whole::Text;
 use crate::texts::Rules;
 use crate::{Dialect, NotRead, Piece, Reading, Texts, Usage, media_type};
+
+/// By how much of it content is told for a text or for something else, in bytes.
+const BEGINNING: usize = 512;
 
 /// How an answer is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +57,7 @@ pub(crate) enum Api {
     Audio,
     /// Runs of assistants.
     Threads,
+    Ollama,
 }
 
 /// Reads and rewrites one answer. Sans-io: content goes in as it comes, decoded, and pieces come out.
@@ -78,12 +84,16 @@ enum Content {
     Events(Sse, Box<dyn Stream>),
     /// Line by line.
     Lines(BytesMut, Box<dyn Stream>),
+    /// As its beginning looks, of which this has come. Whether it may be a document.
+    Unsaid(BytesMut, bool),
 }
 
 /// An event of a stream.
 pub(super) struct Event<'a> {
     /// As it came, with the empty line that ends it.
     pub(super) raw: &'a [u8],
+    /// Its name, if it has one.
+    pub(super) name: Option<&'a str>,
     pub(super) data: &'a str,
 }
 
@@ -117,8 +127,11 @@ impl Answer {
             match self.form.api {
                 Api::Chat | Api::Completions => Box::new(Chat::default()),
                 Api::Messages => Box::new(Messages::default()),
-                Api::Responses => Box::new(Responses::default()),
-                _ => Box::new(Each { rules: self.rules }),
+                // Transcripts come as the texts of responses do.
+                Api::Responses | Api::Audio => Box::new(Responses::default()),
+                Api::Ollama => Box::new(Deltas::of_lines()),
+                Api::Threads | Api::Json | Api::Images => Box::new(Deltas::new()),
+                Api::Any => Box::new(Each { rules: self.rules }),
             }
         };
         let kind = content_type.map(media_type).unwrap_or_default();
@@ -130,17 +143,23 @@ impl Answer {
                 Content::Lines(BytesMut::new(), stream())
             }
             kind if kind.ends_with("+json") => Content::Whole(BytesMut::new()),
-            kind if kind.starts_with("text/") => Content::Text(Text::new(content_type.unwrap_or_default())),
-            _ => Content::Pass,
+            kind if kind.starts_with("text/") => Content::Text(Text::default()),
+            kind if ["image/", "audio/", "video/", "font/"].iter().any(|media| kind.starts_with(media)) => Content::Pass,
+            "" => Content::Unsaid(BytesMut::new(), true),
+            _ => Content::Unsaid(BytesMut::new(), false),
         };
         matches!(self.content, Content::Whole(_))
     }
 
     /// Takes content, and appends what comes of it.
     pub fn push(&mut self, content: Bytes, texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
+        let content = match self.looked_at(content, false) {
+            Some(content) => content,
+            None => return Ok(()),
+        };
         let mut turn = Turn::new(texts, out, &mut self.outlet, &mut self.said, self.longest);
         match &mut self.content {
-            Content::Pass => turn.pass(content),
+            Content::Pass | Content::Unsaid(..) => turn.pass(content),
             Content::Whole(kept) => {
                 if kept.len() + content.len() > self.longest {
                     return Err(NotRead::TooLong);
@@ -162,9 +181,12 @@ impl Answer {
 
     /// There is no more content: appends the rest.
     pub fn finish(&mut self, texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
+        if let Some(content) = self.looked_at(Bytes::new(), true).filter(|content| !content.is_empty()) {
+            self.push(content, texts, out)?;
+        }
         let mut turn = Turn::new(texts, out, &mut self.outlet, &mut self.said, self.longest);
         match &mut self.content {
-            Content::Pass => {}
+            Content::Pass | Content::Unsaid(..) => {}
             Content::Whole(kept) => document::whole(kept, self.rules, &mut turn)?,
             Content::Text(text) => text.finish(&mut turn),
             Content::Events(sse, stream) => {
@@ -178,6 +200,28 @@ impl Answer {
         }
         turn.release();
         turn.end()
+    }
+
+    /// What content there is to be taken, once it is known how.
+    fn looked_at(&mut self, content: Bytes, last: bool) -> Option<Bytes> {
+        let Content::Unsaid(begun, document) = &mut self.content else { return Some(content) };
+        begun.extend_from_slice(&content);
+        if !last && begun.len() < BEGINNING {
+            return None;
+        }
+        let (begun, document) = (begun.split().freeze(), *document);
+        let json = begun.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['));
+        let beginning = begun.get(..BEGINNING).unwrap_or(&begun);
+        self.content = match (whole::is_text(beginning), json) {
+            (false, _) => Content::Pass,
+            (true, true) if document => Content::Whole(BytesMut::new()),
+            (true, true) => {
+                self.outlet.framing = Framing::Lines;
+                Content::Lines(BytesMut::new(), Box::new(Each { rules: Rules::Every }))
+            }
+            (true, false) => Content::Text(Text::default()),
+        };
+        Some(begun)
     }
 
     /// What ends the content in place of everything from a refused call on, as the service would say that something went wrong in the middle
@@ -209,7 +253,7 @@ fn lines(kept: &mut BytesMut, last: bool, stream: &mut dyn Stream, turn: &mut Tu
         let data = String::from_utf8_lossy(&line);
         match data.trim() {
             "" => turn.raw(&line),
-            data => stream.event(&Event { raw: &line, data }, turn)?,
+            data => stream.event(&Event { raw: &line, name: None, data }, turn)?,
         }
     }
 }

@@ -93,32 +93,40 @@ impl Sse {
     fn dispatch(&mut self, stream: &mut dyn Stream, turn: &mut Turn<'_>) -> Result<(), NotRead> {
         let raw = self.kept.split_to(self.known);
         (self.known, self.line) = (0, 0);
-        let Some(data) = data(&raw) else {
+        let said = Said::read(&raw);
+        let Some(data) = &said.data else {
             turn.raw(&raw);
             return Ok(());
         };
-        stream.event(&Event { raw: &raw, data: &data }, turn)
+        stream.event(&Event { raw: &raw, name: said.name.as_deref(), data }, turn)
     }
 }
 
-/// What an event says, if anything.
-fn data(raw: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(raw);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut data: Option<String> = None;
-    for line in text.split(['\r', '\n']) {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        if name != "data" {
-            continue;
-        }
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match &mut data {
-            Some(data) => {
-                data.push('\n');
-                data.push_str(value);
+/// What an event says.
+#[derive(Default)]
+struct Said {
+    name: Option<String>,
+    data: Option<String>,
+}
+
+impl Said {
+    fn read(raw: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(raw);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let mut said = Self::default();
+        for line in text.split(['\r', '\n']) {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match (name, &mut said.data) {
+                ("event", _) => said.name = Some(value.to_owned()),
+                ("data", Some(data)) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
+                ("data", None) => said.data = Some(value.to_owned()),
+                _ => {}
             }
-            None => data = Some(value.to_owned()),
         }
+        said
     }
-    data
 }

@@ -3,63 +3,76 @@
 use super::turn::Turn;
 use crate::{Parts, Place};
 
-/// A text that comes in pieces of bytes.
+/// Bytes that are no characters stand for themselves among characters that nobody uses, and are bytes again when they leave.
+const BYTES: std::ops::RangeInclusive<char> = '\u{10ff80}'..='\u{10ffff}';
+
+/// A text that comes in pieces of bytes, in UTF-8 or whatever else has ASCII in it.
+#[derive(Default)]
 pub(super) struct Text {
     parts: Option<Box<dyn Parts>>,
-    /// Whether each byte is a character of its own, as far as can be told: it is, for what is looked for, in whatever has ASCII in it.
-    bytes: bool,
     /// A character that is cut.
     cut: Vec<u8>,
 }
 
 impl Text {
-    pub(super) fn new(content_type: &str) -> Self {
-        let charset = content_type.split(';').skip(1).find_map(|parameter| {
-            let (name, value) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
-        });
-        let bytes = charset.is_some_and(|charset| !matches!(&*charset, "utf-8" | "utf8" | "us-ascii" | "ascii"));
-        Self { parts: None, bytes, cut: Vec::new() }
-    }
-
     pub(super) fn push(&mut self, content: &[u8], turn: &mut Turn<'_>) {
         turn.hear(content.len());
-        let text: String = if self.bytes {
-            content.iter().copied().map(char::from).collect()
-        } else {
-            self.cut.extend_from_slice(content);
-            let whole = whole_characters(&self.cut);
-            let rest = self.cut.split_off(whole);
-            String::from_utf8_lossy(&std::mem::replace(&mut self.cut, rest)).into_owned()
-        };
+        self.cut.extend_from_slice(content);
+        let whole = whole_characters(&self.cut);
+        let rest = self.cut.split_off(whole);
+        let text = read(&std::mem::replace(&mut self.cut, rest));
         let mut out = String::new();
         self.parts(turn).push(&text, &mut out);
-        self.put(&out, turn);
+        turn.raw(&written(&out));
     }
 
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>) {
-        let rest = String::from_utf8_lossy(&std::mem::take(&mut self.cut)).into_owned();
+        let rest = read(&std::mem::take(&mut self.cut));
         let mut out = String::new();
         let parts = self.parts(turn);
         if !rest.is_empty() {
             parts.push(&rest, &mut out);
         }
         parts.finish(&mut out);
-        self.put(&out, turn);
+        turn.raw(&written(&out));
     }
 
     fn parts(&mut self, turn: &mut Turn<'_>) -> &mut dyn Parts {
         self.parts.get_or_insert_with(|| turn.texts.parts(Place { path: "", bare: false })).as_mut()
     }
+}
 
-    fn put(&self, out: &str, turn: &mut Turn<'_>) {
-        if self.bytes {
-            let bytes: Vec<u8> = out.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
-            turn.raw(&bytes);
-        } else {
-            turn.raw(out.as_bytes());
+/// Whether something looks like a text by its beginning.
+pub(super) fn is_text(beginning: &[u8]) -> bool {
+    let characters = beginning.get(..whole_characters(beginning)).unwrap_or_default();
+    !beginning.contains(&0) && std::str::from_utf8(characters).is_ok()
+}
+
+fn read(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let byte = |byte: &u8| char::from_u32(0x10_ff00 | u32::from(*byte)).unwrap_or(char::REPLACEMENT_CHARACTER);
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if BYTES.contains(&c) {
+                text.extend(c.encode_utf8(&mut [0; 4]).as_bytes().iter().map(byte));
+            } else {
+                text.push(c);
+            }
+        }
+        text.extend(chunk.invalid().iter().map(byte));
+    }
+    text
+}
+
+fn written(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match u8::try_from(u32::from(c) & 0xff) {
+            Ok(byte) if BYTES.contains(&c) => bytes.push(byte),
+            _ => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
+    bytes
 }
 
 /// How many bytes there are before a character that is cut at the end.
@@ -73,4 +86,21 @@ fn whole_characters(bytes: &[u8]) -> usize {
         _ => 1,
     };
     if bytes.len() - start < length { start } else { bytes.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn bytes_survive(bytes in proptest::collection::vec(0_u8.., 0..64)) {
+            assert_eq!(written(&read(&bytes)), bytes);
+        }
+
+        #[test]
+        fn characters_survive(text in "[a\u{e9}\u{1f600}\u{10ff80}\u{10ffff}]{0,16}") {
+            assert_eq!(written(&read(text.as_bytes())), text.as_bytes());
+        }
+    }
 }

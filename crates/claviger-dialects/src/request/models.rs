@@ -42,6 +42,9 @@ pub(super) fn read(request: &Request<'_>, content: &Content<'_>, found: &mut Fou
         ("POST", ["images", "generations" | "edits" | "variations"]) => Some(("images", Api::Images)),
         ("POST", ["audio", "transcriptions" | "translations"]) => Some(("audio", Api::Audio)),
         ("POST", ["audio", "speech"]) => Some(("audio", Api::Audio)),
+        // Ollama's own.
+        ("POST", ["api", "chat" | "generate"]) => Some(("chat", Api::Ollama)),
+        ("POST", ["api", "embed" | "embeddings"]) => Some(("embeddings", Api::Json)),
         _ => None,
     };
     let Some((class, api)) = inference else {

@@ -32,6 +32,7 @@ pub(super) fn read(method: &str, path: &[&str], content: &Content<'_>, found: &m
             (found.known, found.api) = (true, Api::Json);
             Ok(())
         }
+        ["api", rest @ ..] => ollama(method, rest, content, found),
         ["chat", "completions", rest @ ..] => kept("chat completion", method, rest, content, found),
         ["messages", "batches", rest @ ..] => kept("batch", method, rest, content, found),
         ["fine_tuning", "jobs", rest @ ..] => kept("fine-tuning job", method, rest, content, found),
@@ -41,6 +42,32 @@ pub(super) fn read(method: &str, path: &[&str], content: &Content<'_>, found: &m
         },
         [] => Ok(()),
     }
+}
+
+/// What Ollama keeps.
+fn ollama(method: &str, path: &[&str], content: &Content<'_>, found: &mut Found) -> Result<(), NotRead> {
+    let verb = match (method, path) {
+        ("GET", ["tags" | "ps" | "version"]) => {
+            (found.known, found.api) = (true, Api::Json);
+            return Ok(());
+        }
+        ("POST", ["show" | "push"]) => Verb::Read,
+        ("POST", ["pull" | "create"]) => Verb::Create,
+        ("DELETE", ["delete"]) => Verb::Drop,
+        ("POST", ["copy"]) => {
+            let body = content.json().ok_or(NotRead::Syntax)?;
+            found.define(Verb::Read, "model", &text_of(body, "source")?.ok_or(NotRead::Form("source"))?)?;
+            let name = text_of(body, "destination")?.ok_or(NotRead::Form("destination"))?;
+            (found.known, found.api) = (true, Api::Json);
+            return found.define(Verb::Create, "model", &name);
+        }
+        _ => return Ok(()),
+    };
+    (found.known, found.api) = (true, Api::Json);
+    let body = content.json().ok_or(NotRead::Syntax)?;
+    inference::plainly_named(body)?;
+    let name = text_of(body, "model")?.or(text_of(body, "name")?).ok_or(NotRead::Form("model"))?;
+    found.define(verb, "model", &name)
 }
 
 /// What is done to things of a kind.

@@ -6,6 +6,7 @@
 mod chat;
 mod harness;
 mod messages;
+mod others;
 mod plain;
 mod requests;
 mod responses;

@@ -85,6 +85,11 @@ fn models_are_asked() {
             r#"{"model":"m","prompt":"a","metadata":{"run_name":"summary"}}"#,
             "invoke model m, invoke prompt summary",
         ),
+        (
+            "/api/chat",
+            r#"{"model":"llama3","messages":[],"tools":[{"type":"function","function":{"name":"f"}}]}"#,
+            "invoke model llama3, offer tool f",
+        ),
         ("/v1/chat/completions/", r#"{"model":"m"}"#, "unknown, ! unknown"),
         ("/V1/chat/completions", r#"{"model":"m"}"#, "unknown, ! unknown"),
         ("/v1/realtime/client_secrets", "{}", "unknown, ! unknown"),
@@ -143,6 +148,8 @@ fn what_is_kept_is_read_and_changed() {
         ),
         ("POST", "/v1/fine_tuning/jobs/j/cancel", "", "alter fine-tuning job j"),
         ("DELETE", "/v1/chat/completions/c", "", "drop chat completion c"),
+        ("POST", "/api/pull", r#"{"model":"llama3"}"#, "create model llama3"),
+        ("DELETE", "/api/delete", r#"{"name":"llama3"}"#, "drop model llama3"),
         ("PUT", "/v1/models", "", "unknown, ! unknown"),
         ("GET", "/admin", "", "unknown, ! unknown"),
     ];

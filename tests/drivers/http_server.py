@@ -44,6 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def note(self, content):
         seen = {
+            "peer": self.client_address[1],
             "line": self.requestline,
             "headers": [[name.lower(), value] for name, value in self.headers.items()],
             "length": len(content),
@@ -104,6 +105,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.stream(3)
         elif path.endswith("/endless"):
             self.stream(1 << 30)
+        elif path.endswith("/brief"):
+            # As many servers do with sockets on which nothing is asked for a while.
+            self.connection.settimeout(0.3)
+            self.answer(200, b"and then it closes")
         elif path.endswith("/never"):
             released.wait(60)
         elif path.endswith("/huge"):

@@ -60,6 +60,17 @@ pub trait Protocol<A>: Send {
         None
     }
 
+    /// Whether what was asked has not left, so that another socket to the upstream does as well if this one is lost.
+    fn may_reopen(&self) -> bool {
+        false
+    }
+
+    /// After [`Event::Closed`]: whether the upstream's socket can go on in another session, whoever's: it owes nothing, and nothing is left of
+    /// the session in it.
+    fn leaves_upstream(&self) -> bool {
+        false
+    }
+
     /// After [`Event::Closed`]: whether only the session is over, and the client's socket goes on. What is left in its input, and what
     /// it sends after that, is for another session, which may be somebody else's.
     fn leaves_client(&self) -> bool {

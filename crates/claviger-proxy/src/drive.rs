@@ -1,6 +1,8 @@
 //! The loop that drives one session.
 
-use std::future::{Future, pending, poll_fn};
+mod opening;
+
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +10,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use claviger_model::{Refusal, RefusalKind, Secret};
 use claviger_protocols::Side;
 use claviger_session::{CancelTarget, Connection, Pipeline, Step, TlsFacts};
 use rustls::{CommonState, ServerConnection};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use self::opening::Opening;
 use crate::leg::{Leg, Socket};
 use crate::listen::Door;
 use crate::multiplexed::{self, Carrier};
 use crate::places::Place;
 use crate::upstream::Registered;
-use crate::{Upstreams, cancel, credential};
+use crate::{Upstreams, cancel};
 
 /// How often a session may take its turn before the others of its thread have theirs.
 const TURNS: usize = 2;
@@ -42,7 +43,7 @@ pub(crate) struct Driver {
     downstream: Option<Leg>,
     upstream: Option<Leg>,
     connection: Option<Arc<Connection>>,
-    connecting: Option<Connecting>,
+    opening: Opening,
     cancelling: Option<JoinHandle<()>>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What came of TLS with the client.
@@ -58,8 +59,6 @@ pub(crate) struct Driver {
     registered: Option<Registered>,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<(TcpStream, Registered, Option<Secret>), Refusal>> + Send>>;
-
 impl Driver {
     /// For a client on a socket, inside TLS if it was `secured`.
     pub(crate) fn new(pipeline: Pipeline, client: Socket, secured: Option<TlsFacts>, place: Place, door: Arc<Door>) -> Self {
@@ -69,7 +68,7 @@ impl Driver {
             downstream: Some(Leg::new(client)),
             upstream: None,
             connection: None,
-            connecting: None,
+            opening: Opening::default(),
             cancelling: None,
             timer: None,
             secured,
@@ -163,12 +162,14 @@ impl Driver {
         if !leg.can_read() || !(wanted || ahead()) {
             return false;
         }
-        match leg.poll_read(cx) {
-            Poll::Pending => return false,
-            Poll::Ready(0) if leg.is_lost() => self.pipeline.handle_loss(side),
-            Poll::Ready(0) => self.pipeline.handle_eof(side),
-            Poll::Ready(count) if wanted => self.pipeline.handle_input(side, &mut leg.input, count),
-            Poll::Ready(_) => {}
+        let Poll::Ready(count) = leg.poll_read(cx) else { return false };
+        let is_lost = leg.is_lost();
+        match count {
+            1.. if wanted => self.pipeline.handle_input(side, &mut leg.input, count),
+            1.. => {}
+            0 if side == Side::Upstream && self.sets_upstream_aside() => {}
+            0 if is_lost => self.pipeline.handle_loss(side),
+            0 => self.pipeline.handle_eof(side),
         }
         true
     }
@@ -178,7 +179,7 @@ impl Driver {
             Side::Downstream => self.downstream.as_mut(),
             Side::Upstream => self.upstream.as_mut(),
         };
-        let Some(leg) = leg else { return false };
+        let Some(leg) = leg else { return side == Side::Upstream && self.reopen() };
         // What is taken for a peer that has gone moves too: it may be what the other side waits for.
         let mut moved = false;
         while leg.has_room()
@@ -196,19 +197,6 @@ impl Driver {
                 true
             }
         }
-    }
-
-    fn poll_connecting(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(connecting) = &mut self.connecting else { return false };
-        let Poll::Ready(result) = connecting.as_mut().poll(cx) else { return false };
-        self.connecting = None;
-        let password = result.map(|(stream, registered, password)| {
-            self.registered = Some(registered);
-            self.upstream = Some(Leg::new(Socket::Plain(stream)));
-            password
-        });
-        self.pipeline.connected(password, std::time::Instant::now());
-        true
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
@@ -240,16 +228,6 @@ impl Driver {
         self.place = None;
         self.pipeline.evict(code, std::time::Instant::now());
         true
-    }
-
-    fn connect(&mut self, connection: Arc<Connection>) {
-        self.connection = Some(Arc::clone(&connection));
-        let upstreams = Arc::clone(&self.upstreams);
-        self.connecting = Some(Box::pin(async move {
-            let password = credential::find(&connection).await?;
-            let (stream, registered) = upstreams.open(&connection).await?;
-            Ok((stream, registered, password))
-        }));
     }
 
     /// A client's request to cancel has a connection of its own, whose end tells it that no later statement can be hit. A
@@ -302,27 +280,6 @@ impl Driver {
         }
     }
 
-    async fn start_upstream_tls(&mut self) {
-        let deadline = self.deadline();
-        if timeout_at(deadline, self.flush(Side::Upstream)).await.is_err() {
-            return self.pipeline.handle_eof(Side::Upstream);
-        }
-        let stream = self.upstream.take().and_then(Leg::into_plain);
-        let (Some(connection), Some((stream, _))) = (self.connection.clone(), stream) else {
-            return self.pipeline.handle_eof(Side::Upstream);
-        };
-        let refusal = match timeout_at(deadline, self.upstreams.start_tls(&connection, stream)).await {
-            Ok(Ok(stream)) => {
-                let facts = facts(stream.get_ref().1);
-                self.upstream = Some(Leg::new(Socket::Opened(Box::new(stream))));
-                return self.pipeline.tls_started(Side::Upstream, facts);
-            }
-            Ok(Err(refusal)) => refusal,
-            Err(_) => Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream took too long"),
-        };
-        self.pipeline.connected(Err(refusal), std::time::Instant::now());
-    }
-
     /// Makes way for another session on the client's socket. False if the client does not read its answer to the end, or goes.
     async fn succeed(&mut self) -> bool {
         let deadline = self.deadline();
@@ -333,7 +290,7 @@ impl Driver {
         }
         let Some(next) = self.door.next(self.secured.is_some()) else { return false };
         self.pipeline = next;
-        (self.connection, self.connecting, self.timer, self.place) = (None, None, None, None);
+        (self.connection, self.opening, self.timer, self.place) = (None, Opening::default(), None, None);
         true
     }
 
@@ -377,21 +334,6 @@ impl Driver {
             // It has a deadline of its own.
             _ = cancelling.await;
         }
-    }
-
-    /// Where others wait for the upstream, waits until it has seen the end too: only then does it bear another session.
-    async fn leave_upstream(&mut self) {
-        let Some(mut leg) = self.upstream.take() else { return };
-        if self.pipeline.is_awaited() {
-            let _ = timeout(FAREWELL, async {
-                poll_fn(|cx| leg.poll_shutdown(cx)).await;
-                drain(&mut leg).await;
-            })
-            .await;
-        }
-        drop(leg);
-        self.registered = None;
-        self.pipeline.left_upstream();
     }
 
     /// Writes until everything for one side is written. Both are written side by side: one that does not read keeps nothing from

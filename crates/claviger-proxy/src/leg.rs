@@ -94,6 +94,8 @@ pub(crate) struct Leg {
     read_size: usize,
     output: VecDeque<Bytes>,
     queued: usize,
+    /// Whether anything was written to it.
+    used: bool,
     /// Whether bytes may be waiting inside the socket's own buffer.
     unflushed: bool,
     read_closed: bool,
@@ -110,6 +112,7 @@ impl Leg {
             read_size: SMALL_READ,
             output: VecDeque::new(),
             queued: 0,
+            used: false,
             unflushed: false,
             read_closed: false,
             lost: false,
@@ -133,6 +136,22 @@ impl Leg {
     /// The socket, and what was read from it and not taken. `None` if something is still to be written.
     pub(crate) fn into_socket(self) -> Option<(Socket, BytesMut)> {
         self.output.is_empty().then_some((self.socket, self.input))
+    }
+
+    /// The socket, if it is of use to others: nothing is left in it or for it, and neither side has closed it.
+    pub(crate) fn into_spare(self) -> Option<Socket> {
+        let is_open = self.can_read() && self.can_write();
+        (is_open && self.is_flushed() && self.input.is_empty()).then_some(self.socket)
+    }
+
+    /// Whether nothing was ever written to it.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.used
+    }
+
+    /// What was to be written to it, of which nothing was.
+    pub(crate) fn into_unsent(self) -> VecDeque<Bytes> {
+        if self.used { VecDeque::new() } else { self.output }
     }
 
     /// Whether this is the protocol that a client has agreed on inside TLS.
@@ -186,7 +205,7 @@ impl Leg {
     }
 
     pub(crate) fn queue(&mut self, bytes: Bytes) {
-        if !self.write_closed && !bytes.is_empty() {
+        if !(bytes.is_empty() || self.write_closed && self.used) {
             self.queued += bytes.len();
             self.output.push_back(bytes);
         }
@@ -200,14 +219,17 @@ impl Leg {
     /// Writes as much as the socket takes: whether that was anything, or an error, after which nothing more is written.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut wrote = false;
-        while !self.output.is_empty() {
+        while !self.output.is_empty() && !self.write_closed {
             match self.poll_write_some(cx) {
                 Poll::Pending => return Ok(wrote),
                 Poll::Ready(Ok(())) => wrote = true,
                 Poll::Ready(Err(error)) => {
                     self.write_closed = true;
-                    self.output.clear();
-                    self.queued = 0;
+                    // What was not even begun may be for another socket.
+                    if self.used {
+                        self.output.clear();
+                        self.queued = 0;
+                    }
                     return Err(error);
                 }
             }
@@ -227,6 +249,7 @@ impl Leg {
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.used = true;
         self.unflushed = !matches!(self.socket, Socket::Plain(_));
         self.advance(written);
         Poll::Ready(Ok(()))

@@ -11,6 +11,7 @@ mod cancel;
 mod catalogs;
 mod credential;
 mod drive;
+mod kept;
 mod leg;
 mod listen;
 mod multiplexed;

@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::kept::Keeper;
+use crate::leg::Socket;
 use crate::tls::{Identity, TlsError};
 use crate::{credential, tls};
 
@@ -36,13 +38,20 @@ const MOST_QUESTIONS: usize = 4;
 pub struct Upstreams {
     tls: Mutex<HashMap<TlsKey, Built>>,
     sockets: Arc<Mutex<Sockets>>,
+    /// Sockets that sessions have left.
+    pub(crate) kept: Keeper,
     /// Whoever asks an upstream something has a session there that is no session of a client, and in no budget.
     pub(crate) questions: Semaphore,
 }
 
 impl Default for Upstreams {
     fn default() -> Self {
-        Self { tls: Mutex::default(), sockets: Arc::default(), questions: Semaphore::new(MOST_QUESTIONS) }
+        Self {
+            tls: Mutex::default(),
+            sockets: Arc::default(),
+            kept: Keeper::default(),
+            questions: Semaphore::new(MOST_QUESTIONS),
+        }
     }
 }
 
@@ -91,8 +100,9 @@ struct Built {
 }
 
 impl Upstreams {
-    /// Forgets the TLS settings, so that changed files are read again.
+    /// Forgets the TLS settings, so that changed files are read again, and the sockets that were opened with them.
     pub fn reload(&self) {
+        self.kept.clear();
         self.tls.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -116,6 +126,18 @@ impl Upstreams {
         let ends = ends(&stream).map_err(|error| unavailable(connection, &error))?;
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner).open.insert(ends);
         Ok((stream, Registered { sockets: Arc::clone(&self.sockets), ends }))
+    }
+
+    /// A socket in place of one that was lost, inside TLS if that was.
+    pub(crate) async fn reopen(&self, connection: &Connection, inside_tls: bool) -> Result<(Socket, Registered), Refusal> {
+        let (stream, registered) = self.open(connection).await?;
+        if !inside_tls {
+            return Ok((Socket::Plain(stream), registered));
+        }
+        match timeout(CONNECT, self.start_tls(connection, stream)).await {
+            Ok(stream) => Ok((Socket::Opened(Box::new(stream?)), registered)),
+            Err(elapsed) => Err(unavailable(connection, &elapsed)),
+        }
     }
 
     pub(crate) async fn start_tls(&self, connection: &Connection, stream: TcpStream) -> Result<TlsStream<TcpStream>, Refusal> {

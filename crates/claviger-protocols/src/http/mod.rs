@@ -52,8 +52,10 @@ pub struct Http<A> {
     io: Io<A>,
     /// How much of the input has been looked at for the end of a head.
     seen: usize,
-    /// Whether the client's socket outlives the session.
+    /// Whether the client's socket outlives the session,
     leaves: bool,
+    /// and whether the upstream's does.
+    spares: bool,
     /// Whether the client has gone, of which the pipeline hears when what the upstream has said already is taken.
     gone: bool,
 }
@@ -119,7 +121,7 @@ impl<A> Http<A> {
     pub fn new(options: ProtocolOptions) -> Self {
         let io =
             Io { downstream: Queue::default(), upstream: Queue::default(), events: VecDeque::new(), recorded: VecDeque::new() };
-        let mut http = Self { options, phase: Phase::Arriving, io, seen: 0, leaves: false, gone: false };
+        let mut http = Self { options, phase: Phase::Arriving, io, seen: 0, leaves: false, spares: false, gone: false };
         if http.options.tls && !http.options.plaintext {
             http.io.events.push_back(Event::StartTls(Side::Downstream));
             http.phase = Phase::Securing;
@@ -259,6 +261,7 @@ impl<A> Http<A> {
     }
 
     fn close(&mut self, closed: Closed) {
+        self.spares |= matches!(&self.phase, Phase::Serving(serving) if serving.spares_upstream(&self.io));
         if matches!(std::mem::replace(&mut self.phase, Phase::Closed), Phase::Closed) {
             return;
         }
@@ -391,6 +394,14 @@ impl<A: Send> Protocol<A> for Http<A> {
             Phase::Serving(serving) if !self.gone => serving.awaits(self.seen > 0, &self.io),
             _ => None,
         }
+    }
+
+    fn may_reopen(&self) -> bool {
+        matches!(&self.phase, Phase::Serving(serving) if serving.may_reopen(&self.io))
+    }
+
+    fn leaves_upstream(&self) -> bool {
+        self.spares
     }
 
     fn leaves_client(&self) -> bool {

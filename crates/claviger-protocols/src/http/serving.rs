@@ -28,6 +28,8 @@ pub(super) struct Serving<A> {
     pub(super) turn: Turn<A>,
     /// Whether nothing more can be asked of the upstream.
     pub(super) upstream_closes: bool,
+    /// Whether the upstream has answered all that it was asked.
+    is_settled: bool,
     upstream: Destination,
     limits: Limits,
     operations: u64,
@@ -66,7 +68,7 @@ impl<A> Serving<A> {
         };
         let origin = Arc::new(Origin { host: login.host.clone(), connection: bound.connection.clone() });
         let upstream = Destination { host: login.host.clone(), shows: Shows::new(login)?, field, origin };
-        Ok(Self { bound, turn: Turn::Idle, upstream_closes: false, upstream, limits, operations: 0 })
+        Ok(Self { bound, turn: Turn::Idle, upstream_closes: false, is_settled: true, upstream, limits, operations: 0 })
     }
 
     /// Asks for a request to be decided. It is recorded as it would leave, without the credential.
@@ -184,7 +186,8 @@ impl<A> Serving<A> {
         self.exchange(op, admission, head)
     }
 
-    fn exchange(&self, op: OpId, admission: A, head: &RequestHead) -> Exchange<A> {
+    fn exchange(&mut self, op: OpId, admission: A, head: &RequestHead) -> Exchange<A> {
+        self.is_settled = false;
         Exchange::new(op, admission, head, self.upstream.shows.needles.clone(), Arc::clone(&self.upstream.origin))
     }
 
@@ -203,10 +206,11 @@ impl<A> Serving<A> {
     /// The outcome is recorded: the client gets the end of its response.
     fn release(&mut self, exchange: Exchange<A>, io: &mut Io<A>) -> Turn<A> {
         exchange.out.into_iter().for_each(|piece| io.downstream.push(piece));
+        self.is_settled = exchange.content.is_ended();
         if exchange.closes {
             return Turn::Over(Closed::ByClient);
         }
-        if exchange.content.is_ended() {
+        if self.is_settled {
             return Turn::Idle;
         }
         // The upstream did not want the rest, nor does it know where that ends.
@@ -313,6 +317,16 @@ impl<A> Serving<A> {
             Turn::Idle | Turn::Undecided(..) | Turn::Gathering(..) | Turn::Skipping { .. } => self.upstream_closes,
         };
         !is_over && io.downstream.bytes < self.limits.response
+    }
+
+    /// Whether the upstream can be asked something by another session.
+    pub(super) fn spares_upstream(&self, io: &Io<A>) -> bool {
+        self.is_settled && !self.upstream_closes && io.upstream.bytes == 0
+    }
+
+    /// Whether there is a request that has not left.
+    pub(super) fn may_reopen(&self, io: &Io<A>) -> bool {
+        matches!(self.turn, Turn::Undecided(..) | Turn::Gathering(_)) && self.spares_upstream(io)
     }
 
     /// What is waited for; `begun` if a part of a head is here.

@@ -191,6 +191,17 @@ impl Pipeline {
         self.protocol.leaves_client() && self.ending.is_none() && !self.withholds && !self.gateway.is_draining()
     }
 
+    /// Whether what was asked has not left, so that another socket to the upstream does as well if this one is lost.
+    pub fn may_reopen(&self) -> bool {
+        self.ending.is_none() && self.protocol.may_reopen()
+    }
+
+    /// Once it asked for [`Step::Close`]: whether the upstream's socket is for whichever session comes next. Where the upstream bears so many
+    /// and no more, none is kept in waiting.
+    pub fn leaves_upstream(&self) -> bool {
+        self.protocol.leaves_upstream() && !self.is_awaited() && !self.gateway.is_draining()
+    }
+
     /// Whether it is the gateway that ends the session, in spite of the client.
     pub fn is_ended(&self) -> bool {
         self.ending.is_some()

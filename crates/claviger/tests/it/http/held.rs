@@ -93,3 +93,32 @@ fn whoever_goes_withdraws_the_request() {
         assert!(rig.seen("/held").is_empty());
     });
 }
+
+#[test]
+fn an_upstream_may_close_while_a_request_waits() {
+    run(async {
+        let Some(rig) = Rig::start("") else { return };
+        // On a socket that the session has used, and on one that it has just opened or taken.
+        for first in [true, false] {
+            let before = rig.seen("/held").len();
+            let port = rig.port;
+            let (brief, held) = (rig.request("GET /v1/brief", "", ""), rig.request("POST /v1/held", "", "body"));
+            let asking = std::thread::spawn(move || {
+                let mut wire = Wire::to(port);
+                if first {
+                    assert_eq!(wire.ask(brief).status, 200);
+                } else {
+                    assert_eq!(Wire::to(port).ask(brief).status, 200);
+                }
+                wire.ask(held)
+            });
+            let id = rig.request_for_approval().await;
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            rig.approvals(&["approve", &id]);
+            let answer = asking.join().unwrap();
+            assert_eq!((answer.status, rig.seen("/held").len()), (200, before + 1), "{answer:?}");
+        }
+        assert!(rig.leaves("OUTCOME").iter().all(|leaf| leaf["status"] == "completed"));
+        rig.gateway.verify();
+    });
+}

@@ -6,6 +6,7 @@ mod deadlines;
 mod exchanges;
 mod held;
 mod models;
+mod pools;
 mod programs;
 mod smuggling;
 mod streams;

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use claviger_mask::detect::{Context, Counts, DetectorConfig, Detectors, Entity, EntitySet, Parts};
+use claviger_mask::detect::{Context, Counts, DetectorConfig, Detectors, Entity, EntitySet, Parts, TermList};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const MEBIBYTE: usize = 1 << 20;
@@ -115,5 +115,29 @@ fn tokens(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, texts, cells, tokens);
+/// Prose, with many terms to look for that are not in it.
+fn terms(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("look for terms");
+    let text = sparse();
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    for count in [100_u64, 10_000, 100_000] {
+        let term = |n: u64| {
+            let letters = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().map(|byte| char::from(b'a' + byte % 26));
+            letters.into_iter().collect::<String>()
+        };
+        let list = TermList { name: "term".to_owned(), words: (0..count).map(term).collect() };
+        let config = DetectorConfig { on: EntitySet::NONE, terms: vec![list], ..DetectorConfig::default() };
+        let detectors = Detectors::new(&config).unwrap();
+        group.bench_function(count.to_string(), |bencher| {
+            let mut found = Vec::new();
+            bencher.iter(|| {
+                found.clear();
+                detectors.scan(black_box(&text), Context::default(), &mut found);
+                found.len()
+            });
+        });
+    }
+}
+
+criterion_group!(benches, texts, cells, tokens, terms);
 criterion_main!(benches);

@@ -7,6 +7,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::context;
 use super::pending::Automaton;
+use super::terms::{LISTS, TermList, Terms};
 use super::{Entity, EntitySet, Style};
 
 /// The most custom patterns.
@@ -27,6 +28,8 @@ pub struct DetectorConfig {
     pub styles: Vec<(Entity, Style)>,
     /// Patterns of one's own.
     pub patterns: Vec<CustomPattern>,
+    /// Lists of terms of one's own.
+    pub terms: Vec<TermList>,
 }
 
 /// A pattern of one's own.
@@ -46,6 +49,17 @@ pub enum DetectorError {
     /// Too many patterns.
     #[error("at most {PATTERNS} custom patterns")]
     TooMany,
+    /// Too many terms, or lists of them.
+    #[error("at most {LISTS} lists, and 200000 terms in all of them")]
+    TooManyTerms,
+    /// A term that cannot be one.
+    #[error("`{name}`: `{term}`: a term has 2 to 128 bytes, neither space around it nor control characters")]
+    Term {
+        /// The list's name.
+        name: String,
+        /// Its beginning.
+        term: String,
+    },
     /// A name that cannot be one.
     #[error("`{0}`: a name is 1 to 40 of a-z, 0-9 and `_`, and no detector has it")]
     Name(String),
@@ -78,6 +92,18 @@ impl DetectorConfig {
         Ok(patterns)
     }
 
+    /// The terms of all lists, whose names are no others' either.
+    pub(super) fn compiled_terms(&self) -> Result<Terms, DetectorError> {
+        for (at, list) in self.terms.iter().enumerate() {
+            let same = |other: &TermList| other.name == list.name;
+            let taken = self.patterns.iter().any(|pattern| pattern.name == list.name);
+            if !is_name(&list.name) || taken || self.terms.get(..at).unwrap_or_default().iter().any(same) {
+                return Err(DetectorError::Name(list.name.chars().take(60).collect()));
+            }
+        }
+        Terms::new(&self.terms, &self.patterns)
+    }
+
     pub(super) fn checked_styles(&self) -> Result<BTreeMap<Entity, Style>, DetectorError> {
         let fits = |entity| {
             matches!(entity, Entity::Ssn | Entity::Itin | Entity::CreditCard | Entity::Iban | Entity::BankAccount | Entity::Phone)
@@ -87,6 +113,12 @@ impl DetectorConfig {
             None => Ok(self.styles.iter().copied().collect()),
         }
     }
+}
+
+/// Whether something may be called so.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=40).contains(&name.len()) && name.bytes().all(plain) && name.parse::<Entity>().is_err()
 }
 
 /// A compiled pattern.
@@ -102,8 +134,7 @@ pub(super) struct Pattern {
 impl Pattern {
     fn new(custom: &CustomPattern) -> Result<Self, DetectorError> {
         let name = &custom.name;
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if !(1..=40).contains(&name.len()) || !name.bytes().all(plain) || name.parse::<Entity>().is_ok() {
+        if !is_name(name) {
             return Err(DetectorError::Name(name.chars().take(60).collect()));
         }
         let wrong = |reason: String| DetectorError::Pattern { name: name.clone(), reason };

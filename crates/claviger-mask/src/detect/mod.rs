@@ -37,6 +37,7 @@ mod scan;
 mod secrets;
 mod survey;
 mod swapping;
+mod terms;
 mod text;
 mod url;
 mod withheld;
@@ -58,11 +59,14 @@ pub use entity::{Entity, EntitySet, UnknownEntity};
 pub use parts::{HELD, Parts};
 pub use replace::Style;
 pub use survey::{Confidence, Ground, Proposal, Reading, Survey};
+pub use terms::TermList;
 
 use config::Pattern;
 use context::Topics;
 use replace::Strings;
 use scan::Scan;
+use terms::Terms;
+use text::Text;
 
 /// A text is masked as often as masking brings something to light that its neighbours hid.
 const ROUNDS: usize = 8;
@@ -127,27 +131,38 @@ impl Counts {
 pub struct Detectors {
     config: DetectorConfig,
     patterns: Vec<Pattern>,
+    terms: Terms,
     styles: BTreeMap<Entity, Style>,
 }
 
 impl Detectors {
     /// Compiles a configuration.
     pub fn new(config: &DetectorConfig) -> Result<Self, DetectorError> {
-        Ok(Self { patterns: config.compile()?, styles: config.checked_styles()?, config: config.clone() })
+        Ok(Self {
+            patterns: config.compile()?,
+            terms: config.compiled_terms()?,
+            styles: config.checked_styles()?,
+            config: config.clone(),
+        })
     }
 
-    /// What an entity is called, also one of a custom pattern.
+    /// What an entity is called, also one of a custom pattern or of a list of terms.
     pub fn name(&self, entity: Entity) -> &str {
         match entity {
-            Entity::Custom(index) => self.patterns.get(usize::from(index)).map_or(entity.name(), |pattern| &pattern.name),
+            Entity::Custom(index) => self.own_names().nth(usize::from(index)).unwrap_or(entity.name()),
             _ => entity.name(),
         }
+    }
+
+    fn own_names(&self) -> impl Iterator<Item = &str> {
+        let lists = self.config.terms.iter().map(|list| &*list.name);
+        self.patterns.iter().map(|pattern| &*pattern.name).chain(lists)
     }
 
     /// What everything that may be found is called.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let on = Entity::ALL.iter().filter(|entity| self.config.on.contains(**entity)).map(|entity| entity.name());
-        on.chain(self.patterns.iter().map(|pattern| &*pattern.name))
+        on.chain(self.own_names())
     }
 
     /// What is known of the texts of a column, by its name in its table and the labels that it has. Not by what a query calls it: that
@@ -166,11 +181,11 @@ impl Detectors {
     /// Adds what is in a text, in the order of places. Findings do not overlap.
     pub fn scan(&self, text: &[u8], context: Context, found: &mut Vec<Found>) {
         let others = found.len();
-        if Scan::new(text, context.topics, self.config.on, found).run()
+        if self.plainly(text, context, found)
             && let Some(folded) = fold::fold(text)
         {
             found.truncate(others);
-            Scan::new(&folded.bytes, context.topics, self.config.on, found).run();
+            self.plainly(&folded.bytes, context, found);
             for found in found.iter_mut().skip(others) {
                 let (start, end) = folded.original(found.span.start, found.span.end);
                 found.span = start..end;
@@ -182,18 +197,29 @@ impl Detectors {
         self.encoded(text, context, others, found);
     }
 
+    /// Adds what is in a text that is not folded; says whether there was anything beyond ASCII.
+    fn plainly(&self, text: &[u8], context: Context, found: &mut Vec<Found>) -> bool {
+        let others = found.len();
+        let foreign = Scan::new(text, context.topics, self.config.on, found).run();
+        self.terms.each(Text::new(text), 0, |new| scan::add(found, others, new));
+        foreign
+    }
+
+    /// What is surely in a text inside a text.
+    fn inside(&self, plain: &[u8], context: Context) -> Option<(Entity, u8)> {
+        let mut found = Vec::new();
+        self.plainly(plain, context, &mut found);
+        found.iter().find(|found| found.score >= CERTAIN).map(|found| (found.entity, found.score))
+    }
+
     /// Adds what is in texts inside the text, unless something else has been found there.
     fn encoded(&self, text: &[u8], context: Context, others: usize, found: &mut Vec<Found>) {
-        let mut inner = Vec::new();
         encoded::each(text, |span, plain| {
-            inner.clear();
-            Scan::new(plain, context.topics, self.config.on, &mut inner).run();
             let taken = |found: &Found| found.span.start < span.end && span.start < found.span.end;
-            let certain = inner.iter().find(|found| found.score >= CERTAIN);
-            if let Some(certain) = certain
+            if let Some((entity, score)) = self.inside(plain, context)
                 && !found.get(others..).unwrap_or_default().iter().any(taken)
             {
-                found.push(Found { entity: certain.entity, span, score: certain.score });
+                found.push(Found { entity, span, score });
             }
         });
         found.get_mut(others..).unwrap_or_default().sort_by_key(|found| found.span.start);
@@ -256,7 +282,7 @@ impl Detectors {
 /// All that is on by default.
 impl Default for Detectors {
     fn default() -> Self {
-        Self { config: DetectorConfig::default(), patterns: Vec::new(), styles: BTreeMap::new() }
+        Self { config: DetectorConfig::default(), patterns: Vec::new(), terms: Terms::default(), styles: BTreeMap::new() }
     }
 }
 

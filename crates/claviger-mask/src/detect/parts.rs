@@ -19,7 +19,7 @@ use super::round::{Round, With};
 use super::{Context, Counts, Detectors, ROUNDS, WITHHELD};
 
 /// Longer parts are taken in pieces, in bytes.
-const PIECE: usize = 1024;
+const PIECE: usize = 512;
 
 /// Masks a text that comes in any parts: what leaves is, all together, what [`Detectors::mask`] makes of the whole.
 pub struct Parts {

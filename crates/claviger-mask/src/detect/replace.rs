@@ -1,5 +1,14 @@
 //! What stands in place of a value.
 
+use std::ops::Range;
+
+use super::Entity;
+use super::text::Text;
+use crate::swap;
+
+/// The longest that stands between brackets.
+const LONGEST: usize = 48;
+
 /// What stands in place of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
@@ -16,6 +25,20 @@ impl Style {
     /// All of them, by their words in configuration.
     pub const WORDS: [(&'static str, Self); 3] =
         [("placeholder", Self::Placeholder), ("stars", Self::Stars), ("last-four", Self::LastFour)];
+}
+
+/// Whether this is a placeholder, or a part of one or of a token's name, of something that is built in or `known`.
+pub(super) fn is_placeholder(text: Text<'_>, span: &Range<usize>, known: impl Fn(&str) -> bool) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let start = text.run_start(span.start, span.start.saturating_sub(LONGEST), is_name);
+    if text.before(start) != b'[' {
+        return false;
+    }
+    let end = text.run_end(span.end, is_name);
+    let name = std::str::from_utf8(text.slice(start..end)).unwrap_or_default();
+    let known = |name: &str| name.parse::<Entity>().is_ok() || known(name) || name == "withheld";
+    let token = || swap::name(name).is_some_and(|name| span.end <= start + name.len() && known(name));
+    text.at(end) == b']' && (known(name) || token())
 }
 
 pub(super) fn replace(value: &[u8], name: &str, style: Style, quote: bool, into: &mut Vec<u8>) {

@@ -17,7 +17,7 @@ use super::scan::{self, Progress, Scan};
 use super::secrets::private_key;
 use super::text::Text;
 use super::withheld::Withheld;
-use super::{CERTAIN, Context, Counts, Detectors, Entity, Found, WITHHELD};
+use super::{Context, Counts, Detectors, Entity, Found, WITHHELD};
 
 /// How much of what has left is kept, in bytes: words say something of what follows from less than that.
 const CONTEXT: usize = 1024;
@@ -29,7 +29,7 @@ const FLOOD: usize = 4 * (CONTEXT + ENOUGH);
 const PRIVATE_KEY: &str = "[private_key]";
 
 /// So much is taken off at once.
-const ENOUGH: usize = 3072;
+const ENOUGH: usize = 512;
 
 /// A round, and what waits in it.
 #[derive(Default)]
@@ -45,6 +45,7 @@ pub(super) struct Round {
     found: Vec<Found>,
     letters: Pass,
     urls: Pass,
+    terms: Pass,
     /// Of the text itself, for each pattern.
     patterns: Vec<Pending>,
     runs: Runs,
@@ -165,16 +166,16 @@ impl Round {
             let mut scan = Scan::of(text, topics, config.on, &mut self.urls.found).apart();
             self.urls.at = scan.urls_from(self.urls.at);
         }
+        let terms = &mut self.terms;
+        terms.at = with.detectors.terms.each(text, terms.at, |found| terms.found.push(found));
         let text = self.text.as_bytes();
         for (pattern, pending) in patterns.iter().zip(&mut self.patterns) {
             pending.go_on(pattern, text, ended);
         }
-        let (encoded, mut inner) = (&mut self.encoded, Vec::new());
+        let encoded = &mut self.encoded;
         self.runs.go_on(text, ended, |span, plain| {
-            inner.clear();
-            Scan::new(plain, topics, config.on, &mut inner).run();
-            if let Some(certain) = inner.iter().find(|found| found.score >= CERTAIN) {
-                encoded.push(Found { entity: certain.entity, span, score: certain.score });
+            if let Some((entity, score)) = with.detectors.inside(plain, with.context) {
+                encoded.push(Found { entity, span, score });
             }
         });
     }
@@ -185,7 +186,7 @@ impl Round {
         let text = Text::new(self.folded.bytes());
         let stars = styles.values().any(|style| *style != Style::Placeholder);
         let earliest = |place| reach::earliest(text, place, config.on, self.number, stars);
-        let mut folded = earliest(text.len());
+        let mut folded = earliest(text.len()).min(self.terms.at);
         if self.progress.at < text.len() {
             folded = folded.min(earliest(self.progress.at));
         }
@@ -213,7 +214,10 @@ impl Round {
         if self.has_nothing() {
             return limit;
         }
-        let folded = [&self.found, &self.letters.found, &self.urls.found].into_iter().flatten().map(|found| self.original(found));
+        let folded = [&self.found, &self.letters.found, &self.urls.found, &self.terms.found]
+            .into_iter()
+            .flatten()
+            .map(|found| self.original(found));
         let matches = self.patterns.iter().flat_map(|pending| pending.matches.iter().cloned());
         let spans: Vec<_> = folded.chain(matches).chain(self.encoded.iter().map(|found| found.span.clone())).collect();
         let mut limit = limit;
@@ -252,15 +256,20 @@ impl Round {
     /// Whether nothing has been found that is still here.
     fn has_nothing(&self) -> bool {
         let matches = self.patterns.iter().all(|pending| pending.matches.is_empty());
-        matches && self.found.is_empty() && self.letters.found.is_empty() && self.urls.found.is_empty() && self.encoded.is_empty()
+        matches
+            && self.found.is_empty()
+            && self.letters.found.is_empty()
+            && self.urls.found.is_empty()
+            && self.terms.found.is_empty()
+            && self.encoded.is_empty()
     }
 
     /// Takes what is found before the limit, as [`Detectors::scan`] puts it together.
     fn findings(&mut self, with: With<'_>, limit: usize) -> Vec<Found> {
         let folded = self.folded.folded(limit);
         let mut found = taken(&mut self.found, folded);
-        for new in taken(&mut self.letters.found, folded).into_iter().chain(taken(&mut self.urls.found, folded)) {
-            scan::add(&mut found, 0, new);
+        for pass in [&mut self.letters, &mut self.urls, &mut self.terms] {
+            taken(&mut pass.found, folded).into_iter().for_each(|new| scan::add(&mut found, 0, new));
         }
         for found in &mut found {
             found.span = self.original(found);
@@ -301,12 +310,14 @@ impl Round {
             (&mut self.found, folded),
             (&mut self.letters.found, folded),
             (&mut self.urls.found, folded),
+            (&mut self.terms.found, folded),
             (&mut self.encoded, original),
         ] {
             found.iter_mut().for_each(|found| found.span = found.span.start - bytes..found.span.end - bytes);
         }
         self.letters.at = self.letters.at.saturating_sub(folded);
         self.urls.at = self.urls.at.saturating_sub(folded);
+        self.terms.at = self.terms.at.saturating_sub(folded);
         self.patterns.iter_mut().for_each(|pending| pending.shift(original));
         self.runs.shift(original);
     }

@@ -1,10 +1,13 @@
 //! What texts are searched for on a connection.
 
-use claviger_mask::detect::{CustomPattern, DetectorConfig, DetectorError, Entity, EntitySet, Style};
+use claviger_mask::detect::{CustomPattern, DetectorConfig, DetectorError, Entity, EntitySet, Style, TermList};
 use claviger_session::Detecting;
 
 use super::validate::At;
 use super::{ConfigError, raw};
+
+/// The longest file of terms, in bytes.
+const TERMS_FILE: u64 = 16 << 20;
 
 impl At<'_> {
     /// Where something is classified, all that is looked for by default.
@@ -22,6 +25,7 @@ impl At<'_> {
         };
         Detecting::new(config).map(Some).map_err(|error| match &error {
             DetectorError::Style(_) => self.key("detect").error("replace", error.to_string()),
+            DetectorError::TooManyTerms | DetectorError::Term { .. } => self.key("detect").error("terms", error.to_string()),
             _ => self.key("detect").error("patterns", error.to_string()),
         })
     }
@@ -40,7 +44,32 @@ impl At<'_> {
             pattern: raw.pattern.clone(),
             words: raw.words.clone(),
         });
-        Ok(DetectorConfig { on, styles: styles.collect::<Result<_, _>>()?, patterns: patterns.collect() })
+        let terms = raw.terms.iter().enumerate().map(|(i, raw)| self.entry("terms", i, &raw.name).terms(raw));
+        Ok(DetectorConfig {
+            on,
+            styles: styles.collect::<Result<_, _>>()?,
+            patterns: patterns.collect(),
+            terms: terms.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A list's terms: those that are named, and the lines of its file.
+    fn terms(&self, raw: &raw::Terms) -> Result<TermList, ConfigError> {
+        let mut words = raw.words.clone();
+        if let Some(file) = &raw.file {
+            let file = self.file("file", file)?;
+            let unreadable = |reason: String| self.error("file", format!("`{}`: {reason}", file.display()));
+            let length = std::fs::metadata(&file).map_err(|error| unreadable(error.to_string()))?.len();
+            if length > TERMS_FILE {
+                return Err(unreadable(format!("longer than {TERMS_FILE} bytes")));
+            }
+            let text = std::fs::read_to_string(&file).map_err(|error| unreadable(error.to_string()))?;
+            words.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(ToOwned::to_owned));
+        }
+        if words.is_empty() {
+            return Err(self.error("words", "needs `words`, or a `file` of them"));
+        }
+        Ok(TermList { name: raw.name.clone(), words: words.into() })
     }
 
     fn entities(&self, key: &str, names: &[String]) -> Result<impl Iterator<Item = Entity>, ConfigError> {

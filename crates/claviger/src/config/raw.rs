@@ -110,14 +110,17 @@ pub(super) struct Login {
 
 /// Whether something is looked for, or what.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "`true`, `false`, a list of detectors, or a table of `also`, `off`, `replace` and `patterns`")]
+#[serde(
+    untagged,
+    expecting = "`true`, `false`, a list of detectors, or a table of `also`, `off`, `replace`, `patterns` and `terms`"
+)]
 pub(super) enum Detect {
     All(bool),
     These(Vec<String>),
     Chosen(Detectors),
 }
 
-/// What is looked for beyond or without what is by default, what takes its place, and patterns of one's own.
+/// What is looked for beyond or without what is by default, what takes its place, and patterns and terms of one's own.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Detectors {
@@ -129,6 +132,17 @@ pub(super) struct Detectors {
     pub(super) replace: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) patterns: Vec<Pattern>,
+    #[serde(default)]
+    pub(super) terms: Vec<Terms>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Terms {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) words: Vec<String>,
+    pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

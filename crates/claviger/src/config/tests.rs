@@ -473,6 +473,26 @@ fn detectors_are_chosen_and_added() {
 }
 
 #[test]
+fn terms_are_named_or_stand_in_files() {
+    let dir = directory(BASE);
+    std::fs::write(dir.path().join("terms.txt"), "Blue Heron\n\n  kestrel\r\n").unwrap();
+    let load = |lines: &str| {
+        std::fs::write(dir.path().join("claviger.toml"), format!("{BASE}{BANK}[connections.detect]\n{lines}")).unwrap();
+        Config::load(dir.path())
+    };
+    let config = load("terms = [{ name = \"project\", words = [\"Falcon\"], file = \"terms.txt\" }]").unwrap();
+    let detectors = config.connections[0].detect.as_ref().unwrap().detectors();
+    let masked =
+        detectors.mask(b"falcon, blue heron, kestrels, Kestrel", Default::default(), &mut Default::default()).into_owned();
+    assert_eq!(String::from_utf8(masked).unwrap(), "[project], [project], kestrels, [project]");
+    let wrong = |lines: &str| load(lines).unwrap_err().to_string();
+    assert!(wrong("terms = [{ name = \"project\" }]").contains("terms[0] (project).words`: needs"));
+    assert!(wrong("terms = [{ name = \"project\", file = \"none.txt\" }]").contains("there is no file"));
+    assert!(wrong("terms = [{ name = \"project\", words = [\"x\"] }]").contains("detect.terms`: `project`: `x`"));
+    assert!(wrong("terms = [{ name = \"ssn\", words = [\"falcon\"] }]").contains("no detector has it"));
+}
+
+#[test]
 fn masks_that_make_no_sense_are_refused() {
     let mask = |lines: &str| wrong(&format!("{BASE}\n[[masks]]\nlabel = \"pii\"\n{lines}"));
     for (lines, message) in [

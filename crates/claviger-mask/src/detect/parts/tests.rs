@@ -24,8 +24,11 @@ fn all(on: EntitySet, patterns: &[(&str, &str, &[&str])]) -> Arc<Detectors> {
         pattern: (*pattern).to_owned(),
         words: words.iter().map(|word| (*word).to_owned()).collect(),
     };
-    let patterns = patterns.iter().map(pattern).collect();
-    Arc::new(Detectors::new(&DetectorConfig { on, patterns, ..DetectorConfig::default() }).unwrap())
+    let patterns: Vec<_> = patterns.iter().map(pattern).collect();
+    let words = ["Falcon", "fox jumps", "jumps over", "lazy dogma", "the", "客户", "例例", "4399", "x/", "Müller", "ssn"];
+    let words = words.iter().map(|word| (*word).to_owned()).collect();
+    let terms = if patterns.is_empty() { Vec::new() } else { vec![TermList { name: "term".to_owned(), words }] };
+    Arc::new(Detectors::new(&DetectorConfig { on, patterns, terms, ..DetectorConfig::default() }).unwrap())
 }
 
 fn without_urls() -> EntitySet {
@@ -220,6 +223,12 @@ const MORE: &[&str] = &[
     "YWRhQGV4YW1wbGUuY29t",
     "53534e203533362d39302d34333939",
     "%40",
+    "falcon",
+    "Fal",
+    "con",
+    "MÜLLER",
+    "例",
+    "RmFsY29uIGlzIG91cnM=",
     "the quick brown fox jumps over the lazy dog",
     "internationalization",
     "我的邮箱是",

@@ -89,13 +89,12 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     print(&report, &connection, output)
 }
 
-/// All of them but those of what anybody may know, and the connection's own patterns.
+/// All of them but those of what anybody may know, and the connection's own patterns and terms.
 fn detectors(connection: &Connection) -> Result<Detectors, Failure> {
     let mut on = EntitySet::ALL;
     on.remove(Entity::Url);
-    let own = connection.detect.as_ref().map(|detecting| detecting.config().patterns.clone());
-    let config = DetectorConfig { on, styles: Vec::new(), patterns: own.unwrap_or_default() };
-    Detectors::new(&config).map_err(|error| Failure::Usage(error.to_string()))
+    let own = connection.detect.as_ref().map(|detecting| detecting.config().clone()).unwrap_or_default();
+    Detectors::new(&DetectorConfig { on, styles: Vec::new(), ..own }).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// The answer to [`READABLE`].

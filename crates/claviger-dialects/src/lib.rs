@@ -13,7 +13,7 @@ mod texts;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use claviger_model::Meaning;
+use claviger_model::{Effect, Meaning, Object, Verb};
 
 pub use self::answer::Answer;
 pub use self::dialect::Dialect;
@@ -113,6 +113,14 @@ pub struct Call {
     pub tool: Arc<str>,
     /// What it is called with, as the client gets it: JSON as a rule.
     pub arguments: Arc<str>,
+}
+
+impl Call {
+    /// What a call of a tool does, for policy and the record.
+    pub fn meaning(tool: &Arc<str>) -> Meaning {
+        let effects = [Effect { verb: Verb::Invoke, object: Object::Tool(Arc::clone(tool)), through: None }].into();
+        Meaning { class: "tool call", effects, ..Meaning::default() }
+    }
 }
 
 /// What a request has used, as far as the service says so, else as far as it can be counted.

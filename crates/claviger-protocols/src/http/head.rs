@@ -17,7 +17,7 @@ use super::write::Manner;
 use super::wrong::Wrong;
 
 /// Methods that pass. What `CONNECT` and `TRACE` do is not for a gateway, and others are not known.
-pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// A request's head.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ use claviger_model::{Refusal, RefusalKind};
 
 use self::credential::Presented;
 pub use self::fields::may_carry_credential;
+pub use self::head::METHODS;
 use self::head::RequestHead;
 use self::serving::{Serving, Turn};
 pub use self::streams::{Answer, Asked, Kin, NotOne, Part, StreamHead};

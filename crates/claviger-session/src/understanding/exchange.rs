@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use claviger_dialects::{Dialect, NotRead, Reading, Request};
-use claviger_model::{Effect, Endpoint, Meaning, Object, Verb};
+use claviger_dialects::{Call, Dialect, NotRead, Reading, Request};
+use claviger_model::{Endpoint, Meaning};
 use claviger_policy::Matter;
 use claviger_protocols::Exchange;
 
@@ -21,8 +21,7 @@ impl Understanding {
 
     /// What a model's call of a tool does.
     pub(crate) fn of_tool(tool: &Arc<str>) -> Self {
-        let effects = [Effect { verb: Verb::Invoke, object: Object::Tool(Arc::clone(tool)), through: None }].into();
-        Self::Text(Arc::new(Text::of_one(Meaning { class: "tool call", effects, ..Meaning::default() }, None)))
+        Self::Text(Arc::new(Text::of_one(Call::meaning(tool), None)))
     }
 
     fn of_error(error: NotRead) -> Self {

@@ -17,19 +17,40 @@
 //! expect = "hold"
 //! by = ["engineers-destroy-with-approval"]
 //! ```
+//!
+//! For an HTTP service it names the service's dialect in the place of a catalog, and its tests have requests, or calls of tools:
+//!
+//! ```toml
+//! dialect = "openai"
+//!
+//! [[tests]]
+//! who = "assistant"
+//! request = "POST /v1/chat/completions"
+//! content = { model = "gpt-4o", messages = [] }
+//! expect = "permit"
+//!
+//! [[tests]]
+//! who = "assistant"
+//! call = "transfer_money"
+//! expect = "deny"
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use claviger_dialects::{Call, Dialect, Request};
 use claviger_model::{ConnectionName, Mode, Timestamp};
 use claviger_policy::{Context, Grants, Moment, Party, PolicySet, Scope};
+use claviger_protocols::http::METHODS;
+use claviger_session::Connection;
 use claviger_sql::{Catalog, Classification, Classified, Session};
 use serde::{Deserialize, Serialize};
 
-use super::judged::judge;
+use super::judged::{Outcome, judge, judge_request};
 use super::people::{People, Person};
 use super::{PoliciesArgs, catalog, read};
 use crate::cli::Failure;
@@ -53,6 +74,8 @@ pub(in crate::cli) struct Args {
 struct File {
     /// The file with the catalog, relative to this one; else the connection of the configuration is asked for it.
     catalog: Option<PathBuf>,
+    /// The dialect, if the connection is one to an HTTP service.
+    dialect: Option<String>,
     /// The connection's name.
     #[serde(default = "bank")]
     connection: ConnectionName,
@@ -78,7 +101,14 @@ fn bank() -> ConnectionName {
 struct Test {
     /// A chain, `assistant for alice`.
     who: String,
-    sql: String,
+    /// A SQL text;
+    sql: Option<String>,
+    /// or an HTTP request: its method and its target, `POST /v1/chat/completions`;
+    request: Option<String>,
+    /// its content, which is sent as JSON;
+    content: Option<serde_json::Value>,
+    /// or a model's call of a tool, by its name.
+    call: Option<Arc<str>>,
     expect: Verdict,
     /// The ids of the policies that determine it; not looked at if absent.
     by: Option<BTreeSet<Arc<str>>>,
@@ -122,7 +152,8 @@ struct Ran {
     /// Which of the file's; counts from 1.
     test: usize,
     who: String,
-    sql: String,
+    /// What was asked for: a SQL text, a request, or a call of a tool.
+    asked: String,
     expected: String,
     got: String,
     passed: bool,
@@ -140,8 +171,8 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     if args.json {
         output.json(&ran)?;
     } else {
-        for Ran { file, test, who, sql, expected, got, .. } in &failed {
-            output.line(format_args!("{file}: test {test}: {who}: {sql}\n  expected {expected}\n  got      {got}"))?;
+        for Ran { file, test, who, asked, expected, got, .. } in &failed {
+            output.line(format_args!("{file}: test {test}: {who}: {asked}\n  expected {expected}\n  got      {got}"))?;
         }
         output.line(format_args!("{} files, {} tests, {} failed", files.len(), ran.len(), failed.len()))?;
     }
@@ -172,35 +203,114 @@ fn run_file(path: &Path, policies: &PolicySet, config: Option<Config>) -> Result
     let file: File = toml::from_str(&read(path)?).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
     let configured =
         config.as_ref().and_then(|config| config.connections.iter().find(|one| one.name == file.connection).cloned());
-    let catalog = match &file.catalog {
-        Some(catalog) => {
-            let classes = classification(&file, &shown)?;
-            catalog::of_file(&path.parent().unwrap_or(Path::new("")).join(catalog), &classes)?
-        }
-        None => catalog::of(None, config.zip(configured.as_deref()))?,
-    };
+    let target = Target::of(path, &file, config.zip(configured.as_deref()))?;
     let labels = match (&file.labels, &configured) {
         (Some(labels), _) => labels.clone(),
         (None, Some(connection)) => connection.labels.clone(),
         (None, None) => Vec::new(),
     };
-    if let [first, ..] = catalog.unmatched() {
-        return Err(Failure::Usage(format!("{shown}: `classify`: there is no `{first}` in the catalog")));
-    }
     let mut people = People::default();
     file.principals.iter().for_each(|(name, person)| people.add(name, person.clone()));
     let run = |(n, test): (usize, &Test)| {
-        run_test(test, (&file.connection, &labels), &people, policies, &catalog).map(|(expected, got)| Ran {
-            file: shown.clone(),
-            test: n + 1,
-            who: test.who.clone(),
-            sql: test.sql.clone(),
-            passed: expected == got,
-            expected,
-            got,
-        })
+        let asked = test.asked().ok_or_else(|| {
+            Failure::Usage(format!(
+                "{shown}: test {}: one of `sql`, `request` and `call`, and `content` with `request` only",
+                n + 1
+            ))
+        })?;
+        let (expected, got) = run_test((test, &asked), (&file.connection, &labels), &people, policies, &target)?;
+        let passed = expected == got;
+        Ok(Ran { file: shown.clone(), test: n + 1, who: test.who.clone(), asked: asked.to_string(), expected, got, passed })
     };
     file.tests.iter().enumerate().map(run).collect()
+}
+
+/// What the tests of a file are meant for.
+enum Target {
+    Database(Box<Catalog>),
+    Service(Dialect),
+}
+
+impl Target {
+    fn of(path: &Path, file: &File, configured: Option<(Config, &Connection)>) -> Result<Self, Failure> {
+        let shown = path.display();
+        if let Some(word) = &file.dialect {
+            let known = Dialect::WORDS.iter().find(|(known, _)| known == word);
+            let (_, dialect) = known.ok_or_else(|| Failure::Usage(format!("{shown}: there is no dialect `{word}`")))?;
+            return Ok(Self::Service(*dialect));
+        }
+        let catalog = match &file.catalog {
+            Some(catalog) => {
+                let classes = classification(file, &shown.to_string())?;
+                catalog::of_file(&path.parent().unwrap_or(Path::new("")).join(catalog), &classes)?
+            }
+            None => catalog::of(None, configured)?,
+        };
+        match catalog.unmatched() {
+            [first, ..] => Err(Failure::Usage(format!("{shown}: `classify`: there is no `{first}` in the catalog"))),
+            [] => Ok(Self::Database(catalog.into())),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Database(_) => "postgres",
+            Self::Service(_) => "http",
+        }
+    }
+
+    /// Judges what is asked for; `None` if it is nothing that this can be asked for.
+    fn judge(&self, policies: &PolicySet, party: &Party, asked: &Asked<'_>, moment: &Moment<'_>) -> Option<Outcome> {
+        match (self, asked) {
+            (Self::Database(catalog), Asked::Sql(text)) => {
+                let session = Session { path: catalog.path().to_vec(), ..Session::default() };
+                Some(judge(policies, party, (catalog, &session), text, moment).outcome)
+            }
+            (Self::Service(dialect), Asked::Request { method, target, content }) => {
+                let (path, query) = target.split_once('?').map_or((*target, None), |(path, query)| (path, Some(query)));
+                let content_type = content.is_some().then_some("application/json");
+                let content = content.map(ToString::to_string).unwrap_or_default();
+                let request = Request { method, path, query, content_type, prompt: None, content: content.as_bytes() };
+                Some(judge_request(policies, party, *dialect, &request, moment))
+            }
+            (Self::Service(_), Asked::Call(tool)) => Some(Outcome::asked(policies, party, vec![Call::meaning(tool)], moment)),
+            _ => None,
+        }
+    }
+}
+
+/// What one test asks for.
+enum Asked<'a> {
+    Sql(&'a str),
+    Request { method: &'static str, target: &'a str, content: Option<&'a serde_json::Value> },
+    Call(&'a Arc<str>),
+}
+
+impl Test {
+    /// `None` if it is not one thing, or no request.
+    fn asked(&self) -> Option<Asked<'_>> {
+        match (&self.sql, &self.request, &self.content, &self.call) {
+            (Some(sql), None, None, None) => Some(Asked::Sql(sql)),
+            (None, Some(request), content, None) => {
+                let (method, target) = request.split_once(' ').filter(|(_, target)| target.starts_with('/'))?;
+                let method = METHODS.iter().find(|known| **known == method)?;
+                Some(Asked::Request { method, target, content: content.as_ref() })
+            }
+            (None, None, None, Some(tool)) => Some(Asked::Call(tool)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sql(text) => f.write_str(text),
+            Self::Request { method, target, content: None } => write!(f, "{method} {target}"),
+            Self::Request { method, target, content: Some(content) } => write!(f, "{method} {target} {content}"),
+            Self::Call(tool) => write!(f, "call of {tool}"),
+        }
+    }
 }
 
 fn classification(file: &File, shown: &str) -> Result<Classification, Failure> {
@@ -213,21 +323,21 @@ fn classification(file: &File, shown: &str) -> Result<Classification, Failure> {
 
 /// What was expected and what came, in the same words.
 fn run_test(
-    test: &Test,
+    (test, asked): (&Test, &Asked<'_>),
     (connection, labels): (&ConnectionName, &[Arc<str>]),
     people: &People,
     policies: &PolicySet,
-    catalog: &Catalog,
+    target: &Target,
 ) -> Result<(String, String), Failure> {
     let context = Context { client_address: IpAddr::from([127, 0, 0, 1]), application: None, tls: true, purpose: None };
     let labels = test.labels.as_deref().unwrap_or(labels);
-    let party = Party::new(&people.chain(&test.who)?, connection, "postgres", labels, Mode::Enforce, context);
-    let session = Session { path: catalog.path().to_vec(), ..Session::default() };
+    let party = Party::new(&people.chain(&test.who)?, connection, target.kind(), labels, Mode::Enforce, context);
     let now = test.at.map_or(MONDAY, Timestamp::from_secs);
     let scopes = test.granted.then(Arc::<Scope>::default);
     let grants = Grants { scopes: scopes.as_slice(), confined: false };
     let moment = Moment { now, approvals: &test.approvals, grants };
-    let judged = judge(policies, &party, (catalog, &session), &test.sql, &moment);
+    let judged = target.judge(policies, &party, asked, &moment);
+    let judged = judged.ok_or_else(|| Failure::Usage(format!("`{asked}` is nothing for a `{}` connection", target.kind())))?;
     let by = |policies: Vec<&str>| if policies.is_empty() { String::new() } else { format!(" by {}", policies.join(", ")) };
     let (mut expected, mut got) = (test.expect.as_str().to_owned(), judged.verdict().to_owned());
     if let Some(policies) = &test.by {

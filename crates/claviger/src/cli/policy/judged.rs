@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use claviger_dialects::{Dialect, Request};
+use claviger_model::Meaning;
 use claviger_policy::{Answered, Judgement, Matter, Moment, Party, PolicySet, Reply, Risk, Ruling};
-use claviger_sql::{Catalog, NotUnderstood, Session, Statement, understand};
+use claviger_sql::{Catalog, Session, understand};
 use serde::Serialize;
 
 /// A text that was judged.
@@ -17,9 +19,9 @@ pub(super) struct Judged {
 /// What came of it.
 pub(super) enum Outcome {
     /// Policy was asked.
-    Asked { statements: Vec<Statement>, judgement: Box<Judgement>, answers: Vec<Answered> },
+    Asked { meanings: Vec<Meaning>, judgement: Box<Judgement>, answers: Vec<Answered> },
     /// It is not understood, and so refused.
-    NotUnderstood(NotUnderstood),
+    NotUnderstood(String),
 }
 
 /// Judges a text by these policies.
@@ -32,23 +34,41 @@ pub(super) fn judge(
 ) -> Judged {
     let mut after = session.clone();
     let outcome = match understand(text, catalog, session) {
-        Err(error) => Outcome::NotUnderstood(error),
+        Err(error) => Outcome::NotUnderstood(error.to_string()),
         Ok(statements) => {
             statements.iter().flat_map(|statement| &statement.transitions).for_each(|transition| after.apply(transition));
-            let matter = Matter::new(statements.iter().map(|statement| statement.meaning.clone()));
-            let (judgement, answers) = policies.examine(party, &matter, moment);
-            Outcome::Asked { statements, judgement: Box::new(judgement), answers }
+            Outcome::asked(policies, party, statements.into_iter().map(|statement| statement.meaning).collect(), moment)
         }
     };
     Judged { outcome, after }
 }
 
-impl Judged {
+/// Judges an HTTP request by these policies.
+pub(super) fn judge_request(
+    policies: &PolicySet,
+    party: &Party,
+    dialect: Dialect,
+    request: &Request<'_>,
+    moment: &Moment<'_>,
+) -> Outcome {
+    match dialect.read(request) {
+        Err(error) => Outcome::NotUnderstood(error.to_string()),
+        Ok(reading) => Outcome::asked(policies, party, vec![reading.meaning], moment),
+    }
+}
+
+impl Outcome {
+    pub(super) fn asked(policies: &PolicySet, party: &Party, meanings: Vec<Meaning>, moment: &Moment<'_>) -> Self {
+        let matter = Matter::new(meanings.iter().cloned());
+        let (judgement, answers) = policies.examine(party, &matter, moment);
+        Self::Asked { meanings, judgement: Box::new(judgement), answers }
+    }
+
     /// `permit`, `deny` or `hold`.
     pub(super) fn verdict(&self) -> &'static str {
-        match &self.outcome {
-            Outcome::NotUnderstood(_) => "deny",
-            Outcome::Asked { judgement, .. } => match judgement.ruling {
+        match self {
+            Self::NotUnderstood(_) => "deny",
+            Self::Asked { judgement, .. } => match judgement.ruling {
                 Ruling::Permit => "permit",
                 Ruling::Deny => "deny",
                 Ruling::Hold(_) => "hold",
@@ -58,28 +78,39 @@ impl Judged {
 
     /// The ids of the policies that determined it.
     pub(super) fn policies(&self) -> &[Arc<str>] {
-        match &self.outcome {
-            Outcome::NotUnderstood(_) => &[],
-            Outcome::Asked { judgement, .. } => &judgement.policies,
+        match self {
+            Self::NotUnderstood(_) => &[],
+            Self::Asked { judgement, .. } => &judgement.policies,
         }
+    }
+}
+
+impl Judged {
+    /// `permit`, `deny` or `hold`.
+    pub(super) fn verdict(&self) -> &'static str {
+        self.outcome.verdict()
+    }
+
+    /// The ids of the policies that determined it.
+    pub(super) fn policies(&self) -> &[Arc<str>] {
+        self.outcome.policies()
     }
 
     /// Everything about it.
     pub(super) fn explain(&self, policies: &PolicySet, party: &Party) -> Explanation {
         let mut explanation = Explanation { verdict: self.verdict(), ..Explanation::default() };
-        let (statements, judgement, answers) = match &self.outcome {
+        let (meanings, judgement, answers) = match &self.outcome {
             Outcome::NotUnderstood(error) => {
                 explanation.changes.push(format!("the text itself: {error}"));
                 return explanation;
             }
-            Outcome::Asked { statements, judgement, answers } => (statements, judgement, answers),
+            Outcome::Asked { meanings, judgement, answers } => (meanings, judgement, answers),
         };
         explanation.reason = judgement.reason.as_deref().map(ToOwned::to_owned);
         explanation.controls = judgement.controls.iter().map(ToString::to_string).collect();
         explanation.risk = RiskShown::of(&judgement.risk);
         explanation.changes = changes(policies, party, judgement, answers);
-        for (n, statement) in statements.iter().enumerate() {
-            let meaning = &statement.meaning;
+        for (n, meaning) in meanings.iter().enumerate() {
             let questions = answers.iter().filter(|answered| answered.asked.statement == n);
             explanation.statements.push(StatementShown {
                 class: meaning.class,

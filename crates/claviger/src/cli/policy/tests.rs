@@ -59,6 +59,41 @@ fn a_test_can_fail() {
 }
 
 #[test]
+fn requests_and_calls_are_tested_by_their_dialect() {
+    let cedar = r#"@id("chat") permit (principal == User::"a", action == Action::"invoke", resource)
+        when { !(resource is Tool) && !(resource is Model && resource.name != "small") };"#;
+    let run = |file: &str, test: &str| {
+        let dir = beside(cedar, "tests = []");
+        let tests = format!("{file}\nprincipals.a = {{}}\n[[tests]]\nwho = \"a\"\n{test}");
+        std::fs::write(dir.path().join("p.test.toml"), tests).unwrap();
+        said(policy(&["test", "--policies", dir.path().to_str().unwrap()]))
+    };
+    let http = |test: &str| run("dialect = \"openai\"", test);
+    let chat = |model: &str| {
+        format!(
+            "request = \"POST /v1/chat/completions?x\"\ncontent = {{ model = \"{model}\", messages = [] }}\nexpect = \"permit\""
+        )
+    };
+    assert_eq!(http(&chat("small")), "");
+    assert_eq!(http(&chat("large")), "1 of 1 tests failed");
+    assert_eq!(http("request = \"GET /v1/models\"\nexpect = \"permit\"\nby = [\"chat\"]"), "");
+    assert_eq!(http("request = \"GET /v1/nowhere\"\nexpect = \"permit\""), "1 of 1 tests failed");
+    assert_eq!(http("request = \"POST /v1/chat/completions\"\nexpect = \"deny\""), "", "it has no content");
+    assert_eq!(http("call = \"tool\"\nexpect = \"deny\""), "");
+    for test in [
+        "expect = \"deny\"",
+        "request = \"GET /v1/models\"\nsql = \"\"\nexpect = \"deny\"",
+        "call = \"x\"\ncontent = 1\nexpect = \"deny\"",
+        "request = \"TRACE /\"\nexpect = \"deny\"",
+        "request = \"/v1/models\"\nexpect = \"deny\"",
+    ] {
+        assert!(http(test).contains("test 1: one of"), "{test}: {}", http(test));
+    }
+    assert!(http("sql = \"SELECT 1\"\nexpect = \"deny\"").contains("`SELECT 1` is nothing for a `http` connection"));
+    assert!(run("dialect = \"no\"", &chat("small")).contains("there is no dialect `no`"));
+}
+
+#[test]
 fn a_wrong_test_is_no_passed_test() {
     for (tests, word) in [
         ("[[tests]]\nwho = \"b\"\nsql = \"\"\nexpect = \"permit\"", "nobody of that name"),

@@ -3,15 +3,20 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [[ -f .demo/claviger.pid ]]; then
-  pid=$(cat .demo/claviger.pid)
-  rm .demo/claviger.pid
-  # A process number may have been given to somebody else since.
-  if cat "/proc/$pid/cmdline" 2>/dev/null | tr '\0' '\n' | grep -xF "$PWD/.demo/config" >/dev/null; then
+# stop NAME ARGUMENT: ends the program whose process number is in .demo/NAME.pid, and who has this argument: a process number may have
+# been given to somebody else since.
+stop() {
+  [[ -f .demo/$1.pid ]] || return 0
+  local pid _; pid=$(cat ".demo/$1.pid")
+  rm ".demo/$1.pid"
+  if cat "/proc/$pid/cmdline" 2>/dev/null | tr '\0' '\n' | grep -xF "$2" >/dev/null; then
     kill "$pid" || true
     for _ in {1..100}; do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     ! kill -0 "$pid" 2>/dev/null || kill -9 "$pid"
   fi
-fi
+}
+
+stop claviger "$PWD/.demo/config"
+stop model tests/drivers/model_server.py
 [[ ! -d .demo/postgres ]] || scripts/postgres.sh remove .demo/postgres
-rm -f .demo/env .demo/bank-password
+rm -f .demo/env .demo/bank-password .demo/model-key

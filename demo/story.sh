@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tells the story of the demo with a real psql. It needs a fresh demo, and fails if any step does not behave.
+# Tells the story of the demo with a real psql, and an agent made with LangChain. It needs a fresh demo, and fails if any step does not behave.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .demo/env
@@ -81,6 +81,22 @@ did_not() {
   shown <"$heard"
 }
 
+# agent STATUS ARGUMENT...: runs the agent, shows what it says as it says it, and leaves that in $heard.
+agent() {
+  local status=$1 argument got=0; shift
+  typed "OPENAI_BASE_URL=$CLAVIGER_LLM_URL/v1 OPENAI_API_KEY=… DATABASE_URL=… agent.py $1${2:+ \"$2\"}"
+  OPENAI_BASE_URL=$CLAVIGER_LLM_URL/v1 OPENAI_API_KEY=$AGENT_TOKEN OPENAI_MODEL=$CLAVIGER_LLM_MODEL PYTHONWARNINGS=ignore \
+    DATABASE_URL="postgresql+psycopg://assistant:$AGENT_TOKEN@$CLAVIGER_PG_HOST:$CLAVIGER_PG_PORT/$CLAVIGER_PG_DB?sslmode=verify-full&sslrootcert=$CLAVIGER_CA" \
+    "$DEMO_AGENT" demo/agent.py "$@" 2>&1 | tee "$heard" || got=$?
+  [[ $got == "$status" ]] || wrong "the agent ended with $got"
+}
+
+# without WORDS...: fails if any of these is in what is read.
+without() {
+  local words all; all=$(cat)
+  for words; do [[ $all != *"$words"* ]] || wrong "\"$words\" has come through"; done
+}
+
 chapter "1. Carl is a contractor. His nightly job reads the bank with a token of its own."
 works nightly-report "$NIGHTLY_TOKEN" \
   "select branch, count(*) as customers from customers group by branch order by customers desc limit 3"
@@ -137,7 +153,47 @@ refused eva "$EVA_TOKEN" "select 1"
 chapter "8. Audra may read what happened. No policy lets her into the bank."
 refused audra "$AUDRA_TOKEN" "select * from customers"
 
-chapter "9. All of it is on record, and anybody with the files can check that nothing was changed."
+if [[ -n ${CLAVIGER_LLM_URL:-} ]]; then
+  chapter "9. The agent asks a language model, too: the same way in, the same token, and an address and a key are all that it knows."
+  record=$(mktemp)
+  CLAVIGER_TOKEN=$AUDRA_TOKEN "$CLAVIGER_BIN" sessions tail >"$record" &
+  tail=$!
+  trap 'rm -f "$report" "$heard" "$record"; kill "$tail" 2>/dev/null || true' EXIT
+  agent 0 summarize "Grace (grace.hopper@example.com, SSN 536-90-4399) asks why card 4111 1111 1111 1111 was declined."
+  [[ $(cat "$heard") == *Rows:*\[masked\]* ]] || wrong "the rows are not masked"
+
+  chapter "10. What the model says is masked, though it comes in pieces. Here it has no choice but to say an address."
+  agent 0 recite ada.lovelace@example.com
+  without ada.lovelace@ lovelace@example <"$heard"
+
+  chapter "11. What the model was told stands in its server's own log: neither who Grace is, nor any key but the gateway's."
+  typed "grep -o 'A note by a colleague[^<]*' .demo/model.log"
+  answer=$(grep -o 'A note by a colleague[^<]*' .demo/model.log | tail -n 1) || wrong "the model was told nothing"
+  [[ $answer == *\[email\]*\[ssn\]*\[credit_card\]* ]] || wrong "the note is not masked: $answer"
+  shown <<<"${answer//\\n/$'\n'}"
+  without grace.hopper@example.com 536-90-4399 "4111 1111 1111 1111" "$AGENT_TOKEN" <.demo/model.log
+
+  chapter "12. The model calls a tool that it must not call. Nor may the agent look at what others ask of the model's server."
+  agent 3 pay
+  [[ $(cat "$heard") == *"agents move no money"* ]] || wrong "the call was stopped for another reason"
+  typed "curl -H \"Authorization: Bearer …\" $CLAVIGER_LLM_URL/slots    # as the agent"
+  answer=$(curl -sS -H "Authorization: Bearer $AGENT_TOKEN" "$CLAVIGER_LLM_URL/slots") || wrong "no answer"
+  [[ $answer == *"agents run nothing"* || $answer == *"agents call only"* ]] || wrong "the agent was not stopped, or for another reason: $answer"
+  shown <<<"$answer"
+
+  chapter "13. Both ways are in one record: who asked for whom, what was decided, what was masked. Audra looks."
+  manage audra "$AUDRA_TOKEN" sessions list --who assistant@local --connection model --all
+  typed "claviger sessions tail | demo/record.py    # as audra"
+  sleep 1
+  kill "$tail" && ! wait "$tail" 2>/dev/null
+  answer=$("$DEMO_AGENT" demo/record.py <"$record")
+  for words in "public.customers.ssn 2" "invoke transfer_money" "unknown GET /slots" "email 1" "deny by agents-move-no-money"; do
+    [[ $answer == *"$words"* ]] || wrong "\"$words\" is not on record"
+  done
+  shown <<<"$answer"
+fi
+
+chapter "$([[ -n ${CLAVIGER_LLM_URL:-} ]] && echo 14 || echo 9). All of it is on record, and anybody with the files can check that nothing was changed."
 # A checkpoint is signed every second: wait for one over all of the above.
 sleep 1.5
 typed "claviger audit verify --data \$CLAVIGER_DATA"

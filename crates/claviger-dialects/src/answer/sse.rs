@@ -43,8 +43,10 @@ impl Sse {
             (self.known, self.line) = (next, next);
             let cut = carriage && next == self.kept.len() && !both;
             if empty {
+                let before = turn.written;
                 self.dispatch(stream, turn)?;
-                self.returned = cut.then_some(if turn.ends_with_return() { Returned::Left } else { Returned::Kept });
+                self.returned =
+                    cut.then_some(if turn.written > before && turn.ends_with_return() { Returned::Left } else { Returned::Kept });
             } else if cut {
                 self.returned = Some(Returned::Line);
             }

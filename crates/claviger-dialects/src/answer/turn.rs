@@ -35,6 +35,8 @@ pub(super) struct Turn<'t> {
     outlet: &'t mut Outlet,
     pieces: &'t mut Vec<Piece>,
     ready: BytesMut,
+    /// How much has left or waits to, in bytes.
+    pub(super) written: usize,
 }
 
 impl<'t> Turn<'t> {
@@ -45,7 +47,7 @@ impl<'t> Turn<'t> {
         usage: &'t mut Usage,
         longest: usize,
     ) -> Self {
-        Self { texts, usage, longest, outlet, pieces, ready: BytesMut::new() }
+        Self { texts, usage, longest, outlet, pieces, ready: BytesMut::new(), written: 0 }
     }
 
     /// Text has come.
@@ -62,6 +64,7 @@ impl<'t> Turn<'t> {
 
     /// Something leaves as it is.
     pub(super) fn raw(&mut self, bytes: &[u8]) {
+        self.written += bytes.len();
         self.outlet.held.as_mut().unwrap_or(&mut self.ready).extend_from_slice(bytes);
     }
 

@@ -6,7 +6,7 @@ use super::Found;
 use super::multipart::Multipart;
 use super::urlencoded;
 use crate::json::{Document, Edits, Rigor, Value};
-use crate::texts::{Rules, Spot, Visitor, is_text, rewrite_text, rewrite_value, walk};
+use crate::texts::{Rules, Spot, Visitor, is_field_text, rewrite_text, rewrite_value, walk};
 use crate::{Dialect, NotRead, Request, Texts, media_type};
 
 /// The content of a request.
@@ -95,7 +95,7 @@ impl<'a> Content<'a> {
                 rewrite_value(document.root(), "", rules, texts, &mut edits);
                 edits.apply(text)
             }
-            Self::Lines(text) => rewrite_lines(text, "", rules, texts),
+            Self::Lines(text) => rewrite_each(text, "", rules, texts),
             Self::Pairs(text) => urlencoded::rewritten(text, texts),
             Self::Text(text) => rewrite_text(text, "", texts),
             Self::Parts(parts) => {
@@ -105,7 +105,7 @@ impl<'a> Content<'a> {
                         let rules = if is_asked(text) { rules } else { Rules::Every };
                         return rewrite_lines(text, name, rules, texts);
                     }
-                    (rules == Rules::Every || is_text(name, name, text)).then(|| rewrite_text(text, name, texts))?
+                    (rules == Rules::Every || is_field_text(name, text)).then(|| rewrite_text(text, name, texts))?
                 });
             }
         };
@@ -128,9 +128,10 @@ fn lines(text: &str) -> Content<'_> {
 /// A text whose lines are JSON, as far as they are; else one text.
 fn rewrite_lines(text: &str, place: &str, rules: Rules, texts: &mut dyn Texts) -> Option<String> {
     let json = |line: &str| line.trim_start().starts_with('{') && Document::read(line.as_bytes(), Rigor::Lenient).is_ok();
-    if !text.lines().any(json) {
-        return rewrite_text(text, place, texts);
-    }
+    if text.lines().any(json) { rewrite_each(text, place, rules, texts) } else { rewrite_text(text, place, texts) }
+}
+
+fn rewrite_each(text: &str, place: &str, rules: Rules, texts: &mut dyn Texts) -> Option<String> {
     let mut changed = false;
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -151,8 +152,8 @@ fn rewrite_lines(text: &str, place: &str, rules: Rules, texts: &mut dyn Texts) -
 struct Survey<'f>(&'f mut Found);
 
 impl Visitor for Survey<'_> {
-    fn text(&mut self, _spot: &Spot<'_>, _value: Value<'_>, text: &str) {
-        self.0.asked += text.len() as u64;
+    fn text(&mut self, _spot: &Spot<'_>, value: Value<'_>) {
+        self.0.asked += value.inner().len() as u64;
     }
 
     fn media(&mut self, _spot: &Spot<'_>) {

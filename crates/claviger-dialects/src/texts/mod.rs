@@ -9,7 +9,7 @@ mod walk;
 use std::collections::BTreeMap;
 
 pub(crate) use self::rules::Rules;
-pub(crate) use self::walk::{Spot, Visitor, is_text, member, walk};
+pub(crate) use self::walk::{Spot, Visitor, is_field_text, is_text, member, walk};
 use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
 use crate::{Place, Texts};
 
@@ -69,9 +69,10 @@ struct Rewriter<'t> {
 }
 
 impl Visitor for Rewriter<'_> {
-    fn text(&mut self, spot: &Spot<'_>, value: Value<'_>, text: &str) {
+    fn text(&mut self, spot: &Spot<'_>, value: Value<'_>) {
         let known = self.known.get(&value.span().start).cloned();
-        let Some(put) = known.unwrap_or_else(|| inner(text, spot.path, self.texts, self.inside)) else { return };
+        let put = known.unwrap_or_else(|| inner(&value.text()?, spot.path, self.texts, self.inside));
+        let Some(put) = put else { return };
         // A model's thoughts are signed as they are: other words under the same signature would be an error.
         let put = if spot.signed() { String::new() } else { put };
         self.edits.replace(value, quoted(&put));

@@ -1,7 +1,7 @@
 //! Which strings are words of the API's own.
 
 use super::Spot;
-use crate::json::Kind;
+use crate::json::{Kind, Value};
 
 /// What is known of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,21 @@ const WORDS: [&str; 47] = [
     "verbosity",
 ];
 
+/// Members that may be images, sounds and other files.
+const MEDIA: [&str; 11] = [
+    "audio",
+    "b64_json",
+    "data",
+    "embedding",
+    "file_data",
+    "file_url",
+    "image_url",
+    "images",
+    "partial_image_b64",
+    "result",
+    "url",
+];
+
 /// Where a member `name` is that of a tool, a form or a server.
 const NAMED: [&str; 17] = [
     "allowed_tools[].name",
@@ -125,17 +140,20 @@ impl Zone {
         }
     }
 
-    pub(super) fn is(self, spot: &Spot<'_>, text: &str) -> Is {
+    pub(super) fn is(self, spot: &Spot<'_>, value: Value<'_>) -> Is {
+        // Words have no escapes, so that what is written tells as much as what it says; bytes may have some of slashes.
         match self {
             Self::Free => Is::Text,
-            Self::Schema if matches!(spot.name, "type" | "$ref" | "format" | "required") && is_word(text) => Is::Fixed,
+            Self::Schema if matches!(spot.name, "type" | "$ref" | "format" | "required") && is_word(value.inner()) => Is::Fixed,
             Self::Schema => Is::Text,
-            Self::Known => known(spot, text),
+            Self::Known if MEDIA.contains(&spot.name) => known(spot, &value.text().unwrap_or_default()),
+            Self::Known => known(spot, value.inner()),
         }
     }
 }
 
-fn known(spot: &Spot<'_>, text: &str) -> Is {
+/// What a string is where members are the API's.
+pub(super) fn known(spot: &Spot<'_>, text: &str) -> Is {
     match spot.name {
         // What is decided on is what leaves.
         "model" if spot.path == "model" => return Is::Fixed,
@@ -143,14 +161,11 @@ fn known(spot: &Spot<'_>, text: &str) -> Is {
         "signature" | "encrypted_content" | "encrypted_index" | "encrypted_stdout" | "thought_signature" => return Is::Fixed,
         // Filling, so that lengths tell nothing.
         "obfuscation" => return Is::Fixed,
+        name if !MEDIA.contains(&name) => {}
         "url" | "image_url" | "file_url" if text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:")) => {
             return Is::Media;
         }
-        "file_data" | "b64_json" | "partial_image_b64" | "data" | "result" | "embedding" | "audio" | "images"
-            if is_base64(text) =>
-        {
-            return Is::Media;
-        }
+        _ if is_base64(text) => return Is::Media,
         _ => {}
     }
     let identifies = WORDS.binary_search(&spot.name).is_ok()

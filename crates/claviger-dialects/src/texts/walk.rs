@@ -1,12 +1,12 @@
 //! Going over all that is in a value.
 
-use super::rules::{Is, Rules, Zone};
+use super::rules::{Is, Rules, Zone, known};
 use crate::json::{Kind, Value};
 
 /// Whoever wants to know of the strings and numbers in a value.
 pub(crate) trait Visitor {
     /// A text.
-    fn text(&mut self, spot: &Spot<'_>, value: Value<'_>, text: &str);
+    fn text(&mut self, spot: &Spot<'_>, value: Value<'_>);
 
     /// A number that may tell something of somebody.
     fn bare(&mut self, _spot: &Spot<'_>, _value: Value<'_>) {}
@@ -90,10 +90,9 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &m
             path.truncate(length);
         }
         Kind::String | Kind::Escaped => {
-            let text = value.text().unwrap_or_default();
             let spot = Spot { path, name, zone };
-            match zone.is(&spot, &text) {
-                Is::Text => visitor.text(&spot, value, &text),
+            match zone.is(&spot, value) {
+                Is::Text => visitor.text(&spot, value),
                 Is::Fixed => {}
                 Is::Media => visitor.media(&spot),
             }
@@ -104,8 +103,13 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &m
 }
 
 /// Whether a string of an API of models is a text.
-pub(crate) fn is_text(path: &str, name: &str, text: &str) -> bool {
-    Zone::Known.is(&Spot { path, name, zone: Zone::Known }, text) == Is::Text
+pub(crate) fn is_text(path: &str, name: &str, value: Value<'_>) -> bool {
+    Zone::Known.is(&Spot { path, name, zone: Zone::Known }, value) == Is::Text
+}
+
+/// Whether a field of a form is one.
+pub(crate) fn is_field_text(name: &str, text: &str) -> bool {
+    known(&Spot { path: name, name, zone: Zone::Known }, text) == Is::Text
 }
 
 /// Appends a member's name to a path, so that it cannot be taken for several, nor for anything else.

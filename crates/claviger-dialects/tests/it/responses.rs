@@ -140,6 +140,11 @@ fn calls_are_told_once_and_before_anything_of_them() {
     assert_eq!((&output[1]["arguments"], &output[2]["arguments"]), (&json!(arguments), &json!("{}")));
     let items: Vec<_> = told.iter().filter(|event| event["type"] == "response.output_item.done").collect();
     assert_eq!(items[1]["item"]["arguments"], arguments);
+    // However lines end.
+    for end in ["\r\n", "\r"] {
+        let (other, _) = stream().answer_cut(named(&sent).replace('\n', end).as_bytes());
+        assert_eq!(events(&other.bytes.replace("\r\n", "\n").replace('\r', "\n")), told);
+    }
     // Deltas stand between what begins the item and what ends it.
     let kinds: Vec<_> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
     let first = kinds.iter().position(|kind| kind.contains("arguments")).unwrap();

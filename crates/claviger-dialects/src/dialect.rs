@@ -46,7 +46,15 @@ impl Dialect {
         Answer::new(self, reading, longest)
     }
 
-    /// What it knows of JSON.
+    /// What it knows of the JSON of answers.
+    pub(crate) fn answers(self) -> Rules {
+        match self.rules() {
+            Rules::Models => Rules::Answers,
+            rules => rules,
+        }
+    }
+
+    /// What it knows of the JSON of requests.
     pub(crate) fn rules(self) -> Rules {
         match self {
             Self::OpenAi | Self::Anthropic => Rules::Models,

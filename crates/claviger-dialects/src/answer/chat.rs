@@ -27,6 +27,8 @@ pub(super) struct Chat {
     calls: BTreeMap<(u64, u64), Pending>,
     /// What stands around a list of choices.
     envelope: String,
+    /// Whether that has a name.
+    named: bool,
 }
 
 /// What is done to one event.
@@ -50,7 +52,7 @@ impl Stream for Chat {
             turn.put(event, None);
             return Ok(());
         }
-        let document = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+        let document = match Document::read(event.data.as_bytes(), Rigor::Answer) {
             Ok(document) => document,
             Err(NotRead::Syntax) => {
                 let put = rewrite_text(event.data, "", turn.texts);
@@ -60,9 +62,17 @@ impl Stream for Chat {
             Err(error) => return Err(error),
         };
         let root = document.root();
+        if root.kind() != Kind::Object {
+            let mut work = Work::default();
+            work.rest(root, "", turn);
+            turn.put(event, work.edits.apply(event.data));
+            return Ok(());
+        }
         usage::take(root, turn.usage);
-        if self.envelope.is_empty() && root.get("id").is_some() {
-            self.envelope = envelope(root);
+        // Some begin with events that do not yet say which answer they are of.
+        let named = root.get("id").is_some_and(|id| id.is_string() && !id.inner().is_empty());
+        if self.envelope.is_empty() || (named && !self.named) {
+            (self.envelope, self.named) = (envelope(root), named);
         }
         let mut work = Work::default();
         let choices: Vec<_> = root.get("choices").into_iter().flat_map(Value::elements).collect();
@@ -80,7 +90,7 @@ impl Stream for Chat {
         }
         for (name, value) in root.members() {
             let name = name.text().unwrap_or_default();
-            if name == "choices" || name == "obfuscation" {
+            if (name == "choices" && value.kind() == Kind::Array) || name == "obfuscation" {
                 continue;
             }
             work.telling |= name == "usage" && value.kind() == Kind::Object;
@@ -112,6 +122,11 @@ impl Stream for Chat {
 
 impl Chat {
     fn choice(&mut self, choice: Value<'_>, work: &mut Work, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        if choice.kind() != Kind::Object {
+            work.telling = true;
+            work.rest(choice, "choices[]", turn);
+            return Ok(());
+        }
         let index = choice.get("index").and_then(Value::count).unwrap_or(0);
         let ends = choice.get("finish_reason").is_some_and(|reason| reason.kind() != Kind::Null);
         work.telling |= ends;
@@ -126,7 +141,7 @@ impl Chat {
         };
         for (name, value) in choice.members() {
             match &*name.text().unwrap_or_default() {
-                "delta" => self.delta(value, &frame, index, work, turn)?,
+                "delta" if value.kind() == Kind::Object => self.delta(value, &frame, index, work, turn)?,
                 "text" if value.is_string() => {
                     let key = format!("{}text/", frame.key);
                     self.part(value, &key, ends, work, turn, || frame.member("text"))?;
@@ -291,7 +306,7 @@ const AFTER: &str = ",\"finish_reason\":null}]}";
 impl Work {
     /// Whatever else is said.
     fn rest(&mut self, value: Value<'_>, path: &str, turn: &mut Turn<'_>) {
-        rewrite_rest(value, path, Rules::Models, &self.known, turn.texts, &mut self.edits);
+        rewrite_rest(value, path, Rules::Answers, &self.known, turn.texts, &mut self.edits);
     }
 }
 

@@ -39,7 +39,7 @@ impl Stream for Deltas {
         if ends || event.data.trim() == "[DONE]" {
             self.texts.end("", turn);
         }
-        let document = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+        let document = match Document::read(event.data.as_bytes(), Rigor::Answer) {
             Ok(document) => document,
             Err(NotRead::Syntax) => {
                 let put = rewrite_text(event.data, "", turn.texts);
@@ -53,6 +53,9 @@ impl Stream for Deltas {
         let last = root.get("done").is_some_and(|done| done.raw() == "true");
         let (mut known, mut edits) = (Known::new(), Edits::default());
         calls(root, &mut known, turn);
+        if root.kind() != Kind::Object {
+            rewrite_rest(root, "", Rules::Answers, &known, turn.texts, &mut edits);
+        }
         let frame = frame(event, root, last);
         for (name, value) in root.members() {
             let name = name.text().unwrap_or_default();
@@ -61,7 +64,7 @@ impl Stream for Deltas {
             } else {
                 let mut path = String::new();
                 member(&mut path, &name);
-                rewrite_rest(value, &path, Rules::Models, &known, turn.texts, &mut edits);
+                rewrite_rest(value, &path, Rules::Answers, &known, turn.texts, &mut edits);
             }
         }
         if last {
@@ -100,7 +103,7 @@ impl Deltas {
                     let key = key.text().unwrap_or_default();
                     // Those that are here are complete.
                     if key == "tool_calls" && self.parts.len() > 1 {
-                        rewrite_rest(value, "message.tool_calls", Rules::Models, known, turn.texts, edits);
+                        rewrite_rest(value, "message.tool_calls", Rules::Answers, known, turn.texts, edits);
                     } else {
                         self.inside(value, &frame.inner(&key), &key, known, turn, edits)?;
                     }

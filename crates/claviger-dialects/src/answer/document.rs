@@ -15,7 +15,7 @@ pub(super) type Known = BTreeMap<usize, Option<String>>;
 /// An answer, all of it.
 pub(super) fn whole(content: &[u8], rules: Rules, turn: &mut Turn<'_>) -> Result<(), NotRead> {
     let text = std::str::from_utf8(content).map_err(|_| NotRead::Syntax)?;
-    let put = match Document::read(content, Rigor::Lenient) {
+    let put = match Document::read(content, rigor(rules)) {
         Ok(document) => rewritten(document.root(), text, rules, turn),
         // What is no JSON, though it is said to be: a line of a server that is in trouble.
         Err(NotRead::Syntax) => rewrite_text(text, "", turn.texts),
@@ -25,10 +25,15 @@ pub(super) fn whole(content: &[u8], rules: Rules, turn: &mut Turn<'_>) -> Result
     Ok(())
 }
 
+/// Where calls are looked for, no member may be there twice.
+fn rigor(rules: Rules) -> Rigor {
+    if rules == Rules::Answers { Rigor::Answer } else { Rigor::Lenient }
+}
+
 /// A document with its texts rewritten, its calls told first.
 fn rewritten(root: Value<'_>, text: &str, rules: Rules, turn: &mut Turn<'_>) -> Option<String> {
     let mut known = Known::new();
-    if rules == Rules::Models {
+    if rules == Rules::Answers {
         usage::take(root, turn.usage);
         calls(root, &mut known, turn);
     }
@@ -106,7 +111,7 @@ pub(super) fn item_call(item: Value<'_>, known: &mut Known, turn: &mut Turn<'_>)
         kind => {
             let Some(tool) = kind.strip_suffix("_call") else { return };
             let mut edits = Edits::default();
-            rewrite_rest(item, "output[]", Rules::Models, known, turn.texts, &mut edits);
+            rewrite_rest(item, "output[]", Rules::Answers, known, turn.texts, &mut edits);
             let put = edits.apply_in(item);
             let arguments = put.as_deref().unwrap_or(item.raw()).into();
             turn.call(Call { tool: tool.into(), arguments });
@@ -145,7 +150,7 @@ pub(super) struct Each {
 
 impl Stream for Each {
     fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-        let put = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+        let put = match Document::read(event.data.as_bytes(), rigor(self.rules)) {
             Ok(document) => rewritten(document.root(), event.data, self.rules, turn),
             Err(NotRead::Syntax) => rewrite_text(event.data, "", turn.texts),
             Err(error) => return Err(error),

@@ -32,7 +32,7 @@ enum Block {
 
 impl Stream for Messages {
     fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-        let document = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+        let document = match Document::read(event.data.as_bytes(), Rigor::Answer) {
             Ok(document) => document,
             Err(NotRead::Syntax) => {
                 let put = rewrite_text(event.data, "", turn.texts);
@@ -290,10 +290,10 @@ fn delta_frame(index: u64, kind: &str) -> Frame {
 /// An event without texts that come in parts.
 fn plain(event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) {
     let mut edits = Edits::default();
-    rewrite_value(root, "", Rules::Models, turn.texts, &mut edits);
+    rewrite_value(root, "", Rules::Answers, turn.texts, &mut edits);
     turn.put(event, edits.apply(event.data));
 }
 
 fn rest(value: Value<'_>, path: &str, turn: &mut Turn<'_>, edits: &mut Edits) {
-    rewrite_value(value, path, Rules::Models, turn.texts, edits);
+    rewrite_value(value, path, Rules::Answers, turn.texts, edits);
 }

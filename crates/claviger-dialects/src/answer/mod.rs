@@ -113,7 +113,7 @@ impl Answer {
     pub(crate) fn new(dialect: Dialect, reading: &Reading, longest: usize) -> Self {
         Self {
             form: reading.form,
-            rules: dialect.rules(),
+            rules: dialect.answers(),
             longest,
             content: Content::Pass,
             outlet: Outlet::default(),

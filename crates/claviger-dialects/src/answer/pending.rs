@@ -74,7 +74,7 @@ impl Pending {
             return;
         }
         let mut edits = Edits::default();
-        rewrite_value(value, &format!("tool_calls[].{name}"), Rules::Models, turn.texts, &mut edits);
+        rewrite_value(value, &format!("tool_calls[].{name}"), Rules::Answers, turn.texts, &mut edits);
         let value = edits.apply_in(value).unwrap_or_else(|| value.raw().to_owned());
         self.others.push((name.to_owned(), format!("{}:{value},", quoted(name))));
     }

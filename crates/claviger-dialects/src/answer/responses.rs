@@ -49,7 +49,7 @@ pub(super) struct Responses {
 
 impl Stream for Responses {
     fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-        let document = match Document::read(event.data.as_bytes(), Rigor::Lenient) {
+        let document = match Document::read(event.data.as_bytes(), Rigor::Answer) {
             Ok(document) => document,
             Err(NotRead::Syntax) => {
                 let put = rewrite_text(event.data, "", turn.texts);
@@ -364,6 +364,6 @@ fn silence(root: Value<'_>, edits: &mut Edits) {
 
 /// An event leaves with its texts rewritten, of which some are known.
 fn put(event: &Event<'_>, root: Value<'_>, known: &Known, mut edits: Edits, turn: &mut Turn<'_>) {
-    rewrite_rest(root, "", Rules::Models, known, turn.texts, &mut edits);
+    rewrite_rest(root, "", Rules::Answers, known, turn.texts, &mut edits);
     turn.put(event, edits.apply(event.data));
 }

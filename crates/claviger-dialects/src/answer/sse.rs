@@ -5,6 +5,7 @@ use bytes::{Buf, BytesMut};
 use super::turn::Turn;
 use super::{Event, Stream};
 use crate::NotRead;
+use crate::texts::rewrite_text;
 
 /// Finds events in content that is cut anywhere.
 #[derive(Debug, Default)]
@@ -97,7 +98,10 @@ impl Sse {
         (self.known, self.line) = (0, 0);
         let said = Said::read(&raw);
         let Some(data) = &said.data else {
-            turn.raw(&raw);
+            // Nobody hears of it, unless it is no event at all.
+            let text = String::from_utf8_lossy(&raw);
+            let put = if text.trim_matches([':', '\r', '\n']).is_empty() { None } else { rewrite_text(&text, "", turn.texts) };
+            turn.raw(put.as_ref().map_or(&raw[..], |put| put.as_bytes()));
             return Ok(());
         };
         stream.event(&Event { raw: &raw, name: said.name.as_deref(), data }, turn)

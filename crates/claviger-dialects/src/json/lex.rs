@@ -107,7 +107,7 @@ impl Lexer<'_> {
         if let Some(entry) = self.tape.get_mut(place) {
             (entry.end, entry.next) = (end, next);
         }
-        if object && self.rigor == Rigor::Strict { self.told_apart(place) } else { Ok(()) }
+        if object && self.rigor != Rigor::Lenient { self.told_apart(place) } else { Ok(()) }
     }
 
     /// The names of an object's members all differ.

@@ -19,7 +19,9 @@ use crate::NotRead;
 pub(crate) enum Rigor {
     /// No member twice in an object, no half of a surrogate pair, nothing but JSON.
     Strict,
-    /// All of that; and `NaN` and `Infinity`, as some services write them.
+    /// The same, but halves of surrogate pairs may be alone, and `NaN` and `Infinity` stand as some services write them.
+    Answer,
+    /// The same, but members may be there twice: for where each is looked at, and none decides.
     Lenient,
 }
 

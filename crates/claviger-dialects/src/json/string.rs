@@ -34,7 +34,7 @@ pub(super) fn escape(bytes: &[u8], rigor: Rigor) -> Result<usize, NotRead> {
             let first = unit(bytes).ok_or(NotRead::Syntax)?;
             let low = || bytes.get(6..).filter(|rest| rest.starts_with(b"\\u")).and_then(unit).is_some_and(is_low);
             match first {
-                _ if rigor == Rigor::Lenient => Ok(6),
+                _ if rigor != Rigor::Strict => Ok(6),
                 0xd800..=0xdbff if low() => Ok(12),
                 0xd800..=0xdfff => Err(NotRead::Syntax),
                 _ => Ok(6),

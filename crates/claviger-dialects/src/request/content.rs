@@ -41,14 +41,16 @@ impl<'a> Content<'a> {
         let text = std::str::from_utf8(content);
         if dialect != Dialect::Plain {
             // Some servers of models and vectors take JSON for JSON whatever it is said to be.
-            let text = text.map_err(|_| NotRead::Syntax)?;
-            return Ok(Self::Json(text, Document::read(content, Rigor::Strict)?));
+            return match text.map_err(|_| NotRead::Syntax).and_then(|text| Ok((text, Document::read(content, Rigor::Strict)?))) {
+                Ok((text, document)) => Ok(Self::Json(text, document)),
+                Err(NotRead::Syntax) if !is_json(&kind) => Ok(Self::Opaque),
+                Err(error) => Err(error),
+            };
         }
         // Of a service that nobody knows, nothing is decided by what is sent: what cannot be read is opaque.
         let Ok(text) = text else { return Ok(Self::Opaque) };
-        let is_json = matches!(&*kind, "application/json" | "text/json") || kind.ends_with("+json");
         Ok(match &*kind {
-            _ if is_json => match Document::read(content, Rigor::Lenient) {
+            kind if is_json(kind) => match Document::read(content, Rigor::Lenient) {
                 Ok(document) => Self::Json(text, document),
                 Err(_) => lines(text),
             },
@@ -111,6 +113,10 @@ impl<'a> Content<'a> {
         };
         Ok(put.map(Bytes::from))
     }
+}
+
+fn is_json(kind: &str) -> bool {
+    matches!(kind, "application/json" | "text/json") || kind.ends_with("+json")
 }
 
 /// Whether a file holds requests to models, one a line, or what they are trained with.

@@ -126,7 +126,15 @@ fn tool(tool: Value<'_>, found: &mut Found) -> Result<(), NotRead> {
             Some(name) => found.tool(&name),
             None => found.tool(built_in(kind)),
         },
-        None => found.tool(&named("function")?),
+        None => match named("function") {
+            Ok(name) => found.tool(&name),
+            // By what it is called there: `{"google_search": {}}`.
+            Err(error) => {
+                let mut names = tool.members().filter_map(|(name, _)| name.text()).peekable();
+                names.peek().ok_or(error)?;
+                names.try_for_each(|name| found.tool(&name))
+            }
+        },
     }
 }
 

@@ -99,7 +99,17 @@ fn kept(kind: &'static str, method: &str, rest: &[&str], content: &Content<'_>, 
     found.define(verb, kind, id)?;
     match content.json() {
         Some(body) => inside(body, found),
-        None => Ok(()),
+        None => {
+            unread(content, found);
+            Ok(())
+        }
+    }
+}
+
+/// What is not JSON may be taken for it.
+fn unread(content: &Content<'_>, found: &mut Found) {
+    if !matches!(content, Content::None | Content::Json(..) | Content::Parts(_)) {
+        found.hazard(Hazard::Unknown);
     }
 }
 
@@ -112,7 +122,10 @@ fn created(kind: &'static str, content: &Content<'_>, found: &mut Found) -> Resu
     if let Content::Parts(form) = content {
         return uploaded(form, found);
     }
-    let Some(body) = body else { return Ok(()) };
+    let Some(body) = body else {
+        unread(content, found);
+        return Ok(());
+    };
     if kind == "batch" {
         match body.get("requests") {
             // Anthropic's hold what is asked.

@@ -10,6 +10,8 @@ pub(crate) enum Rules {
     Every,
     /// It is of an API of language models.
     Models,
+    /// It is what one says: tokens stand beside texts, and say the same.
+    Answers,
     /// It is of a vector database: numbers are vectors, but for those that are stored with them.
     Vectors,
 }
@@ -159,6 +161,8 @@ pub(super) fn known(spot: &Spot<'_>, text: &str) -> Is {
         "model" if spot.path == "model" => return Is::Fixed,
         "name" | "server_label" if NAMED.iter().any(|place| ends(spot.path, place)) => return Is::Fixed,
         "signature" | "encrypted_content" | "encrypted_index" | "encrypted_stdout" | "thought_signature" => return Is::Fixed,
+        // Thoughts that nobody can read, and that come from the service.
+        "data" if spot.path.ends_with("content[].data") => return Is::Fixed,
         // Filling, so that lengths tell nothing.
         "obfuscation" => return Is::Fixed,
         name if !MEDIA.contains(&name) => {}

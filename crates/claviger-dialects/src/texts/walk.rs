@@ -52,10 +52,10 @@ pub(crate) fn walk(value: Value<'_>, path: &mut String, rules: Rules, visitor: &
     let name = path.rsplit('.').next().unwrap_or_default().trim_end_matches("[]").to_owned();
     let zone = if rules == Rules::Every { Zone::Free } else { Zone::Known };
     let zone = if path.is_empty() { zone } else { zone.within(path, &name, value.kind()) };
-    step(value, path, &name, zone, visitor);
+    step(value, path, &name, zone, rules == Rules::Answers, visitor);
 }
 
-fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &mut dyn Visitor) {
+fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, answer: bool, visitor: &mut dyn Visitor) {
     let length = path.len();
     match value.kind() {
         Kind::Object | Kind::Array if !visitor.enter(value) => {}
@@ -63,7 +63,7 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &m
             let before = visitor.edits();
             for (key, value) in value.members() {
                 let name = key.text().unwrap_or_default();
-                if zone == Zone::Known && name == "logprobs" {
+                if answer && zone == Zone::Known && name == "logprobs" {
                     continue;
                 }
                 if zone == Zone::Free {
@@ -72,10 +72,11 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &m
                     path.truncate(length);
                 }
                 member(path, &name);
-                step(value, path, &name, zone.within(path, &name, value.kind()), visitor);
+                step(value, path, &name, zone.within(path, &name, value.kind()), answer, visitor);
                 path.truncate(length);
             }
-            if zone == Zone::Known
+            if answer
+                && zone == Zone::Known
                 && visitor.edits() > before
                 && let Some(tokens) = value.get("logprobs").filter(|tokens| tokens.kind() != Kind::Null)
             {
@@ -85,7 +86,7 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, visitor: &m
         Kind::Array => {
             path.push_str("[]");
             for element in value.elements() {
-                step(element, path, name, zone, visitor);
+                step(element, path, name, zone, answer, visitor);
             }
             path.truncate(length);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use claviger_dialects::{Dialect, Usage};
+use claviger_dialects::{Dialect, NotRead, Piece, Request, Usage};
 use serde_json::{Value, json};
 
 use crate::harness::{Asked, Lets, MASK, Masks, SECRET, called, events};
@@ -249,4 +249,63 @@ fn nothing_is_lost_if_it_ends_early() {
     let texts =
         stream().answer([sent(&[says(0, "one two"), ends(0, "stop")]).as_bytes()], &mut Masks { idle: true, ..Masks::default() });
     assert_eq!(heard(&texts.unwrap().0.bytes)[&0]["content"], "one two");
+}
+
+#[test]
+fn odd_forms_are_looked_into_all_the_same() {
+    for content in [
+        format!("{{\"id\":\"c\",\"choices\":{{\"a\":\"{SECRET}\"}}}}"),
+        format!("{{\"id\":\"c\",\"choices\":[\"{SECRET}\"]}}"),
+        format!("{{\"id\":\"c\",\"choices\":[{{\"delta\":\"{SECRET}\"}}]}}"),
+        format!(
+            "{{\"id\":\"c\",\"choices\":[{{\"delta\":{{\"content\":[{{\"text\":\"{SECRET}\"}}]}},\"finish_reason\":\"stop\"}}]}}"
+        ),
+        format!("{{\"id\":\"c\",\"choices\":[{{\"message\":{{\"content\":\"{SECRET}\"}}}}]}}"),
+        format!("{{\"id\":\"c\",\"choices\":[],\"error\":{{\"message\":\"{SECRET}\"}}}}"),
+        format!("\"{SECRET}\""),
+        format!("to {SECRET}"),
+    ] {
+        let (answered, _) = stream().answer_cut(format!("data: {content}\n\n").as_bytes());
+        assert!(answered.bytes.contains(MASK), "{content}: {}", answered.bytes);
+    }
+    // What is said to be a stream of events and is none.
+    let (answered, _) = stream().answer_cut(format!("{{\"error\":\"{SECRET}\"}}").as_bytes());
+    assert!(answered.bytes.contains(MASK), "{}", answered.bytes);
+    // A client might take the one and the gateway the other.
+    for twice in ["{\"choices\":[],\"choices\":[]}", "{\"choices\":[{\"delta\":{},\"d\\u0065lta\":{}}]}"] {
+        let read = stream().answer([format!("data: {twice}\n\n").as_bytes()], &mut Masks::default());
+        assert_eq!(read.unwrap_err(), NotRead::Twice);
+        assert_eq!(document().answer([twice.as_bytes()], &mut Masks::default()).unwrap_err(), NotRead::Twice);
+    }
+}
+
+#[test]
+fn an_answer_that_is_refused_ends_as_its_api_ends() {
+    let call = chunk(
+        &json!({"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]},
+                             "finish_reason": "tool_calls"}),
+    );
+    let content = sent(&[says(0, "hi "), call]);
+    let request = Request {
+        method: "POST",
+        path: "/v1/chat/completions",
+        query: None,
+        content_type: Some("application/json"),
+        prompt: None,
+        content: b"{\"model\":\"m\"}",
+    };
+    let reading = Dialect::OpenAi.read(&request).unwrap();
+    let mut answer = Dialect::OpenAi.answer(&reading, 1 << 20);
+    assert!(!answer.begin(200, Some("text/event-stream")));
+    assert_eq!(answer.refused("no"), None, "another answer can take its place");
+    let mut out = Vec::new();
+    answer.push(content.into(), &mut Masks::default(), &mut out).unwrap();
+    assert!(matches!(&out[1], Piece::Call(call) if &*call.tool == "f"), "{out:?}");
+    let end = String::from_utf8(answer.refused("it is \"not\" so").unwrap().to_vec()).unwrap();
+    assert_eq!(events(&end)[0]["error"]["message"], "it is \"not\" so");
+    assert!(end.ends_with("\n\ndata: [DONE]\n\n"));
+    let mut answer = Dialect::OpenAi.answer(&reading, 1 << 20);
+    assert!(answer.begin(200, Some("application/json")));
+    answer.push("{}".into(), &mut Masks::default(), &mut out).unwrap();
+    assert_eq!(answer.refused("no"), None);
 }

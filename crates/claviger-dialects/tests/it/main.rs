@@ -8,6 +8,7 @@ mod harness;
 mod messages;
 mod others;
 mod plain;
+mod recorded;
 mod requests;
 mod responses;
 mod rewriting;

@@ -77,6 +77,7 @@ fn models_are_asked() {
                 "mcp_servers":[{"type":"url","url":"https://x","name":"crm"}]}"#,
             "read file file_7, invoke model claude, offer tool get_weather, offer tool mcp:crm, offer tool web_search",
         ),
+        ("/v1/chat/completions", r#"{"model":"m","tools":[{"google_search":{}}]}"#, "invoke model m, offer tool google_search"),
         ("/v1/messages/count_tokens", r#"{"model":"claude","messages":[]}"#, "invoke model claude"),
         ("/v1/embeddings", r#"{"model":"e","input":["a"]}"#, "invoke model e"),
         ("/v1/moderations", r#"{"input":"a"}"#, ""),
@@ -200,6 +201,13 @@ fn it_says_what_it_cannot_look_into_and_what_it_is() {
     assert!(read("/v1/embeddings", r#"{"model":"m","input":[1,2,3]}"#).opaque);
     assert!(read("/v1/embeddings", r#"{"model":"m","input":[[1],[2]]}"#).opaque);
     assert!(!read("/v1/embeddings", r#"{"model":"m","input":["1"]}"#).opaque);
+    let hidden = format!(
+        r#"{{"model":"m","messages":[{{"role":"assistant","content":[{{"type":"redacted_thinking","data":"{}"}}]}}]}}"#,
+        "A".repeat(90)
+    );
+    assert!(!read("/v1/messages", &hidden).opaque, "it comes from the service");
+    let unknown = Request { content_type: Some("application/xml"), ..request("POST", "/v1/files/f", "<a/>") };
+    assert_eq!(effects(&Dialect::OpenAi.read(&unknown).unwrap()), ["alter file f", "! unknown"]);
     let reading = read("/v1/responses", r#"{"model":"m","input":"x"}"#);
     assert_eq!((reading.meaning.class, reading.reads, reading.model.as_deref()), ("responses", true, Some("m")));
     assert!(!read("/v1/responses", r#"{"model":"m","input":"x","background":true}"#).reads);

@@ -1,6 +1,6 @@
 """An HTTP/1.1 server of Python's standard library, which writes down what reaches it.
 
-    http_server.py PORT FILE [CERTIFICATE KEY]
+    http_server.py PORT FILE
 
 Each request becomes a line of JSON in FILE, before it is answered. What is answered is told from the path.
 """
@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import http.server
 import json
-import ssl
 import sys
 import threading
 import zlib
@@ -91,6 +90,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = [("content-encoding", coding), ("etag", '"packed"'), ("content-digest", "sha-256=:AA==:"), ("x-shown", "yes")]
         self.answer(200, content, headers)
 
+    def completion(self, request):
+        """What a model would say: a call of the first tool that is offered, else the last message."""
+        said = {"role": "assistant", "content": request["messages"][-1]["content"]}
+        tools = [tool["function"]["name"] for tool in request.get("tools", [])]
+        if tools:
+            call = {"name": tools[0], "arguments": json.dumps({"query": "select 1"})}
+            said = {"role": "assistant", "content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": call}]}
+        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        ids = {"id": "chatcmpl-1", "created": 1, "model": request["model"]}
+        if not request.get("stream"):
+            choice = {"index": 0, "message": said, "finish_reason": "tool_calls" if tools else "stop"}
+            document = {**ids, "object": "chat.completion", "choices": [choice], "usage": usage}
+            return self.answer(200, json.dumps(document).encode(), [("content-type", "application/json")])
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+
+        def event(delta, reason=None, **more):
+            choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": reason}]
+            document = {**ids, "object": "chat.completion.chunk", "choices": choices, **more}
+            self.chunk(b"data: " + json.dumps(document).encode() + b"\n\n")
+
+        event({"role": "assistant", "content": ""})
+        for number, call in enumerate(said.get("tool_calls", [])):
+            event({"tool_calls": [{"index": number, **call, "function": {**call["function"], "arguments": ""}}]})
+            for letter in call["function"]["arguments"]:
+                event({"tool_calls": [{"index": number, "function": {"arguments": letter}}]})
+        for letter in said["content"] or "":
+            event({"content": letter})
+        event({}, "tool_calls" if tools else "stop")
+        event(None, usage=usage)
+        self.chunk(b"data: [DONE]\n\n")
+        self.wfile.write(b"0\r\n\r\n")
+
     def handle_any(self):
         path = self.path.split("?")[0]
         if path.endswith("/early"):
@@ -99,7 +133,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return self.answer(413, b"too long", [("connection", "close")])
         seen = self.note(self.content())
-        if path.endswith("/release"):
+        if path.endswith("/chat/completions"):
+            self.completion(json.loads(seen["content"]))
+        elif path.endswith("/release"):
             released.set()
             self.answer(200, b"released")
         elif path.endswith("/stream"):
@@ -163,9 +199,4 @@ class Server(http.server.ThreadingHTTPServer):
 
 lock = threading.Lock()
 log = open(sys.argv[2], "a")
-server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
-if sys.argv[3:]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*sys.argv[3:])
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -27,6 +27,8 @@ pub enum Act {
     RemoveDelegation,
     /// Lists tokens of the local issuer.
     ListTokens,
+    /// Lists who uses how much.
+    ListUsage,
     /// Issues a token.
     IssueToken,
     /// Revokes one token.
@@ -75,6 +77,7 @@ impl Act {
             Self::AddDelegation => "delegation.add",
             Self::RemoveDelegation => "delegation.remove",
             Self::ListTokens => "token.list",
+            Self::ListUsage => "usage.list",
             Self::IssueToken => "token.issue",
             Self::RevokeToken => "token.revoke",
             Self::RevokeTokens => "token.revoke_all",
@@ -102,6 +105,7 @@ impl Act {
             Self::ListSessions
                 | Self::ListPrincipals
                 | Self::ListTokens
+                | Self::ListUsage
                 | Self::ListConnections
                 | Self::ListApprovals
                 | Self::ShowApproval

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::wire::{
     Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider,
     NewAccess, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, Session, SessionQuery,
-    Token,
+    Token, Usage,
 };
 use crate::{Act, ExchangedToken, OauthError, Problem, TokenExchange};
 
@@ -67,6 +67,8 @@ pub trait Management {
     fn remove_delegation(&self, delegation: &Delegation) -> Result<(), Problem>;
     /// The tokens of the local issuer that have not expired.
     fn tokens(&self) -> Result<Vec<Token>, Problem>;
+    /// Who has used how much since the gateway was started.
+    fn usage(&self) -> Result<Vec<Usage>, Problem>;
     /// Issues a token.
     fn issue_token(&self, new: &NewToken) -> Result<IssuedToken, Problem>;
     /// Revokes a token.

@@ -45,6 +45,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         routes::add_delegation,
         routes::remove_delegation,
         routes::list_tokens,
+        routes::list_usage,
         routes::issue_token,
         routes::revoke_token,
         routes::rotate_key,

@@ -14,7 +14,7 @@ use claviger_model::{ApprovalId, SessionId};
 use crate::extract::{Body, Params, Segments};
 use crate::wire::{
     Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, LoginProvider, NewPrincipal, NewToken,
-    Principal, PrincipalPatch, RecordingEntry, Review, RotatedKey, Session, SessionQuery, Token,
+    Principal, PrincipalPatch, RecordingEntry, Review, RotatedKey, Session, SessionQuery, Token, Usage,
 };
 use crate::{Act, Backend, Caller, Management, Problem, access, oauth, openapi, tail};
 
@@ -55,6 +55,7 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .route("/v1/delegations/{actor}/{subject}", put(add_delegation).delete(remove_delegation))
         .route("/v1/tokens", get(list_tokens).post(issue_token))
         .route("/v1/tokens/{id}", delete(revoke_token))
+        .route("/v1/usage", get(list_usage))
         .route("/v1/keys/rotate", post(rotate_key))
         .route("/v1/approvals", get(list_approvals))
         .route("/v1/approvals/tail", get(tail::approvals))
@@ -299,6 +300,12 @@ async fn revoke_token(State(app): State<App>, caller: Caller, Segments(id): Segm
 async fn rotate_key(State(app): State<App>, caller: Caller) -> Answer<RotatedKey> {
     let key = app.act(caller, Act::RotateKey, "*", |gateway| gateway.rotate_key()).await?;
     Ok(Json(RotatedKey { key }))
+}
+
+/// Lists who has used how much since the gateway was started.
+#[utoipa::path(get, path = "/v1/usage", tag = "usage", responses((status = 200, body = [Usage])))]
+async fn list_usage(State(app): State<App>, caller: Caller) -> Answer<Vec<Usage>> {
+    app.act(caller, Act::ListUsage, "*", |gateway| gateway.usage()).await.map(Json)
 }
 
 /// Lists the registered connections, and where clients reach them: all for who may list them, else those that the caller may open.

@@ -18,7 +18,7 @@ use crate::extract::Peer;
 use crate::wire::{
     Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, LoginProvider,
     NewAccess, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, Session, SessionQuery,
-    Token,
+    Token, Usage,
 };
 use crate::{
     Act, Asked, Backend, Caller, ExchangedToken, Followed, Leaves, Management, OauthError, Problem, TokenExchange, openapi,
@@ -166,6 +166,10 @@ impl Management for &Memory {
     fn grant_token(&self, id: ApprovalId) -> Result<IssuedToken, Problem> {
         self.note(format!("token of {id}"));
         Err(Problem::conflict("it is ended"))
+    }
+    fn usage(&self) -> Result<Vec<Usage>, Problem> {
+        self.note("usage".to_owned());
+        Ok(vec![Usage::default()])
     }
     fn connections(&self) -> Result<Vec<Connection>, Problem> {
         panic!("a backend that fails")
@@ -356,6 +360,7 @@ async fn acts_are_recorded_before_they_are_done() {
             204,
             vec!["admit delegation.remove agent for alice", "undelegate agent for alice"],
         ),
+        ("GET", "/v1/usage", 200, vec!["admit usage.list *", "usage"]),
         ("POST", "/v1/tokens", 201, vec!["admit token.issue alice", "issue alice"]),
         ("DELETE", "/v1/tokens/t1", 204, vec!["admit token.revoke t1", "revoke t1"]),
         ("POST", "/v1/keys/rotate", 200, vec!["admit key.rotate *"]),

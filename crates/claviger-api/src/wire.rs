@@ -2,6 +2,7 @@
 
 mod access;
 mod approvals;
+mod usage;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ pub use self::approvals::{
     Approval, ApprovalNeed, ApprovalQuery, ApprovalVote, HeldLock, HeldLocks, PastOperation, PastRequest, Review, ReviewVerdict,
     RowCount,
 };
+pub use self::usage::Usage;
 use crate::Act;
 
 /// Which sessions to list.

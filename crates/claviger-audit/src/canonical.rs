@@ -13,7 +13,7 @@ use crate::hex;
 use crate::leaf::{
     AccessLeaf, AdminLeaf, ApprovalLeaf, BootLeaf, ChunkRef, DecisionFacts, EffectFacts, GapLeaf, IntentLeaf, Leaf, LeafKind,
     OutcomeLeaf, RecoveryLeaf, RefusalsLeaf, RequestLeaf, SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts,
-    TxEndLeaf,
+    TokenFacts, TxEndLeaf,
 };
 
 /// No leaf is longer than this, in bytes.
@@ -226,6 +226,9 @@ fn write_outcome(leaf: &OutcomeLeaf, o: &mut Object<'_>) {
     o.session(leaf.session);
     o.text("status", leaf.status.as_str(), TEXT);
     o.list("tags", &leaf.tags, OutcomeLeaf::MAX_TAGS, TAG);
+    if let Some(facts) = &leaf.tokens {
+        o.tokens("tokens", facts);
+    }
     if let Some(masked) = leaf.masked.as_ref().filter(|masked| masked.observed) {
         o.masked("would_mask", masked);
     }
@@ -388,6 +391,19 @@ impl<'a> Object<'a> {
         o.counts("found", &masked.found, OutcomeLeaf::MAX_FOUND, FOUND);
         o.number("made", masked.made);
         o.number("withheld", masked.withheld);
+        o.end();
+    }
+
+    fn tokens(&mut self, key: &'static str, facts: &TokenFacts) {
+        self.key(key);
+        let mut o = Object::begin(self.out, None);
+        o.number("cost_micros", facts.cost_micros);
+        if let Some(first) = facts.first_us {
+            o.number("first_us", first);
+        }
+        o.number("input", facts.tokens.input);
+        o.number("output", facts.tokens.output);
+        o.flag("said", facts.tokens.said);
         o.end();
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use claviger_model::{ApprovalId, Masked, MaskedColumn, Mode, OpId, TxId};
+use claviger_model::{ApprovalId, Masked, MaskedColumn, Mode, OpId, Tokens, TxId};
 use proptest::prelude::*;
 
 use super::*;
 use crate::leaf::{AccessEvent, ApprovalEvent, ChunkRef, CloseReason, OutcomeStatus, TxResult, Verdict};
-use crate::{Line, LineError};
+use crate::{Line, LineError, TokenFacts};
 
 fn line(kind: LeafKind) -> String {
     let mut out = Vec::new();
@@ -69,6 +69,7 @@ fn every_kind_has_one_form() {
         bytes_unrecorded: 0,
         duration_us: 9,
         masked: None,
+        tokens: None,
         rec: None,
     };
     let close = SessionCloseLeaf {
@@ -257,6 +258,11 @@ fn leaves_stay_within_their_room() {
         bytes_unrecorded: u64::MAX,
         duration_us: u64::MAX,
         masked: Some(Box::new(masked)),
+        tokens: Some(TokenFacts {
+            tokens: Tokens { input: u64::MAX, output: u64::MAX, said: false },
+            cost_micros: u64::MAX,
+            first_us: Some(u64::MAX),
+        }),
         rec: Some(ChunkRef { chunk: u64::MAX, digest: [1; 32] }),
     };
     let close = SessionCloseLeaf {

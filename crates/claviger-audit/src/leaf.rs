@@ -4,7 +4,7 @@ mod access;
 
 use std::sync::Arc;
 
-use claviger_model::{ApprovalId, Labels, Masked, Mode, OpId, SessionId, Timestamp, TxId};
+use claviger_model::{ApprovalId, Labels, Masked, Mode, OpId, SessionId, Timestamp, Tokens, TxId};
 
 pub use self::access::{AccessEvent, AccessLeaf};
 
@@ -419,8 +419,21 @@ pub struct OutcomeLeaf {
     /// What of the response was masked, if anything was: at most [`OutcomeLeaf::MAX_COLUMNS`] columns and
     /// [`OutcomeLeaf::MAX_FOUND`] kinds of values.
     pub masked: Option<Box<Masked>>,
+    /// What of a model was used, if one was.
+    pub tokens: Option<TokenFacts>,
     /// The recording chunk in which the response ends.
     pub rec: Option<ChunkRef>,
+}
+
+/// What of a model was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenFacts {
+    /// Its tokens.
+    pub tokens: Tokens,
+    /// What they cost, in millionths; 0 where nobody has said what.
+    pub cost_micros: u64,
+    /// From the decision to the first byte of the answer, in microseconds.
+    pub first_us: Option<u64>,
 }
 
 impl OutcomeLeaf {

@@ -21,7 +21,7 @@ pub use canonical::{MAX_CLOSING_LEAF, MAX_LEAF, MAX_OUTCOME_LEAF};
 pub use leaf::{
     AccessEvent, AccessLeaf, AdminLeaf, ApprovalEvent, ApprovalLeaf, BootLeaf, ChunkRef, CloseReason, DecisionFacts, EffectFacts,
     GapLeaf, IntentLeaf, Leaf, LeafKind, LeafType, OutcomeLeaf, OutcomeStatus, RecoveryLeaf, RefusalsLeaf, RequestLeaf,
-    SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TxEndLeaf, TxResult, Verdict,
+    SessionCloseLeaf, SessionOpenLeaf, SessionRefusedLeaf, StatementFacts, TokenFacts, TxEndLeaf, TxResult, Verdict,
 };
 pub use ledger::{Batch, Ledger, LedgerError, Position, SessionRecorder};
 pub use line::{Line, LineError};

@@ -60,6 +60,15 @@ impl Tally {
         self.buckets.iter().sum()
     }
 
+    /// The bound, in microseconds, within which so many of a hundred were; the highest bound where they were beyond all of them. `None` if there
+    /// were none.
+    pub fn within(&self, percent: u64) -> Option<u64> {
+        let count = self.count();
+        let wanted = (count * percent).div_ceil(100);
+        let bound = self.at_most().find(|(_, at_most)| *at_most >= wanted).map(|(bound, _)| bound);
+        (count > 0).then(|| bound.or(Histogram::BOUNDS.last().copied()))?
+    }
+
     /// How long all of them took together.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.nanos)
@@ -87,6 +96,8 @@ mod tests {
         let of = |bound| at_most.iter().find(|(at, _)| *at == bound).map(|(_, count)| *count);
         assert_eq!((of(5), of(10), of(500), of(1000), of(10_000_000)), (Some(2), Some(3), Some(3), Some(4), Some(5)));
         assert_eq!(tally.count(), 7);
+        assert_eq!((tally.within(1), tally.within(50), tally.within(99)), (Some(5), Some(1000), Some(10_000_000)));
+        assert_eq!(Tally::default().within(50), None);
         let mut twice = tally.clone();
         twice.add(&tally);
         assert_eq!((twice.count(), twice.sum()), (14, tally.sum() * 2));

@@ -10,7 +10,7 @@ use claviger_model::{
     Chain, Column, Effect, Labels, Meaning, Mode, Object, Principal, PrincipalKey, PrincipalKind, Table, TableKind, Timestamp,
     Verb,
 };
-use claviger_policy::{Context, Grants, Matter, Moment, Party, PolicySet};
+use claviger_policy::{Context, Grants, Lately, Matter, Moment, Party, PolicySet};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// The packs of agents and engineers, which are about thirty.
@@ -56,7 +56,12 @@ fn matter() -> Matter {
 
 fn judging(criterion: &mut Criterion) {
     let (policies, none) = (packs(), BTreeSet::new());
-    let moment = Moment { now: Timestamp::from_secs(1_795_230_245), approvals: &none, grants: Grants::default() };
+    let moment = Moment {
+        now: Timestamp::from_secs(1_795_230_245),
+        approvals: &none,
+        grants: Grants::default(),
+        lately: Lately::default(),
+    };
     let alone = party(vec![principal("alice", PrincipalKind::User, "engineers")]);
     let agent = party(vec![
         principal("assistant", PrincipalKind::Workload, "agents"),

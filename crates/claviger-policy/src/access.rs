@@ -71,7 +71,7 @@ impl PolicySet {
     ) -> Result<(Request, Entities), Unaskable> {
         let everything = Mentions::everything();
         let (principal, resource) = (self.principal(link, &everything)?, self.resource(&question.connection)?);
-        let moment = Moment { now: question.now, approvals, grants: crate::Grants::default() };
+        let moment = Moment { now: question.now, approvals, grants: crate::Grants::default(), lately: crate::Lately::default() };
         let mut context = self.circumstances(question.chain, question.context, &everything)?;
         let set = |words: &mut dyn Iterator<Item = &str>| RestrictedExpression::new_set(words.map(text).collect::<Vec<_>>());
         // Nothing named is everything there is, and no list of some things holds that.

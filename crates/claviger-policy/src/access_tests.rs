@@ -9,7 +9,9 @@ use claviger_model::{
     Verb,
 };
 
-use crate::{AccessQuestion, Action, Context, Grants, Matter, Moment, Party, PolicySet, Question, Resource, Ruling, Scope};
+use crate::{
+    AccessQuestion, Action, Context, Grants, Lately, Matter, Moment, Party, PolicySet, Question, Resource, Ruling, Scope,
+};
 
 const NOON: Timestamp = Timestamp::from_secs(1_795_262_400);
 
@@ -103,7 +105,8 @@ fn ruling(policies: &PolicySet, grants: Grants<'_>, effects: &[(Verb, &str)]) ->
     let party = Party::new(&chain(&["ana"]), &bank(), "postgres", &[], Mode::Enforce, CONTEXT);
     let effects = effects.iter().map(|(verb, name)| Effect { verb: *verb, object: table(name), through: None });
     let matter = Matter::new([Meaning { effects: effects.collect(), ..Meaning::default() }]);
-    let judgement = policies.judge(&party, &matter, &Moment { now: NOON, approvals: &BTreeSet::new(), grants });
+    let judgement =
+        policies.judge(&party, &matter, &Moment { now: NOON, approvals: &BTreeSet::new(), grants, lately: Lately::default() });
     (judgement.ruling.clone(), !judgement.granted.is_empty())
 }
 

@@ -37,6 +37,8 @@ pub enum Action {
     CheckCoverage,
     ListPrincipals,
     ListTokens,
+    /// To see who uses how much.
+    ListUsage,
     ListApprovals,
     DecideApprovals,
     KillSession,
@@ -62,6 +64,7 @@ impl Action {
             Self::CheckCoverage => "checkCoverage",
             Self::ListPrincipals => "listPrincipals",
             Self::ListTokens => "listTokens",
+            Self::ListUsage => "listUsage",
             Self::ListApprovals => "listApprovals",
             Self::DecideApprovals => "decideApprovals",
             Self::KillSession => "killSession",

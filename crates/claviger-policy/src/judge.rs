@@ -90,6 +90,8 @@ pub(crate) struct Key {
     matter: Digest,
     approvals: Digest,
     grants: Digest,
+    seen: Option<Vec<Arc<str>>>,
+    budget_used: Option<u32>,
     hour: Option<u8>,
     weekday: Option<u8>,
     second: Option<i64>,
@@ -161,6 +163,8 @@ impl PolicySet {
             matter: matter.digest,
             approvals: moment.approvals_digest(),
             grants: moment.grants.digest(),
+            seen: self.mentions.attribute("seen").then(|| moment.lately.seen.to_vec()),
+            budget_used: self.mentions.attribute("budget_used").then_some(moment.lately.budget_used),
             hour: self.mentions.attribute("hour").then(|| moment.hour()),
             weekday: self.mentions.attribute("weekday").then(|| moment.day()),
             second: self.mentions.attribute("now").then(|| moment.now.as_secs()),
@@ -293,6 +297,8 @@ impl<'a> Asking<'a> {
         add("statement", &|| text(meaning.class));
         add("hazards", &|| RestrictedExpression::new_set(meaning.hazards.iter().map(|hazard| text(hazard.as_str()))));
         add("approvals", &|| RestrictedExpression::new_set(approvals.iter().map(|group| text(group))));
+        add("seen", &|| RestrictedExpression::new_set(self.moment.lately.seen.iter().map(|label| text(label))));
+        add("budget_used", &|| RestrictedExpression::new_long(self.moment.lately.budget_used.into()));
         add("risk", &|| RestrictedExpression::new_long(Risk::of(meaning, self.party, self.moment).score.into()));
         Ok(cedar_policy::Context::from_pairs(pairs)?)
     }

@@ -9,7 +9,7 @@ use claviger_model::{
     Table, TableKind, Timestamp, Verb,
 };
 
-use crate::{Context, Grants, Judgement, Matter, Moment, Party, PolicySet, Ruling};
+use crate::{Context, Grants, Judgement, Lately, Matter, Moment, Party, PolicySet, Ruling};
 
 fn load(text: &str) -> PolicySet {
     PolicySet::load(&[("p.cedar".into(), text.into())], "local").unwrap_or_else(|errors| panic!("{errors}"))
@@ -90,7 +90,7 @@ const NIGHT: Timestamp = Timestamp::from_secs(1_795_230_245);
 fn judge_at(policies: &PolicySet, who: &str, what: &str, now: Timestamp, approvals: &[&str]) -> Arc<Judgement> {
     let approvals: BTreeSet<Arc<str>> = approvals.iter().map(|group| Arc::from(*group)).collect();
     let (party, matter) = (party(who), Matter::new(what.split(';').map(meaning)));
-    let moment = Moment { now, approvals: &approvals, grants: Grants::default() };
+    let moment = Moment { now, approvals: &approvals, grants: Grants::default(), lately: Lately::default() };
     let first = policies.judge(&party, &matter, &moment);
     assert_eq!(first, policies.judge(&party, &matter, &moment), "a judgement that is remembered is another");
     first
@@ -198,7 +198,7 @@ fn columns_are_asked_about_together_unless_policies_tell_them_apart() {
         let (_, answers) = load(text).examine(
             &party("a"),
             &Matter::new([meaning(columns)]),
-            &Moment { now: NIGHT, approvals: &none, grants: Grants::default() },
+            &Moment { now: NIGHT, approvals: &none, grants: Grants::default(), lately: Lately::default() },
         );
         answers.iter().map(|answered| answered.asked.objects.len()).collect::<Vec<_>>()
     };
@@ -450,8 +450,13 @@ fn circumstances_that_no_policy_looks_at_do_not_count() {
         Party::new(&chain, &"bank".parse().unwrap(), "postgres", &[], Mode::Enforce, context)
     };
     let (matter, none) = (Matter::new([meaning("read notes")]), BTreeSet::new());
-    let judge =
-        |party: &Party| policies.judge(party, &matter, &Moment { now: NIGHT, approvals: &none, grants: Grants::default() });
+    let judge = |party: &Party| {
+        policies.judge(
+            party,
+            &matter,
+            &Moment { now: NIGHT, approvals: &none, grants: Grants::default(), lately: Lately::default() },
+        )
+    };
     let first = judge(&party([10, 0, 0, 1], "psql"));
     assert!(Arc::ptr_eq(&first, &judge(&party([10, 0, 0, 2], "psql"))));
     assert_eq!(first.ruling, Ruling::Permit);

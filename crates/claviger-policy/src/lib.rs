@@ -47,7 +47,7 @@ pub use errors::{PolicyErrors, PolicyProblem};
 pub use judge::{Answered, Judgement, Reply, Ruling};
 pub use load::{About, PolicySet};
 pub use masking::Disclosed;
-pub use party::{GROUPS_OF, Matter, Moment, Party};
+pub use party::{GROUPS_OF, Lately, Matter, Moment, Party};
 pub use questions::Asked;
 pub use risk::Risk;
 pub use scope::{Grants, InvalidTableName, Scope, TableName};

@@ -121,6 +121,11 @@ impl PolicySet {
         self.actions.get(&self.names.verb(verb))
     }
 
+    /// Whether any policy looks at an attribute of this name, of whatever. What none looks at need not be found out.
+    pub fn looks_at(&self, attribute: &str) -> bool {
+        self.mentions.attribute(attribute)
+    }
+
     /// How many policies there are.
     pub fn count(&self) -> usize {
         self.about.len()

@@ -160,6 +160,17 @@ pub struct Moment<'a> {
     pub approvals: &'a BTreeSet<Arc<str>>,
     /// The grants in force.
     pub grants: Grants<'a>,
+    /// What whoever asks has done lately.
+    pub lately: Lately<'a>,
+}
+
+/// What a chain has done lately, as far as policies look at it ([`PolicySet::looks_at`](crate::PolicySet::looks_at)).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lately<'a> {
+    /// The labels of the values that any of its links has seen as they are (`seen`), sorted.
+    pub seen: &'a [Arc<str>],
+    /// How much of its budgets is used, in hundredths of the one that is used most (`budget_used`).
+    pub budget_used: u32,
 }
 
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -243,7 +254,12 @@ mod tests {
         for (secs, hour, weekday) in
             [(0, 0, "thursday"), (-1, 23, "wednesday"), (951_782_400, 0, "tuesday"), (1_795_230_245, 3, "saturday")]
         {
-            let moment = Moment { now: Timestamp::from_secs(secs), approvals: &none, grants: Grants::default() };
+            let moment = Moment {
+                now: Timestamp::from_secs(secs),
+                approvals: &none,
+                grants: Grants::default(),
+                lately: Lately::default(),
+            };
             assert_eq!((moment.hour(), moment.weekday()), (hour, weekday), "{secs}");
         }
     }

@@ -232,10 +232,10 @@ fn administration_has_two_halves() {
            permit (principal in Group::"admins", action in Action::"admin", resource);"#,
     );
     use Action::{
-        CheckCoverage, IssueToken, KillSession, ListConnections, ListPrincipals, ListSessions, ListTokens, ManagePrincipals,
-        ReadAudit, ReadSession, RevokeToken, RotateKey,
+        CheckCoverage, IssueToken, KillSession, ListConnections, ListPrincipals, ListSessions, ListTokens, ListUsage,
+        ManagePrincipals, ReadAudit, ReadSession, RevokeToken, RotateKey,
     };
-    let review = [ListSessions, ReadSession, ReadAudit, ListConnections, CheckCoverage, ListPrincipals, ListTokens];
+    let review = [ListSessions, ReadSession, ReadAudit, ListConnections, CheckCoverage, ListPrincipals, ListTokens, ListUsage];
     let administer = [KillSession, IssueToken, RevokeToken, RotateKey, ManagePrincipals];
     for (group, may_review, may_administer) in
         [("auditors", true, false), ("operators", false, true), ("admins", true, true), ("others", false, false)]

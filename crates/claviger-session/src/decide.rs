@@ -8,7 +8,9 @@ use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
 use claviger_model::{Insertion, MaskPlan, Mode, OpId, Refusal, RefusalKind, SessionId, Timestamp};
-use claviger_policy::{Action, Answer, Context, Grants, Judgement, Matter, Moment, Party, PolicySet, Question, Resource, Ruling};
+use claviger_policy::{
+    Action, Answer, Context, Grants, Judgement, Lately, Matter, Moment, Party, PolicySet, Question, Resource, Ruling,
+};
 use claviger_protocols::{Forward, Operation, Request};
 use claviger_sql::{NotUnderstood, Undefined};
 
@@ -70,6 +72,8 @@ pub struct Case<'a> {
     pub approvals: &'a BTreeSet<Arc<str>>,
     /// The grants in force for whoever asks.
     pub grants: &'a InForce,
+    /// What whoever asks has done lately.
+    pub lately: Lately<'a>,
 }
 
 /// Decides operations of an open session.
@@ -236,7 +240,9 @@ fn unknown(case: &Case<'_>, code: &str, why: &str) -> Finding {
 }
 
 fn ask(case: &Case<'_>, matter: &Matter) -> Arc<Judgement> {
-    let judged = |grants| case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: case.approvals, grants });
+    let judged = |grants| {
+        case.policy.judge(case.party, matter, &Moment { now: case.now, approvals: case.approvals, grants, lately: case.lately })
+    };
     let judgement = judged(case.grants.told());
     if judgement.granted.is_empty() || case.grants.is_confined() {
         return judgement;

@@ -23,9 +23,12 @@ use crate::history::History;
 use crate::refusals::Refusals;
 use crate::release::{Release, Spent};
 use crate::seats::Seats;
+use crate::seen::Seen;
 use crate::understanding::{States, Texts};
+use crate::usage::Usage;
 use crate::{
-    Access, AccessRules, Approvals, Asides, Catalogs, Connection, Decider, Desk, InForce, Meters, Registry, Reviewing, decide,
+    Access, AccessRules, Approvals, Asides, Catalogs, Connection, Decider, Desk, InForce, Meters, Registry, Reviewing, UsageRow,
+    UsageRules, decide,
 };
 
 /// The registered connections, by name; replaced whole when the configuration changes.
@@ -168,6 +171,8 @@ pub struct Rules {
     pub reviewing: Arc<Reviewing>,
     /// How access is given for a time.
     pub access: Arc<AccessRules>,
+    /// How much may be used, and what it costs.
+    pub usage: Arc<UsageRules>,
 }
 
 /// What all sessions share: the services, and the rules that a reload replaces.
@@ -196,6 +201,10 @@ pub struct Gateway {
     pub(crate) spent: Spent,
     /// What principals have done lately.
     pub(crate) history: History,
+    /// Which classified values they have seen.
+    pub(crate) seen: Seen,
+    /// What has been used.
+    pub(crate) usage: Usage,
 }
 
 impl Gateway {
@@ -218,6 +227,8 @@ impl Gateway {
             states: States::default(),
             spent: Spent::default(),
             history: History::default(),
+            seen: Seen::default(),
+            usage: Usage::default(),
         };
         gateway.set_budgets();
         gateway
@@ -326,6 +337,11 @@ impl Gateway {
     /// Clients that have proved who they are, until their last byte.
     pub fn clients(&self) -> usize {
         self.seats.taken()
+    }
+
+    /// What has been used since the gateway was started: by whom, where, and of which model.
+    pub fn usage(&self) -> Vec<UsageRow> {
+        self.usage.rows()
     }
 
     /// How the upstreams' budgets stand.

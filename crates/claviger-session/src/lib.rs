@@ -28,7 +28,9 @@ mod registry;
 mod release;
 mod routing;
 mod seats;
+mod seen;
 mod understanding;
+mod usage;
 
 pub use access::{
     Access, AccessAsk, AccessError, AccessRules, Grant, GrantStanding, Grants, GrantsFailed, InForce, Revoked, Steady,
@@ -53,3 +55,4 @@ pub use registry::{Registry, SessionInfo, SessionObserver};
 pub use release::{FilterBudget, Release};
 pub use routing::Route;
 pub use understanding::{Text, Understanding};
+pub use usage::{Budget, Holder, MICROS, Measure, Price, UsageRow, UsageRules, Used};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use claviger_audit::{
     ApprovalLeaf, Batch, ChunkRef, CloseReason, DecisionFacts, IntentLeaf, Leaf, LeafKind, LedgerError, OutcomeLeaf,
-    OutcomeStatus, RequestLeaf, SessionCloseLeaf, SessionRecorder, TxEndLeaf, TxResult, Verdict,
+    OutcomeStatus, RequestLeaf, SessionCloseLeaf, SessionRecorder, TokenFacts, TxEndLeaf, TxResult, Verdict,
 };
 use claviger_model::{OpId, ResponseRecording, SessionId, Timestamp, TxId};
 use claviger_protocols::{Access, Operation, Outcome, Recorded, Request, Side, Status, TransactionEnd, TransactionResult};
@@ -51,6 +51,12 @@ pub(crate) struct Open {
     pub(crate) changes: bool,
     /// The grants without which it would not have been permitted, by their ids.
     pub(crate) grants: Arc<[Arc<str>]>,
+    /// The model that it asks, if it does.
+    pub(crate) model: Option<Arc<str>>,
+    /// Whether it draws upon budgets.
+    pub(crate) counts: bool,
+    /// When the first byte of its answer came.
+    pub(crate) first: Option<Instant>,
     /// Whether its request and intent are in the log.
     pub(crate) asked: bool,
     /// Whether its bytes may have left.
@@ -63,8 +69,9 @@ impl Open {
     pub(crate) fn new(operation: &Operation, now: Instant, synced: bool) -> Self {
         let lasting = synced || operation.access != Access::Read;
         let (op, tx) = (operation.id, operation.tx);
-        let (grants, asked, sent, recorded, unrecorded) = Default::default();
-        Self { op, tx, since: now, synced, lasting, changes: lasting, grants, asked, sent, recorded, unrecorded }
+        let (grants, model, counts, first, asked, sent, recorded, unrecorded) = Default::default();
+        let changes = lasting;
+        Self { op, tx, since: now, synced, lasting, changes, grants, model, counts, first, asked, sent, recorded, unrecorded }
     }
 }
 
@@ -146,7 +153,7 @@ impl SessionRecord {
         }
     }
 
-    pub(crate) fn outcome(&mut self, time: Timestamp, open: &Open, outcome: Outcome, now: Instant) {
+    pub(crate) fn outcome(&mut self, time: Timestamp, open: &Open, outcome: Outcome, cost: u64, now: Instant) {
         let mut tags: Vec<String> = outcome.results.into_iter().map(|result| result.tag).collect();
         tags.truncate(OutcomeLeaf::MAX_TAGS);
         history::note_end(&self.history, self.session, open.op, status(outcome.status), &tags);
@@ -164,6 +171,7 @@ impl SessionRecord {
                 bytes_unrecorded: open.unrecorded,
                 duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
                 masked: outcome.masked,
+                tokens: outcome.tokens.map(|tokens| TokenFacts { tokens, cost_micros: cost, first_us: first(open) }),
                 rec: None,
             }),
         });
@@ -174,7 +182,7 @@ impl SessionRecord {
         let status = if open.sent { Status::Unknown } else { Status::NotSent };
         let outcome =
             Outcome { op: open.op, status, results: Vec::new(), rows: 0, bytes: 0, code: None, masked: None, tokens: None };
-        self.outcome(time, open, outcome, now);
+        self.outcome(time, open, outcome, 0, now);
     }
 
     pub(crate) fn transaction_end(&mut self, time: Timestamp, end: TransactionEnd) {
@@ -294,4 +302,10 @@ pub(crate) fn close_reason(closed: &claviger_protocols::Closed) -> CloseReason {
         claviger_protocols::Closed::ByUpstream => CloseReason::Upstream,
         claviger_protocols::Closed::ByGateway(_) => CloseReason::Gateway,
     }
+}
+
+/// How long the answer to an operation took until its first byte, in microseconds.
+fn first(open: &Open) -> Option<u64> {
+    let first = open.first?.saturating_duration_since(open.since);
+    Some(u64::try_from(first.as_micros()).unwrap_or(u64::MAX))
 }

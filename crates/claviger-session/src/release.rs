@@ -20,11 +20,13 @@ pub struct Release {
     pub groups_of: u32,
     /// How often values may decide which rows are seen, for who may filter by them; without limit if it is not said.
     pub filter_budget: Option<FilterBudget>,
+    /// How long policies know which classified values somebody has seen.
+    pub seen_for: Duration,
 }
 
 impl Default for Release {
     fn default() -> Self {
-        Self { groups_of: GROUPS_OF, filter_budget: None }
+        Self { groups_of: GROUPS_OF, filter_budget: None, seen_for: Duration::from_secs(3600) }
     }
 }
 

@@ -629,7 +629,12 @@ mod decision {
             let table = Table { schema, name, id: 1, kind: TableKind::Table, system: false, labels: labels(), holds: labels() };
             let effect = Effect { verb: Verb::Delete, object: Object::Table(Arc::new(table)), through: None };
             let matter = Matter::new([Meaning { class: "DELETE", effects: [effect].into(), ..Meaning::default() }]);
-            let moment = Moment { now: case.now, approvals: case.approvals, grants: claviger_policy::Grants::default() };
+            let moment = Moment {
+                now: case.now,
+                approvals: case.approvals,
+                grants: claviger_policy::Grants::default(),
+                lately: Default::default(),
+            };
             match case.policy.judge(case.party, &matter, &moment).ruling.clone() {
                 Ruling::Permit => admit(case.connect),
                 Ruling::Deny => refuse(case.connect),

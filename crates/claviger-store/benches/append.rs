@@ -88,6 +88,7 @@ fn outcome(session: SessionId, op: OpId) -> OutcomeLeaf {
         bytes_unrecorded: 0,
         duration_us: 180,
         masked: None,
+        tokens: None,
         rec: None,
     }
 }

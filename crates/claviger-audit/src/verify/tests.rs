@@ -131,6 +131,7 @@ fn intent(n: u8, op: u64) -> LeafKind {
 fn outcome(n: u8, op: u64, rec: Option<ChunkRef>) -> LeafKind {
     LeafKind::Outcome(OutcomeLeaf {
         masked: None,
+        tokens: None,
         session: session(n),
         op: OpId(op),
         status: OutcomeStatus::Completed,

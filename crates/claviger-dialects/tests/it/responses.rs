@@ -104,7 +104,8 @@ fn every_repetition_says_what_has_left() {
     assert_eq!(kinds.len(), sent.len() + 1);
     let last = kinds.iter().rposition(|kind| *kind == "response.output_text.delta").unwrap();
     assert_eq!(kinds[last + 1], "response.output_text.done");
-    let keys: Vec<_> = told[last].as_object().unwrap().keys().cloned().collect();
+    let mut keys: Vec<_> = told[last].as_object().unwrap().keys().cloned().collect();
+    keys.sort();
     assert_eq!(keys, ["content_index", "delta", "item_id", "logprobs", "output_index", "sequence_number", "type"]);
     let numbers: Vec<_> = told.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
     assert!(numbers.is_sorted(), "{numbers:?}");

@@ -188,6 +188,11 @@ impl Masks {
         &self.methods
     }
 
+    /// The key, if there is one.
+    pub fn key(&self) -> Option<&MaskKey> {
+        self.key.as_ref()
+    }
+
     /// How a column with these labels is masked.
     pub fn method(&self, labels: &Labels) -> Method {
         self.of(labels).1

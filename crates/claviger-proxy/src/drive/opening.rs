@@ -17,6 +17,7 @@ use super::{Driver, FAREWELL, drain, facts};
 use crate::credential;
 use crate::kept::Kept;
 use crate::leg::{Leg, Socket};
+use crate::upstream::Registered;
 
 /// How far the upstream's socket has come.
 #[derive(Default)]
@@ -32,7 +33,7 @@ pub(super) struct Opening {
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<(Kept, bool, Option<Secret>), Refusal>> + Send>>;
-type Reopening = Pin<Box<dyn Future<Output = Result<Kept, Refusal>> + Send>>;
+type Reopening = Pin<Box<dyn Future<Output = Result<(Socket, Registered), Refusal>> + Send>>;
 
 impl Driver {
     pub(super) fn connect(&mut self, connection: Arc<Connection>) {
@@ -43,11 +44,8 @@ impl Driver {
             if let Some(kept) = upstreams.kept.take(&connection).await {
                 return Ok((kept, true, password));
             }
-            if connection.http2 {
-                return Ok((upstreams.open_stream(&connection).await?, false, password));
-            }
             let (stream, registered) = upstreams.open(&connection).await?;
-            Ok((Kept { socket: Socket::Plain(stream), registered: Some(registered), secured: None }, false, password))
+            Ok((Kept { socket: Socket::Plain(stream), registered, secured: None }, false, password))
         }));
     }
 
@@ -56,7 +54,7 @@ impl Driver {
         let Poll::Ready(result) = connecting.as_mut().poll(cx) else { return false };
         self.opening.connecting = None;
         let password = result.map(|(kept, reused, password)| {
-            self.registered = kept.registered;
+            self.registered = Some(kept.registered);
             self.upstream = Some(Leg::new(kept.socket));
             (self.opening.secured, self.opening.reused) = (kept.secured, reused);
             password
@@ -114,12 +112,7 @@ impl Driver {
         }
         let Some(connection) = self.connection.clone().filter(|_| !unsent.is_empty()) else { return false };
         let (upstreams, inside_tls) = (Arc::clone(&self.upstreams), self.opening.secured.is_some());
-        self.opening.reopening = Some(Box::pin(async move {
-            match connection.http2 {
-                true => upstreams.open_stream(&connection).await,
-                false => upstreams.open_ready(&connection, inside_tls).await,
-            }
-        }));
+        self.opening.reopening = Some(Box::pin(async move { upstreams.reopen(&connection, inside_tls).await }));
         true
     }
 
@@ -129,10 +122,10 @@ impl Driver {
         self.opening.reopening = None;
         let unsent = self.opening.lost.take().unwrap_or_default();
         match result {
-            Ok(Kept { socket, registered, .. }) => {
+            Ok((socket, registered)) => {
                 let mut leg = Leg::new(socket);
                 unsent.into_iter().for_each(|bytes| leg.queue(bytes));
-                (self.upstream, self.registered) = (Some(leg), registered);
+                (self.upstream, self.registered) = (Some(leg), Some(registered));
             }
             Err(_) => self.pipeline.handle_eof(Side::Upstream),
         }
@@ -152,8 +145,7 @@ impl Driver {
         }
         let (registered, secured) = (self.registered.take(), self.opening.secured.take());
         if self.pipeline.leaves_upstream()
-            && registered.is_some()
-            && let (Some(connection), Some(socket)) = (self.connection.clone(), leg.into_spare())
+            && let (Some(connection), Some(registered), Some(socket)) = (self.connection.clone(), registered, leg.into_spare())
         {
             self.upstreams.kept.keep(connection, Kept { socket, registered, secured });
         }

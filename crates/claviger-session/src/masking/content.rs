@@ -5,12 +5,15 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use claviger_dialects::{Answer, NotRead, Parts, Piece, Place, Reading, Texts};
+use claviger_dialects::{Answer, NotRead, Piece, Place, Reading, Texts};
+use claviger_mask::detect;
 use claviger_mask::detect::{Context, Counts, Detectors};
-use claviger_mask::methods::{Form, Type};
+use claviger_mask::methods::{Form, Masks, Type};
+use claviger_mask::swap::{Restoring, Swaps};
 use claviger_model::{Labels, Masked, Mode, Refusal, RefusalKind, Tokens};
 use claviger_protocols::{Content, Exchange, Forward, Said};
 
+use super::parts::{Collected, Counted, Passing, Restored, Searched};
 use super::{Fields, Setting};
 use crate::connection::Sent;
 use crate::understanding::request;
@@ -45,27 +48,33 @@ pub(crate) fn contents(
         tally: Arc::default(),
     };
     let finds = connection.detect.is_some() || !rules.fields.is_empty();
-    let (mut forward, mut sent) = (Forward::Original, None);
+    let (mut forward, mut sent, mut swaps) = (Forward::Original, None, None);
     if finds && rules.sent != Sent::Plain {
         if reading.opaque && enforced && hides {
             let why = "what is sent cannot be looked into, and may hold values that must not leave";
             return Err(("mask.opaque", Refusal::new(RefusalKind::NotPermitted, why)));
         }
-        let mut texts = finder(Does::Mask);
+        let swapped = setting.masks.key().filter(|_| rules.sent == Sent::Swapped).map(|key| Swaps::new(key, None));
+        let mut texts = finder(swapped.map_or(Does::Mask, |swaps| Does::Swap(Arc::new(Mutex::new(swaps)))));
         let rewritten = rules.dialect.rewrite(&request(exchange), reading, &mut texts);
         let rewritten = rewritten.map_err(|error| ("content.not_read", not_read(error, RefusalKind::NotUnderstood)))?;
         if let Some(content) = rewritten.filter(|_| enforced) {
             forward = Forward::Replace(content);
         }
+        if let Does::Swap(swapped) = texts.does {
+            let swapped = Arc::into_inner(swapped).map(|swaps| swaps.into_inner().unwrap_or_else(PoisonError::into_inner));
+            swaps = swapped.filter(|swaps| !swaps.is_empty() && enforced);
+        }
         sent = Some(texts.tally);
     }
     let texts = finder(match (finds && hides, enforced) {
-        (false, _) => Does::Pass,
+        (false, _) => swaps.map_or(Does::Pass, |swaps| Does::Restore(Arc::new(swaps))),
         (true, true) => Does::Mask,
         (true, false) => Does::Count,
     });
     let answer = rules.dialect.answer(reading, LONGEST);
-    Ok(Contents { forward, reader: Box::new(Reader { answer, texts, sent, observes: !enforced }) })
+    let asks_a_model = reading.model.is_some();
+    Ok(Contents { forward, reader: Box::new(Reader { answer, texts, sent, asks_a_model, observes: !enforced }) })
 }
 
 /// Reads one answer.
@@ -74,6 +83,7 @@ struct Reader {
     texts: Finder,
     /// What was found in the request.
     sent: Option<Arc<Mutex<Tally>>>,
+    asks_a_model: bool,
     observes: bool,
 }
 
@@ -110,6 +120,7 @@ impl Content for Reader {
         for tally in tallies {
             let tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
             masked.made += tally.labelled;
+            masked.withheld += tally.withheld;
             for (entity, count) in tally.found.iter() {
                 let name = self.texts.detectors.as_ref().map_or(entity.name(), |detectors| detectors.name(entity));
                 match masked.found.iter_mut().find(|(known, _)| **known == *name) {
@@ -118,12 +129,12 @@ impl Content for Reader {
                 }
             }
         }
-        (masked.made > 0 || !masked.found.is_empty()).then_some(masked)
+        (masked.made + masked.withheld > 0 || !masked.found.is_empty()).then_some(masked)
     }
 
     fn tokens(&self) -> Option<Tokens> {
         let used = self.answer.usage();
-        (used.input > 0 || used.output > 0).then_some(Tokens { input: used.input, output: used.output, said: used.said })
+        self.asks_a_model.then_some(Tokens { input: used.input, output: used.output, said: used.said })
     }
 }
 
@@ -139,7 +150,7 @@ fn not_read(error: NotRead, kind: RefusalKind) -> Refusal {
 }
 
 /// What is done with values that are found.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Does {
     /// Nothing is looked for.
     Pass,
@@ -147,23 +158,29 @@ enum Does {
     Count,
     /// They are masked.
     Mask,
+    /// Tokens take their places, which are remembered here.
+    Swap(Arc<Mutex<Swaps>>),
+    /// They take the places of tokens that stand for them.
+    Restore(Arc<Swaps>),
 }
 
 /// What was found.
 #[derive(Default)]
-struct Tally {
-    found: Counts,
+pub(super) struct Tally {
+    pub(super) found: Counts,
     /// In places with labels.
-    labelled: u64,
+    pub(super) labelled: u64,
+    /// Texts, or parts of them, that could not be cleared.
+    pub(super) withheld: u64,
 }
 
 /// Finds values in the texts of one request or answer.
 #[derive(Clone)]
-struct Finder {
+pub(super) struct Finder {
     does: Does,
     detectors: Option<Arc<Detectors>>,
     fields: Arc<Fields>,
-    masks: Arc<claviger_mask::methods::Masks>,
+    masks: Arc<Masks>,
     session: [u8; 16],
     tally: Arc<Mutex<Tally>>,
 }
@@ -179,7 +196,7 @@ impl Finder {
     fn labelled(&self, labels: &Labels, text: &str) -> String {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).labelled += 1;
         let form = Form { kind: Type::of(TEXT, -1), binary: false, iso_dates: true };
-        let mask = self.masks.mask(labels, form, &self.session).unwrap_or_else(|_| claviger_mask::methods::Masks::made(form));
+        let mask = self.masks.mask(labels, form, &self.session).unwrap_or_else(|_| Masks::made(form));
         let mut out = BytesMut::new();
         // A text that becomes none is an empty one.
         let is_some = mask.put(Some(text.as_bytes()), &mut out);
@@ -189,6 +206,10 @@ impl Finder {
     fn found(&self, context: Context, text: &str) -> Option<String> {
         let detectors = self.detectors.as_ref()?;
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Does::Swap(swaps) = &self.does {
+            let mut swaps = swaps.lock().unwrap_or_else(PoisonError::into_inner);
+            return detectors.swap(text, context, &mut swaps, &mut tally.found);
+        }
         match detectors.mask(text.as_bytes(), context, &mut tally.found) {
             Cow::Borrowed(_) => None,
             Cow::Owned(masked) => Some(String::from_utf8_lossy(&masked).into_owned()),
@@ -198,50 +219,29 @@ impl Finder {
 
 impl Texts for Finder {
     fn whole(&mut self, place: Place<'_>, text: &str) -> Option<String> {
-        if self.does == Does::Pass {
-            return None;
+        match &self.does {
+            Does::Pass => return None,
+            Does::Restore(swaps) => return swaps.restore(text),
+            Does::Count | Does::Mask | Does::Swap(_) => {}
         }
         let replaced = match self.fields.labels(place.path) {
             Some(labels) => Some(self.labelled(labels, text)),
             None => self.found(self.context(place.path), text),
         };
-        replaced.filter(|_| self.does == Does::Mask)
+        replaced.filter(|_| !matches!(self.does, Does::Count))
     }
 
-    fn parts(&mut self, place: Place<'_>) -> Box<dyn Parts> {
-        if self.does == Does::Pass {
-            return Box::new(Passing);
+    fn parts(&mut self, place: Place<'_>) -> Box<dyn claviger_dialects::Parts> {
+        match (&self.does, &self.detectors) {
+            (Does::Pass, _) => Box::new(Passing),
+            (Does::Restore(swaps), _) => Box::new(Restored(Restoring::new(Arc::clone(swaps)))),
+            (Does::Mask, Some(detectors)) if self.fields.labels(place.path).is_none() => {
+                let parts = detect::Parts::new(Arc::clone(detectors), self.context(place.path));
+                Box::new(Searched { parts, tally: Arc::clone(&self.tally) })
+            }
+            // What is labelled is masked as a whole, and what is counted only need not hurry.
+            (Does::Count, _) => Box::new(Counted { finder: self.clone(), path: place.path.to_owned(), text: String::new() }),
+            _ => Box::new(Collected { finder: self.clone(), path: place.path.to_owned(), text: String::new() }),
         }
-        Box::new(Collected { finder: self.clone(), path: place.path.to_owned(), text: String::new() })
-    }
-}
-
-/// A text that leaves as it comes.
-struct Passing;
-
-impl Parts for Passing {
-    fn push(&mut self, part: &str, out: &mut String) {
-        out.push_str(part);
-    }
-
-    fn finish(&mut self, _out: &mut String) {}
-}
-
-/// A text that is masked when it is all here.
-struct Collected {
-    finder: Finder,
-    path: String,
-    text: String,
-}
-
-impl Parts for Collected {
-    fn push(&mut self, part: &str, _out: &mut String) {
-        self.text.push_str(part);
-    }
-
-    fn finish(&mut self, out: &mut String) {
-        let text = std::mem::take(&mut self.text);
-        let replaced = self.finder.whole(Place { path: &self.path, bare: false }, &text);
-        out.push_str(&replaced.unwrap_or(text));
     }
 }

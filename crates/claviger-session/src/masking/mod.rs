@@ -7,6 +7,7 @@
 mod content;
 mod fields;
 mod fit;
+mod parts;
 mod search;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use claviger_audit::{DecisionFacts, Verdict};
 use claviger_dialects::Dialect;
 use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
-use claviger_policy::Party;
+use claviger_policy::{Lately, Party};
 use claviger_protocols::{
     Access, Content, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, Request, postgres,
 };
@@ -19,11 +19,12 @@ use claviger_protocols::{
 use super::lifetime::Activity;
 use super::serving::{After, End, Serving};
 use crate::decide::{self, Case, Decision};
-use crate::masking;
 use crate::record::Open;
 use crate::registry::Live;
 use crate::understanding::{Need, Reached, Tracker, Understanding};
+use crate::usage::Exhausted;
 use crate::{Admission, Connection, Consent, FreshSnapshot, Gateway, Snapshot};
+use crate::{masking, seen};
 
 /// What is asked for and not decided, and what deciding hangs on.
 pub(super) struct Deciding {
@@ -294,7 +295,7 @@ impl Serving {
         if understanding.as_ref().and_then(Understanding::reading).is_some_and(|reading| reading.reads) {
             operation.access = Access::Read;
         }
-        match self.judge(gateway, &operation, understanding.as_ref(), &BTreeSet::new()) {
+        match self.judge(gateway, &operation, understanding.as_ref(), &BTreeSet::new(), now) {
             // Reviewers see all of it.
             Decision::Hold(_) if matches!(&operation.request, Request::Exchange(exchange) if exchange.content.is_none()) => {
                 return Some(operation.id);
@@ -311,8 +312,16 @@ impl Serving {
         operation: &Operation,
         understanding: Option<&Understanding>,
         approvals: &BTreeSet<Arc<str>>,
+        now: Instant,
     ) -> Decision {
-        gateway.services.decider.decide(&Case {
+        let (rules, chain) = (gateway.rules(), self.deciding.party.chain());
+        let keys = chain.links().iter().map(|link| &link.key);
+        let seen: Vec<Arc<str>> = match rules.policy.looks_at("seen") {
+            true => gateway.seen.of(keys, rules.release.seen_for, now).into_iter().collect(),
+            false => Vec::new(),
+        };
+        let (budget_used, exhausted) = gateway.usage.standing(&rules.usage, chain, &self.connection.name, gateway.now());
+        let decision = gateway.services.decider.decide(&Case {
             session: self.live.id,
             connection: &self.connection,
             connect: &self.connect,
@@ -328,7 +337,12 @@ impl Serving {
                 self.live.identity.origin.grant,
                 gateway.now(),
             ),
-        })
+            lately: Lately { seen: &seen, budget_used },
+        });
+        match exhausted {
+            Some(exhausted) if counts(operation) => within_budget(decision, &self.connection, exhausted),
+            _ => decision,
+        }
     }
 
     /// A question is about what comes after all that was admitted, so that must have left.
@@ -437,6 +451,8 @@ impl Serving {
                 self.record.intent(time, operation.id, forward != Forward::Original);
                 let mut open = Open::new(operation, now, synced);
                 open.grants = grants;
+                open.model = understanding.and_then(Understanding::reading).and_then(|reading| reading.model.clone());
+                open.counts = counts(operation);
                 open.changes &= understanding.is_none_or(Understanding::may_change_rows);
                 self.open.insert(open);
                 self.deciding.admitted(operation, understanding);
@@ -492,12 +508,28 @@ impl Serving {
                 Err(why) => refused(facts, why),
             };
         }
+        self.note_seen(gateway, operation, understanding, mask.as_deref(), now);
         let plan = mask.clone();
         let masker = masking::masker(&setting, operation, understanding, mask);
         match masker.and_then(|masker| self.spend(gateway, operation, plan.as_deref(), now).map(|()| masker)) {
             Ok(masker) => (Decision::Admit { facts, forward, mask: None }, Rewriting { masker, content: None }),
             Err(why) => refused(facts, why),
         }
+    }
+
+    /// Notes which classified values the chain is about to see as they are.
+    fn note_seen(
+        &self,
+        gateway: &Gateway,
+        operation: &Operation,
+        understanding: Option<&Understanding>,
+        plan: Option<&MaskPlan>,
+        now: Instant,
+    ) {
+        // What is only prepared shows nothing yet; and where nothing is enforced, everything is shown.
+        let Some(understanding) = understanding.filter(|_| !matches!(operation.request, Request::Prepare { .. })) else { return };
+        let labels = seen::shown(understanding, plan.filter(|_| self.connection.mode == Mode::Enforce));
+        gateway.seen.note(self.live.identity.chain.links().iter().map(|link| &link.key), &labels, now);
     }
 
     /// Draws on the budgets of all links, if masked values are to decide which rows are seen.
@@ -523,6 +555,38 @@ impl Serving {
             );
             ("mask.budget", Refusal::new(RefusalKind::NotPermitted, why))
         })
+    }
+}
+
+/// Whether an operation draws upon budgets: what is only prepared does not, nor does a model's call of a tool, which comes with its answer.
+fn counts(operation: &Operation) -> bool {
+    !matches!(operation.request, Request::Prepare { .. } | Request::Tool { .. })
+}
+
+/// What becomes of an operation when a budget is used up.
+fn within_budget(decision: Decision, connection: &Connection, exhausted: Exhausted<'_>) -> Decision {
+    let (facts, rest) = match decision {
+        Decision::Admit { facts, forward, mask } => (facts, Some((forward, mask))),
+        Decision::Hold(hold) => (hold.facts, None),
+        refused @ Decision::Refuse { .. } => return refused,
+    };
+    let reason = Some("budget.exhausted".into());
+    match rest {
+        Some((forward, mask)) if connection.mode != Mode::Enforce => {
+            let facts = DecisionFacts { would: Some(Verdict::Deny), reason, ..facts };
+            Decision::Admit { facts, forward, mask }
+        }
+        _ => {
+            let Exhausted { budget, measure, wait } = exhausted;
+            let why = format!(
+                "the budget `{}` of {} is used up: there is more in {} seconds",
+                budget.name,
+                measure.as_str(),
+                wait.as_secs()
+            );
+            let facts = DecisionFacts { verdict: Verdict::Deny, reason, ..facts };
+            Decision::Refuse { facts, refusal: Refusal::new(RefusalKind::TooMany, why) }
+        }
     }
 }
 

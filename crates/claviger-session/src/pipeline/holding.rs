@@ -208,7 +208,7 @@ impl Serving {
         consent: &Consent,
         now: Instant,
     ) {
-        match self.judge(gateway, runs, understanding, &consent.groups) {
+        match self.judge(gateway, runs, understanding, &consent.groups, now) {
             Decision::Admit { facts, forward, mask } => {
                 let forward = match (forward, &consent.edited) {
                     (Forward::Original, Some(text)) => Forward::Replace(Bytes::copy_from_slice(text.as_bytes())),

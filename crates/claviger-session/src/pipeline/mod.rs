@@ -362,7 +362,7 @@ impl Pipeline {
         let mut heard = false;
         while let Some(recorded) = self.protocol.poll_recorded() {
             if let Stage::Serving(serving) = &mut self.stage {
-                serving.record(&recorded);
+                serving.record(&recorded, now);
             }
         }
         while let Some(event) = self.protocol.poll_event() {

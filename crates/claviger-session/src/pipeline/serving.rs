@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
-use claviger_model::{Durability, OpId, Refusal, RefusalKind, TxId};
+use claviger_model::{Durability, OpId, Refusal, RefusalKind, Tokens, TxId};
 use claviger_protocols::{
-    BackendKey, Cancel, Closed, Content, Event, Forward, Masker, Notice, Outcome, Protocol, Recorded, Reply, TransactionEnd,
-    TransactionResult,
+    BackendKey, Cancel, Closed, Content, Event, Forward, Masker, Notice, Outcome, Protocol, Recorded, Reply, Side,
+    TransactionEnd, TransactionResult,
 };
 
 use super::deciding::{Asked, Deciding};
@@ -23,8 +23,9 @@ use super::{CancelTarget, Traffic};
 use crate::desk::Ticket;
 use crate::gateway::Epochs;
 use crate::meters::{Meter, Way};
-use crate::record::{SessionRecord, close_reason};
+use crate::record::{Open, SessionRecord, close_reason};
 use crate::registry::Live;
+use crate::usage::{self, Ended, Used};
 use crate::{Admission, Connection, Deadlines, Gateway};
 
 /// An open session.
@@ -187,8 +188,11 @@ impl Serving {
         }
     }
 
-    pub(super) fn record(&mut self, recorded: &Recorded) {
+    pub(super) fn record(&mut self, recorded: &Recorded, now: Instant) {
         if let Some(open) = self.open.get_mut(recorded.op) {
+            if recorded.from == Side::Upstream {
+                open.first.get_or_insert(now);
+            }
             self.record.carried(open, recorded);
         }
     }
@@ -328,7 +332,25 @@ impl Serving {
     fn end_operation(&mut self, gateway: &Gateway, outcome: Outcome, now: Instant) {
         let Some(open) = self.open.remove(outcome.op) else { return };
         self.after_settling.push(After::Release { op: open.op, synced: open.synced, since: now });
-        self.record.outcome(gateway.now(), &open, outcome, now);
+        let cost = self.note_usage(gateway, &open, &outcome, now);
+        self.record.outcome(gateway.now(), &open, outcome, cost, now);
+    }
+
+    /// Counts what an operation has used, and says what it cost.
+    fn note_usage(&self, gateway: &Gateway, open: &Open, outcome: &Outcome, now: Instant) -> u64 {
+        if !open.counts {
+            return 0;
+        }
+        let (rules, model) = (gateway.rules(), open.model.as_deref());
+        let (name, chain) = (&self.connection.name, &self.live.identity.chain);
+        let tokens = outcome.tokens.unwrap_or_default();
+        let cost = model.map_or(0, |model| usage::cost(&rules.usage.prices, name, model, tokens));
+        let Tokens { input, output, .. } = tokens;
+        let used = Used { requests: 1, input, output, cost, rows: outcome.rows, bytes: outcome.bytes };
+        let since = |at: Instant| at.saturating_duration_since(open.since);
+        let ended = Ended { model, used, first: open.first.map(since), all: since(now) };
+        gateway.usage.note(&rules.usage, (chain, name), &ended, gateway.now());
+        cost
     }
 
     fn end_transaction(&mut self, gateway: &Gateway, end: TransactionEnd) {

@@ -130,6 +130,7 @@ fn unknown_outcome(session: SessionId, op: OpId) -> OutcomeLeaf {
         bytes_unrecorded: 0,
         duration_us: 0,
         masked: None,
+        tokens: None,
         rec: None,
     }
 }

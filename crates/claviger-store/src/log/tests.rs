@@ -119,6 +119,7 @@ fn intent(n: u8, op: u64) -> Leaf {
 fn outcome(n: u8, op: u64, rec: Option<ChunkRef>) -> Leaf {
     leaf(LeafKind::Outcome(OutcomeLeaf {
         masked: None,
+        tokens: None,
         session: id(n),
         op: OpId(op),
         status: OutcomeStatus::Completed,

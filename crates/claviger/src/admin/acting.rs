@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger_api::wire::{
     Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, Kind, Listener,
     NewAccess, NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, Session, SessionQuery,
-    Token,
+    Token, Usage,
 };
 use claviger_api::{Management, Problem};
 use claviger_identity::{Identity, TokenRequest};
@@ -258,6 +258,10 @@ impl Management for Acting<'_> {
 
     fn grant_token(&self, id: ApprovalId) -> Result<IssuedToken, Problem> {
         self.mint_token(id)
+    }
+
+    fn usage(&self) -> Result<Vec<Usage>, Problem> {
+        Ok(self.admin.running()?.gateway.usage().iter().map(super::using::usage).collect())
     }
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {

@@ -11,6 +11,7 @@ mod approving;
 mod coverage;
 mod described;
 mod exchange;
+mod using;
 
 #[cfg(test)]
 mod tests;
@@ -336,6 +337,7 @@ fn action(act: Act) -> Option<Action> {
         | Act::AddDelegation
         | Act::RemoveDelegation => Action::ManagePrincipals,
         Act::ListTokens => Action::ListTokens,
+        Act::ListUsage => Action::ListUsage,
         Act::ListApprovals | Act::ShowApproval => Action::ListApprovals,
         Act::DecideApproval => Action::DecideApprovals,
         Act::IssueToken => Action::IssueToken,

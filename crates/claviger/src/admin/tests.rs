@@ -241,6 +241,7 @@ fn running_with(dir: &TempDir, providers: Arc<dyn Providers>) -> Admin {
         deadlines: config.limits.deadlines,
         bounds: config.limits.bounds,
         masks: Arc::default(),
+        usage: Arc::default(),
         release: claviger_session::Release::default(),
         reviewing: Arc::default(),
         access: Arc::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use claviger_api::wire::{
     Access, AccessQuery, Approval, ApprovalQuery, Connection, Coverage, Delegation, IssuedToken, KillQuery, NewAccess,
     NewPrincipal, NewToken, Principal, PrincipalPatch, RecordingEntry, Review, RevokeQuery, RotatedKey, Session, SessionQuery,
-    Token,
+    Token, Usage,
 };
 use claviger_api::{Followed, Management, Problem};
 use claviger_model::{ApprovalId, Secret, SessionId};
@@ -232,6 +232,10 @@ impl Management for Client {
 
     fn grant_token(&self, id: ApprovalId) -> Result<IssuedToken, Problem> {
         answer(self.send::<()>(Method::POST, &format!("/v1/access/{id}/token"), None)?)
+    }
+
+    fn usage(&self) -> Result<Vec<Usage>, Problem> {
+        self.get("/v1/usage")
     }
 
     fn connections(&self) -> Result<Vec<Connection>, Problem> {

@@ -28,6 +28,7 @@ mod sessions;
 mod tls;
 mod tokens;
 mod upstream;
+mod usage;
 mod webhooks;
 
 #[cfg(test)]
@@ -103,6 +104,7 @@ enum Command {
     Connect(connect::Args),
     /// Look who is on an upstream and did not come through the gateway, and say how to close that road
     Coverage(coverage::Args),
+    Usage(usage::Args),
     /// Check policies, test them, and say how they decide
     #[command(subcommand)]
     Policy(policy::Command),
@@ -219,6 +221,7 @@ fn execute(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::Logout(args) => login::log_out(&args),
         Command::Connect(args) => connect::run(args, output),
         Command::Coverage(args) => coverage::run(&args, output),
+        Command::Usage(args) => usage::run(&args, output),
         Command::Policy(command) => policy::run(command, output),
         Command::Mask(command) => mask::run(command, output),
         Command::Audit(command) => audit::run(command, output),

@@ -12,16 +12,22 @@ const TERMS_FILE: u64 = 16 << 20;
 impl At<'_> {
     /// Where something is classified, all that is looked for by default.
     pub(super) fn detecting(&self, raw: &raw::Connection) -> Result<Option<Detecting>, ConfigError> {
+        // What is asked of a model leaves for others, and people are named by their addresses there.
+        let talks = raw.dialect.as_deref().is_some_and(|dialect| dialect != "plain");
+        let mut usual = EntitySet::default();
+        if talks {
+            usual.insert(Entity::Email);
+        }
         let config = match &raw.detect {
             None if raw.classify.is_empty() => return Ok(None),
             Some(raw::Detect::All(false)) => return Ok(None),
-            None | Some(raw::Detect::All(true)) => DetectorConfig::default(),
+            None | Some(raw::Detect::All(true)) => DetectorConfig { on: usual, ..DetectorConfig::default() },
             Some(raw::Detect::These(names)) => {
                 let mut on = EntitySet::NONE;
                 self.entities("detect", names)?.for_each(|entity| on.insert(entity));
                 DetectorConfig { on, ..DetectorConfig::default() }
             }
-            Some(raw::Detect::Chosen(chosen)) => self.key("detect").chosen(chosen)?,
+            Some(raw::Detect::Chosen(chosen)) => self.key("detect").chosen(chosen, usual)?,
         };
         Detecting::new(config).map(Some).map_err(|error| match &error {
             DetectorError::Style(_) => self.key("detect").error("replace", error.to_string()),
@@ -30,8 +36,7 @@ impl At<'_> {
         })
     }
 
-    fn chosen(&self, raw: &raw::Detectors) -> Result<DetectorConfig, ConfigError> {
-        let mut on = EntitySet::default();
+    fn chosen(&self, raw: &raw::Detectors, mut on: EntitySet) -> Result<DetectorConfig, ConfigError> {
         self.entities("also", &raw.also)?.for_each(|entity| on.insert(entity));
         self.entities("off", &raw.off)?.for_each(|entity| on.remove(entity));
         let replace = self.key("replace");

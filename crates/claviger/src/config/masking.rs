@@ -45,7 +45,8 @@ impl At<'_> {
             Ok(FilterBudget { statements: raw.statements, per })
         };
         let filter_budget = raw.filter_budget.as_ref().map(budget).transpose()?;
-        Ok(Release { groups_of, filter_budget })
+        let seen_for = self.duration("seen_for", raw.seen_for.as_deref(), Release::default().seen_for)?;
+        Ok(Release { groups_of, filter_budget, seen_for })
     }
 
     fn method(&self, raw: &raw::Mask) -> Result<Method, ConfigError> {

@@ -12,6 +12,7 @@ mod issuers;
 mod masking;
 mod raw;
 pub(crate) mod units;
+mod usage;
 mod validate;
 mod webhooks;
 
@@ -31,7 +32,7 @@ use claviger_mask::methods::Method;
 use claviger_model::{ConnectionName, Network};
 use claviger_protocols::Auth;
 use claviger_proxy::ArrivalLimits;
-use claviger_session::{AccessRules, Bounds, Connection, CredentialRef, Deadlines, Release, Reviewing};
+use claviger_session::{AccessRules, Bounds, Connection, CredentialRef, Deadlines, Release, Reviewing, UsageRules};
 
 pub(crate) use issuers::LOGIN_SCOPES;
 pub(crate) use webhooks::WebhookConfig;
@@ -75,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) webhooks: Vec<WebhookConfig>,
     /// How values are masked.
     pub(crate) masking: MaskingConfig,
+    /// How much may be used, and what it costs.
+    pub(crate) usage: Arc<UsageRules>,
     /// The log.
     pub(crate) audit: AuditConfig,
     /// What the gateway writes for its operator.

@@ -34,6 +34,10 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) masks: Vec<Mask>,
     #[serde(default)]
+    pub(super) budgets: Vec<Budget>,
+    #[serde(default)]
+    pub(super) prices: Vec<Price>,
+    #[serde(default)]
     pub(super) recording: Recording,
     #[serde(default)]
     pub(super) audit: Audit,
@@ -194,7 +198,6 @@ pub(super) struct Connection {
     /// Any value, for the same reason.
     pub(super) credential: Option<toml::Value>,
     pub(super) credential_as: Option<String>,
-    pub(super) http2: Option<bool>,
     pub(super) max_protocol_version: Option<String>,
     pub(super) tls: Option<String>,
     pub(super) tls_ca: Option<PathBuf>,
@@ -314,6 +317,32 @@ pub(super) struct Masking {
     pub(super) key_version: Option<u32>,
     pub(super) groups_of: Option<u32>,
     pub(super) filter_budget: Option<FilterBudget>,
+    pub(super) seen_for: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Budget {
+    pub(super) name: String,
+    pub(super) connection: Option<String>,
+    #[serde(default)]
+    pub(super) groups: Vec<String>,
+    pub(super) of: Option<String>,
+    pub(super) per: String,
+    pub(super) requests: Option<u64>,
+    pub(super) tokens: Option<u64>,
+    pub(super) cost: Option<f64>,
+    pub(super) rows: Option<u64>,
+    pub(super) bytes: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Price {
+    pub(super) models: Vec<String>,
+    pub(super) connection: Option<String>,
+    pub(super) input: f64,
+    pub(super) output: f64,
 }
 
 #[derive(Debug, Deserialize)]

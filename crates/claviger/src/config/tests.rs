@@ -428,7 +428,7 @@ fn masks_are_methods_of_labels() {
     assert!(matches!(config.masking.key, Some(CredentialRef::File(_))));
     assert_eq!(config.masking.key_version, 3);
     let budget = FilterBudget { statements: 100, per: Duration::from_secs(3600) };
-    assert_eq!(config.masking.release, Release { groups_of: 25, filter_budget: Some(budget) });
+    assert_eq!(config.masking.release, Release { groups_of: 25, filter_budget: Some(budget), ..Release::default() });
     let methods: Vec<_> = config.masking.methods.iter().map(|(label, method)| (&**label, *method)).collect();
     let expected = [
         ("card", Method::Partial { first: 0, last: 4 }),

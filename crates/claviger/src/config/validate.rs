@@ -94,6 +94,7 @@ pub(super) fn validate(
         access: Arc::new(at.key("access").access(&raw.access)?),
         webhooks: at.webhooks(&raw.webhooks)?,
         masking: at.masking(&raw.masking, &raw.masks)?,
+        usage: Arc::new(at.usage(&raw.budgets, &raw.prices)?),
         log: at.key("log").log(&raw.log)?,
         limits: at.key("limits").limits(&raw.limits)?,
         connections: unique(connections, "name", |connection| connection.name.to_string())?.into_iter().map(Arc::new).collect(),
@@ -164,7 +165,7 @@ impl<'a> At<'a> {
         if number == 0 { Err(self.error(key, "must be more than nothing")) } else { Ok(number) }
     }
 
-    fn size(&self, key: &str, text: Option<&str>, default: usize) -> Result<usize, ConfigError> {
+    pub(super) fn size(&self, key: &str, text: Option<&str>, default: usize) -> Result<usize, ConfigError> {
         text.map_or(Ok(default), units::size).map_err(|message| self.error(key, message))
     }
 
@@ -237,7 +238,6 @@ impl<'a> At<'a> {
                 postgres::Version::default(),
             )?,
             tls,
-            http2: raw.http2.unwrap_or(false),
             tls_ca,
             channel_binding,
             tls_identity: self.tls_identity(raw)?,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use claviger_mask::methods::{MaskKey, Masks};
+use claviger_session::Sent;
 use claviger_store::Store;
 
 use crate::config::Config;
@@ -11,7 +12,8 @@ use crate::config::Config;
 /// The masks that a configuration asks for. Their key is made when it is first needed, unless the configuration says where it is.
 pub(super) async fn masks(config: &Config, store: &Store) -> Result<Arc<Masks>> {
     let masking = &config.masking;
-    let is_keyed = masking.methods.iter().any(|(_, method)| method.is_keyed());
+    let swaps = config.connections.iter().any(|connection| connection.contents.sent == Sent::Swapped);
+    let is_keyed = swaps || masking.methods.iter().any(|(_, method)| method.is_keyed());
     let secret = match &masking.key {
         Some(reference) => {
             let secret = claviger_proxy::find_secret(reference).await;

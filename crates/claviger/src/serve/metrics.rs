@@ -1,9 +1,11 @@
 //! The metrics, one family after the other. `docs/operations.md` lists them for people.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use claviger_api::Status as _;
-use claviger_session::{ConnectionReading, Grant, GrantStanding};
+use claviger_model::Tally;
+use claviger_session::{ConnectionReading, Grant, GrantStanding, Used};
 
 use super::exposition::{Exposition, Kind};
 use super::now;
@@ -15,6 +17,7 @@ pub(super) fn render(condition: &Condition) -> String {
     process(&mut out, condition);
     sessions(&mut out, condition);
     upstreams(&mut out, condition);
+    models(&mut out, condition);
     access(&mut out, condition);
     record(&mut out, condition);
     issuers(&mut out, condition);
@@ -132,6 +135,45 @@ fn upstreams(out: &mut Exposition, condition: &Condition) {
     let (strangers, clients) = (condition.places.taken(), condition.gateway.clients());
     out.single("claviger_clients_unauthenticated", Kind::Gauge, "Clients that have not proved who they are.", strangers);
     out.single("claviger_clients", Kind::Gauge, "Clients that have, until their last byte.", clients);
+}
+
+/// What models were asked, by connection and model; principals are no labels, as there is no end to them: `claviger usage` tells of them.
+fn models(out: &mut Exposition, condition: &Condition) {
+    let mut models: BTreeMap<(String, String), (Used, Tally, Tally)> = BTreeMap::new();
+    for row in condition.gateway.usage() {
+        let Some(model) = row.model else { continue };
+        let (used, first, all) = models.entry((row.connection.to_string(), model.to_string())).or_default();
+        (used.requests, used.input, used.output, used.cost) = (
+            used.requests + row.used.requests,
+            used.input + row.used.input,
+            used.output + row.used.output,
+            used.cost + row.used.cost,
+        );
+        first.add(&row.first);
+        all.add(&row.all);
+    }
+    let labels = |(connection, model): &(String, String)| [("connection", connection.clone()), ("model", model.clone())];
+    let mut each = |name: &'static str, help: &'static str, read: &dyn Fn(&Used) -> u64| {
+        out.family(name, Kind::Counter, help);
+        for (key, (used, ..)) in &models {
+            let [(a, connection), (b, model)] = labels(key);
+            out.sample(name, &[(a, &*connection), (b, &*model)], read(used));
+        }
+    };
+    each("claviger_model_requests_total", "Requests to models that have ended.", &|used| used.requests);
+    each("claviger_model_input_tokens_total", "Tokens of prompts.", &|used| used.input);
+    each("claviger_model_output_tokens_total", "Tokens of answers.", &|used| used.output);
+    each("claviger_model_cost_micros_total", "What these cost by the prices, in millionths.", &|used| used.cost);
+    for (name, help, is_first) in [
+        ("claviger_model_first_byte_seconds", "From the decision on a request until the first byte of its answer.", true),
+        ("claviger_model_answer_seconds", "From the decision on a request until the end of its answer.", false),
+    ] {
+        out.family(name, Kind::Histogram, help);
+        for (key, (_, first, all)) in &models {
+            let [(a, connection), (b, model)] = labels(key);
+            out.histogram(name, &[(a, &*connection), (b, &*model)], if is_first { first } else { all });
+        }
+    }
 }
 
 fn access(out: &mut Exposition, condition: &Condition) {

@@ -255,6 +255,7 @@ fn rules(config: &Config, policy: PolicySet, masks: Arc<Masks>) -> Rules {
         bounds: config.limits.bounds,
         masks,
         release: config.masking.release,
+        usage: Arc::clone(&config.usage),
         reviewing: Arc::clone(&config.reviewing),
         access: Arc::clone(&config.access),
     }

@@ -44,7 +44,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use claviger_dialects::{Call, Dialect, Request};
 use claviger_model::{ConnectionName, Mode, Timestamp};
-use claviger_policy::{Context, Grants, Moment, Party, PolicySet, Scope};
+use claviger_policy::{Context, Grants, Lately, Moment, Party, PolicySet, Scope};
 use claviger_protocols::http::METHODS;
 use claviger_session::Connection;
 use claviger_sql::{Catalog, Classification, Classified, Session};
@@ -118,6 +118,11 @@ struct Test {
     /// Whether a grant for everything is in force.
     #[serde(default)]
     granted: bool,
+    /// The labels of what the chain has seen lately, and how much of its budgets it has used, in hundredths.
+    #[serde(default)]
+    seen: BTreeSet<Arc<str>>,
+    #[serde(default)]
+    budget_used: u32,
     /// Labels of the connection, instead of the file's.
     labels: Option<Vec<Arc<str>>>,
     /// The time, in seconds since 1970 in UTC; a Monday at noon if absent.
@@ -335,7 +340,9 @@ fn run_test(
     let now = test.at.map_or(MONDAY, Timestamp::from_secs);
     let scopes = test.granted.then(Arc::<Scope>::default);
     let grants = Grants { scopes: scopes.as_slice(), confined: false };
-    let moment = Moment { now, approvals: &test.approvals, grants };
+    let seen: Vec<Arc<str>> = test.seen.iter().cloned().collect();
+    let lately = Lately { seen: &seen, budget_used: test.budget_used };
+    let moment = Moment { now, approvals: &test.approvals, grants, lately };
     let judged = target.judge(policies, &party, asked, &moment);
     let judged = judged.ok_or_else(|| Failure::Usage(format!("`{asked}` is nothing for a `{}` connection", target.kind())))?;
     let by = |policies: Vec<&str>| if policies.is_empty() { String::new() } else { format!(" by {}", policies.join(", ")) };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use claviger_model::{ConnectionName, Mode};
-use claviger_policy::{Context, Grants, Moment, Party, Scope};
+use claviger_policy::{Context, Grants, Lately, Moment, Party, Scope};
 use claviger_sql::Session;
 
 use super::judged::{Explanation, LinkShown, QuestionShown, judge};
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     let approvals: BTreeSet<Arc<str>> = args.approvals.iter().map(|group| group.as_str().into()).collect();
     let scopes = args.granted.then(Arc::<Scope>::default);
     let grants = Grants { scopes: scopes.as_slice(), confined: false };
-    let moment = Moment { now: crate::serve::now(), approvals: &approvals, grants };
+    let moment = Moment { now: crate::serve::now(), approvals: &approvals, grants, lately: Lately::default() };
     let judged = judge(&policies, &party, (&catalog, &session), &text(&args.sql)?, &moment);
     let explanation = judged.explain(&policies, &party);
     if args.json { output.json(&explanation) } else { print(&explanation, output) }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use claviger_api::wire::SessionQuery;
 use claviger_api::{Act, Management as _};
 use claviger_model::{Mode, SessionId};
-use claviger_policy::{Context, Grants, Moment, Party, PolicySet};
+use claviger_policy::{Context, Grants, Lately, Moment, Party, PolicySet};
 use claviger_session::Connection;
 use claviger_sql::{Catalog, Session};
 use serde::Serialize;
@@ -137,7 +137,7 @@ impl Simulation<'_> {
             let Some(statement) = &operation.statement else { continue };
             operations += 1;
             let none: BTreeSet<Arc<str>> = BTreeSet::new();
-            let moment = Moment { now: operation.at, approvals: &none, grants: Grants::default() };
+            let moment = Moment { now: operation.at, approvals: &none, grants: Grants::default(), lately: Lately::default() };
             let judged = judge(self.policies, &party, (self.catalog, &session), statement, &moment);
             // What is only prepared may yet be approved when it is to be run.
             let would = if operation.prepares && judged.verdict() == "hold" { "permit" } else { judged.verdict() };

@@ -142,7 +142,12 @@ fn an_explanation_says_who_determined_it_and_what_stands_in_the_way() {
         let party = claviger_policy::Party::new(&chain, &name, "postgres", &production, claviger_model::Mode::Enforce, context);
         let session = claviger_sql::Session { path: catalog.path().to_vec(), ..claviger_sql::Session::default() };
         let now = claviger_model::Timestamp::from_secs(1_795_435_200);
-        let moment = claviger_policy::Moment { now, approvals: &Default::default(), grants: Default::default() };
+        let moment = claviger_policy::Moment {
+            now,
+            approvals: &Default::default(),
+            grants: Default::default(),
+            lately: Default::default(),
+        };
         let judged = judged::judge(&policies, &party, (&catalog, &session), sql, &moment);
         judged.explain(&policies, &party)
     };
@@ -184,7 +189,8 @@ fn what_no_policy_permits_is_told_as_the_permit_that_is_missing() {
     let party = claviger_policy::Party::new(&chain, &name, "postgres", &[], claviger_model::Mode::Enforce, context);
     let session = claviger_sql::Session { path: catalog.path().to_vec(), ..claviger_sql::Session::default() };
     let now = claviger_model::Timestamp::from_secs(0);
-    let moment = claviger_policy::Moment { now, approvals: &Default::default(), grants: Default::default() };
+    let moment =
+        claviger_policy::Moment { now, approvals: &Default::default(), grants: Default::default(), lately: Default::default() };
     let judged = judged::judge(&policies, &party, (&catalog, &session), "TRUNCATE notes", &moment);
     let changes = judged.explain(&policies, &party).changes;
     assert_eq!(changes, [r#"a permit for User::"a" to truncate Table::"bank/public.notes""#]);

@@ -64,6 +64,7 @@ impl Judge {
                 now: Timestamp::from_secs(1_750_000_000),
                 approvals: &BTreeSet::<Arc<str>>::new(),
                 grants: claviger_policy::Grants::default(),
+                lately: claviger_policy::Lately::default(),
             };
             match &self.policies.judge(&self.party, &matter, &moment).ruling {
                 Ruling::Permit => {}

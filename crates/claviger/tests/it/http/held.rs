@@ -8,7 +8,7 @@ use super::{Answer, Rig, Wire};
 use crate::harness::{eventually, run};
 
 impl Rig {
-    fn approvals(&self, arguments: &[&str]) -> String {
+    pub(super) fn approvals(&self, arguments: &[&str]) -> String {
         let said = self.gateway.through_api(&self.gateway.token(&["dana"]), &[&["approvals"], arguments].concat());
         let words = [said.stdout, said.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         assert!(said.status.success(), "{arguments:?}: {words}");
@@ -16,7 +16,7 @@ impl Rig {
     }
 
     /// The one request that waits.
-    async fn request_for_approval(&self) -> String {
+    pub(super) async fn request_for_approval(&self) -> String {
         let list = || serde_json::from_str::<Value>(&self.approvals(&["list", "--json"])).unwrap();
         let pending = || list().as_array().unwrap().iter().find(|one| one["standing"] == "pending").cloned();
         eventually("it is asked for", Duration::from_secs(10), async || pending().is_some()).await;

@@ -41,6 +41,8 @@ pub(super) struct Terms {
     sorted: Vec<(Box<[u8]>, Entity)>,
     /// Which of them begin with these two bytes.
     first: HashMap<[u8; SHORTEST], Range<usize>>,
+    /// Which two bytes those are, one bit each.
+    pairs: Vec<u64>,
     /// With which bytes any begins.
     bytes: HashSet<u8>,
     /// What placeholders may say.
@@ -72,7 +74,12 @@ impl Terms {
             }
         }
         let names = patterns.iter().map(|pattern| pattern.name.clone()).chain(lists.iter().map(|list| list.name.clone()));
-        Ok(Self { bytes: first.keys().map(|[byte, _]| *byte).collect(), names: names.collect(), sorted, first })
+        let mut pairs = vec![0; 1 << 10];
+        for pair in first.keys() {
+            let (word, bit) = bit(*pair);
+            pairs.get_mut(word).into_iter().for_each(|word| *word |= bit);
+        }
+        Ok(Self { pairs, bytes: first.keys().map(|[byte, _]| *byte).collect(), names: names.collect(), sorted, first })
     }
 
     /// Calls back for what is in a text from a place on. Says where to go on when there is more of it.
@@ -83,8 +90,11 @@ impl Terms {
         let bytes = text.bytes();
         let mut place = from;
         while let Some(pair) = bytes.get(place..).and_then(|rest| rest.first_chunk::<SHORTEST>()) {
-            if let Some(range) = self.first.get(&pair.map(|byte| byte.to_ascii_lowercase()))
+            let pair = pair.map(|byte| byte.to_ascii_lowercase());
+            let (word, bit) = bit(pair);
+            if self.pairs.get(word).is_some_and(|word| word & bit != 0)
                 && begins(text, place)
+                && let Some(range) = self.first.get(&pair)
             {
                 text.close();
                 let longest = self.longest(text, place, range.clone());
@@ -131,6 +141,12 @@ impl Terms {
     }
 }
 
+/// The word and the bit of two bytes.
+fn bit(pair: [u8; SHORTEST]) -> (usize, u64) {
+    let pair = u16::from_be_bytes(pair);
+    (usize::from(pair >> 6), 1 << (pair & 63))
+}
+
 /// How a term may be written: composed or not, in small letters, in capitals; folded as texts are.
 fn written(word: &str) -> Vec<Box<[u8]>> {
     let mut all = vec![word.to_owned()];
@@ -145,8 +161,12 @@ fn written(word: &str) -> Vec<Box<[u8]>> {
 
 /// Whether a word may begin here.
 fn begins(text: Text<'_>, place: usize) -> bool {
-    if text.at(place) & 0xC0 == 0x80 {
+    let (last, next) = (text.before(place), text.at(place));
+    if next & 0xC0 == 0x80 {
         return false;
+    }
+    if last.is_ascii() && next.is_ascii() && !(is_word(last) && is_word(next)) {
+        return true;
     }
     let (before, behind) = around(text, place);
     !(before.is_some_and(joins) && behind.is_some_and(joins))

@@ -50,9 +50,10 @@ pub(super) fn is_compact(digits: &[u8]) -> bool {
 }
 
 pub(super) fn is_month(word: &[u8]) -> bool {
-    let long = |month: &&[u8]| {
-        word.len() >= 3 && month.len() >= word.len() && month.iter().zip(word).all(|(a, b)| *a == b.to_ascii_lowercase())
-    };
+    if word.len() < 3 {
+        return false;
+    }
+    let long = |month: &&[u8]| month.len() >= word.len() && month.iter().zip(word).all(|(a, b)| *a == b.to_ascii_lowercase());
     MONTHS.iter().any(|month| long(month) && (word.len() == month.len() || word.len() <= 4))
 }
 

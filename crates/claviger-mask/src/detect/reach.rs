@@ -32,7 +32,8 @@ pub(super) fn earliest(text: Text<'_>, place: usize, on: EntitySet, round: usize
         start = start.min(scheme(text, back(place, HOST, is_host)));
     }
     let start = back(start, 3, |byte| matches!(byte, b'(' | b'+'));
-    month(text, start).min(month(text, place)).min(start)
+    let month_here = if start == place { start } else { month(text, place) };
+    month(text, start).min(month_here).min(start)
 }
 
 /// Behind `://`, if that is in the same row of characters.

@@ -24,6 +24,9 @@ const TERMS: usize = 200_000;
 const LONGEST: usize = 128;
 const SHORTEST: usize = 2;
 
+/// As many bits of a hash are looked at before a term is looked for.
+const HASHED: u32 = 20;
+
 /// A list of terms of one's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TermList {
@@ -41,8 +44,8 @@ pub(super) struct Terms {
     sorted: Vec<(Box<[u8]>, Entity)>,
     /// Which of them begin with these two bytes.
     first: HashMap<[u8; SHORTEST], Range<usize>>,
-    /// Which two bytes those are, one bit each.
-    pairs: Vec<u64>,
+    /// Which four bytes any begins with, as far as a hash tells.
+    beginnings: Vec<u64>,
     /// With which bytes any begins.
     bytes: HashSet<u8>,
     /// What placeholders may say.
@@ -74,12 +77,11 @@ impl Terms {
             }
         }
         let names = patterns.iter().map(|pattern| pattern.name.clone()).chain(lists.iter().map(|list| list.name.clone()));
-        let mut pairs = vec![0; 1 << 10];
-        for pair in first.keys() {
-            let (word, bit) = bit(*pair);
-            pairs.get_mut(word).into_iter().for_each(|word| *word |= bit);
+        let mut beginnings = vec![0; if sorted.is_empty() { 0 } else { 1 << (HASHED - 6) }];
+        for (word, bit) in sorted.iter().map(|(word, _)| bit(word)) {
+            beginnings.get_mut(word).into_iter().for_each(|word| *word |= bit);
         }
-        Ok(Self { pairs, bytes: first.keys().map(|[byte, _]| *byte).collect(), names: names.collect(), sorted, first })
+        Ok(Self { beginnings, bytes: first.keys().map(|[byte, _]| *byte).collect(), names: names.collect(), sorted, first })
     }
 
     /// Calls back for what is in a text from a place on. Says where to go on when there is more of it.
@@ -91,8 +93,7 @@ impl Terms {
         let mut place = from;
         while let Some(pair) = bytes.get(place..).and_then(|rest| rest.first_chunk::<SHORTEST>()) {
             let pair = pair.map(|byte| byte.to_ascii_lowercase());
-            let (word, bit) = bit(pair);
-            if self.pairs.get(word).is_some_and(|word| word & bit != 0)
+            if self.may_begin(text.near(place, 4))
                 && begins(text, place)
                 && let Some(range) = self.first.get(&pair)
             {
@@ -112,6 +113,15 @@ impl Terms {
             Some(byte) if self.bytes.contains(&byte.to_ascii_lowercase()) && begins(text, place) => place,
             _ => text.len(),
         }
+    }
+
+    /// Whether any term may begin so.
+    fn may_begin(&self, four: &[u8]) -> bool {
+        let has = |bytes: &[u8]| {
+            let (word, bit) = bit(bytes);
+            self.beginnings.get(word).is_some_and(|word| word & bit != 0)
+        };
+        has(four) || four.len() < 4 || has(four.get(..3).unwrap_or_default()) || has(four.get(..2).unwrap_or_default())
     }
 
     /// The longest term that begins here, of those in a range.
@@ -141,10 +151,11 @@ impl Terms {
     }
 }
 
-/// The word and the bit of two bytes.
-fn bit(pair: [u8; SHORTEST]) -> (usize, u64) {
-    let pair = u16::from_be_bytes(pair);
-    (usize::from(pair >> 6), 1 << (pair & 63))
+/// The word and the bit of a term's first four bytes, or of all of it.
+fn bit(term: &[u8]) -> (usize, u64) {
+    let four = term.iter().take(4).fold(0_u32, |four, byte| four << 8 | u32::from(byte.to_ascii_lowercase()));
+    let hash = four.wrapping_mul(0x9e37_79b1) >> (u32::BITS - HASHED);
+    ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
 /// How a term may be written: composed or not, in small letters, in capitals; folded as texts are.

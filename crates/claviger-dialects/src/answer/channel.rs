@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::frame::Frame;
 use super::turn::Turn;
-use crate::json::{Value, decode, quote};
+use crate::json::{Edits, Kind, Value, decode, quote, quoted};
+use crate::texts::is_text;
 use crate::{NotRead, Parts, Place};
 
 /// How many texts may come side by side.
@@ -42,7 +44,7 @@ pub(super) struct Channel {
 
 impl Channel {
     /// Takes a part, as it is written. Gives what leaves in its place if that is something else.
-    pub(super) fn push(&mut self, part: Value<'_>, turn: &mut Turn<'_>) -> (String, bool) {
+    fn push(&mut self, part: Value<'_>, turn: &mut Turn<'_>) -> (String, bool) {
         let text = decode(part.inner(), &mut self.half);
         turn.hear(text.len());
         let mut out = String::new();
@@ -54,7 +56,7 @@ impl Channel {
     }
 
     /// There is no more. Gives what is left.
-    pub(super) fn end(&mut self) -> String {
+    fn end(&mut self) -> String {
         let mut out = String::new();
         if self.ended {
             return out;
@@ -69,7 +71,7 @@ impl Channel {
     }
 
     /// The same, and sends it.
-    pub(super) fn end_and_send(&mut self, turn: &mut Turn<'_>) {
+    fn end_and_send(&mut self, turn: &mut Turn<'_>) {
         let left = self.end();
         if !left.is_empty() {
             self.shape.send(&left, turn);
@@ -93,23 +95,79 @@ impl Channel {
 pub(super) struct Channels(BTreeMap<String, Channel>);
 
 impl Channels {
-    /// The channel of this name; the first time, what it is like is asked for: its path, and the event that carries what is left.
-    pub(super) fn at(
+    /// Takes the parts of texts in a value, wherever they are in it, and notes what leaves in their place.
+    pub(super) fn take(
+        &mut self,
+        value: Value<'_>,
+        frame: &Frame,
+        name: &str,
+        keeps: bool,
+        turn: &mut Turn<'_>,
+        edits: &mut Edits,
+    ) -> Result<(), NotRead> {
+        match value.kind() {
+            Kind::Object => {
+                for (key, value) in value.members() {
+                    let key = key.text().unwrap_or_default();
+                    self.take(value, &frame.inner(&key), &key, keeps, turn, edits)?;
+                }
+            }
+            Kind::Array => {
+                for (place, element) in value.elements().enumerate() {
+                    self.take(element, &frame.element(element, place), name, keeps, turn, edits)?;
+                }
+            }
+            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
+                self.part(value, &frame.key, frame.ends, keeps, turn, edits, || frame.clone())?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes a part of a text, of which it is asked what stands around it when it is the first; it may be the last. Says whether something else leaves.
+    #[allow(clippy::too_many_arguments, reason = "they are of the event and of the text")]
+    pub(super) fn part(
+        &mut self,
+        value: Value<'_>,
+        key: &str,
+        ends: bool,
+        keeps: bool,
+        turn: &mut Turn<'_>,
+        edits: &mut Edits,
+        frame: impl FnOnce() -> Frame,
+    ) -> Result<bool, NotRead> {
+        let channel = self.at(key, keeps, turn, frame)?;
+        let (mut out, mut same) = channel.push(value, turn);
+        if ends {
+            let left = channel.end();
+            same &= left.is_empty();
+            out.push_str(&left);
+        }
+        if !same {
+            edits.replace(value, quoted(&out));
+        }
+        Ok(!same)
+    }
+
+    /// The channel of this name; the first time, it is asked what stands around it.
+    fn at(
         &mut self,
         key: &str,
         keeps: bool,
         turn: &mut Turn<'_>,
-        first: impl FnOnce() -> (String, Shape),
+        frame: impl FnOnce() -> Frame,
     ) -> Result<&mut Channel, NotRead> {
-        let fresh = !self.0.contains_key(key);
-        if fresh {
+        // What goes on after its end begins anew.
+        if self.0.get(key).is_none_or(|channel| channel.ended) {
             if self.0.len() == MOST {
                 return Err(NotRead::TooLong);
             }
-            let (path, shape) = first();
-            let parts = turn.texts.parts(Place { path: &path, bare: false });
-            let channel = Channel { parts, half: None, shape, said: keeps.then(String::new), ended: false };
-            self.0.insert(key.to_owned(), channel);
+            let frame = frame();
+            let parts = turn.texts.parts(Place { path: &frame.path, bare: false });
+            let before = self.0.remove(key).and_then(|channel| channel.said);
+            let said = keeps.then(|| before.unwrap_or_default());
+            self.0.insert(key.to_owned(), Channel { parts, half: None, shape: frame.shape(), said, ended: false });
         }
         self.0.get_mut(key).ok_or(NotRead::TooLong)
     }

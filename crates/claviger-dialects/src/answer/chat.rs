@@ -7,10 +7,10 @@ use super::document::{Known, calls, error_object};
 use super::frame::Frame;
 use super::pending::Pending;
 use super::turn::Turn;
-use super::{Event, Stream, usage};
+use super::{Event, Stream};
 use crate::NotRead;
-use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
-use crate::texts::{Rules, is_text, member, rewrite_rest, rewrite_text};
+use crate::json::{Edits, Kind, Value};
+use crate::texts::{Rules, is_text, member, rewrite_rest};
 
 /// How many calls there may be in a stream at a time.
 const MOST_CALLS: usize = 256;
@@ -46,29 +46,7 @@ struct Work {
 }
 
 impl Stream for Chat {
-    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-        if event.data.trim_start().starts_with("[DONE]") {
-            self.finish(turn)?;
-            turn.put(event, None);
-            return Ok(());
-        }
-        let document = match Document::read(event.data.as_bytes(), Rigor::Answer) {
-            Ok(document) => document,
-            Err(NotRead::Syntax) => {
-                let put = rewrite_text(event.data, "", turn.texts);
-                turn.put(event, put);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let root = document.root();
-        if root.kind() != Kind::Object {
-            let mut work = Work::default();
-            work.rest(root, "", turn);
-            turn.put(event, work.edits.apply(event.data));
-            return Ok(());
-        }
-        usage::take(root, turn.usage);
+    fn event(&mut self, event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
         // Some begin with events that do not yet say which answer they are of.
         let named = root.get("id").is_some_and(|id| id.is_string() && !id.inner().is_empty());
         if self.envelope.is_empty() || (named && !self.named) {
@@ -113,6 +91,10 @@ impl Stream for Chat {
             self.complete(choice, turn);
         }
         Ok(())
+    }
+
+    fn kept(&self) -> usize {
+        self.texts.size() + self.calls.values().map(Pending::size).sum::<usize>()
     }
 
     fn error(&self, message: &str) -> String {
@@ -200,7 +182,10 @@ impl Chat {
                 }
                 name => {
                     work.telling = true;
-                    self.inside(value, &frame.member("delta").inner(name), name, work, turn)?;
+                    let before = work.edits.len();
+                    let frame = frame.member("delta").inner(name);
+                    self.texts.take(value, &frame, name, false, turn, &mut work.edits)?;
+                    work.changed |= work.edits.len() > before;
                 }
             }
         }
@@ -209,35 +194,6 @@ impl Chat {
             work.edits.remove(delta, &gone);
         } else if delta.members().next().is_none() {
             work.telling = true;
-        }
-        Ok(())
-    }
-
-    /// Texts that come in parts, wherever they are in a delta.
-    fn inside(
-        &mut self,
-        value: Value<'_>,
-        frame: &Frame,
-        name: &str,
-        work: &mut Work,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), NotRead> {
-        match value.kind() {
-            Kind::Object => {
-                for (key, value) in value.members() {
-                    let key = key.text().unwrap_or_default();
-                    self.inside(value, &frame.inner(&key), &key, work, turn)?;
-                }
-            }
-            Kind::Array => {
-                for (place, element) in value.elements().enumerate() {
-                    self.inside(element, &frame.element(element, place), name, work, turn)?;
-                }
-            }
-            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
-                self.part(value, &frame.key, frame.ends, work, turn, || frame.clone())?;
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -253,20 +209,7 @@ impl Chat {
         frame: impl FnOnce() -> Frame,
     ) -> Result<(), NotRead> {
         work.telling = true;
-        let channel = self.texts.at(key, false, turn, || {
-            let frame = frame();
-            (frame.path.clone(), frame.shape())
-        })?;
-        let (mut out, mut same) = channel.push(value, turn);
-        if ends {
-            let left = channel.end();
-            same &= left.is_empty();
-            out.push_str(&left);
-        }
-        if !same {
-            work.changed = true;
-            work.edits.replace(value, quoted(&out));
-        }
+        work.changed |= self.texts.part(value, key, ends, false, turn, &mut work.edits, frame)?;
         Ok(())
     }
 
@@ -276,8 +219,7 @@ impl Chat {
             return Err(NotRead::TooLong);
         }
         self.calls.entry((choice, place)).or_default().add(part, turn);
-        let size: usize = self.calls.values().map(Pending::size).sum();
-        if size + self.texts.size() > turn.longest { Err(NotRead::TooLong) } else { Ok(()) }
+        Ok(())
     }
 
     /// The calls of a choice are complete.

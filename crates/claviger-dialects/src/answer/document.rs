@@ -26,7 +26,7 @@ pub(super) fn whole(content: &[u8], rules: Rules, turn: &mut Turn<'_>) -> Result
 }
 
 /// Where calls are looked for, no member may be there twice.
-fn rigor(rules: Rules) -> Rigor {
+pub(super) fn rigor(rules: Rules) -> Rigor {
     if rules == Rules::Answers { Rigor::Answer } else { Rigor::Lenient }
 }
 
@@ -149,14 +149,18 @@ pub(super) struct Each {
 }
 
 impl Stream for Each {
-    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-        let put = match Document::read(event.data.as_bytes(), rigor(self.rules)) {
-            Ok(document) => rewritten(document.root(), event.data, self.rules, turn),
-            Err(NotRead::Syntax) => rewrite_text(event.data, "", turn.texts),
-            Err(error) => return Err(error),
-        };
+    fn event(&mut self, event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+        let put = rewritten(root, event.data, self.rules, turn);
         turn.put(event, put);
         Ok(())
+    }
+
+    fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    fn kept(&self) -> usize {
+        0
     }
 
     fn finish(&mut self, _turn: &mut Turn<'_>) -> Result<(), NotRead> {

@@ -6,9 +6,9 @@ use super::channel::Channels;
 use super::document::is_tool_use;
 use super::frame::Frame;
 use super::turn::Turn;
-use super::{Event, Stream, usage};
-use crate::json::{Document, Edits, Kind, Rigor, Value, decode, quoted};
-use crate::texts::{Rules, is_text, rewrite_arguments, rewrite_text, rewrite_value};
+use super::{Event, Stream};
+use crate::json::{Edits, Kind, Value, decode, quoted};
+use crate::texts::{Rules, rewrite_arguments, rewrite_value};
 use crate::{Call, NotRead, Place};
 
 /// How many blocks there may be at a time that are kept until they are complete.
@@ -31,18 +31,7 @@ enum Block {
 }
 
 impl Stream for Messages {
-    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-        let document = match Document::read(event.data.as_bytes(), Rigor::Answer) {
-            Ok(document) => document,
-            Err(NotRead::Syntax) => {
-                let put = rewrite_text(event.data, "", turn.texts);
-                turn.put(event, put);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let root = document.root();
-        usage::take(root, turn.usage);
+    fn event(&mut self, event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
         let index = root.get("index").and_then(Value::count).unwrap_or(0);
         match &*root.str("type").unwrap_or_default() {
             "content_block_start" => self.begin(event, root, index, turn)?,
@@ -59,13 +48,16 @@ impl Stream for Messages {
                 plain(event, root, turn);
             }
         }
-        let kept: usize = self.kept.values().map(Block::size).sum();
-        if kept + self.texts.size() > turn.longest { Err(NotRead::TooLong) } else { Ok(()) }
+        Ok(())
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), NotRead> {
         self.end_all(turn);
         Ok(())
+    }
+
+    fn kept(&self) -> usize {
+        self.texts.size() + self.kept.values().map(Block::size).sum::<usize>()
     }
 
     fn error(&self, message: &str) -> String {
@@ -130,7 +122,7 @@ impl Messages {
                     let name = name.text().unwrap_or_default();
                     if name == "text" && value.is_string() {
                         let frame = delta_frame(index, "\"text_delta\"").inner("text");
-                        self.part(value, &frame, turn, &mut edits)?;
+                        self.texts.take(value, &frame, "text", false, turn, &mut edits)?;
                     } else {
                         rest(value, &format!("content_block.{name}"), turn, &mut edits);
                     }
@@ -186,46 +178,8 @@ impl Messages {
         }
         let mut edits = Edits::default();
         let kind = delta.get("type").map_or("\"text_delta\"", Value::raw);
-        self.inside(delta, &delta_frame(index, kind), "delta", turn, &mut edits)?;
+        self.texts.take(delta, &delta_frame(index, kind), "delta", false, turn, &mut edits)?;
         turn.put(event, edits.apply(event.data));
-        Ok(())
-    }
-
-    /// Texts that come in parts, wherever they are in a delta.
-    fn inside(
-        &mut self,
-        value: Value<'_>,
-        frame: &Frame,
-        name: &str,
-        turn: &mut Turn<'_>,
-        edits: &mut Edits,
-    ) -> Result<(), NotRead> {
-        match value.kind() {
-            Kind::Object => {
-                for (key, value) in value.members() {
-                    let key = key.text().unwrap_or_default();
-                    self.inside(value, &frame.inner(&key), &key, turn, edits)?;
-                }
-            }
-            Kind::Array => {
-                for (place, element) in value.elements().enumerate() {
-                    self.inside(element, &frame.element(element, place), name, turn, edits)?;
-                }
-            }
-            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
-                self.part(value, frame, turn, edits)?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn part(&mut self, value: Value<'_>, frame: &Frame, turn: &mut Turn<'_>, edits: &mut Edits) -> Result<(), NotRead> {
-        let channel = self.texts.at(&frame.key, false, turn, || (frame.path.clone(), frame.shape()))?;
-        let (out, same) = channel.push(value, turn);
-        if !same {
-            edits.replace(value, quoted(&out));
-        }
         Ok(())
     }
 

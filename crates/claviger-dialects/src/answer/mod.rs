@@ -27,7 +27,8 @@ use self::responses::Responses;
 use self::sse::Sse;
 use self::turn::{Framing, Outlet, Turn};
 use self::whole::Text;
-use crate::texts::Rules;
+use crate::json::{Document, Edits, Kind, Value};
+use crate::texts::{Rules, rewrite_text, rewrite_value};
 use crate::{Dialect, NotRead, Piece, Reading, Texts, Usage, media_type};
 
 /// By how much of it content is told for a text or for something else, in bytes.
@@ -99,11 +100,19 @@ pub(super) struct Event<'a> {
 
 /// Rewrites the events of one API.
 trait Stream: Send {
-    /// Takes an event that has data.
-    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead>;
+    /// Takes an event that is an object of JSON.
+    fn event(&mut self, event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead>;
 
     /// There are no more: what is left of texts and calls leaves.
     fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), NotRead>;
+
+    /// What is known of its JSON.
+    fn rules(&self) -> Rules {
+        Rules::Answers
+    }
+
+    /// How much is remembered, in bytes.
+    fn kept(&self) -> usize;
 
     /// The events that tell of an error and end the stream.
     fn error(&self, message: &str) -> String;
@@ -244,6 +253,35 @@ impl Answer {
     }
 }
 
+/// Takes an event that has data. What is no object stands for itself.
+fn take(event: &Event<'_>, stream: &mut dyn Stream, turn: &mut Turn<'_>) -> Result<(), NotRead> {
+    if event.data.trim_start().starts_with("[DONE]") {
+        stream.finish(turn)?;
+        turn.put(event, None);
+        return Ok(());
+    }
+    let rules = stream.rules();
+    let put = match Document::read(event.data.as_bytes(), document::rigor(rules)) {
+        Ok(document) if document.root().kind() == Kind::Object => {
+            if rules == Rules::Answers {
+                usage::take(document.root(), turn.usage);
+            }
+            stream.event(event, document.root(), turn)?;
+            // Of what has left it is remembered what will be said again.
+            return if stream.kept() > 2 * turn.longest { Err(NotRead::TooLong) } else { Ok(()) };
+        }
+        Ok(document) => {
+            let mut edits = Edits::default();
+            rewrite_value(document.root(), "", rules, turn.texts, &mut edits);
+            edits.apply(event.data)
+        }
+        Err(NotRead::Syntax) => rewrite_text(event.data, "", turn.texts),
+        Err(error) => return Err(error),
+    };
+    turn.put(event, put);
+    Ok(())
+}
+
 /// Takes the lines that are complete.
 fn lines(kept: &mut BytesMut, last: bool, stream: &mut dyn Stream, turn: &mut Turn<'_>) -> Result<(), NotRead> {
     loop {
@@ -253,7 +291,7 @@ fn lines(kept: &mut BytesMut, last: bool, stream: &mut dyn Stream, turn: &mut Tu
         let data = String::from_utf8_lossy(&line);
         match data.trim() {
             "" => turn.raw(&line),
-            data => stream.event(&Event { raw: &line, name: None, data }, turn)?,
+            data => take(&Event { raw: &line, name: None, data }, stream, turn)?,
         }
     }
 }

@@ -11,10 +11,10 @@ use super::channel::Channels;
 use super::document::{Known, calls_in, item_call};
 use super::frame::Frame;
 use super::turn::Turn;
-use super::{Event, Stream, usage};
+use super::{Event, Stream};
 use crate::NotRead;
-use crate::json::{Document, Edits, Kind, Rigor, Value, quote, quoted};
-use crate::texts::{Rules, is_text, rewrite_arguments, rewrite_rest, rewrite_text};
+use crate::json::{Edits, Kind, Value, quote, quoted};
+use crate::texts::{Rules, rewrite_arguments, rewrite_rest, rewrite_text};
 
 /// How many items may be open or known at a time.
 const MOST_ITEMS: usize = 1024;
@@ -48,18 +48,7 @@ pub(super) struct Responses {
 }
 
 impl Stream for Responses {
-    fn event(&mut self, event: &Event<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-        let document = match Document::read(event.data.as_bytes(), Rigor::Answer) {
-            Ok(document) => document,
-            Err(NotRead::Syntax) => {
-                let put = rewrite_text(event.data, "", turn.texts);
-                turn.put(event, put);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let root = document.root();
-        usage::take(root, turn.usage);
+    fn event(&mut self, event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) -> Result<(), NotRead> {
         self.number = root.get("sequence_number").and_then(Value::count).unwrap_or(self.number);
         let kind = root.str("type").unwrap_or_default();
         match kind.rsplit_once('.') {
@@ -75,14 +64,17 @@ impl Stream for Responses {
             }
             _ => put(event, root, &Known::new(), Edits::default(), turn),
         }
-        let given: usize = self.given.iter().map(|(came, put)| came.len() + put.len()).sum();
         let items = self.places.len() + self.open.len() + self.told.len();
-        if self.texts.size() + given > 2 * turn.longest || items > MOST_ITEMS { Err(NotRead::TooLong) } else { Ok(()) }
+        if items > MOST_ITEMS { Err(NotRead::TooLong) } else { Ok(()) }
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), NotRead> {
         self.end("", turn);
         Ok(())
+    }
+
+    fn kept(&self) -> usize {
+        self.texts.size() + self.given.iter().map(|(came, put)| came.len() + put.len()).sum::<usize>()
     }
 
     fn error(&self, message: &str) -> String {
@@ -132,45 +124,13 @@ impl Responses {
         let mut edits = Edits::default();
         if let Some(delta) = root.get("delta") {
             let frame = self.frame(stem, root);
-            self.inside(delta, &frame.member("delta"), "delta", turn, &mut edits)?;
+            self.texts.take(delta, &frame.member("delta"), "delta", true, turn, &mut edits)?;
         }
         if edits.len() > 0 {
             silence(root, &mut edits);
         }
         // Everything else stays as it is.
         turn.put(event, edits.apply(event.data));
-        Ok(())
-    }
-
-    fn inside(
-        &mut self,
-        value: Value<'_>,
-        frame: &Frame,
-        name: &str,
-        turn: &mut Turn<'_>,
-        edits: &mut Edits,
-    ) -> Result<(), NotRead> {
-        match value.kind() {
-            Kind::Object => {
-                for (key, value) in value.members() {
-                    let key = key.text().unwrap_or_default();
-                    self.inside(value, &frame.inner(&key), &key, turn, edits)?;
-                }
-            }
-            Kind::Array => {
-                for (place, element) in value.elements().enumerate() {
-                    self.inside(element, &frame.element(element, place), name, turn, edits)?;
-                }
-            }
-            Kind::String | Kind::Escaped if is_text(&frame.path, name, value) => {
-                let channel = self.texts.at(&frame.key, true, turn, || (frame.path.clone(), frame.shape()))?;
-                let (out, same) = channel.push(value, turn);
-                if !same {
-                    edits.replace(value, quoted(&out));
-                }
-            }
-            _ => {}
-        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::turn::Turn;
-use super::{Event, Stream};
+use super::{Event, Stream, take};
 use crate::NotRead;
 use crate::texts::rewrite_text;
 
@@ -104,7 +104,7 @@ impl Sse {
             turn.raw(put.as_ref().map_or(&raw[..], |put| put.as_bytes()));
             return Ok(());
         };
-        stream.event(&Event { raw: &raw, name: said.name.as_deref(), data }, turn)
+        take(&Event { raw: &raw, name: said.name.as_deref(), data }, stream, turn)
     }
 }
 

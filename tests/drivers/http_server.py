@@ -1,6 +1,6 @@
 """An HTTP/1.1 server of Python's standard library, which writes down what reaches it.
 
-    http_server.py PORT FILE
+    http_server.py PORT FILE [CERTIFICATE KEY]
 
 Each request becomes a line of JSON in FILE, before it is answered. What is answered is told from the path.
 """
@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import ssl
 import sys
 import threading
 import zlib
@@ -199,4 +200,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 lock = threading.Lock()
 log = open(sys.argv[2], "a")
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+if sys.argv[3:]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[3:])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()

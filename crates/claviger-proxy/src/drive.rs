@@ -374,7 +374,7 @@ async fn drain(leg: &mut Leg) {
     while poll_fn(&mut read).await > 0 {}
 }
 
-fn facts(tls: &CommonState) -> TlsFacts {
+pub(crate) fn facts(tls: &CommonState) -> TlsFacts {
     let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),

@@ -30,7 +30,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A socket to an upstream.
 pub(crate) struct Kept {
     pub(crate) socket: Socket,
-    pub(crate) registered: Registered,
+    /// None if it is a stream of a socket that others use too.
+    pub(crate) registered: Option<Registered>,
     /// What came of TLS, inside which it is then.
     pub(crate) secured: Option<TlsFacts>,
 }

@@ -65,7 +65,7 @@ pub(crate) fn client(
     policy: UpstreamTlsPolicy,
     trusted: Option<&Path>,
     identity: Option<&Identity>,
-    alpn: &str,
+    alpn: &[&str],
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier: Arc<dyn ServerCertVerifier> = match policy {
         UpstreamTlsPolicy::Disable | UpstreamTlsPolicy::Prefer | UpstreamTlsPolicy::Require => AnyName::new(None),
@@ -84,7 +84,7 @@ pub(crate) fn client(
             builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.expose()).map_err(unusable)?)?
         }
     };
-    config.alpn_protocols = vec![alpn.into()];
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }
 

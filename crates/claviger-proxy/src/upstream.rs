@@ -18,8 +18,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::kept::Keeper;
+use crate::drive::facts;
+use crate::kept::{Keeper, Kept};
 use crate::leg::Socket;
+use crate::multiplexed::Shared;
 use crate::tls::{Identity, TlsError};
 use crate::{credential, tls};
 
@@ -40,6 +42,8 @@ pub struct Upstreams {
     sockets: Arc<Mutex<Sockets>>,
     /// Sockets that sessions have left.
     pub(crate) kept: Keeper,
+    /// Those that all sessions of a thread share.
+    pub(crate) shared: Shared,
     /// Whoever asks an upstream something has a session there that is no session of a client, and in no budget.
     pub(crate) questions: Semaphore,
 }
@@ -50,6 +54,7 @@ impl Default for Upstreams {
             tls: Mutex::default(),
             sockets: Arc::default(),
             kept: Keeper::default(),
+            shared: Shared::default(),
             questions: Semaphore::new(MOST_QUESTIONS),
         }
     }
@@ -91,7 +96,7 @@ impl Sockets {
 }
 
 /// What settings depend on.
-type TlsKey = (u8, Option<PathBuf>, Option<TlsIdentity>, &'static str);
+type TlsKey = (u8, Option<PathBuf>, Option<TlsIdentity>, Vec<&'static str>);
 
 /// Settings, and the certificate and key that they were built with.
 struct Built {
@@ -103,6 +108,7 @@ impl Upstreams {
     /// Forgets the TLS settings, so that changed files are read again, and the sockets that were opened with them.
     pub fn reload(&self) {
         self.kept.clear();
+        self.shared.clear();
         self.tls.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -128,14 +134,19 @@ impl Upstreams {
         Ok((stream, Registered { sockets: Arc::clone(&self.sockets), ends }))
     }
 
-    /// A socket in place of one that was lost, inside TLS if that was.
-    pub(crate) async fn reopen(&self, connection: &Connection, inside_tls: bool) -> Result<(Socket, Registered), Refusal> {
+    /// A socket that is ready to be used, inside TLS or not.
+    pub(crate) async fn open_ready(&self, connection: &Connection, inside_tls: bool) -> Result<Kept, Refusal> {
         let (stream, registered) = self.open(connection).await?;
+        let registered = Some(registered);
         if !inside_tls {
-            return Ok((Socket::Plain(stream), registered));
+            return Ok(Kept { socket: Socket::Plain(stream), registered, secured: None });
         }
         match timeout(CONNECT, self.start_tls(connection, stream)).await {
-            Ok(stream) => Ok((Socket::Opened(Box::new(stream?)), registered)),
+            Ok(stream) => {
+                let stream = Box::new(stream?);
+                let secured = Some(facts(stream.get_ref().1));
+                Ok(Kept { socket: Socket::Opened(stream), registered, secured })
+            }
             Err(elapsed) => Err(unavailable(connection, &elapsed)),
         }
     }
@@ -150,13 +161,15 @@ impl Upstreams {
     /// The settings for a connection. Built once, and again when the certificate or key to prove ourselves with has changed, so that
     /// a renewed one is used at once.
     fn config(&self, connection: &Connection, identity: Option<Identity>) -> Result<Arc<ClientConfig>, TlsError> {
-        let alpn = PROTOCOLS.iter().find(|entry| entry.kind == connection.kind).map_or("", |entry| entry.alpn);
+        let entry = PROTOCOLS.iter().find(|entry| entry.kind == connection.kind);
+        let multiplexed = entry.and_then(|entry| entry.multiplexed).filter(|_| connection.http2);
+        let alpn: Vec<_> = multiplexed.into_iter().chain(entry.map(|entry| entry.alpn)).collect();
         let key = (connection.tls as u8, connection.tls_ca.clone(), connection.tls_identity.clone(), alpn);
         let mut built = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(built) = built.get(&key).filter(|built| built.identity == identity) {
             return Ok(Arc::clone(&built.config));
         }
-        let config = tls::client(connection.tls, key.1.as_deref(), identity.as_ref(), alpn)?;
+        let config = tls::client(connection.tls, key.1.as_deref(), identity.as_ref(), &key.3)?;
         built.insert(key, Built { config: Arc::clone(&config), identity });
         Ok(config)
     }
@@ -169,7 +182,7 @@ pub(crate) fn ends(stream: &TcpStream) -> io::Result<Ends> {
 }
 
 /// The log says what happened; the client only that the upstream is not to be had.
-fn unavailable(connection: &Connection, error: &dyn std::fmt::Display) -> Refusal {
+pub(crate) fn unavailable(connection: &Connection, error: &dyn std::fmt::Display) -> Refusal {
     tracing::warn!(connection = %connection.name, %error, "the upstream cannot be reached");
     Refusal::new(RefusalKind::UpstreamUnavailable, "the upstream cannot be reached")
 }

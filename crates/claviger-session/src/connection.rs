@@ -37,6 +37,8 @@ pub struct Connection {
     pub max_protocol_version: Version,
     /// How the upstream's leg is protected.
     pub tls: UpstreamTlsPolicy,
+    /// Whether HTTP/2 is spoken with it, where it offers that.
+    pub http2: bool,
     /// The certificates (PEM) to trust for it; the system's if absent.
     pub tls_ca: Option<PathBuf>,
     /// How strictly it is guarded.

@@ -596,6 +596,7 @@ fn connection(name: &str, setup: &Setup) -> Connection {
         password: None,
         shown: claviger_protocols::Shown::Password,
         tls: UpstreamTlsPolicy::Disable,
+        http2: false,
         tls_ca: None,
         max_protocol_version: claviger_protocols::postgres::Version::default(),
         channel_binding: claviger_protocols::ChannelBinding::default(),

@@ -106,9 +106,14 @@ const REFERENCES: &[&str] = &["content-location", "location"];
 impl Fields {
     /// Reads the lines after a message's first, each without its end (RFC 9112, section 5).
     pub(super) fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Self, Wrong> {
+        Self::read_most(lines, MOST)
+    }
+
+    /// As [`read`](Self::read), with so many at the most.
+    pub(super) fn read_most<'a>(lines: impl Iterator<Item = &'a [u8]>, most: usize) -> Result<Self, Wrong> {
         let mut fields = Vec::new();
         for line in lines {
-            if fields.len() == MOST {
+            if fields.len() == most {
                 return Err(Wrong::new(431, "there are too many header fields"));
             }
             let colon = line.iter().position(|c| *c == b':');

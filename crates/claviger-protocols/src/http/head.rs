@@ -82,7 +82,7 @@ pub(super) fn find(input: &BytesMut, longest: usize, seen: &mut usize) -> Result
 }
 
 /// The lines of a head, without their ends.
-fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     let head = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
     head.split(|c| *c == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }

@@ -16,7 +16,7 @@ use super::wrong::Wrong;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Fields that are for connections, of which a stream has none (RFC 9113, section 8.2.2).
-const OF_CONNECTIONS: &[&str] = &["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+pub(super) const OF_CONNECTIONS: &[&str] = &["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
 /// Fields that tell one session from another.
 const OF_SESSIONS: &[&str] = &["api-key", "authorization", "user-agent", "x-api-key", "x-goog-api-key"];

@@ -17,7 +17,6 @@ use super::{Driver, FAREWELL, drain, facts};
 use crate::credential;
 use crate::kept::Kept;
 use crate::leg::{Leg, Socket};
-use crate::upstream::Registered;
 
 /// How far the upstream's socket has come.
 #[derive(Default)]
@@ -33,7 +32,7 @@ pub(super) struct Opening {
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<(Kept, bool, Option<Secret>), Refusal>> + Send>>;
-type Reopening = Pin<Box<dyn Future<Output = Result<(Socket, Registered), Refusal>> + Send>>;
+type Reopening = Pin<Box<dyn Future<Output = Result<Kept, Refusal>> + Send>>;
 
 impl Driver {
     pub(super) fn connect(&mut self, connection: Arc<Connection>) {
@@ -44,8 +43,11 @@ impl Driver {
             if let Some(kept) = upstreams.kept.take(&connection).await {
                 return Ok((kept, true, password));
             }
+            if connection.http2 {
+                return Ok((upstreams.open_stream(&connection).await?, false, password));
+            }
             let (stream, registered) = upstreams.open(&connection).await?;
-            Ok((Kept { socket: Socket::Plain(stream), registered, secured: None }, false, password))
+            Ok((Kept { socket: Socket::Plain(stream), registered: Some(registered), secured: None }, false, password))
         }));
     }
 
@@ -54,7 +56,7 @@ impl Driver {
         let Poll::Ready(result) = connecting.as_mut().poll(cx) else { return false };
         self.opening.connecting = None;
         let password = result.map(|(kept, reused, password)| {
-            self.registered = Some(kept.registered);
+            self.registered = kept.registered;
             self.upstream = Some(Leg::new(kept.socket));
             (self.opening.secured, self.opening.reused) = (kept.secured, reused);
             password
@@ -112,7 +114,12 @@ impl Driver {
         }
         let Some(connection) = self.connection.clone().filter(|_| !unsent.is_empty()) else { return false };
         let (upstreams, inside_tls) = (Arc::clone(&self.upstreams), self.opening.secured.is_some());
-        self.opening.reopening = Some(Box::pin(async move { upstreams.reopen(&connection, inside_tls).await }));
+        self.opening.reopening = Some(Box::pin(async move {
+            match connection.http2 {
+                true => upstreams.open_stream(&connection).await,
+                false => upstreams.open_ready(&connection, inside_tls).await,
+            }
+        }));
         true
     }
 
@@ -122,10 +129,10 @@ impl Driver {
         self.opening.reopening = None;
         let unsent = self.opening.lost.take().unwrap_or_default();
         match result {
-            Ok((socket, registered)) => {
+            Ok(Kept { socket, registered, .. }) => {
                 let mut leg = Leg::new(socket);
                 unsent.into_iter().for_each(|bytes| leg.queue(bytes));
-                (self.upstream, self.registered) = (Some(leg), Some(registered));
+                (self.upstream, self.registered) = (Some(leg), registered);
             }
             Err(_) => self.pipeline.handle_eof(Side::Upstream),
         }
@@ -145,7 +152,8 @@ impl Driver {
         }
         let (registered, secured) = (self.registered.take(), self.opening.secured.take());
         if self.pipeline.leaves_upstream()
-            && let (Some(connection), Some(registered), Some(socket)) = (self.connection.clone(), registered, leg.into_spare())
+            && registered.is_some()
+            && let (Some(connection), Some(socket)) = (self.connection.clone(), leg.into_spare())
         {
             self.upstreams.kept.keep(connection, Kept { socket, registered, secured });
         }

@@ -4,6 +4,7 @@
 //! pipeline. A stream takes such a socket where the last request was of the same kin, so that one session carries many requests;
 //! else it has a new one. Nothing of identity, deciding or recording is here, nor is any request read here but to give it to a socket.
 
+mod outward;
 mod stream;
 
 use std::future::{pending, poll_fn};
@@ -22,6 +23,7 @@ use http::Request;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+pub(crate) use self::outward::Shared;
 use self::stream::{Carried, Fate, Vessel};
 use crate::drive::Driver;
 use crate::leg::{Begun, Socket};

@@ -241,7 +241,7 @@ impl Sending {
 }
 
 /// How many bytes may be sent, at least one.
-fn poll_room(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<usize, h2::Error>> {
+pub(super) fn poll_room(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<usize, h2::Error>> {
     if stream.capacity() > 0 {
         return Poll::Ready(Ok(stream.capacity()));
     }

@@ -67,6 +67,7 @@ fn of_another_kind(kind: &str, raw: &raw::Connection) -> Option<&'static str> {
     let of_http = [
         (raw.credential.is_some(), "credential"),
         (raw.credential_as.is_some(), "credential_as"),
+        (raw.http2.is_some(), "http2"),
         (raw.dialect.is_some(), "dialect"),
         (raw.requests.is_some(), "requests"),
     ];

@@ -198,6 +198,7 @@ pub(super) struct Connection {
     /// Any value, for the same reason.
     pub(super) credential: Option<toml::Value>,
     pub(super) credential_as: Option<String>,
+    pub(super) http2: Option<bool>,
     pub(super) max_protocol_version: Option<String>,
     pub(super) tls: Option<String>,
     pub(super) tls_ca: Option<PathBuf>,

@@ -238,6 +238,7 @@ impl<'a> At<'a> {
                 postgres::Version::default(),
             )?,
             tls,
+            http2: raw.http2.unwrap_or(false),
             tls_ca,
             channel_binding,
             tls_identity: self.tls_identity(raw)?,

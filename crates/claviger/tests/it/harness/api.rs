@@ -19,14 +19,28 @@ pub(crate) struct Api {
 impl Api {
     /// Starts one; `None` where there is no Python for it.
     pub(crate) fn start() -> Option<Self> {
+        Self::run("http_server.py", &[])
+    }
+
+    /// Starts one that speaks HTTP/2 only, without TLS, and writes nothing down (`tests/drivers/http2_server.py`).
+    pub(crate) fn start_http2() -> Option<Self> {
+        Self::run("http2_server.py", &[])
+    }
+
+    /// Starts one inside TLS, with a certificate and its key, that offers no protocol by name.
+    pub(crate) fn start_inside_tls(files: [&Path; 2]) -> Option<Self> {
+        Self::run("http_server.py", &files)
+    }
+
+    fn run(program: &str, files: &[&Path]) -> Option<Self> {
         let Some(python) = std::env::var_os("CLAVIGER_TEST_PYTHON").map(PathBuf::from) else {
             skip("CLAVIGER_TEST_PYTHON does not name a Python for the HTTP server");
             return None;
         };
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers/http_server.py");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers").join(program);
         let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
         let mut command = Command::new(python);
-        command.arg(program).arg(port.to_string()).arg(dir.path().join("seen")).stdin(Stdio::null());
+        command.arg(program).arg(port.to_string()).arg(dir.path().join("seen")).args(files).stdin(Stdio::null());
         let process = command.spawn().unwrap();
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -7,6 +7,7 @@ mod exchanges;
 mod flow;
 mod held;
 mod models;
+mod outward;
 mod pools;
 mod programs;
 mod smuggling;
@@ -39,6 +40,8 @@ const POLICIES: &str = r#"
 
 /// A gateway before an HTTP server: the connection `api` has a listener of its own, and with `keyed`, whose key is in a header of its own, one
 /// that clients of both share, and one inside TLS. The upstream of `outer` and `unverified` is that last listener: the gateway itself.
+///
+/// So it is that of `doubled`, by HTTP/2; and that of `plainly` is the listener of `api`, likewise.
 struct Rig {
     api: Api,
     gateway: Gateway,
@@ -61,6 +64,10 @@ impl Rig {
              [[connections]]\nname = \"keyed\"\n{upstream}credential_as = \"x-api-key\"\n\
              [[connections]]\nname = \"outer\"\nkind = \"http\"\naddress = \"localhost:{secured}\"\ntls_ca = \"ca.pem\"\n\
              credential = \"file:outer.key\"\n\
+             [[connections]]\nname = \"doubled\"\nkind = \"http\"\naddress = \"localhost:{secured}\"\ntls_ca = \"ca.pem\"\n\
+             credential = \"file:inner.key\"\nhttp2 = true\n\
+             [[connections]]\nname = \"plainly\"\nkind = \"http\"\naddress = \"127.0.0.1:{port}\"\ntls = \"disable\"\n\
+             credential = \"file:inner.key\"\nhttp2 = true\n\
              [[connections]]\nname = \"unverified\"\nkind = \"http\"\naddress = \"localhost:{secured}\"\n\
              [[listeners]]\nkind = \"http\"\nlisten = \"127.0.0.1:{shared}\"\nplaintext = true\n\
              [[listeners]]\nkind = \"http\"\nlisten = \"127.0.0.1:{secured}\"\n"
@@ -68,6 +75,7 @@ impl Rig {
         let mut gateway = Gateway::configure(&[], &format!("{PERMIT_ALL}\n{POLICIES}"), &toml);
         std::fs::write(gateway.path("api.key"), format!("{KEY}\n")).unwrap();
         std::fs::write(gateway.path("outer.key"), "").unwrap();
+        std::fs::write(gateway.path("inner.key"), "").unwrap();
         gateway.must_not_write(KEY);
         gateway.add(&["user", "alice"]);
         gateway.add(&["user", "bob"]);
@@ -75,6 +83,7 @@ impl Rig {
         gateway.start();
         let (token, bob) = (gateway.token(&["alice"]), gateway.token(&["bob"]));
         std::fs::write(gateway.path("outer.key"), &bob).unwrap();
+        std::fs::write(gateway.path("inner.key"), &token).unwrap();
         Some(Self { api, gateway, port, shared, secured, token, bob })
     }
 

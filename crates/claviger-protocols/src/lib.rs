@@ -17,18 +17,20 @@ mod contract;
 mod credential;
 pub mod http;
 mod masking;
+mod options;
 pub mod postgres;
 pub mod proxied;
 
 pub use contract::{
-    Access, Admitted, Awaited, BackendKey, Cancel, ChannelBinding, Closed, Event, Exchange, Forward, Limits, Notice, Operation,
-    Outcome, Probe, ProbeId, Protocol, ProtocolEntry, ProtocolOptions, Question, Recorded, Reply, Request, Shown, Side,
-    StatementResult, Status, TransactionEnd, TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
+    Access, Admitted, Awaited, BackendKey, Cancel, ChannelBinding, Closed, Event, Exchange, Forward, Notice, Operation, Outcome,
+    Probe, ProbeId, Protocol, Question, Recorded, Reply, Request, Shown, Side, StatementResult, Status, TransactionEnd,
+    TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
 };
 
 pub use content::{Content, Said};
 pub use credential::{Ask, Auth, Credential, Login};
 pub use masking::{Look, Masker, Slot};
+pub use options::{Limits, ProtocolEntry, ProtocolOptions};
 
 /// Every protocol that byte-stream listeners speak. Config kinds, default ports, help texts and the conformance suite derive
 /// from this list; a new protocol is one directory and one line here.

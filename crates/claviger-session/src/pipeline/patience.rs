@@ -11,6 +11,10 @@ use super::serving::End;
 use super::{Pipeline, Stage};
 use crate::Deadlines;
 
+/// A session that is to end does not wait for a client that takes nothing for so long. The kernel says that there is room only when a
+/// good part of its buffer is free, so a client that reads slowly needs a while to be seen reading.
+const STALL: Duration = Duration::from_secs(10);
+
 /// What is waited for, and since when nothing has come of it.
 pub(super) struct Patience {
     awaited: Option<Awaited>,
@@ -84,6 +88,33 @@ fn lost(awaited: Awaited) -> End {
 }
 
 impl Pipeline {
+    /// Looks at what an open session has until when.
+    pub(super) fn look(&mut self, now: Instant) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        if self.ending.is_some() {
+            return;
+        }
+        let held = serving.look_at_held(&self.gateway, now);
+        let deadlines = self.gateway.rules().deadlines;
+        let looked = serving.look(&deadlines, now).and_then(|again| Ok((again, self.patience.look(&deadlines, now)?)));
+        let looked = looked.map(|(again, due)| [held, due].into_iter().flatten().fold(again, Instant::min));
+        let (winding_up, waits_for_the_record) = (serving.winding_up().cloned(), serving.waits_for_the_record());
+        match (looked, winding_up) {
+            (Ok(again), None) => self.deadline = Some(again),
+            (Ok(again), Some((refusal, code))) => {
+                // A client that does not read finishes nothing; but what waits for the record is not its doing.
+                let full = !self.protocol.wants_input(Side::Upstream) && !waits_for_the_record;
+                let stalled = full.then_some(self.traffic.bytes_out);
+                if stalled.is_some() && stalled == self.stalled {
+                    return self.end(refusal, code, now);
+                }
+                self.stalled = stalled;
+                self.deadline = now.checked_add(STALL).map(|soon| soon.min(again));
+            }
+            (Err((refusal, code)), _) => self.end(refusal, code, now),
+        }
+    }
+
     /// Looks what is waited for after a turn.
     pub(super) fn watch(&mut self, now: Instant) {
         if !matches!(self.stage, Stage::Serving(_)) || self.ending.is_some() {

@@ -9,7 +9,7 @@ use super::turn::Turn;
 use super::{Event, Stream};
 use crate::json::{Edits, Kind, Value, decode, quoted};
 use crate::texts::{Rules, rewrite_arguments, rewrite_value};
-use crate::{Call, NotRead, Place};
+use crate::{Call, NotRead, Parts, Place};
 
 /// How many blocks there may be at a time that are kept until they are complete.
 const MOST_BLOCKS: usize = 64;
@@ -25,9 +25,54 @@ pub(super) struct Messages {
 /// A block that is kept.
 enum Block {
     /// A call of a tool: its name, and what it is called with.
-    Call { name: String, given: String, half: Option<u16> },
-    /// Thoughts, whose signature is that of all of them.
-    Thinking { text: String, half: Option<u16> },
+    Call {
+        name: String,
+        given: String,
+        half: Option<u16>,
+    },
+    Thinking(Thoughts),
+}
+
+/// Thoughts, whose signature is that of all of them: they leave as they came, up to where something is found in them.
+struct Thoughts {
+    parts: Box<dyn Parts>,
+    half: Option<u16>,
+    /// Whether all has left so far.
+    flows: bool,
+    /// What has come since, and what would leave of it.
+    came: String,
+    put: String,
+}
+
+impl Thoughts {
+    fn new(turn: &mut Turn<'_>) -> Self {
+        let parts = turn.texts.parts(Place { path: "content[].thinking", bare: false });
+        Self { parts, half: None, flows: true, came: String::new(), put: String::new() }
+    }
+
+    /// Takes more. Says whether it leaves at once.
+    fn take(&mut self, part: Value<'_>, turn: &mut Turn<'_>) -> bool {
+        let part = decode(part.inner(), &mut self.half);
+        turn.hear(part.len());
+        let mut put = String::new();
+        self.parts.push(&part, &mut put);
+        self.flows &= put == *part && self.half.is_none();
+        if !self.flows {
+            self.came.push_str(&part);
+            self.put.push_str(&put);
+        }
+        self.flows
+    }
+
+    /// There is no more: what is left, if that is as it came.
+    fn end(mut self) -> String {
+        if self.half.take().is_some() {
+            self.came.push('\u{fffd}');
+            self.parts.push("\u{fffd}", &mut self.put);
+        }
+        self.parts.finish(&mut self.put);
+        if self.put == self.came { self.came } else { String::new() }
+    }
 }
 
 impl Stream for Messages {
@@ -72,7 +117,7 @@ impl Block {
     fn size(&self) -> usize {
         match self {
             Self::Call { name, given, .. } => name.len() + given.len(),
-            Self::Thinking { text, .. } => text.len(),
+            Self::Thinking(thoughts) => thoughts.came.len() + thoughts.put.len(),
         }
     }
 }
@@ -104,16 +149,15 @@ impl Messages {
         }
         match &*block.str("type").unwrap_or_default() {
             "thinking" => {
-                let mut half = None;
-                let thinking = block.get("thinking").filter(|text| text.is_string());
-                let text = thinking.map(|text| decode(text.inner(), &mut half).into_owned()).unwrap_or_default();
+                let mut thoughts = Thoughts::new(turn);
                 let mut edits = Edits::default();
-                if let Some(thinking) = thinking.filter(|_| !text.is_empty()) {
-                    edits.replace(thinking, "\"\"".to_owned());
+                if let Some(part) = block.get("thinking").filter(|part| part.is_string())
+                    && !thoughts.take(part, turn)
+                {
+                    edits.replace(part, "\"\"".to_owned());
                 }
-                turn.hear(text.len());
                 turn.put(event, edits.apply(event.data));
-                self.kept.insert(index, Block::Thinking { text, half });
+                self.kept.insert(index, Block::Thinking(thoughts));
                 Ok(())
             }
             "text" => {
@@ -154,18 +198,17 @@ impl Messages {
                 turn.beat();
                 return Ok(());
             }
-            ("thinking_delta", Some(Block::Thinking { text, half })) => {
+            ("thinking_delta", Some(Block::Thinking(thoughts))) => {
                 let mut edits = Edits::default();
-                if let Some(part) = delta.get("thinking").filter(|part| part.is_string()) {
-                    let thought = decode(part.inner(), half);
-                    turn.hear(thought.len());
-                    text.push_str(&thought);
+                if let Some(part) = delta.get("thinking").filter(|part| part.is_string())
+                    && !thoughts.take(part, turn)
+                {
                     edits.replace(part, "\"\"".to_owned());
                 }
                 turn.put(event, edits.apply(event.data));
                 return Ok(());
             }
-            ("signature_delta", Some(Block::Thinking { .. })) => {
+            ("signature_delta", Some(Block::Thinking(_))) => {
                 self.end(index, turn);
                 turn.put(event, None);
                 return Ok(());
@@ -188,14 +231,10 @@ impl Messages {
         self.texts.end(&format!("{index:08}/"), turn);
         match self.kept.remove(&index) {
             None => {}
-            Some(Block::Thinking { mut text, half }) => {
-                if half.is_some() {
-                    text.push('\u{fffd}');
-                }
-                // Under its signature it stands as it is or not at all.
-                let stays = turn.texts.whole(Place { path: "content[].thinking", bare: false }, &text).is_none();
-                if stays && !text.is_empty() {
-                    delta_frame(index, "\"thinking_delta\"").inner("thinking").shape().send(&text, turn);
+            Some(Block::Thinking(thoughts)) => {
+                let left = thoughts.end();
+                if !left.is_empty() {
+                    delta_frame(index, "\"thinking_delta\"").inner("thinking").shape().send(&left, turn);
                 }
             }
             Some(Block::Call { name, mut given, half }) => {

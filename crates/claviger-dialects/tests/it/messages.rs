@@ -116,6 +116,19 @@ fn thoughts_stand_as_they_were_signed_or_not_at_all() {
         sent.extend(end("end_turn"));
         heard(&stream().answer_cut(named(&sent).as_bytes()).0.bytes)
     };
+    let sent = vec![
+        start(),
+        begins(0, json!({"type": "thinking", "thinking": "", "signature": ""})),
+        delta(0, json!({"type": "thinking_delta", "thinking": "He asks"})),
+        delta(0, json!({"type": "signature_delta", "signature": "EqQB"})),
+        stop(0),
+    ];
+    let content = named(&sent);
+    assert_eq!(
+        stream().answer([content.as_bytes()], &mut Lets).unwrap().0.bytes,
+        content,
+        "they flow where nothing is looked for"
+    );
     let plain = thinking(&["He asks", " for a", " name."]);
     assert_eq!(
         (&plain[0]["thinking"], &plain[0]["signature"]),
@@ -124,6 +137,8 @@ fn thoughts_stand_as_they_were_signed_or_not_at_all() {
     assert_eq!(plain[1]["text"], "Done.");
     let told = thinking(&["It is bob.smi", "th@example.com"]);
     assert_eq!((&told[0]["thinking"], &told[0]["signature"]), (&json!(""), &json!("EqQBCgIYAhIM1gbcDa9GJwZA2b3h")));
+    let told = thinking(&["It is ", "bob.smi", "th@example.com", " here."]);
+    assert_eq!(told[0]["thinking"], "It is ");
 }
 
 #[test]

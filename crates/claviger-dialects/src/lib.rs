@@ -73,7 +73,8 @@ pub enum NotRead {
 /// Where a text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// Which members lead to it, with `[]` for elements of lists: `messages[].content`.
+    /// Which members lead to it, with `[]` for elements of lists, and `{}` for the name of a member itself: `messages[].content`,
+    /// `arguments{}`. In strings that are JSON it goes on: `messages[].content.mail`. A name that holds any of these signs is in quotes.
     pub path: &'a str,
     /// Whether it is a number, or another word of JSON, as it is written; what takes its place becomes a text.
     pub bare: bool,

@@ -56,7 +56,7 @@ use std::ops::Range;
 
 pub use config::{CustomPattern, DetectorConfig, DetectorError};
 pub use entity::{Entity, EntitySet, UnknownEntity};
-pub use parts::{HELD, Parts};
+pub use parts::{HELD, LEAST, Parts};
 pub use replace::Style;
 pub use survey::{Confidence, Ground, Proposal, Reading, Survey};
 pub use terms::TermList;

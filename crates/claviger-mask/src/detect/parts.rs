@@ -38,15 +38,18 @@ pub struct Parts {
 /// The most bytes that wait, unless it is said otherwise.
 pub const HELD: usize = 4096;
 
+/// Numbers that belong together, and what is said of them, have less than this.
+pub const LEAST: usize = 2048;
+
 impl Parts {
     /// For one text, of which at most [`HELD`] bytes wait.
     pub fn new(detectors: Arc<Detectors>, context: Context) -> Self {
         Self::with_held(detectors, context, HELD)
     }
 
-    /// For one text, of which at most so many bytes wait. If more would have to, `[withheld]` takes their place.
+    /// For one text, of which at most so many bytes wait, but not less than [`LEAST`]. If more would have to, `[withheld]` takes their place.
     pub fn with_held(detectors: Arc<Detectors>, context: Context, held: usize) -> Self {
-        Self::with_rounds(detectors, context, held, ROUNDS)
+        Self::with_rounds(detectors, context, held.max(LEAST), ROUNDS)
     }
 
     fn with_rounds(detectors: Arc<Detectors>, context: Context, held: usize, rounds: usize) -> Self {
@@ -55,7 +58,7 @@ impl Parts {
         Self { rounds, room: Default::default(), held, detectors, context, counts: Counts::default(), withheld: 0, over: false }
     }
 
-    /// Takes a part, and adds what may leave.
+    /// Takes a part, and adds what may leave. Behind the end of the text nothing does.
     pub fn push(&mut self, part: &str, out: &mut String) {
         let mut rest = part;
         while !rest.is_empty() && !self.over {
@@ -144,8 +147,8 @@ impl fmt::Debug for Parts {
 
 #[cfg(test)]
 impl Parts {
-    pub(super) fn in_rounds(detectors: Arc<Detectors>, rounds: usize) -> Self {
-        Self::with_rounds(detectors, Context::default(), HELD, rounds)
+    pub(super) fn in_rounds(detectors: Arc<Detectors>, held: usize, rounds: usize) -> Self {
+        Self::with_rounds(detectors, Context::default(), held, rounds)
     }
 
     /// How many bytes are kept, waiting or not.

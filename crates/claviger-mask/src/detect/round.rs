@@ -120,11 +120,6 @@ impl Round {
         let patterns = self.patterns.iter().map(|_| Pending::default()).collect();
         let strings = std::mem::take(&mut self.strings);
         *self = Self { number: self.number, patterns, strings, withheld: Some(withheld), ..Self::default() };
-        // It stands before what follows.
-        self.folded.push(name, 0);
-        self.text.push_str(name);
-        self.advance(with, false);
-        self.left = name.len();
         true
     }
 
@@ -146,8 +141,24 @@ impl Round {
         if withheld.gap() {
             out.push(' ');
         }
+        let before = withheld.last(CONTEXT).to_owned();
         self.withheld = None;
+        self.begin_behind(before);
         Some(rest)
+    }
+
+    /// Begins behind a text that has been dealt with.
+    fn begin_behind(&mut self, text: String) {
+        self.folded.push(&text, 0);
+        let folded = self.folded.bytes().len();
+        self.progress = Progress::behind(folded);
+        for pass in [&mut self.letters, &mut self.urls, &mut self.terms] {
+            pass.at = folded;
+        }
+        self.patterns.iter_mut().for_each(|pending| pending.again(text.len()));
+        self.runs.again(text.len());
+        self.left = text.len();
+        self.text = text;
     }
 
     /// Finds whatever is certain.

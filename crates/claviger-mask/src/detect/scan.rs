@@ -35,6 +35,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Of a text of which so many bytes have been dealt with.
+    pub(super) fn behind(bytes: usize) -> Self {
+        Self { at: bytes, done: bytes, ..Self::default() }
+    }
+
     /// The same, of a text without its first bytes.
     pub(super) fn without(self, bytes: usize) -> Self {
         Self {

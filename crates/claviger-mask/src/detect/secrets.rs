@@ -9,7 +9,7 @@ use super::text::{Text, is_word};
 const SHORTEST: usize = 16;
 
 /// How long the first line of a private key may be, and how far a key without an end may reach.
-const HEADER: usize = 80;
+pub(super) const HEADER: usize = 80;
 
 /// What the characters behind a prefix are.
 #[derive(Clone, Copy)]

@@ -153,6 +153,8 @@ fn long_private_keys_are_masked_as_in_the_whole() {
     }
     let (out, withheld) = long(&detectors, &format!("-----BEGIN PRIVATE KEY-----\n{body}(never ended), 536-90-4399"));
     assert_eq!((&*out, withheld), ("[private_key]", 1), "all that may belong to it");
+    let text = format!("eyJ{}-----BEGIN PRIVATE KEY-----\nthe <miie> of it\n-----END PRIVATE KEY-----, then", "x".repeat(5000));
+    assert_eq!(long(&detectors, &text), ("[withheld], then".to_owned(), 1), "one that begins in what is withheld");
 }
 
 #[test]
@@ -201,7 +203,7 @@ fn what_cannot_be_cleared_in_time_ends_the_text() {
     let detectors = all(without_urls(), &[]);
     let text = "ada@example.com-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY----- and more, and 536-90-4399";
     for (rounds, expected, withheld) in [(2, "[email][private_key] and more, and [ssn]", 0), (1, "[withheld]", 1)] {
-        let mut parts = Parts::in_rounds(Arc::clone(&detectors), rounds);
+        let mut parts = Parts::in_rounds(Arc::clone(&detectors), HELD, rounds);
         let mut out = String::new();
         characters(text).for_each(|c| parts.push(c, &mut out));
         parts.finish(&mut out);
@@ -272,6 +274,47 @@ proptest! {
         let expected = &whole(&detectors, context, &text);
         prop_assert_eq!(&parts(&detectors, context, characters(&text)), expected, "{:?} by characters", &text);
         prop_assert_eq!(&parts(&detectors, context, cut(&text, &cuts)), expected, "{:?} in parts", &text);
+    }
+}
+
+/// Pieces that are values by their form alone, and must not leave unless they leave of the whole.
+const VALUES: &[&str] = &[
+    "536-90-4399",
+    "4111111111111111",
+    "4111 1111 1111 1111",
+    "ada@example.com",
+    "345 67 89",
+    "415-555-0132",
+    "GB82WEST12345698765432",
+    "dozjgNryP4J3",
+    "AKIAIOSFODNN7EXAMPLE",
+    "1EG4-TE5-MK73",
+    "U1NOIDUzNi05MC00Mzk5",
+    "53534e203533362d39302d34333939",
+    "abcdefghijklmnopqrstuvwxyzabcdefghij",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, ..ProptestConfig::default() })]
+
+    /// Even if much less may wait than must.
+    #[test]
+    fn what_is_too_long_to_wait_for_does_not_leak(
+        pieces in proptest::collection::vec(0..PIECES.len() + MORE.len(), 20..200),
+        held in 8_usize..200,
+    ) {
+        let pieces: Vec<_> = pieces.iter().map(|piece| *PIECES.get(*piece).unwrap_or_else(|| &MORE[piece - PIECES.len()])).collect();
+        let text = pieces.join(" ");
+        let detectors = all(without_urls(), &PATTERNS[..2]);
+        let mut parts = Parts::in_rounds(Arc::clone(&detectors), held, ROUNDS);
+        let mut out = String::new();
+        characters(&text).for_each(|c| parts.push(c, &mut out));
+        parts.finish(&mut out);
+        let (whole, _) = whole(&detectors, Context::default(), &text);
+        for value in VALUES {
+            let (left, may) = (out.matches(value).count(), whole.matches(value).count());
+            prop_assert!(left <= may, "{left} and {may} times {value}, {held} held: {out:?}\n{whole:?}\n{text:?}");
+        }
     }
 }
 

@@ -9,20 +9,39 @@ use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
 use crate::texts::{Rules, Spot, Visitor, rewrite_arguments, rewrite_rest, rewrite_text, walk};
 use crate::{Call, NotRead};
 
+/// What a document may begin with that is no part of it.
+const MARK: &str = "\u{feff}";
+
 /// What is known to take the place of texts, by where they begin.
 pub(super) type Known = BTreeMap<usize, Option<String>>;
 
 /// An answer, all of it.
 pub(super) fn whole(content: &[u8], rules: Rules, turn: &mut Turn<'_>) -> Result<(), NotRead> {
     let text = std::str::from_utf8(content).map_err(|_| NotRead::Syntax)?;
-    let put = match Document::read(content, rigor(rules)) {
+    let mark = if text.starts_with(MARK) { MARK } else { "" };
+    let text = text.get(mark.len()..).unwrap_or_default();
+    let put = match Document::read(text.as_bytes(), rigor(rules)) {
         Ok(document) => rewritten(document.root(), text, rules, turn),
         // What is no JSON, though it is said to be: a line of a server that is in trouble.
         Err(NotRead::Syntax) => rewrite_text(text, "", turn.texts),
         Err(error) => return Err(error),
     };
+    turn.raw(mark.as_bytes());
     turn.raw(put.as_deref().unwrap_or(text).as_bytes());
     Ok(())
+}
+
+/// Whether it is a document.
+pub(super) fn is_one(content: &[u8]) -> bool {
+    let content = content.strip_prefix(MARK.as_bytes()).unwrap_or(content);
+    Document::read(content, Rigor::Lenient).is_ok_and(|document| matches!(document.root().kind(), Kind::Object | Kind::Array))
+}
+
+/// Whether it is several, each in a line.
+pub(super) fn is_lines(content: &[u8]) -> bool {
+    let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let rest = content.get(first.len()..).unwrap_or_default();
+    !rest.trim_ascii().is_empty() && is_one(first)
 }
 
 /// Where calls are looked for, no member may be there twice.

@@ -12,6 +12,7 @@ mod frame;
 mod messages;
 mod pending;
 mod responses;
+mod sniff;
 mod sse;
 mod turn;
 mod usage;
@@ -24,6 +25,7 @@ use self::deltas::Deltas;
 use self::document::Each;
 use self::messages::Messages;
 use self::responses::Responses;
+use self::sniff::{Looks, Said, looks};
 use self::sse::Sse;
 use self::turn::{Framing, Outlet, Turn};
 use self::whole::Text;
@@ -77,16 +79,16 @@ pub struct Answer {
 enum Content {
     /// It is not.
     Pass,
-    /// When all of it is there.
-    Whole(BytesMut),
+    /// When all of it is there. Whether it is lines if its first is a document.
+    Whole(BytesMut, bool),
     /// As one text.
     Text(Text),
     /// Event by event.
     Events(Sse, Box<dyn Stream>),
     /// Line by line.
     Lines(BytesMut, Box<dyn Stream>),
-    /// As its beginning looks, of which this has come. Whether it may be a document.
-    Unsaid(BytesMut, bool),
+    /// As its beginning looks, of which this has come, and as is said of it.
+    Unsaid(BytesMut, Said),
 }
 
 /// An event of a stream.
@@ -132,44 +134,60 @@ impl Answer {
 
     /// Takes the answer's head. Says whether all of the content is kept until its end, so that its length is known when its head leaves.
     pub fn begin(&mut self, _status: u16, content_type: Option<&str>) -> bool {
-        let stream = || -> Box<dyn Stream> {
-            match self.form.api {
-                Api::Chat | Api::Completions => Box::new(Chat::default()),
-                Api::Messages => Box::new(Messages::default()),
-                // Transcripts come as the texts of responses do.
-                Api::Responses | Api::Audio => Box::new(Responses::default()),
-                Api::Ollama => Box::new(Deltas::of_lines()),
-                Api::Threads | Api::Json | Api::Images => Box::new(Deltas::new()),
-                Api::Any => Box::new(Each { rules: self.rules }),
-            }
-        };
         let kind = content_type.map(media_type).unwrap_or_default();
-        self.content = match kind.as_str() {
-            "application/json" | "text/json" => Content::Whole(BytesMut::new()),
-            "text/event-stream" => Content::Events(Sse::default(), stream()),
-            "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" | "application/stream+json" => {
-                self.outlet.framing = Framing::Lines;
-                Content::Lines(BytesMut::new(), stream())
+        let said = match kind.as_str() {
+            "application/json" | "text/json" => Said::Json,
+            "text/event-stream" => Said::Events,
+            "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" | "application/stream+json" => Said::Lines,
+            kind if kind.ends_with("+json") => Said::Json,
+            kind if kind.starts_with("text/") => Said::Text,
+            kind if ["image/", "audio/", "video/", "font/"].iter().any(|media| kind.starts_with(media)) => {
+                self.content = Content::Pass;
+                return false;
             }
-            kind if kind.ends_with("+json") => Content::Whole(BytesMut::new()),
-            kind if kind.starts_with("text/") => Content::Text(Text::default()),
-            kind if ["image/", "audio/", "video/", "font/"].iter().any(|media| kind.starts_with(media)) => Content::Pass,
-            "" => Content::Unsaid(BytesMut::new(), true),
-            _ => Content::Unsaid(BytesMut::new(), false),
+            "" => Said::Nothing,
+            _ => Said::Other,
         };
-        matches!(self.content, Content::Whole(_))
+        // Clients of models know what they have asked for.
+        let sure = self.rules != Rules::Answers && matches!(said, Said::Json | Said::Events | Said::Lines);
+        self.content = if sure { self.read_as(said) } else { Content::Unsaid(BytesMut::new(), said) };
+        said == Said::Json
+    }
+
+    /// How content is read that is what is said of it.
+    fn read_as(&mut self, said: Said) -> Content {
+        match said {
+            Said::Json => Content::Whole(BytesMut::new(), false),
+            Said::Events => Content::Events(Sse::default(), self.stream()),
+            Said::Lines => {
+                self.outlet.framing = Framing::Lines;
+                Content::Lines(BytesMut::new(), self.stream())
+            }
+            Said::Text | Said::Other | Said::Nothing => Content::Text(Text::default()),
+        }
+    }
+
+    /// What rewrites a stream.
+    fn stream(&self) -> Box<dyn Stream> {
+        match self.form.api {
+            Api::Chat | Api::Completions => Box::new(Chat::default()),
+            Api::Messages => Box::new(Messages::default()),
+            // Transcripts come as the texts of responses do.
+            Api::Responses | Api::Audio => Box::new(Responses::default()),
+            Api::Ollama => Box::new(Deltas::of_lines()),
+            Api::Threads | Api::Json | Api::Images => Box::new(Deltas::new()),
+            Api::Any => Box::new(Each { rules: self.rules }),
+        }
     }
 
     /// Takes content, and appends what comes of it.
     pub fn push(&mut self, content: Bytes, texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
-        let content = match self.looked_at(content, false) {
-            Some(content) => content,
-            None => return Ok(()),
-        };
+        let Some(content) = self.looked_at(content, false)? else { return Ok(()) };
+        self.first_line(&content);
         let mut turn = Turn::new(texts, out, &mut self.outlet, &mut self.said, self.longest);
         match &mut self.content {
             Content::Pass | Content::Unsaid(..) => turn.pass(content),
-            Content::Whole(kept) => {
+            Content::Whole(kept, _) => {
                 if kept.len() + content.len() > self.longest {
                     return Err(NotRead::TooLong);
                 }
@@ -190,13 +208,21 @@ impl Answer {
 
     /// There is no more content: appends the rest.
     pub fn finish(&mut self, texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
-        if let Some(content) = self.looked_at(Bytes::new(), true).filter(|content| !content.is_empty()) {
+        if let Some(content) = self.looked_at(Bytes::new(), true)?.filter(|content| !content.is_empty()) {
             self.push(content, texts, out)?;
+        }
+        // What is said to be a document may be several.
+        if let Content::Whole(kept, _) = &mut self.content
+            && document::is_lines(kept)
+        {
+            let kept = std::mem::take(kept);
+            self.outlet.framing = Framing::Lines;
+            self.content = Content::Lines(kept, self.stream());
         }
         let mut turn = Turn::new(texts, out, &mut self.outlet, &mut self.said, self.longest);
         match &mut self.content {
             Content::Pass | Content::Unsaid(..) => {}
-            Content::Whole(kept) => document::whole(kept, self.rules, &mut turn)?,
+            Content::Whole(kept, _) => document::whole(kept, self.rules, &mut turn)?,
             Content::Text(text) => text.finish(&mut turn),
             Content::Events(sse, stream) => {
                 sse.finish(stream.as_mut(), &mut turn)?;
@@ -212,25 +238,43 @@ impl Answer {
     }
 
     /// What content there is to be taken, once it is known how.
-    fn looked_at(&mut self, content: Bytes, last: bool) -> Option<Bytes> {
-        let Content::Unsaid(begun, document) = &mut self.content else { return Some(content) };
+    fn looked_at(&mut self, content: Bytes, last: bool) -> Result<Option<Bytes>, NotRead> {
+        let Content::Unsaid(begun, said) = &mut self.content else { return Ok(Some(content)) };
         begun.extend_from_slice(&content);
-        if !last && begun.len() < BEGINNING {
-            return None;
+        let guessed = matches!(said, Said::Other | Said::Nothing);
+        let looks = looks(begun, last);
+        if !last && (looks == Looks::Unclear || (guessed && begun.len() < BEGINNING)) {
+            return if begun.len() > self.longest { Err(NotRead::TooLong) } else { Ok(None) };
         }
-        let (begun, document) = (begun.split().freeze(), *document);
-        let json = begun.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['));
+        let (begun, said) = (begun.split().freeze(), *said);
         let beginning = begun.get(..BEGINNING).unwrap_or(&begun);
-        self.content = match (whole::is_text(beginning), json) {
-            (false, _) => Content::Pass,
-            (true, true) if document => Content::Whole(BytesMut::new()),
-            (true, true) => {
-                self.outlet.framing = Framing::Lines;
-                Content::Lines(BytesMut::new(), Box::new(Each { rules: Rules::Every }))
+        self.content = match looks {
+            _ if guessed && !whole::is_text(beginning) => Content::Pass,
+            Looks::Json => {
+                // What nobody knows anything of may be a file.
+                if said == Said::Other && matches!(self.form.api, Api::Any | Api::Json) {
+                    self.rules = Rules::Every;
+                }
+                Content::Whole(BytesMut::new(), !matches!(said, Said::Json | Said::Events))
             }
-            (true, false) => Content::Text(Text::default()),
+            Looks::Events if self.rules == Rules::Answers => self.read_as(Said::Events),
+            _ => self.read_as(said),
         };
-        Some(begun)
+        Ok(Some(begun))
+    }
+
+    /// Files of lines are too long to be kept: they are read as such from the end of their first line on.
+    fn first_line(&mut self, content: &[u8]) {
+        let Content::Whole(kept, may @ true) = &mut self.content else { return };
+        let Some(end) = content.iter().position(|byte| *byte == b'\n') else { return };
+        *may = false;
+        let line = [kept, content.get(..end).unwrap_or_default()].concat();
+        if !matches!(self.form.api, Api::Any | Api::Json) || !document::is_one(&line) {
+            return;
+        }
+        let kept = std::mem::take(kept);
+        self.outlet.framing = Framing::Lines;
+        self.content = Content::Lines(kept, Box::new(Each { rules: self.rules }));
     }
 
     /// What ends the content in place of everything from a refused call on, as the service would say that something went wrong in the middle
@@ -289,7 +333,7 @@ fn lines(kept: &mut BytesMut, last: bool, stream: &mut dyn Stream, turn: &mut Tu
         let Some(end) = end.or((last && !kept.is_empty()).then_some(kept.len())) else { return Ok(()) };
         let line = kept.split_to(end);
         let data = String::from_utf8_lossy(&line);
-        match data.trim() {
+        match data.trim().trim_start_matches('\u{feff}') {
             "" => turn.raw(&line),
             data => take(&Event { raw: &line, name: None, data }, stream, turn)?,
         }

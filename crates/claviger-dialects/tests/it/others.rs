@@ -88,3 +88,41 @@ fn what_has_no_type_is_told_by_its_beginning() {
     let bytes = format!("PK\u{3}\0{SECRET}");
     assert_eq!(file("application/zip").answer([bytes.as_bytes()], &mut Masks::default()).unwrap().0.bytes, bytes);
 }
+
+#[test]
+fn what_something_is_said_to_be_hides_nothing() {
+    let calls = format!(
+        "{{\"id\":\"c\",\"choices\":[{{\"index\":0,\"message\":{{\"role\":\"assistant\",\"content\":\"to bob.smith\\u0040example.com\",\
+         \"tool_calls\":[{{\"id\":\"c\",\"type\":\"function\",\"function\":{{\"name\":\"f\",\"arguments\":\"{{\\\"a\\\":\\\"{SECRET}\\\"}}\"}}}}]}},\
+         \"finish_reason\":\"tool_calls\"}}]}}"
+    );
+    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&calls).unwrap()).unwrap();
+    let types =
+        ["text/plain", "text/html; charset=utf-8", "", "application/octet-stream", "text/event-stream", "application/json"];
+    for content_type in types {
+        let chat = asked("/v1/chat/completions", content_type);
+        for content in [calls.clone(), format!("\u{feff} {calls}\n"), pretty.clone(), format!("{calls}\n{calls}")] {
+            let (answered, _) = chat.answer([content.as_bytes()], &mut Masks::default()).unwrap();
+            assert!(!answered.bytes.contains("bob.smith"), "{content_type}: {}", answered.bytes);
+            assert_eq!(answered.calls[0], (0, "f".to_owned(), format!("{{\"a\":\"{MASK}\"}}")), "{content_type}: {content}");
+        }
+        let part = |name: &str, arguments: Value| {
+            let function = json!({"index": 0, "id": "c", "function": {"name": name, "arguments": arguments}});
+            format!("data: {}\n\n", json!({"id": "c", "choices": [{"index": 0, "delta": {"tool_calls": [function]}}]}))
+        };
+        let stream = part("f", json!("{\"a\":\"bob.sm")) + &part("", json!("ith@example.com\"}")) + "data: [DONE]\n\n";
+        for content in [stream.clone(), format!("\n: up\n\n{stream}"), format!("\u{feff}event: x\n{stream}")] {
+            let (answered, _) = chat.answer(content.as_bytes().chunks(7), &mut Masks::default()).unwrap();
+            assert_eq!(called(&answered), [("f", &*format!("{{\"a\":\"{MASK}\"}}"))], "{content_type}: {content}");
+        }
+    }
+    let (answered, _) = asked("/v1/chat/completions", "text/plain").answer_cut(calls.as_bytes());
+    assert_eq!(called(&answered), [("f", &*format!("{{\"a\":\"{MASK}\"}}"))]);
+    let masked = |path: &'static str, content: &str| {
+        let mut masks = Masks::default();
+        Asked::to(Dialect::Plain, path, "text/plain").answer([content.as_bytes()], &mut masks).unwrap();
+        masks.places
+    };
+    assert_eq!(masked("/crm", "{\"mail\":\"x\"}"), ["{}", "mail"]);
+    assert_eq!(masked("/crm", "[INFO] up"), ["…"]);
+}

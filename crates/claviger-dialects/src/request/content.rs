@@ -40,6 +40,10 @@ impl<'a> Content<'a> {
         }
         let text = std::str::from_utf8(content);
         if dialect != Dialect::Plain {
+            // Some servers take whatever has this word in its type for a form.
+            if content_type.to_ascii_lowercase().contains("form") {
+                return Err(NotRead::Form("content-type"));
+            }
             // Some servers of models and vectors take JSON for JSON whatever it is said to be.
             return match text.map_err(|_| NotRead::Syntax).and_then(|text| Ok((text, Document::read(content, Rigor::Strict)?))) {
                 Ok((text, document)) => Ok(Self::Json(text, document)),

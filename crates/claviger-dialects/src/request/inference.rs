@@ -8,10 +8,11 @@ use crate::NotRead;
 use crate::json::{Kind, Value};
 
 /// Members that decide something; a server that does not tell small letters from capitals must not find others than are looked at here.
-const DECIDING: [&str; 17] = [
+const DECIDING: [&str; 19] = [
     "assistant_id",
     "background",
     "conversation",
+    "fallbacks",
     "file_ids",
     "functions",
     "input",
@@ -21,6 +22,7 @@ const DECIDING: [&str; 17] = [
     "messages",
     "metadata",
     "model",
+    "models",
     "previous_response_id",
     "prompt",
     "requests",
@@ -42,6 +44,9 @@ pub(super) fn read(body: Value<'_>, deployed: bool, found: &mut Found) -> Result
         None => found.hazard(Hazard::Unknown),
     }
     found.opaque |= is_tokens(body);
+    for others in ["models", "fallbacks"] {
+        instead(body, others, found)?;
+    }
     asked(body, found)?;
     if let Some(id) = text_of(body, "previous_response_id")? {
         found.define(Verb::Read, "response", &id)?;
@@ -57,6 +62,23 @@ pub(super) fn read(body: Value<'_>, deployed: bool, found: &mut Found) -> Result
     }
     if body.get("background").is_some_and(|background| background.raw() == "true") {
         found.reads = false;
+    }
+    Ok(())
+}
+
+/// Which models are asked if the one cannot answer, or beside it.
+fn instead(body: Value<'_>, name: &'static str, found: &mut Found) -> Result<(), NotRead> {
+    let Some(others) = body.get(name).filter(|others| others.kind() != Kind::Null) else { return Ok(()) };
+    let one = (others.kind() != Kind::Array).then_some(others);
+    for other in one.into_iter().chain(others.elements()) {
+        let model = match other.kind() {
+            Kind::Object => text_of(other, "model")?,
+            _ => Some(other.text().ok_or(NotRead::Form(name))?),
+        };
+        match model.filter(|model| !model.is_empty()) {
+            Some(model) => found.beside(&model)?,
+            None => found.hazard(Hazard::Unknown),
+        }
     }
     Ok(())
 }

@@ -103,9 +103,18 @@ impl Found {
 
     /// It is for this model.
     pub(crate) fn model(&mut self, name: &str) -> Result<(), NotRead> {
-        let name = named(name, "model")?;
-        self.put(Verb::Invoke, Object::Model(name.clone()));
-        self.model.get_or_insert(name);
+        self.beside(name)?;
+        self.model.get_or_insert(named(name, "model")?);
+        Ok(())
+    }
+
+    /// It may be for this model, too.
+    pub(crate) fn beside(&mut self, name: &str) -> Result<(), NotRead> {
+        // Some servers ask several that stand side by side.
+        let parts = name.split(',').map(str::trim).filter(|part| name.contains(',') && !part.is_empty());
+        for name in parts.chain([name]) {
+            self.put(Verb::Invoke, Object::Model(named(name, "model")?));
+        }
         Ok(())
     }
 

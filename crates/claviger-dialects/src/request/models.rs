@@ -3,7 +3,7 @@
 use claviger_model::Verb;
 
 use super::content::Content;
-use super::{Found, inference, stored};
+use super::{Found, inference, stored, urlencoded};
 use crate::answer::Api;
 use crate::{NotRead, Request};
 
@@ -29,6 +29,10 @@ pub(super) fn read(request: &Request<'_>, content: &Content<'_>, found: &mut Fou
     }
     // A head is what would be answered to `GET`, without the content.
     let method = if request.method == "HEAD" { "GET" } else { request.method };
+    // Some servers take it from there.
+    if method == "POST" && asked_beside(request.query.unwrap_or_default()) {
+        return Err(NotRead::Form("model"));
+    }
     let inference = match (method, path) {
         ("POST", ["chat", "completions"]) => Some(("chat", Api::Chat)),
         ("POST", ["completions"]) => Some(("completions", Api::Completions)),
@@ -58,6 +62,12 @@ pub(super) fn read(request: &Request<'_>, content: &Content<'_>, found: &mut Fou
         Content::Parts(form) => inference::form(form, deployment.is_some(), found),
         _ => Err(NotRead::Syntax),
     }
+}
+
+/// Whether a query names a model.
+fn asked_beside(query: &str) -> bool {
+    let names = query.split(['&', ';']).map(|pair| pair.split('=').next().unwrap_or_default());
+    names.into_iter().any(|name| urlencoded::decoded(name).trim().eq_ignore_ascii_case("model"))
 }
 
 /// What is done to something that is kept under a name, by its method.

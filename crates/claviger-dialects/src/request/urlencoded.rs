@@ -23,7 +23,7 @@ pub(super) fn rewritten(content: &str, texts: &mut dyn Texts) -> Option<String> 
 }
 
 /// Bytes that are not UTF-8 become U+FFFD: whoever looks for something in them looks for characters.
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

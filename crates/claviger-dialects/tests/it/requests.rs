@@ -221,3 +221,32 @@ fn it_says_what_it_cannot_look_into_and_what_it_is() {
     let disguised = Request { content_type: Some("text/plain"), ..request("POST", "/v1/chat/completions", r#"{"model":"m"}"#) };
     assert_eq!(effects(&Dialect::OpenAi.read(&disguised).unwrap()), ["invoke model m"]);
 }
+
+#[test]
+fn every_model_that_a_server_may_ask_is_named() {
+    let table = [
+        (r#"{"model":"a, b,c"}"#, "invoke model a, invoke model a, b,c, invoke model b, invoke model c"),
+        (r#"{"model":"a","models":["b","c"]}"#, "invoke model a, invoke model b, invoke model c"),
+        (r#"{"model":"a","fallbacks":[{"model":"b","messages":[]},"c"]}"#, "invoke model a, invoke model b, invoke model c"),
+        (r#"{"model":"a","fallbacks":"b","models":null}"#, "invoke model a, invoke model b"),
+        (r#"{"model":"a","fallbacks":[{"a":["b"]}]}"#, "invoke model a, ! unknown"),
+        (r#"{"model":"a","fallbacks":[["b"]]}"#, "Form(\"fallbacks\")"),
+        (r#"{"model":"a","Models":["b"]}"#, "Form(\"models\")"),
+    ];
+    for (content, effects) in table {
+        assert_eq!(meaning(Dialect::OpenAi, "POST", "/v1/chat/completions", content), effects, "{content}");
+    }
+    let chat = request("POST", "/v1/chat/completions", r#"{"model":"m"}"#);
+    for query in ["model=n", "a=b&mod%65l=n", "x;Model=n", "model"] {
+        let asked = Dialect::OpenAi.read(&Request { query: Some(query), ..chat });
+        assert_eq!(asked, Err(NotRead::Form("model")), "{query}");
+    }
+    assert!(Dialect::OpenAi.read(&Request { query: Some("api-version=model"), ..chat }).is_ok());
+    let list = Request { query: Some("model=n"), ..request("GET", "/v1/chat/completions", "") };
+    assert!(Dialect::OpenAi.read(&list).is_ok(), "it says which are listed");
+    for content_type in ["application/x-www-form-urlencoded", "application/json; x=FORM", "multipart/form"] {
+        let asked = Dialect::OpenAi.read(&Request { content_type: Some(content_type), ..chat });
+        assert_eq!(asked, Err(NotRead::Form("content-type")), "{content_type}");
+        assert!(Dialect::Plain.read(&Request { content_type: Some(content_type), ..chat }).is_ok());
+    }
+}

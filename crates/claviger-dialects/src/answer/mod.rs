@@ -10,6 +10,7 @@ mod deltas;
 mod document;
 mod frame;
 mod messages;
+mod open;
 mod pending;
 mod responses;
 mod sniff;

@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::channel::Channels;
 use super::document::{Known, calls_in, item_call};
 use super::frame::Frame;
+use super::open::Open;
 use super::turn::Turn;
 use super::{Event, Stream};
 use crate::NotRead;
@@ -38,7 +39,7 @@ pub(super) struct Responses {
     /// The items by their place, as they are called here.
     places: BTreeMap<u64, String>,
     /// Calls that are not yet complete.
-    open: BTreeSet<String>,
+    open: BTreeMap<String, Open>,
     /// Calls that have been told of: digests of which item it is and what it calls.
     told: BTreeSet<u64>,
     /// What was put in the place of what calls are made of, by the text that came.
@@ -70,11 +71,13 @@ impl Stream for Responses {
 
     fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), NotRead> {
         self.end("", turn);
+        self.tell_open(turn);
         Ok(())
     }
 
     fn kept(&self) -> usize {
-        self.texts.size() + self.given.iter().map(|(came, put)| came.len() + put.len()).sum::<usize>()
+        let open: usize = self.open.iter().map(|(key, open)| key.len() + open.size()).sum();
+        self.texts.size() + open + self.given.iter().map(|(came, put)| came.len() + put.len()).sum::<usize>()
     }
 
     fn error(&self, message: &str) -> String {
@@ -97,7 +100,9 @@ impl Responses {
         }
         let mut known = Known::new();
         if waits(item) {
-            self.open.insert(key);
+            if let Some(before) = self.open.insert(key, Open::begun(item)) {
+                before.tell(turn);
+            }
             turn.hold();
             turn.beat();
             // Whatever it is called with comes in parts.
@@ -117,7 +122,7 @@ impl Responses {
             // It comes whole, before what says that it is complete.
             turn.hear(root.get("delta").map_or(0, |delta| delta.inner().len()));
             turn.hold();
-            self.open.insert(self.key(root));
+            self.open.entry(self.key(root)).or_default();
             turn.beat();
             return Ok(());
         }
@@ -138,11 +143,12 @@ impl Responses {
     fn given(&mut self, event: &Event<'_>, stem: &str, root: Value<'_>, turn: &mut Turn<'_>) {
         let (_, name, json) = GIVEN.iter().find(|(given, ..)| *given == stem).copied().unwrap_or_default();
         turn.hold();
-        self.open.insert(self.key(root));
+        let open = self.open.entry(self.key(root)).or_default();
         let mut known = Known::new();
         if let Some(value) = root.get(name)
             && let Some(came) = value.text()
         {
+            open.give(stem, root, name, &came, turn);
             let put = if json { rewrite_arguments(&came, name, turn.texts) } else { rewrite_text(&came, name, turn.texts) };
             self.send(&self.frame(stem, root).member("delta"), put.as_deref().unwrap_or(&came), turn);
             known.insert(value.span().start, put.clone());
@@ -180,7 +186,9 @@ impl Responses {
         self.fix_item(item, &key, &mut known, turn);
         self.tell(item, &key, &mut known, turn);
         put(event, root, &known, Edits::default(), turn);
-        self.open.remove(&key);
+        if let Some(open) = self.open.remove(&key).filter(|open| !open.is(item)) {
+            open.tell(turn);
+        }
         if self.open.is_empty() {
             turn.release();
         }
@@ -199,11 +207,14 @@ impl Responses {
             self.fix_item(item, &key, &mut known, turn);
             if last {
                 self.tell(item, &key, &mut known, turn);
+                if self.open.get(&key).is_some_and(|open| open.is(item)) {
+                    self.open.remove(&key);
+                }
             }
         }
         put(event, root, &known, Edits::default(), turn);
         if last {
-            self.open.clear();
+            self.tell_open(turn);
             turn.release();
         }
     }
@@ -217,6 +228,13 @@ impl Responses {
         }
         if calls_in(item) && self.told.insert(hasher.finish()) {
             item_call(item, known, turn);
+        }
+    }
+
+    /// Tells of the calls that will not be complete: what is held of them leaves.
+    fn tell_open(&mut self, turn: &mut Turn<'_>) {
+        for open in std::mem::take(&mut self.open).into_values() {
+            open.tell(turn);
         }
     }
 

@@ -239,3 +239,39 @@ fn servers_that_leave_out_places_are_understood() {
     assert_eq!(deltas(&told, "response.output_text.delta"), MASK);
     assert_eq!(of(&told, "response.completed")["response"]["output"][0]["content"][0]["text"], MASK);
 }
+
+#[test]
+fn calls_that_nobody_completes_are_told_all_the_same() {
+    let (events, item) = call(1, "fc_1", "send_mail", &["{\"to\":\"bob.smith@example.com\"}"]);
+    let begun = |count: usize| events.iter().take(count).cloned().collect::<Vec<_>>();
+    let failed = json!({"type": "response.failed", "response": response("failed", json!([]))});
+    let whole = ("send_mail", &*format!("{{\"to\":\"{MASK}\"}}"));
+    let other =
+        json!({"type": "response.output_item.done", "output_index": 1, "item": {"id": "fc_1", "type": "message", "content": []}});
+    let mut renamed = item.clone();
+    renamed["name"] = json!("ping");
+    let renamed = json!({"type": "response.output_item.done", "output_index": 1, "item": renamed});
+    let completed =
+        json!({"type": "response.completed", "response": response("completed", json!([message(0, "m", &["a"]).1, item]))});
+    let mut again = events[2].clone();
+    again["arguments"] = json!("{}");
+    let table = [
+        (begun(1), vec![("send_mail", "")]),
+        (begun(3), vec![whole]),
+        ([begun(3), vec![failed.clone()]].concat(), vec![whole]),
+        ([begun(1), vec![failed]].concat(), vec![("send_mail", "")]),
+        ([begun(3), vec![other]].concat(), vec![whole]),
+        ([begun(3), vec![renamed]].concat(), vec![("ping", whole.1), whole]),
+        (events[2..3].to_vec(), vec![("", whole.1)]),
+        ([begun(3), begun(3)].concat(), vec![whole, whole]),
+        ([begun(3), vec![again], events[3..].to_vec()].concat(), vec![whole, whole, ("send_mail", "{}")]),
+        ([begun(3), vec![completed]].concat(), vec![whole]),
+    ];
+    for (sent, calls) in table {
+        let (answered, _) = stream().answer_cut(named(&sent).as_bytes());
+        assert_eq!(called(&answered), calls, "{sent:?}");
+        let before = &answered.bytes[..answered.calls[0].0];
+        assert!(!before.contains("send_mail") && !before.contains("arguments"), "{before}");
+        assert!(answered.bytes.contains("fc_1"), "what has waited leaves");
+    }
+}

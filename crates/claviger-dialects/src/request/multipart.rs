@@ -37,7 +37,7 @@ impl<'a> Part<'a> {
 
 impl<'a> Multipart<'a> {
     pub(super) fn read(content: &'a [u8], content_type: &str) -> Result<Self, NotRead> {
-        let boundary = parameter(content_type, "boundary").filter(|boundary| (1..=70).contains(&boundary.len()));
+        let boundary = parameter(content_type, "boundary")?.filter(|boundary| (1..=70).contains(&boundary.len()));
         let line = format!("--{}", boundary.ok_or(NotRead::Syntax)?);
         let mut parts = Vec::new();
         let mut at = if content.starts_with(line.as_bytes()) { line.len() } else { return Err(NotRead::Syntax) };
@@ -110,17 +110,22 @@ fn disposition(head: &str) -> Result<(Cow<'_, str>, bool), NotRead> {
         }
     }
     let value = found.ok_or(NotRead::Syntax)?;
-    let name = parameter(value, "name").ok_or(NotRead::Syntax)?;
-    let is_file = parameter(value, "filename").is_some() || parameter(value, "filename*").is_some();
+    // Some readers take the one that is coded, and others do not know it.
+    if parameter(value, "name*")?.is_some() {
+        return Err(NotRead::Syntax);
+    }
+    let name = parameter(value, "name")?.ok_or(NotRead::Syntax)?;
+    let is_file = parameter(value, "filename")?.is_some() | parameter(value, "filename*")?.is_some();
     Ok((name, is_file))
 }
 
-/// A parameter of a header's value.
-fn parameter<'a>(value: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
-    let mut rest = value.split_once(';')?.1;
-    loop {
-        let (name, after) = rest.split_once('=')?;
-        let name = name.trim();
+/// A parameter of a header's value, which is there once.
+fn parameter<'a>(value: &'a str, wanted: &str) -> Result<Option<Cow<'a, str>>, NotRead> {
+    let mut wanted_is = None;
+    let mut rest = value.split_once(';').map(|(_, rest)| rest);
+    while let Some((name, after)) = rest.and_then(|rest| rest.split_once('=')) {
+        // Words without a value may stand before it.
+        let name = name.rsplit(';').next().unwrap_or_default().trim();
         let after = after.trim_start();
         let (found, next) = match after.strip_prefix('"') {
             Some(quoted) => {
@@ -129,9 +134,9 @@ fn parameter<'a>(value: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
                     let ends = c == '"' && !escaped;
                     escaped = c == '\\' && !escaped;
                     ends
-                })?;
-                let (inner, next) = quoted.split_at(end);
-                (unescaped(inner), next.get(1..)?)
+                });
+                let (inner, next) = quoted.split_at(end.ok_or(NotRead::Syntax)?);
+                (unescaped(inner), next.get(1..).unwrap_or_default())
             }
             None => {
                 let end = after.find(';').unwrap_or(after.len());
@@ -139,11 +144,12 @@ fn parameter<'a>(value: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
                 (Cow::Borrowed(inner.trim()), next)
             }
         };
-        if name.eq_ignore_ascii_case(wanted) {
-            return Some(found);
+        if name.eq_ignore_ascii_case(wanted) && wanted_is.replace(found).is_some() {
+            return Err(NotRead::Twice);
         }
-        rest = next.split_once(';')?.1;
+        rest = next.split_once(';').map(|(_, rest)| rest);
     }
+    Ok(wanted_is)
 }
 
 fn unescaped(text: &str) -> Cow<'_, str> {

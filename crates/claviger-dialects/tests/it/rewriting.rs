@@ -162,6 +162,20 @@ fn forms_that_could_be_read_in_two_ways_are_refused() {
     let good = form(&[("name=\"model\"", "m")]);
     assert_eq!(read(&good), Ok("m".to_owned()));
     assert_eq!(read(&form(&[("name=\"model\"", "m"), ("name=\"model\"", "n")])), Err(NotRead::Twice));
+    for twice in
+        ["name=\"model\"; name=\"x\"", "name=x; NAME=model", "name=x; y; name=model", "name=model; filename=a; filename=b"]
+    {
+        assert_eq!(read(&form(&[(twice, "m")])), Err(NotRead::Twice), "{twice}");
+    }
+    for odd in ["name=\"x\"; name*=UTF-8''model", "name*=UTF-8''model", "name=model; x=\"y"] {
+        assert_eq!(read(&form(&[(odd, "m")])), Err(NotRead::Syntax), "{odd}");
+    }
+    let two = Request {
+        content_type: Some("multipart/form-data; boundary=XyZ; boundary=Abc"),
+        path: "/v1/audio/transcriptions",
+        ..crate::requests::request("POST", "", &good)
+    };
+    assert_eq!(Dialect::OpenAi.read(&two), Err(NotRead::Twice));
     assert_eq!(read(&form(&[("name=\"model\"; filename=\"x\"", "m")])), Err(NotRead::Form("model")));
     for bad in [
         &*format!("preamble\r\n{good}"),

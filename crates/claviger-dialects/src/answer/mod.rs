@@ -279,10 +279,11 @@ impl Answer {
     }
 
     /// What ends the content in place of everything from a refused call on, as the service would say that something went wrong in the middle
-    /// of an answer; `None` if nothing of it has left, so that another answer can take its place.
+    /// of an answer; `None` if it is no stream, so that another answer can take its place.
     pub fn refused(&mut self, message: &str) -> Option<Bytes> {
         match &self.content {
-            Content::Events(_, stream) | Content::Lines(_, stream) if self.outlet.has_left => Some(stream.error(message).into()),
+            Content::Events(_, stream) | Content::Lines(_, stream) => Some(stream.error(message).into()),
+            Content::Unsaid(_, Said::Events | Said::Lines) => Some(self.stream().error(message).into()),
             _ => None,
         }
     }

@@ -17,8 +17,6 @@ pub(super) enum Framing {
 #[derive(Debug, Default)]
 pub(super) struct Outlet {
     pub(super) framing: Framing,
-    /// Whether anything has left for the client.
-    pub(super) has_left: bool,
     /// How long the texts have been, in bytes.
     pub(super) heard: u64,
     /// What waits for calls that are not yet complete, and those that are.
@@ -58,7 +56,6 @@ impl<'t> Turn<'t> {
     /// Content passes that is not looked into.
     pub(super) fn pass(&mut self, content: Bytes) {
         self.flush();
-        self.outlet.has_left |= !content.is_empty();
         self.pieces.push(Piece::Bytes(content));
     }
 
@@ -154,7 +151,6 @@ impl<'t> Turn<'t> {
 
     fn flush(&mut self) {
         if !self.ready.is_empty() {
-            self.outlet.has_left = true;
             self.pieces.push(Piece::Bytes(self.ready.split().freeze()));
         }
     }

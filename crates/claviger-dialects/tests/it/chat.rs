@@ -297,7 +297,8 @@ fn an_answer_that_is_refused_ends_as_its_api_ends() {
     let reading = Dialect::OpenAi.read(&request).unwrap();
     let mut answer = Dialect::OpenAi.answer(&reading, 1 << 20);
     assert!(!answer.begin(200, Some("text/event-stream")));
-    assert_eq!(answer.refused("no"), None, "another answer can take its place");
+    let early = answer.refused("no").unwrap();
+    assert_eq!(events(std::str::from_utf8(&early).unwrap())[0]["error"]["message"], "no", "its head may have left");
     let mut out = Vec::new();
     answer.push(content.into(), &mut Masks::default(), &mut out).unwrap();
     assert!(matches!(&out[1], Piece::Call(call) if &*call.tool == "f"), "{out:?}");

@@ -72,6 +72,8 @@ pub struct Answer {
     longest: usize,
     content: Content,
     outlet: Outlet,
+    /// Whether it says that nothing was done.
+    failed: bool,
     /// What the service has said that was used.
     said: Usage,
 }
@@ -129,12 +131,14 @@ impl Answer {
             longest,
             content: Content::Pass,
             outlet: Outlet::default(),
+            failed: false,
             said: Usage::default(),
         }
     }
 
     /// Takes the answer's head. Says whether all of the content is kept until its end, so that its length is known when its head leaves.
-    pub fn begin(&mut self, _status: u16, content_type: Option<&str>) -> bool {
+    pub fn begin(&mut self, status: u16, content_type: Option<&str>) -> bool {
+        self.failed = status >= 400;
         let kind = content_type.map(media_type).unwrap_or_default();
         let said = match kind.as_str() {
             "application/json" | "text/json" => Said::Json,
@@ -290,9 +294,10 @@ impl Answer {
 
     /// What has been used, as far as is known by now.
     ///
-    /// What the service does not say is counted: a token for each four bytes of the texts that were asked and answered, or less than four.
+    /// What the service does not say is counted: a token for each four bytes of the texts that were asked and answered, or less than four; nothing, where the
+    /// answer says that it went wrong.
     pub fn usage(&self) -> Usage {
-        if self.said.said {
+        if self.said.said || self.failed {
             return self.said;
         }
         Usage { input: self.form.asked.div_ceil(4), output: self.outlet.heard.div_ceil(4), said: false }

@@ -50,7 +50,7 @@ impl<'t> Turn<'t> {
 
     /// Text has come.
     pub(super) fn hear(&mut self, length: usize) {
-        self.outlet.heard += length as u64;
+        self.outlet.heard = self.outlet.heard.saturating_add(length as u64);
     }
 
     /// Content passes that is not looked into.

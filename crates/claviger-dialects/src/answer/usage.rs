@@ -14,7 +14,7 @@ pub(super) fn take(object: Value<'_>, usage: &mut Usage) {
     if !usage.said {
         // llama.cpp's, where it says nothing else, and Ollama's.
         let timings = object.get("timings").unwrap_or(object);
-        let input = count(timings, "prompt_n").map(|fresh| fresh + count(timings, "cache_n").unwrap_or(0));
+        let input = count(timings, "prompt_n").map(|fresh| fresh.saturating_add(count(timings, "cache_n").unwrap_or(0)));
         let input = input.or_else(|| count(object, "prompt_eval_count"));
         let output = count(timings, "predicted_n").or_else(|| count(object, "eval_count"));
         if input.is_some() || output.is_some() {

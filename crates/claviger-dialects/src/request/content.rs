@@ -79,11 +79,11 @@ impl<'a> Content<'a> {
         match self {
             Self::None => {}
             Self::Json(_, document) => walk(document.root(), &mut String::new(), rules, &mut Survey(found)),
-            Self::Text(text) | Self::Lines(text) | Self::Pairs(text) => found.asked += text.len() as u64,
+            Self::Text(text) | Self::Lines(text) | Self::Pairs(text) => found.hear(text.len()),
             Self::Parts(parts) => {
                 for part in parts.iter() {
                     match part.text() {
-                        Some(text) => found.asked += text.len() as u64,
+                        Some(text) => found.hear(text.len()),
                         None => found.opaque = true,
                     }
                 }
@@ -163,7 +163,7 @@ struct Survey<'f>(&'f mut Found);
 
 impl Visitor for Survey<'_> {
     fn text(&mut self, _spot: &Spot<'_>, value: Value<'_>) {
-        self.0.asked += value.inner().len() as u64;
+        self.0.hear(value.inner().len());
     }
 
     fn media(&mut self, _spot: &Spot<'_>) {

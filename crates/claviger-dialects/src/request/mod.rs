@@ -101,6 +101,11 @@ impl Found {
         self.hazards.insert(hazard);
     }
 
+    /// There is a text in it.
+    pub(crate) fn hear(&mut self, length: usize) {
+        self.asked = self.asked.saturating_add(length as u64);
+    }
+
     /// It is for this model.
     pub(crate) fn model(&mut self, name: &str) -> Result<(), NotRead> {
         self.beside(name)?;

@@ -242,6 +242,18 @@ fn documents_are_rewritten_whole() {
 }
 
 #[test]
+fn what_went_wrong_has_used_what_the_service_says() {
+    let failed = Asked { status: 429, ..document() };
+    let (_, usage) = failed.answer_cut(b"{\"error\":{\"message\":\"slow down, please\"}}");
+    assert_eq!(usage, Usage::default());
+    let most = u64::MAX;
+    let content = format!("{{\"error\":{{}},\"timings\":{{\"prompt_n\":{most},\"cache_n\":{most},\"predicted_n\":1}}}}");
+    assert_eq!(failed.answer_cut(content.as_bytes()).1, Usage { input: most, output: 1, said: true });
+    let ended = Asked { status: 500, ..stream() };
+    assert_eq!(ended.answer_cut(sent(&[says(0, "well")]).as_bytes()).1, Usage::default());
+}
+
+#[test]
 fn nothing_is_lost_if_it_ends_early() {
     let content = format!("data: {}\n\ndata: {}", says(0, "so bob.smith"), says(0, "@example.com"));
     let (answered, _) = stream().answer_cut(content.as_bytes());

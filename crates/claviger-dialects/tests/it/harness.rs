@@ -87,6 +87,7 @@ pub(crate) struct Asked {
     pub(crate) dialect: Dialect,
     pub(crate) path: &'static str,
     pub(crate) content_type: &'static str,
+    pub(crate) status: u16,
 }
 
 /// What has come of an answer.
@@ -99,7 +100,7 @@ pub(crate) struct Answered {
 
 impl Asked {
     pub(crate) fn to(dialect: Dialect, path: &'static str, content_type: &'static str) -> Self {
-        Self { dialect, path, content_type }
+        Self { dialect, path, content_type, status: 200 }
     }
 
     /// Answers in these pieces.
@@ -115,7 +116,7 @@ impl Asked {
         let request = Request { method, path, query: None, content_type, prompt: None, content };
         let reading = self.dialect.read(&request).unwrap();
         let mut answer = self.dialect.answer(&reading, 1 << 20);
-        answer.begin(200, Some(self.content_type));
+        answer.begin(self.status, Some(self.content_type));
         let mut out = Vec::new();
         for piece in pieces {
             answer.push(Bytes::copy_from_slice(piece), texts, &mut out)?;

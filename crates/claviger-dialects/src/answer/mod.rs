@@ -9,6 +9,7 @@ mod chat;
 mod deltas;
 mod document;
 mod frame;
+mod lines;
 mod messages;
 mod open;
 mod pending;
@@ -24,6 +25,7 @@ use bytes::{Bytes, BytesMut};
 use self::chat::Chat;
 use self::deltas::Deltas;
 use self::document::Each;
+use self::lines::Lines;
 use self::messages::Messages;
 use self::responses::Responses;
 use self::sniff::{Looks, Said, looks};
@@ -89,7 +91,7 @@ enum Content {
     /// Event by event.
     Events(Sse, Box<dyn Stream>),
     /// Line by line.
-    Lines(BytesMut, Box<dyn Stream>),
+    Lines(Lines, Box<dyn Stream>),
     /// As its beginning looks, of which this has come, and as is said of it.
     Unsaid(BytesMut, Said),
 }
@@ -166,7 +168,7 @@ impl Answer {
             Said::Events => Content::Events(Sse::default(), self.stream()),
             Said::Lines => {
                 self.outlet.framing = Framing::Lines;
-                Content::Lines(BytesMut::new(), self.stream())
+                Content::Lines(Lines::default(), self.stream())
             }
             Said::Text | Said::Other | Said::Nothing => Content::Text(Text::default()),
         }
@@ -200,13 +202,7 @@ impl Answer {
             }
             Content::Text(text) => text.push(&content, &mut turn),
             Content::Events(sse, stream) => sse.push(&content, stream.as_mut(), &mut turn)?,
-            Content::Lines(kept, stream) => {
-                kept.extend_from_slice(&content);
-                lines(kept, false, stream.as_mut(), &mut turn)?;
-                if kept.len() > self.longest {
-                    return Err(NotRead::TooLong);
-                }
-            }
+            Content::Lines(lines, stream) => lines.push(&content, stream.as_mut(), &mut turn)?,
         }
         turn.end()
     }
@@ -222,7 +218,7 @@ impl Answer {
         {
             let kept = std::mem::take(kept);
             self.outlet.framing = Framing::Lines;
-            self.content = Content::Lines(kept, self.stream());
+            self.content = Content::Lines(Lines::of(kept), self.stream());
         }
         let mut turn = Turn::new(texts, out, &mut self.outlet, &mut self.said, self.longest);
         match &mut self.content {
@@ -233,8 +229,8 @@ impl Answer {
                 sse.finish(stream.as_mut(), &mut turn)?;
                 stream.finish(&mut turn)?;
             }
-            Content::Lines(kept, stream) => {
-                lines(kept, true, stream.as_mut(), &mut turn)?;
+            Content::Lines(lines, stream) => {
+                lines.take(true, stream.as_mut(), &mut turn)?;
                 stream.finish(&mut turn)?;
             }
         }
@@ -279,7 +275,7 @@ impl Answer {
         }
         let kept = std::mem::take(kept);
         self.outlet.framing = Framing::Lines;
-        self.content = Content::Lines(kept, Box::new(Each { rules: self.rules }));
+        self.content = Content::Lines(Lines::of(kept), Box::new(Each { rules: self.rules }));
     }
 
     /// What ends the content in place of everything from a refused call on, as the service would say that something went wrong in the middle
@@ -331,18 +327,4 @@ fn take(event: &Event<'_>, stream: &mut dyn Stream, turn: &mut Turn<'_>) -> Resu
     };
     turn.put(event, put);
     Ok(())
-}
-
-/// Takes the lines that are complete.
-fn lines(kept: &mut BytesMut, last: bool, stream: &mut dyn Stream, turn: &mut Turn<'_>) -> Result<(), NotRead> {
-    loop {
-        let end = kept.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
-        let Some(end) = end.or((last && !kept.is_empty()).then_some(kept.len())) else { return Ok(()) };
-        let line = kept.split_to(end);
-        let data = String::from_utf8_lossy(&line);
-        match data.trim().trim_start_matches('\u{feff}') {
-            "" => turn.raw(&line),
-            data => take(&Event { raw: &line, name: None, data }, stream, turn)?,
-        }
-    }
 }

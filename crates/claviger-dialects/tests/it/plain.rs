@@ -1,5 +1,7 @@
 //! Services of which nothing is known.
 
+use std::time::{Duration, Instant};
+
 use claviger_dialects::{Dialect, NotRead};
 
 use crate::harness::{Asked, Lets, MASK, Masks, SECRET};
@@ -46,4 +48,13 @@ fn what_is_too_long_or_no_text_is_not_looked_into() {
     assert_eq!(answered.bytes.len(), long.len());
     let deep = "[".repeat(200) + &"]".repeat(200);
     assert_eq!(plain("application/json").answer([deep.as_bytes()], &mut Lets).unwrap_err(), NotRead::TooDeep);
+}
+
+#[test]
+fn long_lines_are_searched_once() {
+    let line = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 19));
+    let begun = Instant::now();
+    let (answered, _) = plain("application/x-ndjson").answer(line.as_bytes().chunks(1), &mut Lets).unwrap();
+    assert_eq!(answered.bytes, line);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }

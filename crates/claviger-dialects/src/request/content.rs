@@ -51,8 +51,10 @@ impl<'a> Content<'a> {
                 Err(error) => Err(error),
             };
         }
+        // Characters of two bytes or four are for others to read.
+        let text = text.ok().filter(|text| !text.contains('\0'));
         // Of a service that nobody knows, nothing is decided by what is sent: what cannot be read is opaque.
-        let Ok(text) = text else { return Ok(Self::Opaque) };
+        let Some(text) = text else { return Ok(Self::Opaque) };
         Ok(match &*kind {
             kind if is_json(kind) => match Document::read(content, Rigor::Lenient) {
                 Ok(document) => Self::Json(text, document),

@@ -203,9 +203,14 @@ fn plain_requests() {
         plain("application/json", "{\"a\":\"bob.smith@example.com\",\"a\":536904399}").0,
         "{\"a\":\"<email>\",\"a\":\"<ssn>\"}"
     );
-    for (content_type, content) in
-        [("application/json", &b"{\"a\""[..]), ("text/plain", b"\xff"), ("application/zip", b"PK"), (FORM, b"x")]
-    {
+    for (content_type, content) in [
+        ("application/json", &b"{\"a\""[..]),
+        ("text/plain", b"\xff"),
+        ("text/plain", b"b\0o\0b\0"),
+        ("application/x-www-form-urlencoded", b"\0a"),
+        ("application/zip", b"PK"),
+        (FORM, b"x"),
+    ] {
         let request =
             Request { method: "POST", path: "/crm", query: None, content_type: Some(content_type), prompt: None, content };
         assert!(Dialect::Plain.read(&request).unwrap().opaque, "{content_type}");

@@ -80,7 +80,7 @@ impl Stream for Chat {
             turn.beat();
             return Ok(());
         }
-        turn.put(event, work.edits.apply(event.data));
+        turn.settle(event, root, work.edits);
         Ok(())
     }
 

@@ -67,7 +67,7 @@ impl Stream for Deltas {
         if last {
             self.texts.end("", turn);
         }
-        turn.put(event, edits.apply(event.data));
+        turn.settle(event, root, edits);
         Ok(())
     }
 

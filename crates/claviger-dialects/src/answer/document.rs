@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::turn::Turn;
 use super::{Event, Stream, usage};
 use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
-use crate::texts::{Rules, Spot, Visitor, rewrite_arguments, rewrite_rest, rewrite_text, walk};
+use crate::texts::{Rules, Spot, Visitor, hush, rewrite_arguments, rewrite_rest, rewrite_text, walk};
 use crate::{Call, NotRead};
 
 /// What a document may begin with that is no part of it.
@@ -61,6 +61,9 @@ fn rewritten(root: Value<'_>, text: &str, rules: Rules, turn: &mut Turn<'_>) -> 
     turn.hear(heard.0);
     let mut edits = Edits::default();
     rewrite_rest(root, "", rules, &known, turn.texts, &mut edits);
+    if rules == Rules::Answers && edits.len() > 0 {
+        hush(root, &mut edits);
+    }
     edits.apply(text)
 }
 

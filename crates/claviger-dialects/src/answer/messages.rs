@@ -141,7 +141,7 @@ impl Messages {
                 edits.replace(input, "{}".to_owned());
             }
             turn.hold();
-            turn.put(event, edits.apply(event.data));
+            turn.settle(event, root, edits);
             turn.beat();
             let name = block.str("name").unwrap_or_default().into_owned();
             self.kept.insert(index, Block::Call { name, given, half: None });
@@ -156,7 +156,7 @@ impl Messages {
                 {
                     edits.replace(part, "\"\"".to_owned());
                 }
-                turn.put(event, edits.apply(event.data));
+                turn.settle(event, root, edits);
                 self.kept.insert(index, Block::Thinking(thoughts));
                 Ok(())
             }
@@ -171,7 +171,7 @@ impl Messages {
                         rest(value, &format!("content_block.{name}"), turn, &mut edits);
                     }
                 }
-                turn.put(event, edits.apply(event.data));
+                turn.settle(event, root, edits);
                 Ok(())
             }
             _ => {
@@ -205,7 +205,7 @@ impl Messages {
                 {
                     edits.replace(part, "\"\"".to_owned());
                 }
-                turn.put(event, edits.apply(event.data));
+                turn.settle(event, root, edits);
                 return Ok(());
             }
             ("signature_delta", Some(Block::Thinking(_))) => {
@@ -222,7 +222,7 @@ impl Messages {
         let mut edits = Edits::default();
         let kind = delta.get("type").map_or("\"text_delta\"", Value::raw);
         self.texts.take(delta, &delta_frame(index, kind), "delta", false, turn, &mut edits)?;
-        turn.put(event, edits.apply(event.data));
+        turn.settle(event, root, edits);
         Ok(())
     }
 
@@ -284,7 +284,7 @@ fn delta_frame(index: u64, kind: &str) -> Frame {
 fn plain(event: &Event<'_>, root: Value<'_>, turn: &mut Turn<'_>) {
     let mut edits = Edits::default();
     rewrite_value(root, "", Rules::Answers, turn.texts, &mut edits);
-    turn.put(event, edits.apply(event.data));
+    turn.settle(event, root, edits);
 }
 
 fn rest(value: Value<'_>, path: &str, turn: &mut Turn<'_>, edits: &mut Edits) {

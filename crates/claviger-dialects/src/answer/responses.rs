@@ -135,7 +135,7 @@ impl Responses {
             silence(root, &mut edits);
         }
         // Everything else stays as it is.
-        turn.put(event, edits.apply(event.data));
+        turn.settle(event, root, edits);
         Ok(())
     }
 
@@ -343,5 +343,5 @@ fn silence(root: Value<'_>, edits: &mut Edits) {
 /// An event leaves with its texts rewritten, of which some are known.
 fn put(event: &Event<'_>, root: Value<'_>, known: &Known, mut edits: Edits, turn: &mut Turn<'_>) {
     rewrite_rest(root, "", Rules::Answers, known, turn.texts, &mut edits);
-    turn.put(event, edits.apply(event.data));
+    turn.settle(event, root, edits);
 }

@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Event;
+use crate::json::{Edits, Value};
+use crate::texts::hush;
 use crate::{Call, NotRead, Piece, Texts, Usage};
 
 /// How events are told apart.
@@ -17,6 +19,8 @@ pub(super) enum Framing {
 #[derive(Debug, Default)]
 pub(super) struct Outlet {
     pub(super) framing: Framing,
+    /// Whether a text has been changed.
+    changed: bool,
     /// How long the texts have been, in bytes.
     pub(super) heard: u64,
     /// What waits for calls that are not yet complete, and those that are.
@@ -63,6 +67,15 @@ impl<'t> Turn<'t> {
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.written += bytes.len();
         self.outlet.held.as_mut().unwrap_or(&mut self.ready).extend_from_slice(bytes);
+    }
+
+    /// An event of a stream leaves with its texts rewritten, and without tokens from the first on that has been.
+    pub(super) fn settle(&mut self, event: &Event<'_>, root: Value<'_>, mut edits: Edits) {
+        self.outlet.changed |= edits.len() > 0;
+        if self.outlet.changed {
+            hush(root, &mut edits);
+        }
+        self.put(event, edits.apply(event.data));
     }
 
     /// An event leaves, with other data if there is any.

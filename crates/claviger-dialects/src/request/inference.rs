@@ -6,6 +6,7 @@ use super::multipart::Multipart;
 use super::{Found, text_of};
 use crate::NotRead;
 use crate::json::{Kind, Value};
+use crate::texts::is_tokens;
 
 /// Members that decide something; a server that does not tell small letters from capitals must not find others than are looked at here.
 const DECIDING: [&str; 19] = [
@@ -43,7 +44,7 @@ pub(super) fn read(body: Value<'_>, deployed: bool, found: &mut Found) -> Result
         None if deployed || found.class == "moderations" => {}
         None => found.hazard(Hazard::Unknown),
     }
-    found.opaque |= is_tokens(body);
+    found.opaque |= asks_tokens(body);
     for others in ["models", "fallbacks"] {
         instead(body, others, found)?;
     }
@@ -225,9 +226,6 @@ pub(super) fn plainly_named(body: Value<'_>) -> Result<(), NotRead> {
 }
 
 /// Whether a model's input is numbers: tokens, which nobody can read here.
-fn is_tokens(body: Value<'_>) -> bool {
-    let number = |value: Value<'_>| value.kind() == Kind::Number;
-    let inputs = ["input", "prompt"].into_iter().filter_map(|name| body.get(name));
-    let mut elements = inputs.flat_map(Value::elements);
-    elements.any(|element| number(element) || element.elements().any(number))
+fn asks_tokens(body: Value<'_>) -> bool {
+    ["input", "prompt", "context"].into_iter().filter_map(|name| body.get(name)).any(is_tokens)
 }

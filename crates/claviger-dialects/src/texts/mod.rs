@@ -4,11 +4,13 @@
 //! services take new members every month.
 
 mod rules;
+mod tokens;
 mod walk;
 
 use std::collections::BTreeMap;
 
 pub(crate) use self::rules::Rules;
+pub(crate) use self::tokens::{hush, is_tokens};
 pub(crate) use self::walk::{Spot, Visitor, is_field_text, is_text, member, walk};
 use crate::json::{Document, Edits, Kind, Rigor, Value, quoted};
 use crate::{Place, Texts};

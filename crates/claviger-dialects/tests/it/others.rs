@@ -1,9 +1,9 @@
 //! Other streams of models, and files.
 
-use claviger_dialects::{Dialect, Usage};
+use claviger_dialects::{Dialect, Texts, Usage};
 use serde_json::{Value, json};
 
-use crate::harness::{Asked, MASK, Masks, SECRET, called};
+use crate::harness::{Asked, Lets, MASK, Masks, SECRET, called};
 
 fn asked(path: &'static str, content_type: &'static str) -> Asked {
     Asked::to(Dialect::OpenAi, path, content_type)
@@ -125,4 +125,41 @@ fn what_something_is_said_to_be_hides_nothing() {
     };
     assert_eq!(masked("/crm", "{\"mail\":\"x\"}"), ["{}", "mail"]);
     assert_eq!(masked("/crm", "[INFO] up"), ["…"]);
+}
+
+#[test]
+fn tokens_do_not_say_as_numbers_what_texts_do_not() {
+    let line = |text: &str, done: bool| {
+        let mut line = json!({"model": "llama3", "response": text, "done": done});
+        if done {
+            line["context"] = json!([1, 2]);
+        }
+        format!("{line}\n")
+    };
+    let last = |content: String, texts: &mut dyn Texts| {
+        let (answered, _) = asked("/api/generate", "application/x-ndjson").answer([content.as_bytes()], texts).unwrap();
+        serde_json::from_str::<Value>(answered.bytes.lines().last().unwrap()).unwrap()["context"].clone()
+    };
+    let content = line(&format!("to {SECRET} "), false) + &line("", true);
+    assert_eq!(last(content.clone(), &mut Masks::default()), json!([]));
+    assert_eq!(last(content, &mut Lets), json!([1, 2]));
+
+    let choice = |text: &str| json!({"index": 0, "delta": {"content": text}, "token_ids": [7], "finish_reason": null});
+    let chunk = |text: &str| format!("data: {}\n\n", json!({"id": "c", "prompt_token_ids": [[1]], "choices": [choice(text)]}));
+    let content = chunk("hi ") + &chunk(&format!("{SECRET} ")) + &chunk("x ");
+    let (answered, _) = asked("/v1/chat/completions", "text/event-stream").answer_cut(content.as_bytes());
+    let told = crate::harness::events(&answered.bytes);
+    let tokens: Vec<_> = told.iter().map(|event| (&event["choices"][0]["token_ids"], &event["prompt_token_ids"])).collect();
+    let (none, some, prompt) = (json!([]), json!([7]), json!([[1]]));
+    assert_eq!(tokens, [(&some, &prompt), (&none, &none), (&none, &none)]);
+
+    let document =
+        |text: &str| json!({"choices": [{"text": text, "finish_reason": "stop"}], "tokens": [1], "metadata": {"tokens": [2]}});
+    let answer = |text: &str| {
+        let content = document(text).to_string();
+        asked("/v1/completions", "application/json").answer_cut(content.as_bytes()).0.bytes
+    };
+    assert_eq!(answer("hi"), document("hi").to_string());
+    let told: Value = serde_json::from_str(&answer(SECRET)).unwrap();
+    assert_eq!((&told["tokens"], &told["metadata"]["tokens"]), (&json!([]), &json!([2])));
 }

@@ -201,6 +201,8 @@ fn it_says_what_it_cannot_look_into_and_what_it_is() {
     assert!(read("/v1/embeddings", r#"{"model":"m","input":[1,2,3]}"#).opaque);
     assert!(read("/v1/embeddings", r#"{"model":"m","input":[[1],[2]]}"#).opaque);
     assert!(!read("/v1/embeddings", r#"{"model":"m","input":["1"]}"#).opaque);
+    assert!(read("/api/generate", r#"{"model":"m","prompt":"x","context":[1,2]}"#).opaque);
+    assert!(!read("/api/generate", r#"{"model":"m","prompt":"x","context":[]}"#).opaque);
     let hidden = format!(
         r#"{{"model":"m","messages":[{{"role":"assistant","content":[{{"type":"redacted_thinking","data":"{}"}}]}}]}}"#,
         "A".repeat(90)

@@ -8,7 +8,7 @@ pub(crate) trait Visitor {
     /// A text.
     fn text(&mut self, spot: &Spot<'_>, value: Value<'_>);
 
-    /// A number that may tell something of somebody.
+    /// A number, or whether something is so, that may tell something of somebody.
     fn bare(&mut self, _spot: &Spot<'_>, _value: Value<'_>) {}
 
     /// The name of a member, where clients and models make names up.
@@ -98,7 +98,7 @@ fn step(value: Value<'_>, path: &mut String, name: &str, zone: Zone, answer: boo
                 Is::Media => visitor.media(&spot),
             }
         }
-        Kind::Number if zone == Zone::Free => visitor.bare(&Spot { path, name, zone }, value),
+        Kind::Number | Kind::Word if zone == Zone::Free => visitor.bare(&Spot { path, name, zone }, value),
         Kind::Number | Kind::Word | Kind::Null => {}
     }
 }

@@ -24,7 +24,11 @@ fn masked(text: &str) -> String {
 impl Texts for Masks {
     fn whole(&mut self, place: Place<'_>, text: &str) -> Option<String> {
         self.places.push(format!("{}{}", place.path, if place.bare { " (bare)" } else { "" }));
-        let put = if place.bare && text == "536904399" { "<ssn>".to_owned() } else { masked(text) };
+        let put = match text {
+            "536904399" if place.bare => "<ssn>".to_owned(),
+            "true" | "false" if place.bare && place.path.ends_with("pregnant") => "<so>".to_owned(),
+            text => masked(text),
+        };
         (put != text && !self.idle).then_some(put)
     }
 

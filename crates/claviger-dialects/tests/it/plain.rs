@@ -22,7 +22,22 @@ fn json_is_looked_into_everywhere() {
     assert_eq!(answered.bytes, expected);
     let mut masks = Masks::default();
     plain("application/problem+json").answer([content.as_bytes()], &mut masks).unwrap();
-    assert_eq!(masks.places, ["{}", "id", "{}", "n (bare)", "{}", "f (bare)", "{}", "{}", "inner{}", "inner.mail"]);
+    assert_eq!(
+        masks.places,
+        [
+            "{}",
+            "id",
+            "{}",
+            "n (bare)",
+            "{}",
+            "f (bare)",
+            "{}",
+            "\"bob.smith@example.com\"[] (bare)",
+            "{}",
+            "inner{}",
+            "inner.mail"
+        ]
+    );
 }
 
 #[test]
@@ -57,4 +72,17 @@ fn long_lines_are_searched_once() {
     let (answered, _) = plain("application/x-ndjson").answer(line.as_bytes().chunks(1), &mut Lets).unwrap();
     assert_eq!(answered.bytes, line);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn whether_something_is_so_may_be_masked() {
+    let content = r#"{"pregnant": true, "list": [false], "inner": "{\"pregnant\":false}", "none": null}"#;
+    let (answered, _) = plain("application/json").answer_cut(content.as_bytes());
+    let expected = r#"{"pregnant": "<so>", "list": [false], "inner": "{\"pregnant\":\"<so>\"}", "none": null}"#;
+    assert_eq!(answered.bytes, expected);
+    let content = r#"{"stream":true,"metadata":{"pregnant":true},"pregnant":false,"content":[{"type":"tool_use","name":"f","input":{"pregnant":false}}]}"#;
+    let (answered, _) = Asked::to(Dialect::Anthropic, "/v1/messages", "application/json").answer_cut(content.as_bytes());
+    let expected = r#"{"stream":true,"metadata":{"pregnant":"<so>"},"pregnant":false,"content":[{"type":"tool_use","name":"f","input":{"pregnant":"<so>"}}]}"#;
+    assert_eq!(answered.bytes, expected);
+    assert_eq!(answered.calls[0].2, r#"{"pregnant":"<so>"}"#);
 }

@@ -251,7 +251,7 @@ impl Answer {
         let beginning = begun.get(..BEGINNING).unwrap_or(&begun);
         self.content = match looks {
             _ if guessed && !whole::is_text(beginning) => Content::Pass,
-            Looks::Json => {
+            Looks::Json if said != Said::Lines => {
                 // What nobody knows anything of may be a file.
                 if said == Said::Other && matches!(self.form.api, Api::Any | Api::Json) {
                     self.rules = Rules::Every;

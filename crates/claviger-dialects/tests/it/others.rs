@@ -1,6 +1,6 @@
 //! Other streams of models, and files.
 
-use claviger_dialects::{Dialect, Texts, Usage};
+use claviger_dialects::{Dialect, Piece, Request, Texts, Usage};
 use serde_json::{Value, json};
 
 use crate::harness::{Asked, Lets, MASK, Masks, SECRET, called};
@@ -162,4 +162,27 @@ fn tokens_do_not_say_as_numbers_what_texts_do_not() {
     assert_eq!(answer("hi"), document("hi").to_string());
     let told: Value = serde_json::from_str(&answer(SECRET)).unwrap();
     assert_eq!((&told["tokens"], &told["metadata"]["tokens"]), (&json!([]), &json!([2])));
+}
+
+#[test]
+fn lines_and_events_leave_as_they_come() {
+    let line = "{\"model\":\"llama3\",\"response\":\"hi\",\"done\":false}\n";
+    let event = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    let table = [
+        ("/api/generate", "application/x-ndjson", line),
+        ("/v1/chat/completions", "text/event-stream", event),
+        ("/v1/chat/completions", "text/plain", event),
+        ("/v1/chat/completions", "application/json", event),
+    ];
+    for (path, content_type, content) in table {
+        let body = Some("application/json");
+        let request =
+            Request { method: "POST", path, query: None, content_type: body, prompt: None, content: b"{\"model\":\"m\"}" };
+        let mut answer = Dialect::OpenAi.answer(&Dialect::OpenAi.read(&request).unwrap(), 1 << 20);
+        let waits = answer.begin(200, Some(content_type));
+        assert_eq!(waits, content_type == "application/json");
+        let mut out = Vec::new();
+        answer.push(content.into(), &mut Lets, &mut out).unwrap();
+        assert_eq!(out, [Piece::Bytes(content.into())], "{content_type}");
+    }
 }

@@ -74,6 +74,8 @@ pub struct Answer {
     longest: usize,
     content: Content,
     outlet: Outlet,
+    /// Whether it is said to be JSON.
+    json: bool,
     /// Whether it says that nothing was done.
     failed: bool,
     /// What the service has said that was used.
@@ -133,6 +135,7 @@ impl Answer {
             longest,
             content: Content::Pass,
             outlet: Outlet::default(),
+            json: false,
             failed: false,
             said: Usage::default(),
         }
@@ -158,7 +161,8 @@ impl Answer {
         // Clients of models know what they have asked for.
         let sure = self.rules != Rules::Answers && matches!(said, Said::Json | Said::Events | Said::Lines);
         self.content = if sure { self.read_as(said) } else { Content::Unsaid(BytesMut::new(), said) };
-        said == Said::Json
+        self.json = said == Said::Json;
+        self.json
     }
 
     /// How content is read that is what is said of it.
@@ -211,6 +215,16 @@ impl Answer {
     pub fn finish(&mut self, texts: &mut dyn Texts, out: &mut Vec<Piece>) -> Result<(), NotRead> {
         if let Some(content) = self.looked_at(Bytes::new(), true)?.filter(|content| !content.is_empty()) {
             self.push(content, texts, out)?;
+        }
+        // What only begins like JSON may be in other characters.
+        if let Content::Whole(kept, _) = &mut self.content
+            && !self.json
+            && self.rules != Rules::Answers
+            && std::str::from_utf8(kept).is_err()
+        {
+            let kept = std::mem::take(kept).freeze();
+            self.content = Content::Text(Text::default());
+            self.push(kept, texts, out)?;
         }
         // What is said to be a document may be several.
         if let Content::Whole(kept, _) = &mut self.content

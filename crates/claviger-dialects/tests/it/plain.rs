@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use claviger_dialects::{Dialect, NotRead};
+use bytes::Bytes;
+use claviger_dialects::{Dialect, NotRead, Piece};
 
 use crate::harness::{Asked, Lets, MASK, Masks, SECRET};
 
@@ -85,4 +86,16 @@ fn whether_something_is_so_may_be_masked() {
     let expected = r#"{"stream":true,"metadata":{"pregnant":"<so>"},"pregnant":false,"content":[{"type":"tool_use","name":"f","input":{"pregnant":"<so>"}}]}"#;
     assert_eq!(answered.bytes, expected);
     assert_eq!(answered.calls[0].2, r#"{"pregnant":"<so>"}"#);
+}
+
+#[test]
+fn what_only_begins_like_json_may_be_in_other_characters() {
+    let request = crate::requests::request("GET", "/crm", "");
+    let mut answer = Dialect::Plain.answer(&Dialect::Plain.read(&request).unwrap(), 1 << 20);
+    answer.begin(200, Some("text/html; charset=iso-8859-1"));
+    let (mut masks, mut out) = (Masks::default(), Vec::new());
+    answer.push(Bytes::from_static(b"{\"a\":\"caf\xe9 bob.smith@example.com \"}"), &mut masks, &mut out).unwrap();
+    answer.finish(&mut masks, &mut out).unwrap();
+    let left = out.iter().flat_map(|piece| if let Piece::Bytes(bytes) = piece { bytes.to_vec() } else { Vec::new() });
+    assert_eq!(left.collect::<Vec<u8>>(), b"{\"a\":\"caf\xe9 <email> \"}");
 }

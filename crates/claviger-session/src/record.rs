@@ -75,6 +75,13 @@ impl Open {
     }
 }
 
+impl Open {
+    /// Bytes that it has carried, either way.
+    pub(crate) fn carried(&self) -> u64 {
+        self.unrecorded.saturating_add(self.recorded as u64)
+    }
+}
+
 impl SessionRecord {
     pub(crate) fn new(
         desk: Arc<Desk>,

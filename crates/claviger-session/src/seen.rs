@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use claviger_model::{Cell, Disclosure, MaskPlan, Object, Output, PrincipalKey, StatementMask, Verb};
+use claviger_model::{Cell, Disclosure, MaskPlan, Output, PrincipalKey, StatementMask};
+use claviger_sql::Classification;
 
 use crate::understanding::Understanding;
 
@@ -46,18 +47,15 @@ impl Seen {
     }
 }
 
-/// The labels of the values that this shows as they are, under this plan.
-pub(crate) fn shown(understanding: &Understanding, plan: Option<&MaskPlan>) -> BTreeSet<Arc<str>> {
+/// The labels of the values that this shows as they are, or lets go on to where they have none, under this plan. Where that cannot be told, those
+/// of all that is classified there.
+pub(crate) fn shown(understanding: &Understanding, plan: Option<&MaskPlan>, classes: &Classification) -> BTreeSet<Arc<str>> {
+    let Understanding::Text(text) = understanding else { return classes.labels().collect() };
+    let Ok(matter) = &text.matter else { return classes.labels().collect() };
     let mut labels = BTreeSet::new();
-    let Understanding::Text(text) = understanding else { return labels };
-    let Ok(matter) = &text.matter else { return labels };
     for (number, meaning) in matter.statements().iter().enumerate() {
         if meaning.disclosure.anything {
-            let read = meaning.effects.iter().filter(|effect| matches!(effect.verb, Verb::Read | Verb::Export));
-            labels.extend(read.flat_map(|effect| match &effect.object {
-                Object::Column(column) => column.labels.to_vec(),
-                _ => Vec::new(),
-            }));
+            labels.extend(classes.labels());
         }
         let mask = plan.and_then(|plan| plan.statements.get(number));
         labels.extend(of(&meaning.disclosure, mask));
@@ -69,7 +67,9 @@ fn of(disclosure: &Disclosure, mask: Option<&StatementMask>) -> BTreeSet<Arc<str
     let is_plain = |number: usize| mask.and_then(|mask| mask.cells.get(number)).is_none_or(|cell| *cell == Cell::Plain);
     let outputs = disclosure.outputs.iter().enumerate().filter(|(number, _)| is_plain(*number));
     let rest = disclosure.rest.iter().flatten().filter(|_| mask.is_none_or(|mask| mask.rest == Cell::Plain));
-    let columns = outputs.flat_map(|(_, output)| Output::columns(output)).chain(rest);
+    // What would be carried on masked is refused.
+    let carried = disclosure.carried.iter().map(|carried| &carried.from);
+    let columns = outputs.flat_map(|(_, output)| Output::columns(output)).chain(rest).chain(carried);
     columns.flat_map(|column| column.labels.iter().cloned()).collect()
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use claviger_model::{OpId, Refusal, RefusalKind, TxId};
+use claviger_model::{Masked, OpId, Refusal, RefusalKind, TxId};
 
 use super::body::{Body, Chunk, LAST_CHUNK, chunk};
 use super::coding::Decoder;
@@ -55,6 +55,8 @@ pub(super) struct Exchange<A> {
     chunks: bool,
     /// The head of a response that waits for its content.
     head: Option<Box<ResponseHead>>,
+    /// What was masked, if it is not with the reader any more.
+    masked: Option<Masked>,
     /// What reads and rewrites the content, if it is not passed as it is.
     reader: Option<Box<dyn Content>>,
     /// What that has said, from a call that is not decided on.
@@ -102,6 +104,7 @@ impl<A> Exchange<A> {
             chunks: false,
             head: None,
             reader: None,
+            masked: None,
             said: VecDeque::new(),
             scrub: Scrub::new(needles.clone()),
             needles,
@@ -214,19 +217,21 @@ impl<A> Exchange<A> {
         self.call = None;
         self.said.clear();
         self.is_last |= matches!(self.response, Response::Streaming(_));
+        if !self.begun {
+            return self.answer_with(refusal, None, io);
+        }
         let end = self.reader.as_mut().and_then(|reader| reader.refused(refusal));
         match end {
-            Some(end) if self.head.is_none() => {
+            Some(end) => {
                 self.deliver(end, io);
                 self.finish(io);
             }
-            _ if self.begun => {
-                // Nothing can be said any more: the response is cut.
+            // Nothing can be said any more: the response is cut.
+            None => {
                 self.closes = true;
                 self.chunks = false;
                 self.finish(io);
             }
-            _ => self.answer_with(refusal, None, io),
         }
     }
 
@@ -270,7 +275,8 @@ impl<A> Exchange<A> {
         self.decoder = head.decoder().map_err(Fault::Upstream)?;
         self.response = Response::Streaming(head.body);
         if head.body.is_ended() {
-            self.reader = None;
+            // There is nothing to be read, and what was masked in the request is told all the same.
+            self.masked = self.reader.take().and_then(|mut reader| reader.masked());
         }
         let waits = self.reader.as_mut().is_some_and(|reader| reader.begin(head.status, head.content_type()));
         if waits {
@@ -392,10 +398,21 @@ impl<A> Exchange<A> {
     fn answer_with(&mut self, refusal: &Refusal, status: Option<u16>, io: &mut Io<A>) {
         let response = write::refusal(refusal, None, self.manner, self.closes);
         self.record(Side::Upstream, &response, io);
-        (self.head, self.reader) = (None, None);
+        self.head = None;
         self.status = status.unwrap_or(self.status);
         self.out = vec![response];
         self.end(io);
+    }
+
+    /// The session ends before the response does: what of it was delivered is told, and what it has used.
+    pub(super) fn abandon(&mut self, io: &mut Io<A>) {
+        let Some(admission) = self.admission.take() else { return };
+        let masked = self.reader.as_mut().and_then(|reader| reader.masked()).map(Box::new);
+        let tokens = self.reader.as_ref().and_then(|reader| reader.tokens());
+        let (status, results) = (Status::Unknown, Vec::new());
+        let outcome = Outcome { op: self.op, status, results, rows: 0, bytes: self.bytes, code: None, masked, tokens };
+        io.events.push_back(Event::Outcome(outcome, Admitted(admission)));
+        io.events.push_back(Event::TransactionEnd(TransactionEnd { tx: TxId(self.op.0), result: TransactionResult::Unknown }));
     }
 
     /// The response is all here.
@@ -413,7 +430,7 @@ impl<A> Exchange<A> {
             _ => TransactionResult::Commit,
         };
         let results = vec![StatementResult { tag: self.status.to_string() }];
-        let masked = self.reader.as_mut().and_then(|reader| reader.masked()).map(Box::new);
+        let masked = self.masked.take().or_else(|| self.reader.as_mut()?.masked()).map(Box::new);
         let tokens = self.reader.as_ref().and_then(|reader| reader.tokens());
         let outcome = Outcome { op: self.op, status, results, rows: 0, bytes: self.bytes, code, masked, tokens };
         io.events.push_back(Event::Outcome(outcome, Admitted(admission)));

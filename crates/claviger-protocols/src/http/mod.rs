@@ -265,8 +265,10 @@ impl<A> Http<A> {
 
     fn close(&mut self, closed: Closed) {
         self.spares |= matches!(&self.phase, Phase::Serving(serving) if serving.spares_upstream(&self.io));
-        if matches!(std::mem::replace(&mut self.phase, Phase::Closed), Phase::Closed) {
-            return;
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => return,
+            Phase::Serving(mut serving) => serving.abandon(&mut self.io),
+            _ => {}
         }
         // What has not left belongs to something that has ended.
         self.io.upstream = Queue::default();

@@ -345,6 +345,13 @@ impl<A> Serving<A> {
         }
     }
 
+    /// The session ends, whatever is under way.
+    pub(super) fn abandon(&mut self, io: &mut Io<A>) {
+        if let Turn::Running(exchange) = &mut self.turn {
+            exchange.abandon(io);
+        }
+    }
+
     /// Whether there is a request that the client can be told something of, and how. What is wrong with the next request it is told when
     /// there is none.
     pub(super) fn tellable(&self, is_wrong: bool) -> Option<Manner> {

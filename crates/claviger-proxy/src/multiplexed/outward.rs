@@ -34,7 +34,8 @@ const BEGIN: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 /// Bytes of content that an upstream may send ahead in one stream, and in all together.
 const STREAM_WINDOW: u32 = 512 * 1024;
-const WINDOW: u32 = 4 << 20;
+/// What one session does not take must not keep the others waiting: only its own stream has a bound.
+const WINDOW: u32 = (1 << 31) - 1;
 /// The longest list of header fields of a response.
 const HEADERS: u32 = 256 * 1024;
 /// So much is read at once.

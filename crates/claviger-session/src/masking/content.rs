@@ -21,6 +21,9 @@ use crate::understanding::request;
 /// The longest answer, or part of one, that is kept to be looked into, in bytes.
 const LONGEST: usize = 16 << 20;
 
+/// The most tokens that a service is believed to have used for one request.
+const MOST_TOKENS: u64 = 1 << 40;
+
 /// The number that PostgreSQL has for texts, by which masks know what they make.
 const TEXT: u32 = 25;
 
@@ -134,7 +137,11 @@ impl Content for Reader {
 
     fn tokens(&self) -> Option<Tokens> {
         let used = self.answer.usage();
-        self.asks_a_model.then_some(Tokens { input: used.input, output: used.output, said: used.said })
+        self.asks_a_model.then_some(Tokens {
+            input: used.input.min(MOST_TOKENS),
+            output: used.output.min(MOST_TOKENS),
+            said: used.said,
+        })
     }
 }
 

@@ -42,7 +42,10 @@ impl Fields {
             return None;
         }
         let names: Vec<&str> = path.split('.').map(|name| name.trim_end_matches("[]")).filter(|name| !name.is_empty()).collect();
-        self.0.iter().find(|(pattern, _)| fits(&pattern.0, &names)).map(|(_, labels)| labels)
+        // What is inside of a member belongs to it.
+        let mut within = (1..=names.len()).filter_map(|length| names.get(..length));
+        let fits = |names: &[&str]| self.0.iter().find(|(pattern, _)| fits(&pattern.0, names));
+        within.find_map(fits).map(|(_, labels)| labels)
     }
 }
 
@@ -98,7 +101,9 @@ mod tests {
             ("*.ssn", "a.b.ssn", false),
             ("**.ssn", "ssn", true),
             ("**.ssn", "a[].b[][].ssn", true),
-            ("**.ssn", "a.ssn.last", false),
+            ("**.ssn", "a.ssn.last", true),
+            ("a.address", "a.address.lines[].street", true),
+            ("a.address", "a.addresses.street", false),
             ("a.**.ssn", "a.b.c.ssn", true),
             ("a.**.ssn", "b.c.ssn", false),
         ] {

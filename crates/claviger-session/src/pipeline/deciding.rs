@@ -96,6 +96,11 @@ impl Deciding {
         }
     }
 
+    /// Who asks, as of now.
+    pub(super) fn chain(&self) -> &Chain {
+        self.party.chain()
+    }
+
     pub(super) fn ask(&mut self, asked: Asked) {
         self.queue.push_back(asked);
     }
@@ -340,7 +345,10 @@ impl Serving {
             lately: Lately { seen: &seen, budget_used },
         });
         match exhausted {
-            Some(exhausted) if counts(operation) => within_budget(decision, &self.connection, exhausted),
+            // What has begun may end.
+            Some(exhausted) if counts(operation) && !understanding.is_some_and(Understanding::only_ends) => {
+                within_budget(decision, &self.connection, exhausted)
+            }
             _ => decision,
         }
     }
@@ -528,7 +536,8 @@ impl Serving {
     ) {
         // What is only prepared shows nothing yet; and where nothing is enforced, everything is shown.
         let Some(understanding) = understanding.filter(|_| !matches!(operation.request, Request::Prepare { .. })) else { return };
-        let labels = seen::shown(understanding, plan.filter(|_| self.connection.mode == Mode::Enforce));
+        let plan = plan.filter(|_| self.connection.mode == Mode::Enforce);
+        let labels = seen::shown(understanding, plan, &self.connection.classification);
         gateway.seen.note(self.live.identity.chain.links().iter().map(|link| &link.key), &labels, now);
     }
 

@@ -295,6 +295,7 @@ impl Serving {
         let in_flight: Vec<TxId> = self.open.iter().filter(|open| open.sent).map(|open| open.tx).collect();
         let asked = self.record.append_asking().is_ok();
         for open in std::mem::take(&mut self.open).into_iter().filter(|open| asked || open.asked) {
+            self.note_overtaken(gateway, &open, now);
             self.record.overtaken(time, &open, now);
         }
         for Transaction { tx, .. } in std::mem::take(&mut self.transactions) {
@@ -342,7 +343,7 @@ impl Serving {
             return 0;
         }
         let (rules, model) = (gateway.rules(), open.model.as_deref());
-        let (name, chain) = (&self.connection.name, &self.live.identity.chain);
+        let (name, chain) = (&self.connection.name, self.deciding.chain());
         let tokens = outcome.tokens.unwrap_or_default();
         let cost = model.map_or(0, |model| usage::cost(&rules.usage.prices, name, model, tokens));
         let Tokens { input, output, .. } = tokens;
@@ -351,6 +352,16 @@ impl Serving {
         let ended = Ended { model, used, first: open.first.map(since), all: since(now) };
         gateway.usage.note(&rules.usage, (chain, name), &ended, gateway.now());
         cost
+    }
+
+    /// Counts what an operation has used that the session's end has overtaken: of its rows nothing is known.
+    fn note_overtaken(&self, gateway: &Gateway, open: &Open, now: Instant) {
+        if open.counts && open.sent {
+            let used = Used { requests: 1, bytes: open.carried(), ..Used::default() };
+            let ended = Ended { model: open.model.as_deref(), used, first: None, all: now.saturating_duration_since(open.since) };
+            let who = (self.deciding.chain(), &self.connection.name);
+            gateway.usage.note(&gateway.rules().usage, who, &ended, gateway.now());
+        }
     }
 
     fn end_transaction(&mut self, gateway: &Gateway, end: TransactionEnd) {

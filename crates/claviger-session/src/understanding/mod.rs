@@ -63,6 +63,11 @@ impl Understanding {
         }
     }
 
+    /// Whether all that it does is to end a transaction, or a part of one.
+    pub(crate) fn only_ends(&self) -> bool {
+        matches!(self, Self::Text(text) if text.changes.only_ends)
+    }
+
     /// Whether a transaction in which this has run may hold what others want.
     pub(crate) fn may_change_rows(&self) -> bool {
         let Self::Text(text) = self else { return true };

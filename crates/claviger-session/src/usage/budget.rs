@@ -11,7 +11,7 @@ use claviger_model::{Chain, ConnectionName, Principal, PrincipalKey, Timestamp};
 
 use super::{Exhausted, Used};
 
-/// How much is kept at most, of budgets and principals. Beyond it, what is over is forgotten, and then nobody new gets in.
+/// How much is kept at most, of budgets and principals. Beyond it, what is over is forgotten, and then whoever is new shares one.
 const MOST: usize = 65_536;
 
 /// How much may be used in a time.
@@ -129,7 +129,9 @@ impl Spending {
         for budget in budgets {
             let (number, wait) = budget.window(now);
             for holder in budget.holders(chain, connection) {
-                let window = spending.get(&(Arc::clone(&budget.name), holder)).filter(|window| window.number == number);
+                let key = (Arc::clone(&budget.name), holder);
+                // Who came when there was no more room shares one.
+                let window = spending.get(&key).or_else(|| spending.get(&(key.0, None))).filter(|window| window.number == number);
                 let used = window.map_or(Used::default(), |window| window.used);
                 for (measure, limit) in &budget.most {
                     let spent = u128::from(measure.of(used)) * 100 / u128::from((*limit).max(1));
@@ -156,9 +158,9 @@ impl Spending {
                     let current = |window: &Window| u64::try_from(now.as_secs()).unwrap_or(0) / window.per.as_secs().max(1);
                     spending.retain(|_, window| window.number == current(window));
                 }
-                let key = (Arc::clone(&budget.name), holder);
+                let mut key = (Arc::clone(&budget.name), holder);
                 if spending.len() >= MOST && !spending.contains_key(&key) {
-                    continue;
+                    key.1 = None;
                 }
                 let fresh = Window { number, per: budget.per, used: Used::default() };
                 let window = spending.entry(key).or_insert(fresh);

@@ -45,7 +45,8 @@ pub struct Used {
 }
 
 impl Used {
-    fn add(&mut self, other: Self) {
+    /// Adds what something else has used.
+    pub fn add(&mut self, other: Self) {
         for (sum, more) in [
             (&mut self.requests, other.requests),
             (&mut self.input, other.input),

@@ -77,6 +77,8 @@ fn key(rows: &BTreeMap<Key, Row>, who: &PrincipalKey, connection: &ConnectionNam
         .range((Arc::clone(&who), connection.clone(), None)..)
         .take_while(|((other, at, _), _)| *other == who && *at == connection);
     let model = if of_theirs.count() >= MOST_MODELS { model.map(|_| OTHERS.into()) } else { model };
-    let who = if rows.len() >= MOST { OTHERS.into() } else { who };
-    (who, connection, model)
+    match rows.len() >= MOST {
+        true => (OTHERS.into(), connection, model.map(|_| OTHERS.into())),
+        false => (who, connection, model),
+    }
 }

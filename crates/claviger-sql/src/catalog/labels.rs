@@ -55,6 +55,11 @@ impl Classification {
         self.names.is_empty()
     }
 
+    /// All labels that anything has.
+    pub fn labels(&self) -> impl Iterator<Item = Arc<str>> {
+        self.names.iter().flat_map(|(_, labels)| labels.iter().cloned())
+    }
+
     /// The same, and what its names stood for in an earlier snapshot keeps its labels whatever it is called now.
     pub fn bound_by(&self, earlier: &Catalog) -> Self {
         let mut bound = self.bound.clone();

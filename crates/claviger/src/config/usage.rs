@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn budgets_and_prices_are_read() {
         let usage = load(&format!(
-            "{BASE}[[budgets]]\nname = 'a-day'\nconnection = 'openai'\ngroups = ['agents', 'corp/bots']\nper = '1d'\ntokens = 1000\ncost = 2.5\n\
+            "{BASE}[[connections]]\nname = 'openai'\nkind = 'http'\naddress = 'api'\n[[budgets]]\nname = 'a-day'\nconnection = 'openai'\ngroups = ['agents', 'corp/bots']\nper = '1d'\ntokens = 1000\ncost = 2.5\n\
              [[prices]]\nmodels = ['gpt-4o*']\ninput = 0.15\noutput = 0.6\n"
         ))
         .usage;
@@ -117,6 +117,10 @@ mod tests {
             ("[[budgets]]\nname = ''\nper = '1h'\nrows = 1", ".name`: must not be empty"),
             ("[[budgets]]\nname = 'x'\nper = '1h'\ncost = -1.0", "(x).cost`: must be an amount"),
             ("[[budgets]]\nname = 'x'\nper = '1h'\nrows = 1\nof = 'some'", "(x).of`: `some` is not one of"),
+            (
+                "[[budgets]]\nname = 'x'\nper = '1h'\nrows = 1\nconnection = 'other'",
+                "budgets.connection`: there is no connection `other`",
+            ),
             ("[[prices]]\nmodels = []\ninput = 1\noutput = 1", ".models`: must name a model"),
         ] {
             let error = wrong(&format!("{BASE}{more}"));

@@ -439,6 +439,12 @@ impl<'a> At<'a> {
             }
             names.push(authority.name());
         }
+        let known = |name: &ConnectionName| config.connections.iter().any(|connection| connection.name == *name);
+        let budgets = config.usage.budgets.iter().map(|budget| ("budgets", budget.connection.as_ref()));
+        let prices = config.usage.prices.iter().map(|price| ("prices", price.connection.as_ref()));
+        if let Some((key, Some(name))) = budgets.chain(prices).find(|(_, name)| name.is_some_and(|name| !known(name))) {
+            return Err(self.key(key).error("connection", format!("there is no connection `{name}`")));
+        }
         if let Some(listener) = config.listeners.iter().find(|listener| listener.auth.certificate)
             && config.authorities.is_empty()
         {

@@ -143,12 +143,7 @@ fn models(out: &mut Exposition, condition: &Condition) {
     for row in condition.gateway.usage() {
         let Some(model) = row.model else { continue };
         let (used, first, all) = models.entry((row.connection.to_string(), model.to_string())).or_default();
-        (used.requests, used.input, used.output, used.cost) = (
-            used.requests + row.used.requests,
-            used.input + row.used.input,
-            used.output + row.used.output,
-            used.cost + row.used.cost,
-        );
+        used.add(row.used);
         first.add(&row.first);
         all.add(&row.all);
     }

@@ -183,5 +183,8 @@ fn whoever_goes_does_so_while_a_call_is_decided() {
         rig.eof(side);
         assert_eq!(rig.closed.len(), 1);
         assert!(rig.received().ends_with("1\r\nA\r\n"), "{}", rig.received());
+        // What it has used by then is told.
+        let [outcome] = &rig.outcomes[..] else { panic!("{:?}", rig.outcomes) };
+        assert_eq!((outcome.status, outcome.bytes, outcome.tokens.is_some()), (Status::Unknown, 1, true));
     }
 }

@@ -12,7 +12,7 @@ use claviger_model::{OpId, Refusal, RefusalKind, Secret};
 use super::Http;
 use crate::{
     Admitted, Auth, ChannelBinding, Closed, Content, Event, Forward, Limits, Operation, Outcome, Protocol, ProtocolOptions,
-    Reply, Request, Shown, Side, UpstreamLogin, UpstreamTls,
+    Reply, Request, Shown, Side, Status, UpstreamLogin, UpstreamTls,
 };
 
 const OPTIONS: ProtocolOptions =
@@ -177,6 +177,11 @@ impl Rig {
             event => panic!("{event:?}"),
         };
         self.http.resume(reply);
+    }
+
+    /// How operations have ended.
+    fn ended(&self) -> Vec<Status> {
+        self.outcomes.iter().map(|outcome| outcome.status).collect()
     }
 
     fn asked(&self) -> String {

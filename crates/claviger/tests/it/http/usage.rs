@@ -1,9 +1,11 @@
 //! What is used, what it costs, and how much there may be.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{POLICIES, Rig};
-use crate::harness::{PERMIT_ALL, run};
+use crate::harness::{PERMIT_ALL, eventually, run};
 
 const PRICES: &str = "[[prices]]\nmodels = [\"gpt-4o*\"]\ninput = 2.5\noutput = 10.0\n";
 
@@ -74,5 +76,23 @@ fn who_has_used_up_a_budget_waits_for_the_next() {
         let refused = get();
         assert!(refused.status == 403 && refused.text().contains("nearly used up"), "{refused:?}");
         assert_eq!(rig.seen("/models").len(), 2);
+    });
+}
+
+#[test]
+fn who_leaves_before_the_end_has_used_what_was_delivered() {
+    run(async {
+        let Some(rig) = Rig::with_budgets("", "").await else { return };
+        let text = "word ".repeat(20_000);
+        let content = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": text }], "stream": true });
+        let mut wire = rig.dial();
+        wire.send(rig.request("POST /v1/chat/completions", "Content-Type: application/json\r\n", &content.to_string()));
+        assert!(wire.until(b"word").is_some());
+        drop(wire);
+        let used = || rig.usage().first().is_some_and(|row| row["requests"] == 1 && row["output_tokens"].as_u64() > Some(0));
+        eventually("it is counted", Duration::from_secs(10), async || used()).await;
+        let outcome = rig.leaves("OUTCOME").remove(0);
+        assert!(outcome["status"] == "unknown" && outcome["bytes"].as_u64() > Some(0), "{outcome}");
+        rig.gateway.verify();
     });
 }

@@ -44,6 +44,15 @@ def streamed(client):
     return "".join(pieces)
 
 
+def flowing(client):
+    """A long answer comes as it is made, though what might yet become a value waits."""
+    asked = {**ASKED, "messages": [{"role": "user", "content": "Tell a story about a bank."}], "max_tokens": 120}
+    with client.chat.completions.create(**asked, stream=True) as events:
+        pieces = [event.choices[0].delta.content for event in events if event.choices and event.choices[0].delta.content]
+    assert len(pieces) > 20, pieces
+    return "".join(pieces)
+
+
 async def asynchronous():
     async with openai.AsyncOpenAI(base_url=BASE, api_key=KEY, max_retries=0, timeout=120) as client:
         answers = await asyncio.gather(*(client.chat.completions.create(**ASKED) for _ in range(3)))
@@ -143,5 +152,6 @@ said["responses"] = responses(client)
 said["calls"] = calls(client)
 said["langchain"] = langchain()
 abandoned(client)
+said["flowing"] = flowing(client)
 said["asynchronous"] = asyncio.run(asynchronous())
 print("ok", json.dumps(said))

@@ -149,10 +149,10 @@ fn a_model_says_the_same_through_the_gateway() {
             leaf["decision"]["verdict"] == "permit" && effects.iter().any(|one| one["verb"] == verb && one["object"] == object)
         };
         let count = |verb: &str, object: &str| rig.of("REQUEST").filter(|leaf| did(leaf, verb, object)).count();
-        assert_eq!((count("invoke", "POST /v1/chat/completions"), count("invoke", "GET /v1/models")), (12, 1));
+        assert_eq!((count("invoke", "POST /v1/chat/completions"), count("invoke", "GET /v1/models")), (13, 1));
         assert_eq!((count("invoke", "POST /v1/responses"), count("invoke", "POST /v1/messages")), (3, 3));
         // Tools are offered with a request, and each call of a model is an operation of its own.
-        assert_eq!((count("invoke", "smollm2"), count("offer", "query_bank"), count("invoke", "query_bank")), (18, 6, 6));
+        assert_eq!((count("invoke", "smollm2"), count("offer", "query_bank"), count("invoke", "query_bank")), (19, 6, 6));
         let ended: Vec<_> = rig.of("OUTCOME").map(|leaf| leaf["status"].clone()).collect();
         let count = |word: &str| ended.iter().filter(|status| **status == *word).count();
         // One is abandoned; and libraries close their sockets when they have read a stream's last event, which may be before the stream's end.

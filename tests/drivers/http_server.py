@@ -119,7 +119,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             event({"tool_calls": [{"index": number, **call, "function": {**call["function"], "arguments": ""}}]})
             for letter in call["function"]["arguments"]:
                 event({"tool_calls": [{"index": number, "function": {"arguments": letter}}]})
-        for letter in said["content"] or "":
+        for number, letter in enumerate(said["content"] or ""):
+            if number == 20 and said["content"].startswith("wait"):
+                released.wait(60)
             event({"content": letter})
         event({}, "tool_calls" if tools else "stop")
         event(None, usage=usage)

@@ -412,7 +412,6 @@ impl<A> Exchange<A> {
         let (status, results) = (Status::Unknown, Vec::new());
         let outcome = Outcome { op: self.op, status, results, rows: 0, bytes: self.bytes, code: None, masked, tokens };
         io.events.push_back(Event::Outcome(outcome, Admitted(admission)));
-        io.events.push_back(Event::TransactionEnd(TransactionEnd { tx: TxId(self.op.0), result: TransactionResult::Unknown }));
     }
 
     /// The response is all here.

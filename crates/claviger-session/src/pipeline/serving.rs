@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use claviger_audit::{CloseReason, DecisionFacts, LedgerError, Position, SessionCloseLeaf, Verdict};
 use claviger_model::{Durability, OpId, Refusal, RefusalKind, Tokens, TxId};
 use claviger_protocols::{
-    BackendKey, Cancel, Closed, Content, Event, Forward, Masker, Notice, Outcome, Protocol, Recorded, Reply, Side,
+    BackendKey, Cancel, Closed, Content, Event, Forward, Masker, Notice, Outcome, Protocol, Recorded, Reply, Side, Status,
     TransactionEnd, TransactionResult,
 };
 
@@ -76,6 +76,8 @@ pub(super) struct Transaction {
     lasting: bool,
     /// Whether it has changed something.
     pub(super) changed: bool,
+    /// Whether it is not known how something of it has ended.
+    unknown: bool,
 }
 
 /// Leaves that were handed in for the record.
@@ -298,9 +300,10 @@ impl Serving {
             self.note_overtaken(gateway, &open, now);
             self.record.overtaken(time, &open, now);
         }
-        for Transaction { tx, .. } in std::mem::take(&mut self.transactions) {
+        for Transaction { tx, unknown, .. } in std::mem::take(&mut self.transactions) {
             // A server rolls an open transaction back when its client goes; one with a statement under way may have committed.
-            let result = if in_flight.contains(&tx) { TransactionResult::Unknown } else { TransactionResult::Rollback };
+            let result =
+                if unknown || in_flight.contains(&tx) { TransactionResult::Unknown } else { TransactionResult::Rollback };
             self.record.transaction_end(time, TransactionEnd { tx, result });
         }
         let reason = if code.is_some() { CloseReason::Gateway } else { close_reason(closed) };
@@ -332,6 +335,9 @@ impl Serving {
 
     fn end_operation(&mut self, gateway: &Gateway, outcome: Outcome, now: Instant) {
         let Some(open) = self.open.remove(outcome.op) else { return };
+        if outcome.status == Status::Unknown {
+            self.transactions.iter_mut().filter(|begun| begun.tx == open.tx).for_each(|begun| begun.unknown = true);
+        }
         self.after_settling.push(After::Release { op: open.op, synced: open.synced, since: now });
         let cost = self.note_usage(gateway, &open, &outcome, now);
         self.record.outcome(gateway.now(), &open, outcome, cost, now);
@@ -535,7 +541,8 @@ impl Serving {
                         transaction.changed |= open.changes;
                     }
                     None => {
-                        self.transactions.push(Transaction { tx: open.tx, lasting: open.lasting, changed: open.changes });
+                        let (tx, lasting, changed) = (open.tx, open.lasting, open.changes);
+                        self.transactions.push(Transaction { tx, lasting, changed, unknown: false });
                     }
                 }
                 protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward, masker, content });

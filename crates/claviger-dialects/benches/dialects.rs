@@ -5,29 +5,8 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use claviger_dialects::{Dialect, Parts, Place, Request, Texts};
+use claviger_dialects::{Dialect, Request, Untouched};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-/// Nothing is looked for.
-struct Lets;
-
-impl Texts for Lets {
-    fn whole(&mut self, _place: Place<'_>, _text: &str) -> Option<String> {
-        None
-    }
-
-    fn parts(&mut self, _place: Place<'_>) -> Box<dyn Parts> {
-        Box::new(Self)
-    }
-}
-
-impl Parts for Lets {
-    fn push(&mut self, part: &str, out: &mut String) {
-        out.push_str(part);
-    }
-
-    fn finish(&mut self, _out: &mut String) {}
-}
 
 /// A conversation with tools, as agents send it again with each step.
 fn conversation(turns: usize) -> String {
@@ -72,7 +51,7 @@ fn requests(criterion: &mut Criterion) {
             bencher.iter(|| Dialect::OpenAi.read(black_box(&request)).unwrap())
         });
         group.bench_function(format!("{name} rewritten"), |bencher| {
-            bencher.iter(|| Dialect::OpenAi.rewrite(black_box(&request), &reading, &mut Lets).unwrap())
+            bencher.iter(|| Dialect::OpenAi.rewrite(black_box(&request), &reading, &mut Untouched).unwrap())
         });
     }
     group.finish();
@@ -98,9 +77,9 @@ fn answers(criterion: &mut Criterion) {
                 answer.begin(200, Some(content_type));
                 for start in (0..content.len()).step_by(16_384) {
                     let piece = content.slice(start..content.len().min(start + 16_384));
-                    answer.push(piece, &mut Lets, &mut out).unwrap();
+                    answer.push(piece, &mut Untouched, &mut out).unwrap();
                 }
-                answer.finish(&mut Lets, &mut out).unwrap();
+                answer.finish(&mut Untouched, &mut out).unwrap();
                 black_box(out)
             });
         });

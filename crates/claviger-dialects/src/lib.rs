@@ -98,6 +98,27 @@ pub trait Parts: Send {
     fn finish(&mut self, out: &mut String);
 }
 
+/// Lets every text leave as it came.
+pub struct Untouched;
+
+impl Texts for Untouched {
+    fn whole(&mut self, _place: Place<'_>, _text: &str) -> Option<String> {
+        None
+    }
+
+    fn parts(&mut self, _place: Place<'_>) -> Box<dyn Parts> {
+        Box::new(Self)
+    }
+}
+
+impl Parts for Untouched {
+    fn push(&mut self, part: &str, out: &mut String) {
+        out.push_str(part);
+    }
+
+    fn finish(&mut self, _out: &mut String) {}
+}
+
 /// A piece of an answer, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {

@@ -1,6 +1,7 @@
 //! Answers cut in every way, and someone who knows which texts hold what must not leave.
 
 use bytes::Bytes;
+pub(crate) use claviger_dialects::Untouched;
 use claviger_dialects::{Dialect, NotRead, Parts, Piece, Place, Request, Texts, Usage};
 use serde_json::Value;
 
@@ -62,27 +63,6 @@ impl Parts for Words {
         let rest = std::mem::take(&mut self.kept);
         self.put(&rest, out);
     }
-}
-
-/// Changes nothing and keeps nothing back.
-pub(crate) struct Lets;
-
-impl Texts for Lets {
-    fn whole(&mut self, _place: Place<'_>, _text: &str) -> Option<String> {
-        None
-    }
-
-    fn parts(&mut self, _place: Place<'_>) -> Box<dyn Parts> {
-        Box::new(Self)
-    }
-}
-
-impl Parts for Lets {
-    fn push(&mut self, part: &str, out: &mut String) {
-        out.push_str(part);
-    }
-
-    fn finish(&mut self, _out: &mut String) {}
 }
 
 /// What is asked.

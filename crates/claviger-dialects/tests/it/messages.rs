@@ -3,7 +3,7 @@
 use claviger_dialects::{Dialect, Usage};
 use serde_json::{Value, json};
 
-use crate::harness::{Asked, Lets, MASK, SECRET, called, events, named};
+use crate::harness::{Asked, MASK, SECRET, Untouched, called, events, named};
 
 fn stream() -> Asked {
     Asked::to(Dialect::Anthropic, "/v1/messages", "text/event-stream")
@@ -125,7 +125,7 @@ fn thoughts_stand_as_they_were_signed_or_not_at_all() {
     ];
     let content = named(&sent);
     assert_eq!(
-        stream().answer([content.as_bytes()], &mut Lets).unwrap().0.bytes,
+        stream().answer([content.as_bytes()], &mut Untouched).unwrap().0.bytes,
         content,
         "they flow where nothing is looked for"
     );
@@ -151,7 +151,7 @@ fn what_is_new_passes() {
     sent.push(stop(0));
     sent.extend(end("end_turn"));
     let content = named(&sent);
-    let (answered, _) = stream().answer([content.as_bytes()], &mut Lets).unwrap();
+    let (answered, _) = stream().answer([content.as_bytes()], &mut Untouched).unwrap();
     assert_eq!(answered.bytes, content);
     let words: String = events(&stream().answer_cut(content.as_bytes()).0.bytes)
         .iter()
@@ -161,7 +161,7 @@ fn what_is_new_passes() {
     // In the middle of a stream, an error.
     let error =
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
-    let (answered, _) = stream().answer([error.as_bytes()], &mut Lets).unwrap();
+    let (answered, _) = stream().answer([error.as_bytes()], &mut Untouched).unwrap();
     assert_eq!(answered.bytes, error);
 }
 

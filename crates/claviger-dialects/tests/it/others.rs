@@ -3,7 +3,7 @@
 use claviger_dialects::{Dialect, Piece, Request, Texts, Usage};
 use serde_json::{Value, json};
 
-use crate::harness::{Asked, Lets, MASK, Masks, SECRET, called};
+use crate::harness::{Asked, MASK, Masks, SECRET, Untouched, called};
 
 fn asked(path: &'static str, content_type: &'static str) -> Asked {
     Asked::to(Dialect::OpenAi, path, content_type)
@@ -142,7 +142,7 @@ fn tokens_do_not_say_as_numbers_what_texts_do_not() {
     };
     let content = line(&format!("to {SECRET} "), false) + &line("", true);
     assert_eq!(last(content.clone(), &mut Masks::default()), json!([]));
-    assert_eq!(last(content, &mut Lets), json!([1, 2]));
+    assert_eq!(last(content, &mut Untouched), json!([1, 2]));
 
     let choice = |text: &str| json!({"index": 0, "delta": {"content": text}, "token_ids": [7], "finish_reason": null});
     let chunk = |text: &str| format!("data: {}\n\n", json!({"id": "c", "prompt_token_ids": [[1]], "choices": [choice(text)]}));
@@ -182,7 +182,7 @@ fn lines_and_events_leave_as_they_come() {
         let waits = answer.begin(200, Some(content_type));
         assert_eq!(waits, content_type == "application/json");
         let mut out = Vec::new();
-        answer.push(content.into(), &mut Lets, &mut out).unwrap();
+        answer.push(content.into(), &mut Untouched, &mut out).unwrap();
         assert_eq!(out, [Piece::Bytes(content.into())], "{content_type}");
     }
 }

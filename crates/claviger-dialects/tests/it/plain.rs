@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use claviger_dialects::{Dialect, NotRead, Piece};
 
-use crate::harness::{Asked, Lets, MASK, Masks, SECRET};
+use crate::harness::{Asked, MASK, Masks, SECRET, Untouched};
 
 fn plain(content_type: &'static str) -> Asked {
     Asked::to(Dialect::Plain, "/crm/customers", content_type)
@@ -58,19 +58,19 @@ fn lines_texts_and_events() {
 fn what_is_too_long_or_no_text_is_not_looked_into() {
     let long = vec![b'a'; (1 << 20) + 1];
     for content_type in ["application/json", "text/event-stream", "application/x-ndjson"] {
-        assert_eq!(plain(content_type).answer([&long[..]], &mut Lets).unwrap_err(), NotRead::TooLong, "{content_type}");
+        assert_eq!(plain(content_type).answer([&long[..]], &mut Untouched).unwrap_err(), NotRead::TooLong, "{content_type}");
     }
     let (answered, _) = plain("application/octet-stream").answer([&long[..]], &mut Masks::default()).unwrap();
     assert_eq!(answered.bytes.len(), long.len());
     let deep = "[".repeat(200) + &"]".repeat(200);
-    assert_eq!(plain("application/json").answer([deep.as_bytes()], &mut Lets).unwrap_err(), NotRead::TooDeep);
+    assert_eq!(plain("application/json").answer([deep.as_bytes()], &mut Untouched).unwrap_err(), NotRead::TooDeep);
 }
 
 #[test]
 fn long_lines_are_searched_once() {
     let line = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 19));
     let begun = Instant::now();
-    let (answered, _) = plain("application/x-ndjson").answer(line.as_bytes().chunks(1), &mut Lets).unwrap();
+    let (answered, _) = plain("application/x-ndjson").answer(line.as_bytes().chunks(1), &mut Untouched).unwrap();
     assert_eq!(answered.bytes, line);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }

@@ -5,15 +5,14 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use claviger_dialects::{Answer, NotRead, Piece, Place, Reading, Texts};
-use claviger_mask::detect;
-use claviger_mask::detect::{Context, Counts, Detectors};
+use claviger_dialects::{Answer, NotRead, Parts, Piece, Place, Reading, Texts, Untouched};
+use claviger_mask::detect::{self, Context, Counts, Detectors};
 use claviger_mask::methods::{Form, Masks, Type};
 use claviger_mask::swap::{Restoring, Swaps};
 use claviger_model::{Labels, Masked, Mode, Refusal, RefusalKind, Tokens};
 use claviger_protocols::{Content, Exchange, Forward, Said};
 
-use super::parts::{Collected, Counted, Passing, Restored, Searched};
+use super::parts::{Collected, Counted, Restored, Searched};
 use super::{Fields, Setting};
 use crate::connection::Sent;
 use crate::understanding::request;
@@ -238,11 +237,14 @@ impl Texts for Finder {
         replaced.filter(|_| !matches!(self.does, Does::Count))
     }
 
-    fn parts(&mut self, place: Place<'_>) -> Box<dyn claviger_dialects::Parts> {
+    fn parts(&mut self, place: Place<'_>) -> Box<dyn Parts> {
+        let is_labelled = self.fields.labels(place.path).is_some();
         match (&self.does, &self.detectors) {
-            (Does::Pass, _) => Box::new(Passing),
+            (Does::Pass, _) => Box::new(Untouched),
             (Does::Restore(swaps), _) => Box::new(Restored(Restoring::new(Arc::clone(swaps)))),
-            (Does::Mask, Some(detectors)) if self.fields.labels(place.path).is_none() => {
+            // Nothing is looked for here.
+            (Does::Count | Does::Mask, None) if !is_labelled => Box::new(Untouched),
+            (Does::Mask, Some(detectors)) if !is_labelled => {
                 let parts = detect::Parts::new(Arc::clone(detectors), self.context(place.path));
                 Box::new(Searched { parts, tally: Arc::clone(&self.tally) })
             }
@@ -250,5 +252,28 @@ impl Texts for Finder {
             (Does::Count, _) => Box::new(Counted { finder: self.clone(), path: place.path.to_owned(), text: String::new() }),
             _ => Box::new(Collected { finder: self.clone(), path: place.path.to_owned(), text: String::new() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_looks_into_flows_however_long_it_is() {
+        let fields = [("**.ssn".parse().unwrap(), Labels::from(["pii".into()]))].into_iter().collect();
+        let (masks, tally) = (Arc::default(), Arc::default());
+        let mut finder = Finder { does: Does::Mask, detectors: None, fields: Arc::new(fields), masks, session: [0; 16], tally };
+        let mut told = |path| {
+            let (mut parts, mut out) = (finder.parts(Place { path, bare: false }), String::new());
+            parts.push(&"x".repeat(3 << 20), &mut out);
+            let at_once = out.len();
+            parts.finish(&mut out);
+            (at_once, out)
+        };
+        assert_eq!(told("choices[].delta.content").0, 3 << 20);
+        assert_eq!(told("customer.ssn"), (0, "[masked]".to_owned()), "what has a label is masked as a whole");
     }
 }

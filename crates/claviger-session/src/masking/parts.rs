@@ -11,17 +11,6 @@ use super::content::{Finder, Tally};
 /// The most of a text that is kept to be masked as a whole, in bytes. What is longer is withheld.
 const LONGEST: usize = 1 << 20;
 
-/// A text that leaves as it comes.
-pub(super) struct Passing;
-
-impl Parts for Passing {
-    fn push(&mut self, part: &str, out: &mut String) {
-        out.push_str(part);
-    }
-
-    fn finish(&mut self, _out: &mut String) {}
-}
-
 /// A text in which values are found as it comes.
 pub(super) struct Searched {
     pub(super) parts: detect::Parts,

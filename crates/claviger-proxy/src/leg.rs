@@ -1,5 +1,6 @@
 //! One side's socket with its two bounded buffers.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -25,6 +26,11 @@ const SLICES: usize = 64;
 const SMALL_WRITE: usize = 2 * 1024;
 /// How long a peer may say nothing until it is asked whether it is still there, and how long each of its answers may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
+
+thread_local! {
+    /// The buffer of whoever has waited last on this thread, for the next one that has something to read.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
 
 /// Sets a new socket up: small messages leave at once, and a peer that vanished without a word is noticed, as its session holds
 /// locks upstream and a place here.
@@ -174,11 +180,14 @@ impl Leg {
 
     /// Reads once into the input buffer: how many bytes, none at the end. An error ends the reading like an end ([`Leg::is_lost`]).
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        if self.input.capacity() == 0 {
+            self.input = SPARE.take();
+        }
         self.input.reserve(self.read_size);
         let Poll::Ready(result) = poll_read_into(&mut self.socket, cx, &mut self.input, self.read_size) else {
             if self.input.is_empty() {
                 // An idle session keeps no buffer.
-                self.input = BytesMut::new();
+                SPARE.set(std::mem::take(&mut self.input));
                 self.read_size = SMALL_READ;
             }
             return Poll::Pending;

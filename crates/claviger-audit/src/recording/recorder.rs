@@ -21,6 +21,10 @@ pub const MAX_CHUNK: usize = 1024 * 1024;
 pub(super) const ENTRY_HEADER: usize = 1 + 8 + 4;
 /// The fastest ordinary level: text and rows shrink three- to fivefold for a few microseconds.
 const LEVEL: i32 = 1;
+/// That of chunks below `SHORT`, whose tables of frequencies would take as long to make as everything else about a request: what is said
+/// more than once is said once, as in JSON and rows.
+const LEVEL_OF_SHORT: i32 = -1;
+const SHORT: usize = 4096;
 /// Below this there is little to gain: setting the compressor up takes longer than sealing.
 const MIN_COMPRESSED: usize = 512;
 
@@ -102,6 +106,7 @@ impl Recorder {
     fn seal_chunk(&mut self, last: bool) {
         let chunk = self.running.chunks();
         let start = self.full.len();
+        self.full.reserve(HEADER + self.entries.len() + self.key.algorithm().tag_len());
         self.full.extend_from_slice(&[0; HEADER]);
         let compressed = compress(&self.entries, &mut self.full);
         if !compressed {
@@ -166,6 +171,10 @@ fn compress(entries: &[u8], out: &mut Vec<u8>) -> bool {
             *pooled = Compressor::new(LEVEL).ok().map(|compressor| (compressor, Vec::new()));
         }
         let Some((compressor, buffer)) = pooled else { return false };
+        let level = if entries.len() < SHORT { LEVEL_OF_SHORT } else { LEVEL };
+        if compressor.set_compression_level(level).is_err() {
+            return false;
+        }
         buffer.clear();
         buffer.reserve(zstd::zstd_safe::compress_bound(entries.len()));
         let smaller = compressor.compress_to_buffer(entries, buffer).is_ok_and(|length| length < entries.len());

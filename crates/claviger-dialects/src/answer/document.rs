@@ -56,9 +56,12 @@ fn rewritten(root: Value<'_>, text: &str, rules: Rules, turn: &mut Turn<'_>) -> 
         usage::take(root, turn.usage);
         calls(root, &mut known, turn);
     }
-    let mut heard = Heard(0);
-    walk(root, &mut String::new(), rules, &mut heard);
-    turn.hear(heard.0);
+    // What was used is estimated where nobody says it.
+    if !turn.usage.said {
+        let mut heard = Heard(0);
+        walk(root, &mut String::new(), rules, &mut heard);
+        turn.hear(heard.0);
+    }
     let mut edits = Edits::default();
     rewrite_rest(root, "", rules, &known, turn.texts, &mut edits);
     if rules == Rules::Answers && edits.len() > 0 {

@@ -153,10 +153,12 @@ async fn serve(config: Config) -> Result<()> {
     result
 }
 
-/// Half of the cores, if nothing else is asked for: sessions cost the kernel about as much work as us.
+/// As many as there are cores, if nothing else is asked for.
 fn threads(config: &Config) -> Result<NonZeroUsize> {
-    let cores = std::thread::available_parallelism()?;
-    Ok(config.threads.unwrap_or(NonZeroUsize::new(cores.get().div_ceil(2)).unwrap_or(NonZeroUsize::MIN)))
+    Ok(match config.threads {
+        Some(threads) => threads,
+        None => std::thread::available_parallelism()?,
+    })
 }
 
 /// Forgets, once an hour, tokens that ended more than a day ago: those of exchanges are many.

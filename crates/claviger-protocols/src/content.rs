@@ -23,6 +23,11 @@ pub trait Content: Send {
     /// answer's place.
     fn refused(&mut self, refusal: &Refusal) -> Option<Bytes>;
 
+    /// How the client is told something in the middle of the content that is no part of it; `None` where that cannot be.
+    fn remark(&self, _words: &str) -> Option<Bytes> {
+        None
+    }
+
     /// What was masked.
     fn masked(&mut self) -> Option<Masked>;
 

@@ -302,6 +302,12 @@ impl Answer {
         }
     }
 
+    /// A comment between two events of a stream, which its readers pass over (HTML standard, 9.2.6); `None` if it is no such stream.
+    pub fn comment(&self, words: &str) -> Option<Bytes> {
+        let is_stream = matches!(&self.content, Content::Events(..) | Content::Unsaid(_, Said::Events));
+        is_stream.then(|| format!(": {}\n\n", words.replace(['\r', '\n'], " ")).into())
+    }
+
     /// What has been used, as far as is known by now.
     ///
     /// What the service does not say is counted: a token for each four bytes of the texts that were asked and answered, or less than four; nothing, where the

@@ -15,7 +15,7 @@ use super::write::Manner;
 use super::wrong::Wrong;
 use super::{Fault, Io, write};
 use crate::{
-    Access, Admitted, Content, Event, Limits, Operation, Outcome, Recorded, Request, Said, Side, StatementResult, Status,
+    Access, Admitted, Content, Event, Limits, Notice, Operation, Outcome, Recorded, Request, Said, Side, StatementResult, Status,
     TransactionEnd, TransactionResult,
 };
 
@@ -210,6 +210,18 @@ impl<A> Exchange<A> {
         }
         self.pass(io);
         Ok(())
+    }
+
+    /// A call of a tool waits for people: a client that has heard something of the response hears why it hears no more.
+    pub(super) fn call_waits(&mut self, notice: &Notice, io: &mut Io<A>) {
+        if self.call.is_none() || !self.begun {
+            return;
+        }
+        let words = format!("{} ({})", notice.message, notice.detail);
+        if let Some(remark) = self.reader.as_ref().and_then(|reader| reader.remark(&words)) {
+            self.deliver(remark, io);
+            self.pass(io);
+        }
     }
 
     /// A call of a tool is refused. What has not left does not: another answer takes its place, or an end that says why.

@@ -143,6 +143,10 @@ impl<A> Serving<A> {
                 self.upstream_closes |= exchange.is_last;
                 Turn::Running(exchange)
             }
+            (Reply::Notice(notice), Turn::Running(mut exchange)) => {
+                exchange.call_waits(&notice, io);
+                Turn::Running(exchange)
+            }
             (Reply::Release(op), Turn::Running(exchange)) if exchange.op == op && exchange.is_answered() => {
                 self.release(*exchange, io)
             }

@@ -116,6 +116,10 @@ impl Content for Reader {
         self.answer.refused(&message)
     }
 
+    fn remark(&self, words: &str) -> Option<Bytes> {
+        self.answer.comment(words)
+    }
+
     fn masked(&mut self) -> Option<Masked> {
         let tallies = self.sent.iter().chain([&self.texts.tally]);
         let mut masked = Masked { observed: self.observes, ..Masked::default() };
@@ -206,7 +210,7 @@ impl Finder {
         let mut out = BytesMut::new();
         // A text that becomes none is an empty one.
         let is_some = mask.put(Some(text.as_bytes()), &mut out);
-        if is_some { String::from_utf8_lossy(&out).into_owned() } else { String::new() }
+        if is_some { characters(out.into()) } else { String::new() }
     }
 
     fn found(&self, context: Context, text: &str) -> Option<String> {
@@ -218,9 +222,14 @@ impl Finder {
         }
         match detectors.mask(text.as_bytes(), context, &mut tally.found) {
             Cow::Borrowed(_) => None,
-            Cow::Owned(masked) => Some(String::from_utf8_lossy(&masked).into_owned()),
+            Cow::Owned(masked) => Some(characters(masked)),
         }
     }
+}
+
+/// What a mask has made of characters.
+fn characters(masked: Vec<u8>) -> String {
+    String::from_utf8(masked).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 impl Texts for Finder {

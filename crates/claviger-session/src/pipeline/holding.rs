@@ -26,7 +26,12 @@ pub(super) struct Held {
     on: On,
     /// Until when the client waits.
     until: Option<Instant>,
+    /// What the client is told again, and when, so that a stream that stands still is not taken for dead.
+    beat: Option<(Notice, Instant)>,
 }
+
+/// A stream that stands still says so as often: clients and proxies take one for dead that is silent for 30 seconds or a minute.
+const BEAT: Duration = Duration::from_secs(15);
 
 /// What it waits for.
 enum On {
@@ -65,13 +70,15 @@ impl Serving {
             Ok(Petition::Stands(id)) => self.refuse_for_now(gateway, &operation, hold, id),
             Ok(Petition::Granted(consent)) => {
                 let spending = Box::pin(approvals::spend(Arc::clone(&gateway.approvals), consent));
-                self.park(Held { operation, hold, on: On::Spending(spending), until: None });
+                self.park(Held { operation, hold, on: On::Spending(spending), until: None, beat: None });
             }
             Ok(Petition::Waits(waiting)) => {
                 let link = rules.reviewing.link_to(waiting.id());
-                self.notices.push(notice(&hold, waiting.id(), patience, link));
+                let notice = notice(&hold, waiting.id(), patience, link);
+                let beat = if is_tool { now.checked_add(BEAT).map(|next| (notice.clone(), next)) } else { None };
+                self.notices.push(notice);
                 let until = now.checked_add(patience);
-                self.park(Held { operation, hold, on: On::Review(waiting), until });
+                self.park(Held { operation, hold, on: On::Review(waiting), until, beat });
             }
         }
     }
@@ -234,7 +241,7 @@ impl Serving {
         self.refuse_held(gateway, operation, facts, code, message.to_owned());
     }
 
-    /// When the first of those who wait has waited long enough; whoever has is refused, and may come back.
+    /// When something is to be done about one of those who wait: whoever has waited long enough is refused, and may come back.
     pub(super) fn look_at_held(&mut self, gateway: &Gateway, now: Instant) -> Option<Instant> {
         let held = std::mem::take(&mut self.held);
         let is_over = |held: &Held| held.until.is_some_and(|until| until <= now) || self.is_too_late(&held.operation);
@@ -257,7 +264,13 @@ impl Serving {
                 }
             }
         }
-        self.held.iter().filter_map(|held| held.until).min()
+        for held in &mut self.held {
+            if let Some((notice, next)) = held.beat.as_mut().filter(|(_, next)| *next <= now) {
+                self.notices.push(notice.clone());
+                *next = now + BEAT;
+            }
+        }
+        self.held.iter().flat_map(|held| [held.until, held.beat.as_ref().map(|(_, next)| *next)]).flatten().min()
     }
 
     /// The client, or the session's end, withdraws what was asked for.

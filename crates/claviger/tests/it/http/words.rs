@@ -1,5 +1,7 @@
 //! Models and tools: what requests say of them is decided, and so is what models call in their answers.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Answer, POLICIES, Rig};
@@ -87,13 +89,24 @@ fn a_call_of_a_tool_waits_for_people() {
     run(async {
         let Some(rig) = Rig::with_tools().await else { return };
         let (port, request) = (rig.port, rig.chat_request("gpt-4o", "pay", &["pay"], true));
-        let asking = std::thread::spawn(move || super::Wire::to(port).ask(request));
+        let (heard, hears) = std::sync::mpsc::sync_channel(1);
+        let asking = std::thread::spawn(move || {
+            let mut wire = super::Wire::to(port);
+            wire.send(request);
+            let mut began = wire.until(b": this waits for the approval of dba").expect("a comment");
+            heard.send(String::from_utf8(began.clone()).unwrap()).unwrap();
+            began.extend(wire.until(b"0\r\n\r\n").expect("the rest"));
+            String::from_utf8(began).unwrap()
+        });
         let id = rig.request_for_approval().await;
+        let began = hears.recv_timeout(Duration::from_secs(10)).expect("the client hears that its stream waits");
+        assert!(!began.contains("\"pay\"") && began.starts_with("HTTP/1.1 200"), "{began}");
         let shown: Value = serde_json::from_str(&rig.approvals(&["show", &id, "--json"])).unwrap();
         assert_eq!(shown["statement"], json!("pay {\"query\": \"select 1\"}"));
         rig.approvals(&["approve", &id]);
-        let told = asking.join().unwrap().text();
-        assert!(told.contains("\"pay\"") && told.ends_with("data: [DONE]\n\n"), "{told}");
+        let told = asking.join().unwrap();
+        assert!(told.contains("\"pay\"") && told.contains("data: [DONE]\n\n"), "{told}");
+        rig.gateway.verify();
     });
 }
 

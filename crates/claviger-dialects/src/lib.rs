@@ -8,6 +8,7 @@ mod answer;
 mod dialect;
 mod json;
 mod request;
+mod templates;
 mod texts;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use claviger_model::{Effect, Meaning, Object, Verb};
 
 pub use self::answer::Answer;
 pub use self::dialect::Dialect;
+pub use self::templates::{Described, Templates, WrongTemplate};
 
 /// A request, all of it.
 #[derive(Clone, Copy, Debug)]

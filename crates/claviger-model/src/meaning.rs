@@ -259,6 +259,22 @@ pub struct Endpoint {
     pub method: &'static str,
     /// The path as it is forwarded, without the query: `/v1/chat/completions`.
     pub path: Arc<str>,
+    /// What the path is one of, where the service is described and it is one: `/users/{id}`.
+    pub template: Option<Arc<str>>,
+    /// What the description calls that, if it calls it anything: `getUser`.
+    pub operation: Option<Arc<str>>,
+}
+
+impl Endpoint {
+    /// Whether a character stands in paths as it is, however it came (RFC 3986, section 3.3, without `;`). All others are escaped.
+    pub fn keeps(c: u8) -> bool {
+        Self::is_unreserved(c) || b"!$&'()*+,=:@".contains(&c)
+    }
+
+    /// Whether a character means the same escaped and unescaped to every server (RFC 3986, section 2.3).
+    pub fn is_unreserved(c: u8) -> bool {
+        c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~')
+    }
 }
 
 /// Classifications, sorted.
@@ -338,7 +354,8 @@ impl Hazard {
 }
 
 impl fmt::Display for Object {
-    /// As policies name it inside its connection: `schema.table.column`, each part quoted as SQL would if it must be; `POST /path`.
+    /// As policies name it inside its connection: `schema.table.column`, each part quoted as SQL would if it must be; `POST /path`, by its template
+    /// if it has one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection => f.write_str("*"),
@@ -351,8 +368,10 @@ impl fmt::Display for Object {
                 Some(schema) => write!(f, "{}.{}", Quoted(schema), Quoted(&definition.name)),
                 None => write!(f, "{}", Quoted(&definition.name)),
             },
-            // The grammar of paths allows no space.
-            Self::Endpoint(endpoint) => write!(f, "{} {}", endpoint.method, endpoint.path),
+            // Methods have no space, and no path has braces, so none passes for a template.
+            Self::Endpoint(endpoint) => {
+                write!(f, "{} {}", endpoint.method, endpoint.template.as_ref().unwrap_or(&endpoint.path))
+            }
             Self::Model(name) | Self::Tool(name) | Self::Prompt(name) => f.write_str(name),
         }
     }

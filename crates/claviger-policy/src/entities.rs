@@ -139,6 +139,8 @@ impl Entities<'_> {
             }
             Object::Endpoint(endpoint) => {
                 attributes.insert("method", text(endpoint.method));
+                let described = [("template", &endpoint.template), ("operation", &endpoint.operation)];
+                attributes.extend(described.into_iter().filter_map(|(name, value)| Some((name, text(value.as_ref()?)))));
                 ("endpoint", &endpoint.path, false, none)
             }
             Object::Model(name) => ("model", name, false, none),

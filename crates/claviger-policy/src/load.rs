@@ -11,6 +11,7 @@ use ring::digest;
 
 use crate::approval;
 use crate::cache::Cache;
+use crate::entities::Kind;
 use crate::errors::{PolicyErrors, PolicyProblem};
 use crate::judge::{Judgement, Key};
 use crate::mentions::Mentions;
@@ -150,6 +151,19 @@ impl PolicySet {
     pub fn groups_of(&self, principal: &Principal) -> BTreeSet<String> {
         let issuer = &principal.key.issuer;
         principal.groups.iter().filter_map(|group| self.names.qualified(issuer, group).ok()).collect()
+    }
+
+    /// The endpoints that policies name, as they name them, `crm/GET /users/{id}`; each with a policy that does.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&About, String)> {
+        let named = |policy: &Policy| {
+            let endpoint = self.names.kind(Kind::Endpoint);
+            let names = policy.entity_literals().into_iter().filter(|uid| uid.type_name() == endpoint);
+            names.map(|uid| uid.id().unescaped().to_owned()).collect::<Vec<_>>()
+        };
+        self.policies.policies().flat_map(move |policy| {
+            let about = self.about(policy.id().as_ref());
+            named(policy).into_iter().filter_map(move |name| Some((about?, name)))
+        })
     }
 
     /// What is valid and yet suspicious, such as a policy that can never apply.

@@ -382,6 +382,8 @@ pub struct Exchange {
     pub method: &'static str,
     /// The path, normalised, without the query.
     pub path: Arc<str>,
+    /// The path as it leaves, if something in it is escaped that need not be: some servers make a difference.
+    pub sent: Option<Arc<str>>,
     /// What follows the question mark.
     pub query: Option<Arc<str>>,
     /// What the content is said to be.

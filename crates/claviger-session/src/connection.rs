@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use claviger_dialects::Dialect;
+use claviger_dialects::{Dialect, Templates};
 use claviger_model::{ConnectionName, Durability, Mode, ResponseRecording, Secret, UnknownWord};
 use claviger_protocols::postgres::{ScramKeys, Version};
 use claviger_protocols::{ChannelBinding, PROTOCOLS, Shown, UpstreamLogin, UpstreamTls, http};
@@ -72,6 +72,8 @@ pub struct Connection {
 pub struct ContentRules {
     /// What kind of service there is.
     pub dialect: Dialect,
+    /// Which paths it has, where somebody has said so.
+    pub templates: Option<Arc<Templates>>,
     /// What becomes of regulated values in what clients send.
     pub sent: Sent,
     /// The labels of members.

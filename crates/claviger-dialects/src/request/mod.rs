@@ -78,7 +78,8 @@ impl Found {
     }
 
     fn reading(mut self, request: &Request<'_>) -> Reading {
-        let endpoint = Object::Endpoint(Endpoint { method: request.method, path: request.path.into() }.into());
+        let (method, path) = (request.method, request.path.into());
+        let endpoint = Object::Endpoint(Endpoint { method, path, template: None, operation: None }.into());
         let verb = if self.known { Verb::Invoke } else { Verb::Unknown };
         if !self.known {
             self.hazards.insert(Hazard::Unknown);

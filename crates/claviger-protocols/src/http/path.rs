@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use claviger_model::Endpoint;
+
 use super::wrong::Wrong;
 
 /// The longest target.
@@ -43,6 +45,11 @@ impl Target {
         let (connection, path) = first_segment(&path);
         let sent = first_segment(&sent).1.to_owned();
         Ok(Self { connection: Some(connection.to_owned()), path: path.into(), sent, query })
+    }
+
+    /// The path as it leaves, if that is spelled otherwise than what is decided on.
+    pub(super) fn respelled(&self) -> Option<&str> {
+        Some(&*self.sent).filter(|sent| **sent != *self.path)
     }
 
     /// The target that leaves.
@@ -95,14 +102,14 @@ fn normalised(path: &str) -> Result<(String, String), Wrong> {
                     let c = escaped(rest.next(), rest.next())?;
                     bytes.push(c);
                     let escape = format!("%{c:02X}");
-                    if may_stand(c) {
+                    if Endpoint::keeps(c) {
                         out.push(char::from(c))
                     } else {
                         out.push_str(&escape)
                     }
-                    if is_unreserved(c) { sent.push(char::from(c)) } else { sent.push_str(&escape) }
+                    if Endpoint::is_unreserved(c) { sent.push(char::from(c)) } else { sent.push_str(&escape) }
                 }
-                c if may_stand(c) => {
+                c if Endpoint::keeps(c) => {
                     bytes.push(c);
                     out.push(char::from(c));
                     sent.push(char::from(c));
@@ -132,13 +139,4 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Result<u8, Wrong> {
         }
         byte => Ok(byte),
     }
-}
-
-/// What stands in a segment as it is.
-fn may_stand(c: u8) -> bool {
-    is_unreserved(c) || b"!$&'()*+,=:@".contains(&c)
-}
-
-fn is_unreserved(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~')
 }

@@ -93,6 +93,7 @@ impl<A> Serving<A> {
             request: Request::Exchange(Box::new(Asked {
                 method: head.method,
                 path: Arc::clone(&head.target.path),
+                sent: head.target.respelled().map(Arc::from),
                 query: head.target.query.as_deref().map(Arc::from),
                 content_type: head.text("content-type"),
                 prompt: head.text("x-claviger-prompt"),

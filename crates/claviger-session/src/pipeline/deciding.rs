@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use claviger_audit::{DecisionFacts, Verdict};
-use claviger_dialects::Dialect;
 use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
 use claviger_policy::{Lately, Party};
@@ -23,7 +22,7 @@ use crate::record::Open;
 use crate::registry::Live;
 use crate::understanding::{Need, Reached, Tracker, Understanding};
 use crate::usage::Exhausted;
-use crate::{Admission, Connection, Consent, FreshSnapshot, Gateway, Snapshot};
+use crate::{Admission, Connection, Consent, ContentRules, FreshSnapshot, Gateway, Snapshot};
 use crate::{masking, seen};
 
 /// What is asked for and not decided, and what deciding hangs on.
@@ -33,7 +32,7 @@ pub(super) struct Deciding {
     tracker: Option<Box<Tracker>>,
     party: Party,
     /// How HTTP requests are read.
-    dialect: Dialect,
+    rules: ContentRules,
     /// A snapshot of the catalog that the first in the queue waits for, and what came of it.
     fresh: Option<FreshSnapshot>,
     seen: Option<Result<Snapshot, Arc<str>>>,
@@ -61,16 +60,15 @@ pub(super) enum Asked {
 impl Deciding {
     pub(super) fn new(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) -> Self {
         let party = party(gateway, live, chain, connection, tls);
-        let dialect = connection.contents.dialect;
-        let mut deciding =
-            Self { queue: VecDeque::new(), tracker: None, party, dialect, fresh: None, seen: None, question: None };
+        let rules = connection.contents.clone();
+        let mut deciding = Self { queue: VecDeque::new(), tracker: None, party, rules, fresh: None, seen: None, question: None };
         deciding.follow(gateway, live, connection);
         deciding
     }
 
     /// The chain or the connection may be another.
     pub(super) fn change(&mut self, gateway: &Gateway, live: &Live, chain: &Chain, connection: &Arc<Connection>, tls: bool) {
-        (self.party, self.dialect) = (party(gateway, live, chain, connection, tls), connection.contents.dialect);
+        (self.party, self.rules) = (party(gateway, live, chain, connection, tls), connection.contents.clone());
         self.follow(gateway, live, connection);
     }
 
@@ -195,7 +193,7 @@ impl Deciding {
 
     pub(super) fn understand(&mut self, gateway: &Gateway, operation: &Operation, now: Instant) -> Option<Understanding> {
         match &operation.request {
-            Request::Exchange(exchange) => return Some(Understanding::of_exchange(self.dialect, exchange)),
+            Request::Exchange(exchange) => return Some(Understanding::of_exchange(&self.rules, exchange)),
             Request::Tool { tool, .. } => return Some(Understanding::of_tool(tool)),
             _ => {}
         }

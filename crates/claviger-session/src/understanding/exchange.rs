@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
-use claviger_dialects::{Call, Dialect, NotRead, Reading, Request};
+use claviger_dialects::{Call, NotRead, Reading, Request};
 use claviger_model::{Endpoint, Meaning};
 use claviger_policy::Matter;
 use claviger_protocols::Exchange;
 
 use super::facts::facts;
 use super::{Text, Understanding};
+use crate::ContentRules;
 
 impl Understanding {
     /// What a request does.
-    pub(crate) fn of_exchange(dialect: Dialect, exchange: &Exchange) -> Self {
-        match dialect.read(&request(exchange)) {
-            Ok(reading) => Self::Text(Arc::new(Text::of_one(reading.meaning.clone(), Some(reading)))),
-            Err(error) => Self::of_error(error),
+    pub(crate) fn of_exchange(rules: &ContentRules, exchange: &Exchange) -> Self {
+        let mut reading = match rules.dialect.read(&request(exchange)) {
+            Ok(reading) => reading,
+            Err(error) => return Self::of_error(error),
+        };
+        if let Some(templates) = &rules.templates {
+            templates.name(rules.dialect, exchange.sent.as_deref(), &mut reading.meaning);
         }
+        Self::Text(Arc::new(Text::of_one(reading.meaning.clone(), Some(reading))))
     }
 
     /// What a model's call of a tool does.
@@ -57,8 +62,11 @@ const LONGEST_NAME: usize = 64;
 const MOST_DIGITS: usize = 8;
 
 /// An endpoint as the record names it: its path is whatever a client makes up, so parts of it that look like values are left out, as
-/// they are in no leaf. In the recording all of it stands, sealed.
+/// they are in no leaf. A template says it better. In the recording all of it stands, sealed.
 pub(super) fn pattern(endpoint: &Endpoint) -> String {
+    if let Some(template) = &endpoint.template {
+        return format!("{} {template}", endpoint.method);
+    }
     let parts: Vec<&str> = endpoint.path.split('/').map(|part| if is_word(part) { part } else { "*" }).collect();
     format!("{} {}", endpoint.method, parts.join("/"))
 }
@@ -108,7 +116,8 @@ mod tests {
 
     #[test]
     fn no_value_of_a_path_is_named() {
-        let named = |path: &str| pattern(&Endpoint { method: "GET", path: path.into() });
+        let of = |path: &str, template| Endpoint { method: "GET", path: path.into(), template, operation: None };
+        let named = |path: &str| pattern(&of(path, None));
         for (path, pattern) in [
             ("/", "GET /"),
             ("/v1/chat/completions", "GET /v1/chat/completions"),
@@ -124,5 +133,6 @@ mod tests {
         ] {
             assert_eq!(named(path), pattern);
         }
+        assert_eq!(pattern(&of("/files/bob", Some("/files/{name}".into()))), "GET /files/{name}");
     }
 }

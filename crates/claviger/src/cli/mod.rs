@@ -250,6 +250,7 @@ fn serve(args: &ConfigArgs) -> Result<(), Failure> {
 fn check(args: &ConfigArgs, output: &mut Output) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let policies = PolicySet::load(&config.policies, LOCAL_ISSUER).map_err(|errors| Failure::Usage(errors.to_string()))?;
+    config.check_endpoints(&policies)?;
     for warning in policies.warnings() {
         output::complain(warning);
     }

@@ -69,6 +69,8 @@ fn of_another_kind(kind: &str, raw: &raw::Connection) -> Option<&'static str> {
         (raw.credential_as.is_some(), "credential_as"),
         (raw.http2.is_some(), "http2"),
         (raw.dialect.is_some(), "dialect"),
+        (raw.openapi.is_some(), "openapi"),
+        (raw.endpoints.is_some(), "endpoints"),
         (raw.requests.is_some(), "requests"),
     ];
     let keys = if kind == http::ENTRY.kind { &of_databases[..] } else { &of_http[..] };
@@ -115,6 +117,7 @@ mod tests {
             (bank, "database = 'x'", "(bank).user`: must not be empty"),
             (bank, "database = 'x'\nuser = 'x'\ncredential = 'env:K'", "(bank).credential`: is not for"),
             (bank, "database = 'x'\nuser = 'x'\ndialect = 'openai'", "(bank).dialect`: is not for"),
+            (bank, "database = 'x'\nuser = 'x'\nendpoints = []", "(bank).endpoints`: is not for"),
         ] {
             let error = wrong(&format!("{BASE}{entry}{more}"));
             assert!(error.contains(expected), "{more}: {error}");

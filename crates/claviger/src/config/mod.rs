@@ -6,10 +6,12 @@
 
 mod account;
 mod approvals;
+mod contents;
 mod detect;
 mod entrance;
 mod issuers;
 mod masking;
+pub(crate) mod openapi;
 mod raw;
 pub(crate) mod units;
 mod usage;
@@ -19,6 +21,7 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -86,8 +89,16 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// The policies: file name and text, by name.
     pub(crate) policies: Vec<(String, String)>,
-    /// SHA-256 over the file and all policies, lower-case hexadecimal.
+    /// SHA-256 over the file, all policies and all descriptions of services, lower-case hexadecimal.
     pub(crate) hash: String,
+}
+
+/// What stands beside the file.
+struct Files {
+    policies: Vec<(String, String)>,
+    /// The descriptions of services, by their paths as the file has them.
+    descriptions: BTreeMap<PathBuf, String>,
+    hash: String,
 }
 
 /// A certificate chain and its key, PEM.
@@ -214,8 +225,8 @@ pub(crate) enum ConfigError {
     /// A file cannot be read.
     #[error("{}: cannot be read: {reason}", file.display())]
     Unreadable { file: PathBuf, reason: String },
-    /// The file is not TOML, or has a key or a type that does not belong there. The line itself is not shown: it may hold a
-    /// secret that somebody put in a wrong place.
+    /// A file is not in its form, or has something that does not belong there, such as a key or a type. The line itself is not shown: it
+    /// may hold a secret that somebody put in a wrong place.
     #[error("{}:{line}: {message}", file.display())]
     Malformed { file: PathBuf, line: usize, message: String },
     /// A setting makes no sense.
@@ -230,8 +241,11 @@ impl Config {
         let text = read(&file)?;
         let policies = read_policies(&dir.join("policies"))?;
         let raw = parse(&file, &text)?;
-        let hash = digest(&text, &policies);
-        validate::validate(dir, raw, policies, hash)
+        let named = raw.connections.iter().filter_map(|raw| raw.openapi.clone());
+        let descriptions = named.map(|path| openapi::read(&dir.join(&path)).map(|text| (path, text)));
+        let descriptions = descriptions.collect::<Result<BTreeMap<_, _>, _>>()?;
+        let hash = digest(&text, &policies, &descriptions);
+        validate::validate(dir, raw, Files { policies, descriptions, hash })
     }
 
     /// Whether principals are named after this: the name of an issuer or an authority.
@@ -296,12 +310,15 @@ fn read(file: &Path) -> Result<String, ConfigError> {
 }
 
 /// Each text goes in with its name and length, so that no two configurations have the same digest input.
-fn digest(text: &str, policies: &[(String, String)]) -> String {
+fn digest(text: &str, policies: &[(String, String)], descriptions: &BTreeMap<PathBuf, String>) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for (name, text) in std::iter::once((FILE, text)).chain(policies.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
-        for part in [name, text] {
+    let policies = policies.iter().map(|(name, text)| (name.as_bytes(), text));
+    let descriptions = descriptions.iter().map(|(path, text)| (path.as_os_str().as_encoded_bytes(), text));
+    let file = std::iter::once((FILE.as_bytes(), text));
+    for (name, text) in file.chain(policies.chain(descriptions).map(|(name, text)| (name, text.as_str()))) {
+        for part in [name, text.as_bytes()] {
             context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
+            context.update(part);
         }
     }
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

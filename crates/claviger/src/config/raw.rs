@@ -222,6 +222,8 @@ pub(super) struct Connection {
     pub(super) catalog_max_age: Option<String>,
     pub(super) detect: Option<Detect>,
     pub(super) dialect: Option<String>,
+    pub(super) openapi: Option<PathBuf>,
+    pub(super) endpoints: Option<Vec<String>>,
     pub(super) requests: Option<String>,
     #[serde(default)]
     pub(super) classify: BTreeMap<String, Vec<String>>,

@@ -7,19 +7,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_dialects::Dialect;
 use claviger_model::{ConnectionName, Durability, Labels, Mode, ResponseRecording};
 use claviger_protocols::{ChannelBinding, PROTOCOLS, ProtocolEntry, http, postgres};
 use claviger_proxy::ArrivalLimits;
-use claviger_session::{
-    Bounds, Connection, ContentRules, CredentialRef, Deadlines, FieldPattern, Sent, TlsIdentity, UpstreamTlsPolicy,
-};
+use claviger_session::{Bounds, Connection, CredentialRef, Deadlines, TlsIdentity, UpstreamTlsPolicy};
 use claviger_sql::{Classification, Classified};
 
 use super::entrance::Entrance;
 use super::{
-    ApiConfig, AuditConfig, Config, ConfigError, FILE, IssuerConfig, LOCAL_ISSUER, LimitsConfig, LocalIssuerConfig, LogConfig,
-    MetricsConfig, TlsFiles, raw, units,
+    ApiConfig, AuditConfig, Config, ConfigError, FILE, Files, IssuerConfig, LOCAL_ISSUER, LimitsConfig, LocalIssuerConfig,
+    LogConfig, MetricsConfig, TlsFiles, raw, units,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,12 +25,7 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 const EXCHANGE_LIFETIME: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(900));
 
 /// Makes sense of all of it, or says what makes none.
-pub(super) fn validate(
-    dir: &Path,
-    raw: raw::Config,
-    policies: Vec<(String, String)>,
-    hash: String,
-) -> Result<Config, ConfigError> {
+pub(super) fn validate(dir: &Path, raw: raw::Config, files: Files) -> Result<Config, ConfigError> {
     let at = At { dir, key: String::new() };
     let tls = raw.tls.map(|tls| at.key("tls").tls(&tls)).transpose()?;
     let recording = at.key("recording").or("response", raw.recording.response.as_deref(), ResponseRecording::default())?;
@@ -45,7 +37,7 @@ pub(super) fn validate(
     let mut connections = Vec::new();
     for (i, raw) in raw.connections.iter().enumerate() {
         let at = at.entry("connections", i, &raw.name);
-        let connection = at.connection(raw, recording)?;
+        let connection = at.connection(raw, recording, &files)?;
         if let Some(listen) = &raw.listen {
             let entrance = Entrance {
                 kind: connection.kind,
@@ -102,8 +94,8 @@ pub(super) fn validate(
         tls,
         api,
         metrics,
-        policies,
-        hash,
+        policies: files.policies,
+        hash: files.hash,
     };
     at.cross_check(&config)?;
     Ok(config)
@@ -173,6 +165,11 @@ impl<'a> At<'a> {
         text.parse().map_err(|_| self.error(key, format!("`{text}` is not an address and port, such as `127.0.0.1:6432`")))
     }
 
+    /// A path that is relative to the directory.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        self.dir.join(path)
+    }
+
     /// A file that must be there.
     pub(super) fn file(&self, key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
         let path = self.dir.join(path);
@@ -206,7 +203,7 @@ impl<'a> At<'a> {
         })
     }
 
-    fn connection(&self, raw: &raw::Connection, recording: ResponseRecording) -> Result<Connection, ConfigError> {
+    fn connection(&self, raw: &raw::Connection, recording: ResponseRecording, files: &Files) -> Result<Connection, ConfigError> {
         let entry = self.kind(&raw.kind)?;
         let account = self.account(entry.kind, raw)?;
         let tls = self.or("tls", raw.tls.as_deref(), UpstreamTlsPolicy::default())?;
@@ -252,22 +249,9 @@ impl<'a> At<'a> {
                 false => self.classification(&raw.classify)?,
             }),
             detect: self.detecting(raw)?,
-            contents: self.contents(entry.kind, raw)?,
+            contents: self.contents(entry.kind, raw, files)?,
             waits_for_approval: self.word("hold", raw.hold.as_deref().unwrap_or("wait"), &[("wait", true), ("refuse", false)])?,
             catalog_max_age: self.duration("catalog_max_age", raw.catalog_max_age.as_deref(), Duration::from_secs(1))?,
-        })
-    }
-
-    /// How the content of requests and answers is read, where there is such.
-    fn contents(&self, kind: &str, raw: &raw::Connection) -> Result<ContentRules, ConfigError> {
-        if kind != http::ENTRY.kind {
-            return Ok(ContentRules::default());
-        }
-        let sent = [("mask", Sent::Masked), ("tokens", Sent::Swapped), ("pass", Sent::Plain)];
-        Ok(ContentRules {
-            dialect: self.word("dialect", raw.dialect.as_deref().unwrap_or("plain"), &Dialect::WORDS)?,
-            sent: self.word("requests", raw.requests.as_deref().unwrap_or("mask"), &sent)?,
-            fields: Arc::new(self.labelled::<FieldPattern, _>(&raw.classify)?),
         })
     }
 
@@ -277,7 +261,7 @@ impl<'a> At<'a> {
     }
 
     /// What is classified, by its name, with its labels.
-    fn labelled<T, C>(&self, raw: &BTreeMap<String, Vec<String>>) -> Result<C, ConfigError>
+    pub(super) fn labelled<T, C>(&self, raw: &BTreeMap<String, Vec<String>>) -> Result<C, ConfigError>
     where
         T: FromStr<Err: std::fmt::Display>,
         C: FromIterator<(T, Labels)>,

@@ -87,6 +87,7 @@ struct Outside {
 async fn serve(config: Config) -> Result<()> {
     let config = Arc::new(config);
     let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
+    config.check_endpoints(&policy)?;
     let store = Arc::new(Store::open(&config.data, LOCAL_ISSUER).context("the store cannot be opened")?);
     let masks = masks::masks(&config, &store).await?;
     let log = AuditLog::open(&config.data, config.log_options()).context("the audit log cannot be opened")?;

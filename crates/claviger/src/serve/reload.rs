@@ -27,6 +27,7 @@ impl Running {
     async fn try_reload(&mut self) -> Result<()> {
         let config = Arc::new(Config::load(&self.config.dir)?);
         let policy = PolicySet::load(&config.policies, LOCAL_ISSUER)?;
+        config.check_endpoints(&policy)?;
         stays(&self.config, &config)?;
         let masks = masks(&config, &self.store).await?;
         let tls = server_tls(&config, &[], false)?;

@@ -18,10 +18,12 @@
 //! by = ["engineers-destroy-with-approval"]
 //! ```
 //!
-//! For an HTTP service it names the service's dialect in the place of a catalog, and its tests have requests, or calls of tools:
+//! For an HTTP service it names the service's dialect in the place of a catalog, or the description of its paths, and its tests have requests,
+//! or calls of tools:
 //!
 //! ```toml
 //! dialect = "openai"
+//! openapi = "model.yaml"
 //!
 //! [[tests]]
 //! who = "assistant"
@@ -42,7 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use claviger_dialects::{Call, Dialect, Request};
+use claviger_dialects::{Call, Dialect, Request, Templates};
 use claviger_model::{ConnectionName, Mode, Timestamp};
 use claviger_policy::{Context, Grants, Lately, Moment, Party, PolicySet, Scope};
 use claviger_protocols::http::METHODS;
@@ -55,7 +57,7 @@ use super::people::{People, Person};
 use super::{PoliciesArgs, catalog, read};
 use crate::cli::Failure;
 use crate::cli::output::Output;
-use crate::config::Config;
+use crate::config::{Config, openapi};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -76,6 +78,8 @@ struct File {
     catalog: Option<PathBuf>,
     /// The dialect, if the connection is one to an HTTP service.
     dialect: Option<String>,
+    /// The description of that service, relative to this file; else what the configuration says of the connection's paths.
+    openapi: Option<PathBuf>,
     /// The connection's name.
     #[serde(default = "bank")]
     connection: ConnectionName,
@@ -233,16 +237,19 @@ fn run_file(path: &Path, policies: &PolicySet, config: Option<Config>) -> Result
 /// What the tests of a file are meant for.
 enum Target {
     Database(Box<Catalog>),
-    Service(Dialect),
+    Service(Dialect, Option<Arc<Templates>>),
 }
 
 impl Target {
     fn of(path: &Path, file: &File, configured: Option<(Config, &Connection)>) -> Result<Self, Failure> {
         let shown = path.display();
-        if let Some(word) = &file.dialect {
-            let known = Dialect::WORDS.iter().find(|(known, _)| known == word);
+        if file.dialect.is_some() || file.openapi.is_some() {
+            let word = file.dialect.as_deref().unwrap_or("plain");
+            let known = Dialect::WORDS.iter().find(|(known, _)| *known == word);
             let (_, dialect) = known.ok_or_else(|| Failure::Usage(format!("{shown}: there is no dialect `{word}`")))?;
-            return Ok(Self::Service(*dialect));
+            let described = file.openapi.as_ref().map(|file| described(&path.with_file_name(file))).transpose()?;
+            let configured = || configured.and_then(|(_, connection)| connection.contents.templates.clone());
+            return Ok(Self::Service(*dialect, described.or_else(configured)));
         }
         let catalog = match &file.catalog {
             Some(catalog) => {
@@ -260,7 +267,7 @@ impl Target {
     fn kind(&self) -> &'static str {
         match self {
             Self::Database(_) => "postgres",
-            Self::Service(_) => "http",
+            Self::Service(..) => "http",
         }
     }
 
@@ -271,14 +278,14 @@ impl Target {
                 let session = Session { path: catalog.path().to_vec(), ..Session::default() };
                 Some(judge(policies, party, (catalog, &session), text, moment).outcome)
             }
-            (Self::Service(dialect), Asked::Request { method, target, content }) => {
+            (Self::Service(dialect, templates), Asked::Request { method, target, content }) => {
                 let (path, query) = target.split_once('?').map_or((*target, None), |(path, query)| (path, Some(query)));
                 let content_type = content.is_some().then_some("application/json");
                 let content = content.map(ToString::to_string).unwrap_or_default();
                 let request = Request { method, path, query, content_type, prompt: None, content: content.as_bytes() };
-                Some(judge_request(policies, party, *dialect, &request, moment))
+                Some(judge_request(policies, party, (*dialect, templates.as_deref()), &request, moment))
             }
-            (Self::Service(_), Asked::Call(tool)) => Some(Outcome::asked(policies, party, vec![Call::meaning(tool)], moment)),
+            (Self::Service(..), Asked::Call(tool)) => Some(Outcome::asked(policies, party, vec![Call::meaning(tool)], moment)),
             _ => None,
         }
     }
@@ -316,6 +323,12 @@ impl fmt::Display for Asked<'_> {
             Self::Call(tool) => write!(f, "call of {tool}"),
         }
     }
+}
+
+fn described(file: &Path) -> Result<Arc<Templates>, Failure> {
+    let text = openapi::read(file);
+    let templates = text.and_then(|text| openapi::templates(file, &text));
+    templates.map(Arc::new).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 fn classification(file: &File, shown: &str) -> Result<Classification, Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use claviger_dialects::{Dialect, Request};
+use claviger_dialects::{Dialect, Reading, Request, Templates};
 use claviger_model::Meaning;
 use claviger_policy::{Answered, Judgement, Matter, Moment, Party, PolicySet, Reply, Risk, Ruling};
 use claviger_sql::{Catalog, Session, understand};
@@ -47,13 +47,18 @@ pub(super) fn judge(
 pub(super) fn judge_request(
     policies: &PolicySet,
     party: &Party,
-    dialect: Dialect,
+    (dialect, templates): (Dialect, Option<&Templates>),
     request: &Request<'_>,
     moment: &Moment<'_>,
 ) -> Outcome {
     match dialect.read(request) {
         Err(error) => Outcome::NotUnderstood(error.to_string()),
-        Ok(reading) => Outcome::asked(policies, party, vec![reading.meaning], moment),
+        Ok(Reading { mut meaning, .. }) => {
+            if let Some(templates) = templates {
+                templates.name(dialect, None, &mut meaning);
+            }
+            Outcome::asked(policies, party, vec![meaning], moment)
+        }
     }
 }
 

@@ -94,6 +94,26 @@ fn requests_and_calls_are_tested_by_their_dialect() {
 }
 
 #[test]
+fn requests_are_tested_by_the_description_of_their_service() {
+    let cedar = r#"@id("one") permit (principal, action == Action::"invoke", resource == Endpoint::"bank/GET /v1/users/{id}")
+        when { resource has operation && resource.operation == "getUser" && resource.name like "/v1/users/*" };
+        @id("all") permit (principal, action, resource is Endpoint) when { !(resource has template) };"#;
+    let dir = beside(cedar, "tests = []");
+    let swagger = r#"{"swagger": "2.0", "basePath": "/v1", "paths": {"/users/{id}": {"get": {"operationId": "getUser"}}}}"#;
+    std::fs::write(dir.path().join("users.json"), swagger).unwrap();
+    let run = |head: &str, request: &str, expected: &str| {
+        let test = format!("{head}\nprincipals.a = {{}}\n[[tests]]\nwho = \"a\"\nrequest = \"{request}\"\nexpect = \"{expected}");
+        std::fs::write(dir.path().join("p.test.toml"), test).unwrap();
+        said(policy(&["test", "--policies", dir.path().to_str().unwrap()]))
+    };
+    let described = "openapi = \"users.json\"";
+    assert_eq!(run(described, "GET /v1/users/7", "permit\"\nby = [\"one\"]"), "");
+    assert_eq!(run(described, "DELETE /v1/users/7", "deny\"\nby = []"), "");
+    assert_eq!(run("dialect = \"plain\"", "GET /v1/users/7", "permit\"\nby = [\"all\"]"), "");
+    assert!(run("openapi = \"none.json\"", "GET /v1/users/7", "deny\"").contains("none.json: cannot be read"));
+}
+
+#[test]
 fn a_wrong_test_is_no_passed_test() {
     for (tests, word) in [
         ("[[tests]]\nwho = \"b\"\nsql = \"\"\nexpect = \"permit\"", "nobody of that name"),

@@ -12,6 +12,7 @@ mod pools;
 mod programs;
 mod smuggling;
 mod streams;
+mod templates;
 mod usage;
 mod words;
 

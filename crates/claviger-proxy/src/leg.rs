@@ -186,8 +186,11 @@ impl Leg {
         self.input.reserve(self.read_size);
         let Poll::Ready(result) = poll_read_into(&mut self.socket, cx, &mut self.input, self.read_size) else {
             if self.input.is_empty() {
-                // An idle session keeps no buffer.
-                SPARE.set(std::mem::take(&mut self.input));
+                // An idle session keeps no buffer, nor does a thread keep a large one.
+                let spare = std::mem::take(&mut self.input);
+                if spare.capacity() <= 2 * SMALL_READ {
+                    SPARE.set(spare);
+                }
                 self.read_size = SMALL_READ;
             }
             return Poll::Pending;

@@ -30,7 +30,8 @@ const MIN_COMPRESSED: usize = 512;
 
 thread_local! {
     /// A compression context is large and slow to make, and a session is on one thread at a time.
-    static COMPRESSOR: RefCell<Option<(Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
+    /// With the level that it is set to, as setting it takes a while, too.
+    static COMPRESSOR: RefCell<Option<(Compressor<'static>, i32, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
 /// Seals one session's recording.
@@ -106,7 +107,7 @@ impl Recorder {
     fn seal_chunk(&mut self, last: bool) {
         let chunk = self.running.chunks();
         let start = self.full.len();
-        self.full.reserve(HEADER + self.entries.len() + self.key.algorithm().tag_len());
+        self.full.reserve(HEADER + self.entries.len().min(SHORT) + self.key.algorithm().tag_len());
         self.full.extend_from_slice(&[0; HEADER]);
         let compressed = compress(&self.entries, &mut self.full);
         if !compressed {
@@ -168,12 +169,15 @@ fn compress(entries: &[u8], out: &mut Vec<u8>) -> bool {
     }
     COMPRESSOR.with_borrow_mut(|pooled| {
         if pooled.is_none() {
-            *pooled = Compressor::new(LEVEL).ok().map(|compressor| (compressor, Vec::new()));
+            *pooled = Compressor::new(LEVEL).ok().map(|compressor| (compressor, LEVEL, Vec::new()));
         }
-        let Some((compressor, buffer)) = pooled else { return false };
+        let Some((compressor, set, buffer)) = pooled else { return false };
         let level = if entries.len() < SHORT { LEVEL_OF_SHORT } else { LEVEL };
-        if compressor.set_compression_level(level).is_err() {
-            return false;
+        if *set != level {
+            if compressor.set_compression_level(level).is_err() {
+                return false;
+            }
+            *set = level;
         }
         buffer.clear();
         buffer.reserve(zstd::zstd_safe::compress_bound(entries.len()));

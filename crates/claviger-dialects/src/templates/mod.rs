@@ -1,10 +1,10 @@
 //! What a service's paths are, where somebody has described it: templates such as `/users/{id}`, and which of them a path fits.
 //!
-//! A path is compared as policy sees it, segment by segment and unescaped. As OpenAPI has it (version 3.1, section 4.8.8.2), what stands
-//! in a template literally goes before a parameter; of templates of which neither is more exact than the other, all are called, as
-//! nobody but the server knows which. Servers differ in whether letters are capital, whether there is a slash at the end, and whether
-//! something is escaped that need not be: a template that a path fits but for its spelling is called, too, unless one that it fits as it is
-//! says as much. So no spelling leads around a template.
+//! A path is compared as policy sees it, segment by segment and unescaped, with the templates that have the request's method. As OpenAPI
+//! has it (version 3.1, section 4.8.8.2), what stands in a template literally goes before a parameter; of templates of which neither is
+//! more exact than the other, all are called, as nobody but the server knows which. Servers differ in whether letters are capital, whether
+//! there is a slash at the end, and whether something is escaped that need not be: a template that a path fits but for its spelling is
+//! called, too, unless one that it fits as it is says as much. So no such spelling leads around a template.
 
 mod segment;
 #[cfg(test)]
@@ -60,7 +60,7 @@ pub enum WrongTemplate {
     /// There are too many.
     #[error("is one of more than {MOST}")]
     TooMany,
-    /// Another one fits the same paths.
+    /// Another one fits the same paths, with the same method.
     #[error("fits the same paths as `{0}`")]
     SameAs(Arc<str>),
     /// It is there twice with the same method.
@@ -68,12 +68,21 @@ pub enum WrongTemplate {
     Twice(&'static str),
 }
 
-/// A template, with the methods that it has.
+/// What a path fits, with the operations that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Template {
-    text: Arc<str>,
     segments: Vec<Segment>,
-    operations: Vec<(&'static str, Option<Arc<str>>)>,
+    operations: Vec<Operation>,
+}
+
+/// What is called with one method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Operation {
+    method: &'static str,
+    /// The template as it is written for this method: another may call its parameters otherwise.
+    template: Arc<str>,
+    /// What it is called.
+    name: Option<Arc<str>>,
 }
 
 /// What can follow the same beginning of paths: other nodes, by their places.
@@ -106,8 +115,8 @@ impl Templates {
         while let Some(part) = parts.next() {
             segments.push(Segment::read(part, parts.peek().is_none())?);
         }
-        let text = template_text(&segments);
-        let operation = (described.method, described.operation.clone());
+        let operation =
+            Operation { method: described.method, template: template_text(&segments).into(), name: described.operation.clone() };
         let (new, mut place) = (self.templates.len(), 0);
         for segment in &segments {
             place = self.next(place, segment);
@@ -116,17 +125,10 @@ impl Templates {
         match end.and_then(|end| self.templates.get_mut(end)) {
             None if new >= MOST => Err(WrongTemplate::TooMany),
             None => {
-                self.templates.push(Template { text: text.into(), segments, operations: vec![operation] });
+                self.templates.push(Template { segments, operations: vec![operation] });
                 Ok(())
             }
-            Some(same) if *same.text != *text => Err(WrongTemplate::SameAs(Arc::clone(&same.text))),
-            Some(same) if same.operations.iter().any(|(method, _)| *method == described.method) => {
-                Err(WrongTemplate::Twice(described.method))
-            }
-            Some(same) => {
-                same.operations.push(operation);
-                Ok(())
-            }
+            Some(known) => known.add(operation),
         }
     }
 
@@ -146,8 +148,8 @@ impl Templates {
             meaning.effects.insert(Effect { verb: Verb::Unknown, ..effect });
             return;
         }
-        for (template, operation) in called {
-            let (template, operation) = (Some(Arc::clone(&template.text)), operation.cloned());
+        for Operation { template, name, .. } in called {
+            let (template, operation) = (Some(Arc::clone(template)), name.clone());
             let object = Object::Endpoint(Endpoint { template, operation, ..(**endpoint).clone() }.into());
             meaning.effects.insert(Effect { object, ..effect.clone() });
         }
@@ -157,57 +159,61 @@ impl Templates {
     /// would say nothing of them.
     pub fn named_otherwise(&self, name: &str) -> Option<&Arc<str>> {
         let (method, path) = name.split_once(' ')?;
-        let called = self.called(method, &any_of(path), None);
-        let is_known = called.iter().any(|(template, _)| *template.text == *path);
-        called.first().filter(|_| !is_known).map(|(template, _)| &template.text)
+        let (fitting, near) = self.fitting(method, &any_of(path));
+        let named: Vec<_> =
+            fitting.iter().chain(&near).filter_map(|fit| Some(&fit.template.operation(method)?.template)).collect();
+        let is_known = named.iter().any(|template| ***template == *path);
+        named.first().filter(|_| !is_known).copied()
     }
 
-    /// The templates that a request may call, with what each is called; none if the description has no such path with this method.
-    fn called(&self, method: &str, path: &str, sent: Option<&str>) -> Vec<(&Template, Option<&Arc<str>>)> {
-        let mut fitting = self.fitting(path);
-        fitting.retain(|fit| fit.template.has(method));
-        if !fitting.iter().any(|fit| fit.exact) {
+    /// What a request may call; nothing if the description has no such path with this method.
+    fn called(&self, method: &str, path: &str, sent: Option<&str>) -> Vec<&Operation> {
+        let (mut fitting, near) = self.fitting(method, path);
+        if fitting.is_empty() {
             return Vec::new();
         }
-        if let Some(sent) = sent {
-            fitting.extend(self.fitting(sent));
+        fitting.extend(near);
+        if let Some(path) = sent {
+            let (as_sent, near) = self.fitting(method, path);
+            fitting.extend(as_sent.into_iter().chain(near));
         }
         let mut called = Vec::new();
-        for Fit { template, .. } in fitting {
-            if let Some(operation) = template.operation(method).filter(|_| called.iter().all(|(known, _)| *known != template)) {
-                called.push((template, operation));
+        for operation in fitting.into_iter().filter_map(|fit| fit.template.operation(method)) {
+            if !called.contains(&operation) {
+                called.push(operation);
             }
         }
         called
     }
 
-    /// The most exact templates that a path fits, and those that it nearly fits and that say something else of it.
-    fn fitting(&self, path: &str) -> Vec<Fit<'_>> {
+    /// The most exact templates with a method that a path fits, and those that it nearly fits and that say something else of it.
+    fn fitting(&self, method: &str, path: &str) -> (Vec<Fit<'_>>, Vec<Fit<'_>>) {
         let mut found = Vec::new();
         let parts = path.strip_prefix('/').and_then(|path| path.split('/').map(Part::of).collect::<Option<Vec<_>>>());
         self.walk(0, parts.as_deref().unwrap_or_default(), true, &mut found);
-        let (exact, near): (Vec<_>, Vec<_>) = found.into_iter().partition(|fit| fit.exact);
+        // Before one is found to be more exact than another: servers look at methods, too.
+        found.retain(|fit| fit.template.operation(method).is_some());
+        let (exact, mut near): (Vec<_>, Vec<_>) = found.into_iter().partition(|fit| fit.exact);
         let exact = most_exact(&exact);
-        let beyond = |near: &Fit<'_>| !exact.iter().any(|fit| fit.template.says_as_much_as(near.template));
-        let near = most_exact(&near.into_iter().filter(beyond).collect::<Vec<_>>());
-        exact.into_iter().chain(near).collect()
+        near.retain(|near| !exact.iter().any(|fit| fit.template.says_as_much_as(near.template)));
+        (exact, near)
     }
 
     /// All templates from a node on that the rest of a path fits, at least nearly. A look-up for each segment, as a rule; never more than a
     /// look at every template.
     fn walk<'s>(&'s self, node: usize, parts: &[Part<'_>], exact: bool, found: &mut Vec<Fit<'s>>) {
         let Some(node) = self.nodes.get(node) else { return };
-        let [part, rest @ ..] = parts else {
-            self.end(node, exact, found);
-            // The same with a slash at its end.
-            node.literal("").for_each(|(_, slash)| self.end_at(slash, false, found));
+        let (part, rest, slash) = match parts {
+            [] => (None, parts, false),
+            [part] if part.text.is_empty() => (None, parts, true),
+            [part, rest @ ..] => (Some(part), rest, false),
+        };
+        let Some(part) = part else {
+            self.end(node, exact && !slash, found);
+            let slashed = node.literal("").filter_map(|(_, next)| self.nodes.get(next));
+            slashed.for_each(|slashed| self.end(slashed, exact && slash, found));
             return;
         };
-        if part.text.is_empty() && rest.is_empty() {
-            self.end(node, false, found);
-            node.literal("").for_each(|(_, slash)| self.end_at(slash, exact, found));
-            return;
-        }
         for (literal, next) in node.literal(&part.folded) {
             self.walk(next, rest, exact && *literal == *part.text, found);
         }
@@ -216,12 +222,6 @@ impl Templates {
         }
         if let Some(next) = node.parameter.filter(|_| !part.text.is_empty()) {
             self.walk(next, rest, exact, found);
-        }
-    }
-
-    fn end_at<'s>(&'s self, node: usize, exact: bool, found: &mut Vec<Fit<'s>>) {
-        if let Some(node) = self.nodes.get(node) {
-            self.end(node, exact, found);
         }
     }
 
@@ -281,15 +281,21 @@ impl Node {
 }
 
 impl Template {
-    fn has(&self, method: &str) -> bool {
-        self.operation(method).is_some()
+    fn add(&mut self, operation: Operation) -> Result<(), WrongTemplate> {
+        match self.operations.iter().find(|known| known.method == operation.method) {
+            Some(known) if known.template == operation.template => Err(WrongTemplate::Twice(operation.method)),
+            Some(known) => Err(WrongTemplate::SameAs(Arc::clone(&known.template))),
+            None => {
+                self.operations.push(operation);
+                Ok(())
+            }
+        }
     }
 
     /// What is called with this method, if anything is. A head is what would be answered to `GET`, without the content.
-    fn operation(&self, method: &str) -> Option<Option<&Arc<str>>> {
-        let of = |method: &str| self.operations.iter().find(|(known, _)| *known == method);
-        let found = of(method).or_else(|| of("GET").filter(|_| method == "HEAD"));
-        found.map(|(_, operation)| operation.as_ref())
+    fn operation(&self, method: &str) -> Option<&Operation> {
+        let of = |method: &str| self.operations.iter().find(|known| known.method == method);
+        of(method).or_else(|| of("GET").filter(|_| method == "HEAD"))
     }
 
     /// Whether of two templates that the same path fits, this one says as much of it as the other. Their segments are as many, but for a

@@ -267,6 +267,8 @@ impl Serving {
             self.deciding.question = Some(question);
         }
         self.put_question(protocol);
+        // What the client is told is to be on record, so there is another turn.
+        self.rearm |= !self.notices.is_empty();
         self.notices.drain(..).for_each(|notice| protocol.resume(Reply::Notice(notice)));
         Ok(())
     }

@@ -11,9 +11,10 @@ use super::validate::At;
 use super::{Config, ConfigError, Files, openapi, raw};
 
 impl Config {
-    /// Refuses forbids of endpoints by other names than they have where paths are described: they would forbid nothing.
+    /// Refuses policies that name endpoints otherwise than they are named where paths are described: a forbid would forbid nothing, nor would the
+    /// exception of a permit be one.
     pub(crate) fn check_endpoints(&self, policies: &PolicySet) -> Result<(), ConfigError> {
-        for (about, endpoint) in policies.endpoints().filter(|(about, _)| about.forbids) {
+        for (about, endpoint) in policies.endpoints() {
             let Some((connection, name)) = endpoint.split_once('/') else { continue };
             let connection = self.connections.iter().find(|known| known.name.as_str() == connection);
             let templates = connection.and_then(|connection| connection.contents.templates.as_ref());

@@ -15,6 +15,12 @@ use super::ConfigError;
 /// The longest description, in bytes.
 const LONGEST: u64 = 32 << 20;
 
+/// So much of a server's address is looked at for variables, in bytes: longer templates are refused.
+const LONGEST_ADDRESS: usize = 16 << 10;
+
+/// The most references that lead from one to the next.
+const MOST_STEPS: usize = 8;
+
 /// Reads a description's text.
 pub(crate) fn read(file: &Path) -> Result<String, ConfigError> {
     let unreadable = |reason: String| ConfigError::Unreadable { file: file.to_owned(), reason };
@@ -130,7 +136,7 @@ impl Description {
     fn check_version(&self) -> Result<(), (&'static str, String)> {
         let (key, version, known) = match (&self.openapi, &self.swagger) {
             (Some(version), _) => ("openapi", version.to_string(), "3."),
-            (None, Some(version)) => ("swagger", version.to_string(), "2"),
+            (None, Some(version)) => ("swagger", version.to_string(), "2."),
             (None, None) => return Err(("openapi", "is missing: this is no description in the form of OpenAPI".to_owned())),
         };
         let shown: String = version.chars().take(80).collect();
@@ -143,13 +149,25 @@ impl Description {
         }
     }
 
-    /// A path's item itself, or what it refers to in the same file.
+    /// A path's item itself, or what it refers to in the same file (RFC 6901, section 6).
     fn resolve<'a>(&'a self, item: &'a Item) -> Result<&'a Item, String> {
-        let Some(reference) = &item.reference else { return Ok(item) };
-        let items = self.components.as_ref().and_then(|components| components.path_items.as_ref());
-        let name = reference.strip_prefix("#/components/pathItems/");
-        let found = name.and_then(|name| items?.get(name)).filter(|found| found.reference.is_none());
-        found.ok_or_else(|| format!("refers to `{reference}`, which is not followed: all paths must stand in one file"))
+        let mut item = item;
+        for _ in 0..MOST_STEPS {
+            let Some(reference) = &item.reference else { return Ok(item) };
+            let found = self.referred(reference);
+            item = found.ok_or_else(|| format!("refers to `{reference}`, which is not among the paths of this file"))?;
+        }
+        Err(format!("leads over more than {MOST_STEPS} references"))
+    }
+
+    fn referred(&self, reference: &str) -> Option<&Item> {
+        let unescaped = |name: &str| name.replace("~1", "/").replace("~0", "~");
+        if let Some(name) = reference.strip_prefix("#/components/pathItems/") {
+            return self.components.as_ref()?.path_items.as_ref()?.get(&unescaped(name));
+        }
+        let name = unescaped(reference.strip_prefix("#/paths/")?);
+        let Paths(paths) = self.paths.as_ref()?;
+        paths.iter().find(|(path, _)| *path == name)?.1.as_ref()
     }
 
     /// What stands before an operation's path, which the nearest servers say.
@@ -181,13 +199,20 @@ impl Item {
 impl Server {
     /// The path of its address, with what its variables are by default; one that is nothing by default is a parameter.
     fn path(&self) -> String {
-        let mut url = self.url.clone();
-        for (name, variable) in self.variables.iter().flatten() {
-            if let Some(default) = &variable.default {
-                url = url.replace(&format!("{{{name}}}"), &default.to_string());
+        let default = |name: &str| self.variables.as_ref()?.get(name)?.default.as_ref();
+        let (mut url, mut rest) = (String::new(), &*self.url);
+        while url.len() < LONGEST_ADDRESS
+            && let Some((before, (name, after))) =
+                rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
+        {
+            url.push_str(before);
+            match default(name) {
+                Some(default) => url.push_str(&default.to_string()),
+                None => url.extend(["{", name, "}"]),
             }
+            rest = after;
         }
-        path_of(&url)
+        path_of(&(url + rest))
     }
 }
 
@@ -304,6 +329,8 @@ mod tests {
             ("[{ url: '//h/v1' }]", "/v1/a"),
             ("[{ url: 'https://{t}.h/{v}', variables: { t: { default: x }, v: { default: 2 } } }]", "/2/a"),
             ("[{ url: 'https://{t}.h/v1' }]", "/v1/a"),
+            // What stands in the place of one is no other.
+            ("[{ url: '/{v}', variables: { v: { default: '{w}' }, w: { default: x } } }]", "/{w}/a"),
         ] {
             assert_eq!(of(servers, path).as_deref(), Some(&*format!("{path} -")), "{servers}");
         }
@@ -327,6 +354,10 @@ mod tests {
             format!("openapi: 3.1.0\npaths:\n  /a: {{ $ref: '{reference}' }}\ncomponents:\n  pathItems:\n    x: {{ get: {{}} }}")
         };
         assert!(found(&of("#/components/pathItems/x"), "GET", "/a").is_some());
+        let beside = "openapi: 3.1.0\npaths:\n  /a~b/{c}: { get: {} }\n  /d: { $ref: '#/paths/~1a~0b~1{c}' }\n  /e: { $ref: '#/paths/~1d' }";
+        assert!(["/a~b/7", "/d", "/e"].iter().all(|path| found(beside, "GET", path).is_some()));
+        let round = "openapi: 3.1.0\npaths:\n  /a: { $ref: '#/paths/~1a' }";
+        assert_eq!(read(round).unwrap_err(), "d: `paths./a`: leads over more than 8 references");
         for elsewhere in ["#/components/pathItems/y", "a.yaml", "https://h/a.yaml"] {
             let error = read(&of(elsewhere)).unwrap_err();
             assert!(error.starts_with(&format!("d: `paths./a`: refers to `{elsewhere}`")), "{error}");

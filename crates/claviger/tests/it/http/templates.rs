@@ -183,9 +183,17 @@ fn what_a_description_does_not_have_is_unknown() {
 fn forbids_do_not_name_what_nothing_is_called() {
     run(async {
         let Some(rig) = Rig::described().await else { return };
-        for name in ["api/DELETE /v1/users/1", "api/DELETE /v1/users/{user}"] {
-            let forbid = format!("forbid (principal, action, resource == Endpoint::\"{name}\");");
-            rig.gateway.write_policies(&format!("{PERMIT_ALL}\n{POLICIES}\n{forbid}"));
+        let forbid = |name: &str| format!("forbid (principal, action, resource == Endpoint::\"{name}\");");
+        let except = |name: &str| {
+            format!("permit (principal, action, resource is Endpoint) unless {{ resource == Endpoint::\"{name}\" }};")
+        };
+        for (name, policy) in [
+            ("api/DELETE /v1/users/1", forbid as fn(&str) -> String),
+            ("api/DELETE /v1/users/{user}", forbid),
+            ("api/DELETE /v1/Users/{id}/", forbid),
+            ("api/DELETE /v1/users/1", except),
+        ] {
+            rig.gateway.write_policies(&format!("{PERMIT_ALL}\n{POLICIES}\n{}", policy(name)));
             assert!(!rig.gateway.reload(|config| config).await, "{name}");
             let checked = rig.gateway.command(&["check"]);
             let complained = String::from_utf8(checked.stderr).unwrap();

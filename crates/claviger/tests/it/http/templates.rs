@@ -180,7 +180,7 @@ fn what_a_description_does_not_have_is_unknown() {
 }
 
 #[test]
-fn forbids_do_not_name_what_nothing_is_called() {
+fn policies_do_not_name_what_nothing_is_called() {
     run(async {
         let Some(rig) = Rig::described().await else { return };
         let forbid = |name: &str| format!("forbid (principal, action, resource == Endpoint::\"{name}\");");

@@ -35,6 +35,10 @@ impl Ground {
         let open = Conn::to("open", server).tls("disable", None).plaintext();
         let conns = [&[Conn::to("bank", server), open], conns].concat();
         let mut gateway = Gateway::configure(&conns, PERMIT_ALL, more);
+        // Whoever holds up his thread is to be seen holding up the bystander.
+        let file = gateway.path("claviger.toml");
+        let config = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("threads = 1\n{config}")).unwrap();
         prepare(&gateway);
         gateway.add(&["user", "alice"]);
         gateway.add(&["user", "bob"]);

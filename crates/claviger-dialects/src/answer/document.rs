@@ -10,7 +10,7 @@ use crate::texts::{Rules, Spot, Visitor, hush, rewrite_arguments, rewrite_rest, 
 use crate::{Call, NotRead};
 
 /// What a document may begin with that is no part of it.
-const MARK: &str = "\u{feff}";
+pub(super) const MARK: &str = "\u{feff}";
 
 /// What is known to take the place of texts, by where they begin.
 pub(super) type Known = BTreeMap<usize, Option<String>>;

@@ -1,5 +1,7 @@
 //! What content is by how it begins, whatever it is said to be: clients that know what they have asked for do not look at its type.
 
+use super::document::MARK;
+
 /// What is said of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
@@ -23,17 +25,17 @@ pub(super) enum Looks {
     Else,
 }
 
-const MARK: &[u8] = "\u{feff}".as_bytes();
 /// What lines of events begin with.
 const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b":", b"id:", b"retry:"];
 
 /// What content looks like that begins so, or that is this if it is the last.
 pub(super) fn looks(begun: &[u8], last: bool) -> Looks {
     let unclear = if last { Looks::Else } else { Looks::Unclear };
-    if begun.len() < MARK.len() && MARK.starts_with(begun) {
+    let mark = MARK.as_bytes();
+    if begun.len() < mark.len() && mark.starts_with(begun) {
         return unclear;
     }
-    let visible = begun.strip_prefix(MARK).unwrap_or(begun).trim_ascii_start();
+    let visible = begun.strip_prefix(mark).unwrap_or(begun).trim_ascii_start();
     match visible.split_first() {
         None => unclear,
         Some((first @ (b'{' | b'['), rest)) => match (first, rest.trim_ascii_start().first()) {

@@ -156,10 +156,7 @@ async fn serve(config: Config) -> Result<()> {
 
 /// As many as there are cores, if nothing else is asked for.
 fn threads(config: &Config) -> Result<NonZeroUsize> {
-    Ok(match config.threads {
-        Some(threads) => threads,
-        None => std::thread::available_parallelism()?,
-    })
+    Ok(config.threads.map_or_else(std::thread::available_parallelism, Ok)?)
 }
 
 /// Forgets, once an hour, tokens that ended more than a day ago: those of exchanges are many.

@@ -97,7 +97,7 @@ impl Asking {
     /// Asks one question. After an error the session is good for nothing more.
     pub async fn ask(&mut self, question: &str) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
         let put = self.put(question.into()).await?;
-        put.map_err(|code| unavailable(&format!("the upstream does not answer: SQLSTATE {code}")))
+        put.map_err(|code| refused(&code))
     }
 
     /// Puts one question: its rows, or the code with which the upstream refused it.
@@ -185,6 +185,11 @@ impl Asking {
         self.protocol.resume(Reply::TlsStarted(Side::Upstream, shown));
         Ok(())
     }
+}
+
+/// The upstream does not answer a question of the gateway's own.
+pub(crate) fn refused(code: &str) -> Refusal {
+    unavailable(&format!("the upstream does not answer: SQLSTATE {code}"))
 }
 
 pub(crate) fn unavailable(why: &str) -> Refusal {

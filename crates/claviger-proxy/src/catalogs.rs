@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use crate::Upstreams;
-use crate::ask::{Asking, login_of, unavailable};
+use crate::ask::{Asking, login_of, refused, unavailable};
 
 /// How long one look at an upstream's catalog may take.
 const LOOK: Duration = Duration::from_secs(10);
@@ -27,10 +27,14 @@ const LOOK: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 /// A look that failed stands for so long, so that an upstream that is down is not asked by every statement.
 const FAILURE: Duration = Duration::from_millis(250);
-/// Settings of such a session. To compile its questions would take longer than to answer them; a lock that somebody keeps, as a restore does, is
-/// waited for, and reported before the look has taken too long.
-const SETTINGS: &str = "select pg_catalog.set_config('jit', 'off', false), pg_catalog.set_config('lock_timeout', '8s', false), \
+/// Settings of such a session. To compile its questions would take longer than to answer them. What is locked is not asked for, so a lock is
+/// waited for only if somebody took it just after that was looked up: then it is looked up again.
+const SETTINGS: &str = "select pg_catalog.set_config('jit', 'off', false), pg_catalog.set_config('lock_timeout', '1s', false), \
     pg_catalog.set_config('statement_timeout', '9s', false)";
+/// The SQLSTATE of a lock that was not to be had within `lock_timeout`.
+const LOCKED: &str = "55P03";
+/// How often the catalog is asked for before somebody's locks are too quick.
+const TRIES: usize = 4;
 /// Which database this is, whatever it is called.
 const DATABASE: &str =
     "select d.oid from pg_catalog.pg_database d where d.datname operator(pg_catalog.=) pg_catalog.current_database()";
@@ -306,7 +310,8 @@ async fn ask(
     quiet_since: &mut Option<Bytes>,
     memory: &mut Memory,
 ) -> Result<Option<Catalog>, Refusal> {
-    if let Some(last) = last {
+    // What could not be read may be there to be read now, whatever has changed.
+    if let Some(last) = last.filter(|last| !last.catalog.is_partial()) {
         // Where nobody writes, nothing can have changed.
         if quiet_since.is_some() && *quiet_since == value(asking.ask(SNAPSHOT).await?, 0) {
             return Ok(None);
@@ -318,7 +323,7 @@ async fn ask(
         }
     }
     *quiet_since = None;
-    let rows = asking.ask(QUESTION).await?;
+    let rows = whole(asking).await?;
     // What was classified stays so, whatever it is called now.
     let classification = match last {
         Some(last) => Arc::new(connection.classification.bound_by(&last.catalog)),
@@ -327,11 +332,24 @@ async fn ask(
             Arc::new(Classification::clone(&connection.classification).with_bindings(memory.recall(asking, connection).await?))
         }
     };
-    let read = tokio::task::spawn_blocking(move || Catalog::read(&rows, &classification)).await;
+    let before = last.map(|last| Arc::clone(&last.catalog));
+    let read = tokio::task::spawn_blocking(move || Catalog::read(&rows, &classification, before.as_deref())).await;
     let read = read.map_err(|_| unavailable("the upstream's catalog could not be read"))?;
     let catalog = read.map_err(|error| unavailable(&error.to_string()))?;
     memory.note(catalog.bindings()).await;
     Ok(Some(catalog))
+}
+
+/// The whole catalog, but for what others keep locked.
+async fn whole(asking: &mut Asking) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
+    for _ in 1..TRIES {
+        match asking.put(QUESTION.into()).await? {
+            Err(code) if code == LOCKED => {}
+            Ok(rows) => return Ok(rows),
+            Err(code) => return Err(refused(&code)),
+        }
+    }
+    asking.ask(QUESTION).await
 }
 
 /// What the names of labels have stood for in one database.

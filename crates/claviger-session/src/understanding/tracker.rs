@@ -244,7 +244,8 @@ impl Tracker {
             Question::Fingerprint => {
                 let fingerprint = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
                 let base = self.own.as_ref().map(|own| own.snapshot.clone()).or_else(|| self.keeper.current(now));
-                let same = base.filter(|base| Some(base.catalog.fingerprint().as_bytes()) == fingerprint);
+                let is_same = |catalog: &Catalog| Some(catalog.fingerprint().as_bytes()) == fingerprint && !catalog.is_partial();
+                let same = base.filter(|base| is_same(&base.catalog));
                 self.differs = same.is_none();
                 self.own = same.map(|snapshot| Own { snapshot, asked: now, certain: true });
             }
@@ -256,8 +257,9 @@ impl Tracker {
     fn learn_catalog(&mut self, rows: &[Vec<Option<Bytes>>], now: Instant) {
         let before = self.own.as_ref().map(|own| own.snapshot.clone()).or_else(|| self.keeper.current(now));
         let classification = &self.connection.classification;
-        let bound = before.map(|before| classification.bound_by(&before.catalog));
-        match Catalog::read(rows, bound.as_ref().unwrap_or(classification)) {
+        let before = before.as_ref().map(|before| &*before.catalog);
+        let bound = before.map(|before| classification.bound_by(before));
+        match Catalog::read(rows, bound.as_ref().unwrap_or(classification), before) {
             Ok(catalog) => {
                 (self.differs, self.own) = (false, Some(Own { snapshot: Snapshot::new(catalog), asked: now, certain: true }))
             }

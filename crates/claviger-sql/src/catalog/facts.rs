@@ -1,6 +1,10 @@
 //! The rows of the answer, as they stand.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, de};
+
+use super::stored::Stored;
 
 /// What one row says.
 pub(super) enum Fact {
@@ -52,6 +56,23 @@ pub(super) fn read(kind: &[u8], facts: &[u8]) -> Option<Fact> {
         b"type_function" => Fact::TypeFunction(json(facts)?),
         _ => return None,
     })
+}
+
+impl Fact {
+    /// The text in it that the server can leave out, and where that is stored.
+    pub(super) fn text_mut(&mut self) -> Option<(Stored, &mut Option<Arc<str>>)> {
+        let (stored, text) = match self {
+            Self::Column(fact) => (fact.stored, &mut fact.default),
+            Self::View(fact) => (fact.stored, &mut fact.definition),
+            Self::Trigger(fact) => (fact.stored, &mut fact.definition),
+            Self::Rule(fact) => (fact.stored, &mut fact.definition),
+            Self::Expression(fact) => (fact.stored, &mut fact.text),
+            Self::Policy(fact) => (fact.stored, &mut fact.text),
+            Self::Function(fact) => (fact.stored, &mut fact.body),
+            _ => return None,
+        };
+        Some((stored?, text))
+    }
 }
 
 /// An object's number. In JSON it is a text.
@@ -114,14 +135,18 @@ pub(super) struct Column {
     pub(super) kind: Oid,
     pub(super) not_null: bool,
     pub(super) generated: bool,
-    pub(super) default: Option<String>,
+    pub(super) default: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct View {
     pub(super) id: Oid,
-    pub(super) definition: Option<String>,
+    pub(super) definition: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +164,9 @@ pub(super) struct Trigger {
     #[serde(rename = "type")]
     pub(super) kind: i16,
     pub(super) function: Oid,
-    pub(super) definition: Option<String>,
+    pub(super) definition: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]
@@ -158,14 +185,18 @@ pub(super) struct Rule {
     #[serde(rename = "type")]
     pub(super) kind: char,
     pub(super) instead: bool,
-    pub(super) definition: Option<String>,
+    pub(super) definition: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expression {
     pub(super) relation: Oid,
-    pub(super) text: Option<String>,
+    pub(super) text: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]
@@ -185,8 +216,9 @@ pub(super) struct Reference {
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
     pub(super) relation: Oid,
-    pub(super) using: Option<String>,
-    pub(super) check: Option<String>,
+    pub(super) text: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]
@@ -206,7 +238,9 @@ pub(super) struct Function {
     pub(super) kind: char,
     pub(super) language: String,
     pub(super) source: String,
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
     pub(super) arguments: Vec<Oid>,
     pub(super) defaults: usize,
     pub(super) default_expressions: Option<String>,

@@ -9,6 +9,7 @@ mod made;
 mod named;
 mod question;
 mod read;
+mod stored;
 mod when;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use claviger_model::{Column, Routine, Table};
 
 use self::labels::Bound;
+use self::stored::Texts;
 
 pub use labels::{Binding, Classification, Classified, NotAName};
 pub use question::{FINGERPRINT, QUESTION, SNAPSHOT};
@@ -58,6 +60,8 @@ pub struct Catalog {
     types: HashMap<u32, Arc<TypeFacts>>,
     /// OIDs of types, by schema and name.
     type_names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
+    /// The texts that the server wrote out of what it has stored, by where.
+    stored: Texts,
 }
 
 /// A table, view, sequence, or whatever else has columns.
@@ -310,6 +314,12 @@ impl Catalog {
     /// What the server answered to [`FINGERPRINT`] when this was read.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Whether there are texts in it that could not be read, because somebody kept locked what they are about. What depends on one is
+    /// unknown.
+    pub fn is_partial(&self) -> bool {
+        self.stored.is_partial()
     }
 
     /// The names that were to get labels and that stand for nothing.

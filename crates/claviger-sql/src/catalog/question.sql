@@ -2,7 +2,33 @@
 --
 -- Every name and every operator is written in full, so that nothing in the search path of whoever asks can answer in its place; what
 -- would look up an operator by itself (IN, BETWEEN, NULLIF, CASE x WHEN, IS DISTINCT FROM, JOIN USING) does not occur.
+--
+-- A text that the server writes out of what it has stored comes with where that is stored: the catalog, the row, which of the
+-- row's texts it is, and the version of the row. To write it, the server locks the tables that it is about, and would wait for whoever has locked one
+-- exclusively, as TRUNCATE and most of ALTER TABLE do for as long as their transactions last: of such texts, only that is given.
 with
+locked as materialized (
+    select l.relation
+    from pg_catalog.pg_locks l
+        join pg_catalog.pg_database d on d.oid operator(pg_catalog.=) l.database
+            and d.datname operator(pg_catalog.=) pg_catalog.current_database()
+    where l.locktype operator(pg_catalog.=) 'relation'::pg_catalog.text
+        and l.mode operator(pg_catalog.=) 'AccessExclusiveLock'::pg_catalog.text
+        and (l.pid is null or l.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid())
+),
+-- What is made of what is locked, or of the type of its rows.
+bound as materialized (
+    select d.classid, d.objid
+    from locked l
+        join pg_catalog.pg_depend d on d.refobjid operator(pg_catalog.=) l.relation
+            and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+    union all
+    select d.classid, d.objid
+    from locked l
+        join pg_catalog.pg_type t on t.typrelid operator(pg_catalog.=) l.relation
+        join pg_catalog.pg_depend d on d.refobjid operator(pg_catalog.=) t.oid
+            and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+),
 spaces as (
     select n.oid, n.nspname::pg_catalog.text as name,
         (n.nspname::pg_catalog.text operator(pg_catalog.=) 'pg_catalog'
@@ -17,7 +43,7 @@ tables as (
 ),
 -- What did not come with the server. A database may be filled by a server that gives away low numbers.
 routines as (
-    select p.*, n.name as schema
+    select p.*, p.tableoid, p.xmin, n.name as schema
     from pg_catalog.pg_proc p join spaces n on n.oid operator(pg_catalog.=) p.pronamespace
     where not n.system or p.oid::pg_catalog.int8 operator(pg_catalog.>=) 16384
 )
@@ -40,13 +66,22 @@ from tables c
 union all select 'column', pg_catalog.json_build_object(
     'relation', a.attrelid, 'number', a.attnum, 'name', a.attname, 'type', a.atttypid, 'not_null', a.attnotnull,
     'generated', a.attgenerated operator(pg_catalog.<>) ''::pg_catalog."char",
-    'default', case when not c.system then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end)
+    'default', case when not c.system and not exists (select from locked l where l.relation operator(pg_catalog.=) d.adrelid)
+        then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end,
+    'stored', case when not c.system and d.oid is not null
+        then array[d.tableoid, d.oid, 0::pg_catalog.oid, d.xmin::pg_catalog.text::pg_catalog.oid] end)
 from pg_catalog.pg_attribute a join tables c on c.oid operator(pg_catalog.=) a.attrelid
     left join pg_catalog.pg_attrdef d on d.adrelid operator(pg_catalog.=) a.attrelid and d.adnum operator(pg_catalog.=) a.attnum
 where a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
 
-union all select 'view', pg_catalog.json_build_object('id', c.oid, 'definition', pg_catalog.pg_get_viewdef(c.oid))
-from tables c
+union all select 'view', pg_catalog.json_build_object(
+    'id', c.oid,
+    'definition', case when not exists (select from bound b
+            where b.classid operator(pg_catalog.=) r.tableoid and b.objid operator(pg_catalog.=) r.oid)
+        then pg_catalog.pg_get_viewdef(c.oid) end,
+    'stored', array[r.tableoid, r.oid, 0::pg_catalog.oid, r.xmin::pg_catalog.text::pg_catalog.oid])
+from tables c join pg_catalog.pg_rewrite r on r.ev_class operator(pg_catalog.=) c.oid
+    and r.ev_type operator(pg_catalog.=) '1'::pg_catalog."char"
 where not c.system and c.relkind operator(pg_catalog.=) any (array['v', 'm']::pg_catalog."char"[])
 
 union all select 'child', pg_catalog.json_build_object('id', i.inhrelid, 'parent', i.inhparent)
@@ -54,7 +89,9 @@ from pg_catalog.pg_inherits i join tables c on c.oid operator(pg_catalog.=) i.in
 
 union all select 'trigger', pg_catalog.json_build_object(
     'relation', t.tgrelid, 'name', t.tgname, 'type', t.tgtype, 'function', t.tgfoid,
-    'definition', case when t.tgqual is not null then pg_catalog.pg_get_triggerdef(t.oid) end)
+    'definition', case when t.tgqual is not null and not exists (select from locked l where l.relation operator(pg_catalog.=) t.tgrelid)
+        then pg_catalog.pg_get_triggerdef(t.oid) end,
+    'stored', case when t.tgqual is not null then array[t.tableoid, t.oid, 0::pg_catalog.oid, t.xmin::pg_catalog.text::pg_catalog.oid] end)
 from pg_catalog.pg_trigger t
 where not t.tgisinternal and t.tgenabled operator(pg_catalog.<>) 'D'::pg_catalog."char"
 
@@ -64,22 +101,32 @@ where e.evtenabled operator(pg_catalog.<>) 'D'::pg_catalog."char"
 
 union all select 'rule', pg_catalog.json_build_object(
     'relation', r.ev_class, 'name', r.rulename, 'type', r.ev_type, 'instead', r.is_instead,
-    'definition', pg_catalog.pg_get_ruledef(r.oid))
+    'definition', case when not exists (select from bound b
+            where b.classid operator(pg_catalog.=) r.tableoid and b.objid operator(pg_catalog.=) r.oid)
+        then pg_catalog.pg_get_ruledef(r.oid) end,
+    'stored', array[r.tableoid, r.oid, 0::pg_catalog.oid, r.xmin::pg_catalog.text::pg_catalog.oid])
 from pg_catalog.pg_rewrite r join tables c on c.oid operator(pg_catalog.=) r.ev_class
 where not c.system and r.ev_enabled operator(pg_catalog.<>) 'D'::pg_catalog."char"
     and r.ev_type operator(pg_catalog.<>) '1'::pg_catalog."char"
 
-union all select 'expression', pg_catalog.json_build_object('relation', e.relation, 'text', e.text)
+union all select 'expression', pg_catalog.json_build_object(
+    'relation', e.relation,
+    'text', case when not exists (select from locked l where l.relation operator(pg_catalog.=) e.relation)
+        then pg_catalog.pg_get_expr(e.tree, e.relation) end,
+    'stored', e.stored)
 from (
-    select k.conrelid as relation, pg_catalog.pg_get_expr(k.conbin, k.conrelid) as text
+    select k.conrelid as relation, k.conbin as tree,
+        array[k.tableoid, k.oid, 0::pg_catalog.oid, k.xmin::pg_catalog.text::pg_catalog.oid] as stored
     from pg_catalog.pg_constraint k
     where k.contype operator(pg_catalog.=) 'c'::pg_catalog."char" and k.conrelid operator(pg_catalog.<>) 0::pg_catalog.oid
     union all
-    select i.indrelid, pg_catalog.pg_get_expr(i.indexprs, i.indrelid) from pg_catalog.pg_index i where i.indexprs is not null
+    select i.indrelid, i.indexprs, array[i.tableoid, i.indexrelid, 0::pg_catalog.oid, i.xmin::pg_catalog.text::pg_catalog.oid]
+    from pg_catalog.pg_index i where i.indexprs is not null
     union all
-    select i.indrelid, pg_catalog.pg_get_expr(i.indpred, i.indrelid) from pg_catalog.pg_index i where i.indpred is not null
+    select i.indrelid, i.indpred, array[i.tableoid, i.indexrelid, 1::pg_catalog.oid, i.xmin::pg_catalog.text::pg_catalog.oid]
+    from pg_catalog.pg_index i where i.indpred is not null
     union all
-    select t.partrelid, pg_catalog.pg_get_expr(t.partexprs, t.partrelid)
+    select t.partrelid, t.partexprs, array[t.tableoid, t.partrelid, 0::pg_catalog.oid, t.xmin::pg_catalog.text::pg_catalog.oid]
     from pg_catalog.pg_partitioned_table t where t.partexprs is not null
 ) e join tables c on c.oid operator(pg_catalog.=) e.relation
 where not c.system
@@ -92,9 +139,20 @@ from pg_catalog.pg_constraint k
 where k.contype operator(pg_catalog.=) 'f'::pg_catalog."char"
 
 union all select 'policy', pg_catalog.json_build_object(
-    'relation', p.polrelid,
-    'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid), 'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid))
-from pg_catalog.pg_policy p join tables c on c.oid operator(pg_catalog.=) p.polrelid
+    'relation', p.relation,
+    'text', case when not exists (select from bound b
+            where b.classid operator(pg_catalog.=) p.tableoid and b.objid operator(pg_catalog.=) p.oid)
+        then pg_catalog.pg_get_expr(p.tree, p.relation) end,
+    'stored', p.stored)
+from (
+    select o.tableoid, o.oid, o.polrelid as relation, o.polqual as tree,
+        array[o.tableoid, o.oid, 0::pg_catalog.oid, o.xmin::pg_catalog.text::pg_catalog.oid] as stored
+    from pg_catalog.pg_policy o where o.polqual is not null
+    union all
+    select o.tableoid, o.oid, o.polrelid, o.polwithcheck,
+        array[o.tableoid, o.oid, 1::pg_catalog.oid, o.xmin::pg_catalog.text::pg_catalog.oid]
+    from pg_catalog.pg_policy o where o.polwithcheck is not null
+) p join tables c on c.oid operator(pg_catalog.=) p.relation
 where c.relrowsecurity
 
 union all select 'key', pg_catalog.json_build_object(
@@ -109,7 +167,11 @@ union all select 'function', pg_catalog.json_build_object(
     'kind', p.prokind,
     'language', l.lanname,
     'source', p.prosrc,
-    'body', case when p.prosqlbody is not null then pg_catalog.pg_get_function_sqlbody(p.oid) end,
+    'body', case when p.prosqlbody is not null and not exists (select from bound b
+            where b.classid operator(pg_catalog.=) p.tableoid and b.objid operator(pg_catalog.=) p.oid)
+        then pg_catalog.pg_get_function_sqlbody(p.oid) end,
+    'stored', case when p.prosqlbody is not null
+        then array[p.tableoid, p.oid, 0::pg_catalog.oid, p.xmin::pg_catalog.text::pg_catalog.oid] end,
     'arguments', p.proargtypes::pg_catalog.oid[],
     'defaults', p.pronargdefaults,
     'default_expressions', pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid),

@@ -10,6 +10,7 @@ use claviger_model::{Column, Labels, Routine, Table, TableKind};
 
 use super::facts::{self, Fact, Oid};
 use super::named::{Named, union};
+use super::stored;
 use super::when::condition;
 use super::{
     Cast, Catalog, Child, Classification, ColumnFacts, EventTrigger, Function, FunctionKind, Operator, Reference, Relation, Rule,
@@ -35,8 +36,9 @@ pub enum CatalogError {
 }
 
 impl Catalog {
-    /// Reads the answer to the [`QUESTION`](super::QUESTION), and puts labels on what it says.
-    pub fn read(rows: &[Vec<Option<Bytes>>], classes: &Classification) -> Result<Self, CatalogError> {
+    /// Reads the answer to the [`QUESTION`](super::QUESTION), and puts labels on what it says. What the server has left out because others
+    /// keep it locked is taken from the catalog of the same database that was read before, where it cannot have changed since.
+    pub fn read(rows: &[Vec<Option<Bytes>>], classes: &Classification, before: Option<&Self>) -> Result<Self, CatalogError> {
         if rows.len() > MOST_ROWS {
             return Err(CatalogError::TooLarge);
         }
@@ -44,13 +46,19 @@ impl Catalog {
             [Some(kind), Some(facts)] => facts::read(kind, facts).ok_or(CatalogError::Malformed),
             _ => Err(CatalogError::Malformed),
         });
-        Reading::sort(facts)?.build(classes)
+        Self::of(facts.collect::<Result<_, _>>()?, classes, before)
     }
 
     /// Reads an answer that was kept as text: one row a line, its kind and its facts with a tab between them.
     pub fn read_text(text: &str, classes: &Classification) -> Result<Self, CatalogError> {
         let row = |line: &str| line.split_once('\t').and_then(|(kind, facts)| facts::read(kind.as_bytes(), facts.as_bytes()));
-        Reading::sort(text.lines().map(|line| row(line).ok_or(CatalogError::Malformed)))?.build(classes)
+        let facts = text.lines().map(|line| row(line).ok_or(CatalogError::Malformed)).collect::<Result<_, _>>()?;
+        Self::of(facts, classes, None)
+    }
+
+    fn of(mut facts: Vec<Fact>, classes: &Classification, before: Option<&Self>) -> Result<Self, CatalogError> {
+        let stored = stored::complete(&mut facts, before);
+        Ok(Self { stored, ..Reading::sort(facts)?.build(classes)? })
     }
 }
 
@@ -61,7 +69,7 @@ struct Reading {
     fingerprints: Vec<String>,
     relations: Vec<facts::Relation>,
     columns: HashMap<u32, Vec<facts::Column>>,
-    views: HashMap<u32, String>,
+    views: HashMap<u32, Arc<str>>,
     parents: HashMap<u32, Vec<u32>>,
     triggers: HashMap<u32, Vec<Trigger>>,
     event_triggers: Vec<EventTrigger>,
@@ -80,10 +88,10 @@ struct Reading {
 }
 
 impl Reading {
-    fn sort(facts: impl Iterator<Item = Result<Fact, CatalogError>>) -> Result<Self, CatalogError> {
+    fn sort(facts: Vec<Fact>) -> Result<Self, CatalogError> {
         let mut reading = Self::default();
         for fact in facts {
-            match fact? {
+            match fact {
                 Fact::Path(path) => reading.paths.push(path.path),
                 Fact::Fingerprint(fingerprint) => reading.fingerprints.push(fingerprint),
                 Fact::Relation(relation) => reading.relations.push(relation),
@@ -101,14 +109,13 @@ impl Reading {
                 }
                 // What has gone since the answer began has no text.
                 Fact::Expression(expression) => {
-                    reading.expressions.entry(expression.relation.0).or_default().extend(expression.text.map(Arc::from));
+                    reading.expressions.entry(expression.relation.0).or_default().extend(expression.text);
                 }
                 Fact::Reference(reference) => {
                     reading.references.entry(reference.relation.0).or_default().push(self::reference(reference));
                 }
                 Fact::Policy(policy) => {
-                    let texts = [policy.using, policy.check].into_iter().flatten().map(Arc::from);
-                    reading.policies.entry(policy.relation.0).or_default().extend(texts);
+                    reading.policies.entry(policy.relation.0).or_default().extend(policy.text);
                 }
                 Fact::Key(key) => {
                     if key.primary {
@@ -196,7 +203,7 @@ impl Reading {
             let relation = Relation {
                 owner: words.word(facts.owner),
                 columns: described,
-                definition: self.views.remove(&id).map(Arc::from),
+                definition: self.views.remove(&id),
                 children: sorted(children.remove(&id).unwrap_or_default()),
                 triggers: self.triggers.remove(&id).unwrap_or_default(),
                 rules: self.rules.remove(&id).unwrap_or_default(),
@@ -293,7 +300,7 @@ fn column_facts(facts: facts::Column, table: &Arc<Table>, labels: Labels, words:
         column: Arc::new(column),
         kind: facts.kind.0,
         not_null: facts.not_null,
-        default: facts.default.map(Arc::from),
+        default: facts.default,
         generated: facts.generated,
     }
 }
@@ -302,6 +309,7 @@ fn column_facts(facts: facts::Column, table: &Arc<Table>, labels: Labels, words:
 fn trigger(facts: facts::Trigger) -> Result<Trigger, CatalogError> {
     let has = |bit: i16| facts.kind & bit != 0;
     let when = match facts.definition {
+        Some(definition) if *definition == *stored::UNREAD => Some(definition),
         Some(definition) => Some(condition(&definition).ok_or(CatalogError::Malformed)?.into()),
         None => None,
     };
@@ -328,7 +336,7 @@ fn rule(facts: facts::Rule) -> Result<Rule, CatalogError> {
         '4' => Write { delete: true, ..Write::default() },
         _ => return Err(CatalogError::Malformed),
     };
-    Ok(Rule { name: facts.name.into(), on, instead: facts.instead, definition: facts.definition.unwrap_or_default().into() })
+    Ok(Rule { name: facts.name.into(), on, instead: facts.instead, definition: facts.definition.unwrap_or_default() })
 }
 
 fn reference(facts: facts::Reference) -> Reference {
@@ -365,7 +373,7 @@ fn function(facts: facts::Function, own: &HashSet<u32>, words: &mut Words) -> Re
         kind,
         language: words.word(facts.language),
         source: facts.source.into(),
-        body: facts.body.map(Arc::from),
+        body: facts.body,
         arguments: ids(facts.arguments),
         defaults: facts.defaults,
         default_expressions: facts.default_expressions.map(Arc::from),

@@ -40,7 +40,9 @@ fn a_table_has_all_that_happens_to_its_rows() {
     let balance = customers.column("balance").unwrap();
     assert_eq!((balance.default.as_deref(), balance.column.number, balance.not_null), (Some("0"), 6, false));
     assert_eq!(texts(&customers.expressions), ["(balance >= (0)::numeric)"]);
-    assert_eq!(customers.keys, [vec![1], vec![3]]);
+    let mut keys = customers.keys.clone();
+    keys.sort_unstable();
+    assert_eq!((keys, &customers.primary), (vec![vec![1], vec![3]], &vec![1]));
 
     let [reference] = customers.references.as_slice() else { panic!("{:?}", customers.references) };
     let accounts = public(&catalog, "accounts");
@@ -157,13 +159,100 @@ fn what_is_not_the_answer_is_no_catalog() {
     {
         assert_eq!(read(&format!("{ANSWER}{line}\n")), Err(CatalogError::Malformed), "{line}");
     }
-    let rows = |row: Vec<Option<Bytes>>| Catalog::read(&[row], &Classification::default()).map(|_| ());
+    let rows = |row: Vec<Option<Bytes>>| Catalog::read(&[row], &Classification::default(), None).map(|_| ());
     assert_eq!(rows(vec![]), Err(CatalogError::Malformed));
     assert_eq!(rows(vec![Some(Bytes::from_static(b"path")), None]), Err(CatalogError::Malformed));
     assert_eq!(
         rows(vec![Some(Bytes::from_static(b"fingerprint")), Some(Bytes::from_static(b"\xff"))]),
         Err(CatalogError::Malformed)
     );
+}
+
+/// The rows of the answer as of later, of which some are other than they were.
+fn later(change: impl Fn(&str) -> String) -> Catalog {
+    let text: String = ANSWER.lines().map(|line| change(line) + "\n").collect();
+    let row =
+        |line: &str| line.split_once('\t').map(|(kind, facts)| [kind, facts].map(|one| Some(Bytes::from(one.to_owned()))).into());
+    let rows: Vec<Vec<_>> = text.lines().map(|line| row(line).unwrap()).collect();
+    Catalog::read(&rows, &Classification::default(), Some(&catalog())).unwrap()
+}
+
+/// A row whose text has been left out.
+fn left_out(line: &str) -> String {
+    let mut row: serde_json::Value = serde_json::from_str(line.split_once('\t').unwrap().1).unwrap();
+    for text in ["default", "definition", "text", "body"] {
+        if let Some(text) = row.get_mut(text).filter(|text| text.is_string()) {
+            *text = serde_json::Value::Null;
+        }
+    }
+    format!("{}\t{row}", line.split_once('\t').unwrap().0)
+}
+
+fn is_in(line: &str, kinds: &[&str]) -> bool {
+    kinds.iter().any(|kind| line.split_once('\t').is_some_and(|(of, _)| of == *kind))
+}
+
+const WITH_TEXTS: &[&str] = &["column", "view", "trigger", "rule", "expression", "policy", "function"];
+
+#[test]
+fn what_others_keep_locked_is_what_it_was() {
+    let (now, before) = (later(|line| if is_in(line, WITH_TEXTS) { left_out(line) } else { line.to_owned() }), catalog());
+    assert!(!now.is_partial());
+    let all = |catalog: &Catalog| {
+        let mut all: Vec<String> = catalog.relations().map(|relation| format!("{relation:?}")).collect();
+        all.extend(catalog.functions().map(|function| format!("{function:?}")));
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(all(&now), all(&before));
+    assert!(!catalog().is_partial());
+}
+
+#[test]
+fn what_others_keep_locked_is_not_known_if_it_may_have_changed() {
+    let view = |line: &str| line.starts_with("view\t") && line.contains("v_customers");
+    let definition = |catalog: &Catalog| public(catalog, "v_names").definition.clone().unwrap();
+    let with = |change: &dyn Fn(&str) -> Option<String>| {
+        later(|line| change(line).unwrap_or_else(|| if view(line) { left_out(line) } else { line.to_owned() }))
+    };
+    assert!(definition(&with(&|_| None)).contains("v_customers"));
+
+    let replaced = |from: &'static str, to: &'static str| move |line: &str| line.contains(from).then(|| line.replace(from, to));
+    let after = |line: &str, more: &str| format!("{line}\n{more}");
+    let operator = r#"operator	{"schema": "x", "name": "=", "left": "25", "right": "25", "function": "67"}"#;
+    for (what, change) in [
+        (
+            "a table has another name",
+            &replaced(r#""name" : "customers", "kind" : "r""#, r#""name" : "clients", "kind" : "r""#) as &dyn Fn(&str) -> _,
+        ),
+        ("a column has", &replaced(r#""name" : "email""#, r#""name" : "mail""#)),
+        ("a function has", &replaced(r#""name" : "f_touch""#, r#""name" : "f_feel""#)),
+        ("an argument has", &replaced(r#"["who","touched"]"#, r#"["touched","who"]"#)),
+        ("a type has", &replaced(r#""name" : "mood""#, r#""name" : "whim""#)),
+        ("a schema has", &replaced(r#""schema" : "public""#, r#""schema" : "private""#)),
+        ("the path leads elsewhere", &replaced(r#""public"]"#, r#""public", "x"]"#)),
+        ("there is another table of a name", &|line| {
+            let table = line.starts_with("relation") && line.contains(r#""name" : "customers""#);
+            table.then(|| after(line, &line.replace("public", "x").replace(r#""id" : ""#, r#""id" : "9"#)))
+        }),
+        ("there is another operator", &|line| line.starts_with("path").then(|| after(line, operator))),
+        ("it has been replaced", &|line| {
+            view(line).then(|| {
+                left_out(line).rsplit_once("\",").map_or_else(String::new, |(row, _)| format!("{row}\",\"4000000000\"]}}"))
+            })
+        }),
+    ] {
+        let now = with(change);
+        assert!(now.is_partial(), "{what}");
+        let known = now.find_relation(None, "v_names", &["public".into(), "private".into()]).unwrap();
+        assert_eq!(known.definition.as_deref(), Some(stored::UNREAD), "{what}");
+    }
+    // A new table of a new name is none that any text could mean.
+    let new = with(&|line| {
+        let table = line.starts_with("relation") && line.contains(r#""name" : "customers""#);
+        table.then(|| after(line, &line.replace("customers", "brand_new").replace(r#""id" : ""#, r#""id" : "9"#)))
+    });
+    assert!(!new.is_partial() && definition(&new).contains("v_customers"));
 }
 
 #[test]

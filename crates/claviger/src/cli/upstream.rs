@@ -95,7 +95,7 @@ impl<'c> Upstream<'c> {
     /// The catalog, with the connection's labels.
     pub(super) fn catalog(&mut self) -> Result<Catalog, Failure> {
         let rows = self.ask(QUESTION)?;
-        let catalog = Catalog::read(&rows, &self.connection.classification);
+        let catalog = Catalog::read(&rows, &self.connection.classification, None);
         catalog.map_err(|error| Failure::Failed(anyhow!("{}: {error}", self.connection.name)))
     }
 }

@@ -9,16 +9,21 @@ on_each_server!(
     the_whole_catalog_is_read,
     a_hostile_search_path_answers_nothing,
     whatever_is_defined_changes_the_fingerprint,
-    a_snapshot_lasts_while_nobody_writes
+    a_snapshot_lasts_while_nobody_writes,
+    nobodys_lock_is_waited_for,
 );
 
 const FIXTURE: &str = include_str!("../../../claviger-sql/tests/fixture.sql");
 
 async fn read(session: &Session) -> Catalog {
+    read_after(session, None).await
+}
+
+async fn read_after(session: &Session, before: Option<&Catalog>) -> Catalog {
     let rows = session.rows(QUESTION).await;
     let rows: Vec<Vec<Option<Bytes>>> =
         rows.into_iter().map(|row| row.into_iter().map(|value| value.map(Bytes::from)).collect()).collect();
-    Catalog::read(&rows, &Classification::default()).unwrap()
+    Catalog::read(&rows, &Classification::default(), before).unwrap()
 }
 
 fn fixture() -> String {
@@ -128,6 +133,47 @@ async fn a_snapshot_lasts_while_nobody_writes(major: Major) {
         assert!(!seen || now != last, "{change}");
         last = now;
     }
+}
+
+/// Somebody is in the middle of changing one thing or another: all is read all the same, and is what it was.
+async fn nobodys_lock_is_waited_for(major: Major) {
+    let server = server!(major);
+    let (admin, other) = (server.admin("bank").await, server.admin("bank").await);
+    admin.batch_execute(&fixture().replace("create temporary table", "create table")).await.unwrap();
+    admin.batch_execute("reset role; set lock_timeout = '200ms'").await.unwrap();
+    other
+        .batch_execute(
+            "create policy branchy on scoped using (exists (select from branches where code = owner));
+             create function f_row(c customers) returns text begin atomic select (c).name; end;
+             create function f_several() returns bigint begin atomic select count(*) from accounts join branches on true; end",
+        )
+        .await
+        .unwrap();
+    let before = read(&admin).await;
+    let known = |catalog: &Catalog| {
+        let mut all: Vec<String> = catalog.relations().map(|relation| format!("{relation:?}")).collect();
+        all.extend(catalog.functions().map(|function| format!("{function:?}")));
+        all.sort_unstable();
+        all
+    };
+    let ours = before.relations().filter(|one| !one.table.system && &*one.table.schema != "pg_toast");
+    let names: Vec<String> = ours
+        .filter(|one| one.table.kind.as_str() != "composite")
+        .map(|one| format!("{:?}.{:?}", one.table.schema, one.table.name))
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    let mut left_out = 0;
+    for name in names {
+        other.batch_execute(&format!("begin; alter table {name} rename to something_else")).await.unwrap();
+        let first = read(&admin).await;
+        left_out += usize::from(first.is_partial());
+        let now = read_after(&admin, Some(&before)).await;
+        assert!(!now.is_partial(), "{name}");
+        assert_eq!(known(&now), known(&before), "{name}");
+        other.batch_execute("rollback").await.unwrap();
+        assert!(!read_after(&admin, Some(&first)).await.is_partial(), "{name}");
+    }
+    assert!(left_out > 8, "{left_out}");
 }
 
 async fn whatever_is_defined_changes_the_fingerprint(major: Major) {

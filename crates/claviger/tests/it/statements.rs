@@ -12,6 +12,7 @@ on_each_server!(
     names_mean_what_the_session_made_of_them,
     what_was_defined_a_moment_ago_is_known,
     a_catalog_that_cannot_be_read_is_no_permit,
+    what_somebody_keeps_locked_holds_up_nobody_else,
     observing_refuses_nothing_and_says_what_it_would,
     labels_follow_the_configuration,
     pipelines_are_understood_in_their_order,
@@ -239,6 +240,39 @@ async fn refused_by_unknown(server: &Server, text_of_it: &str) -> String {
     gateway.add(&["user", "alice"]);
     gateway.start();
     refused(&gateway.session("bank", "alice").await, text_of_it).await.0
+}
+
+async fn what_somebody_keeps_locked_holds_up_nobody_else(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    admin.batch_execute("create view bodies as select body from notes; grant select on bodies to keeper").await.unwrap();
+    let known = gateway(&server, "catalog_max_age = \"200ms\"");
+    let session = known.session("bank", "alice").await;
+    session.batch_execute("select * from bodies").await.unwrap();
+
+    // As a restore does it, or VACUUM FULL; and something else is defined meanwhile.
+    admin.batch_execute("begin; truncate notes").await.unwrap();
+    server.admin("bank").await.batch_execute("create table more (id int default 1); grant all on more to keeper").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    session.batch_execute("select name from customers; insert into more default values").await.unwrap();
+    assert_eq!(refused(&session, "delete from notes where id = 1").await.0, "42501");
+    let waits = "set lock_timeout = '200ms'; select * from bodies";
+    assert_eq!(refused(&session, waits).await.0, "55P03", "it is the server that has it wait");
+
+    // A gateway that has never seen what is locked does not know what that does.
+    let fresh = gateway(&server, "catalog_max_age = \"200ms\"");
+    let session = fresh.session("bank", "alice").await;
+    session.batch_execute("select name from customers; insert into more default values").await.unwrap();
+    let (state, words) = refused(&session, "select * from bodies").await;
+    assert!(state == "42501" && words.contains("it must be plain"), "{state} {words}");
+    admin.batch_execute("rollback").await.unwrap();
+    let began = std::time::Instant::now();
+    while session.batch_execute("select * from bodies").await.is_err() {
+        assert!(began.elapsed().as_secs() < 20, "it is never read");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(admin.value("select count(*) from notes").await, "3");
+    assert_eq!(admin.value("select count(*) from more").await, "2");
 }
 
 async fn a_catalog_that_cannot_be_read_is_no_permit(major: Major) {

@@ -16,7 +16,7 @@ pub(crate) async fn catalog(admin: &harness::Session, classes: &Classification) 
     let rows = admin.rows(QUESTION).await;
     let cell = |cell: Option<String>| cell.map(|text| text.into_bytes().into());
     let rows: Vec<Vec<_>> = rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
-    Catalog::read(&rows, classes).unwrap()
+    Catalog::read(&rows, classes, None).unwrap()
 }
 
 /// A session that has just been opened as this role.

@@ -95,7 +95,7 @@ impl Watch {
                 .into_iter()
                 .map(|row| row.into_iter().map(|cell| cell.map(|text| text.into_bytes().into())).collect())
                 .collect();
-            self.catalog = Catalog::read(&rows, &Classification::default()).unwrap();
+            self.catalog = Catalog::read(&rows, &Classification::default(), None).unwrap();
         }
         self.session.role = role.as_str().into();
         self.session.login = login.as_str().into();

@@ -14,8 +14,9 @@ pub const GAP_FRAME: usize = HEADER + 32;
 
 const MAGIC: [u8; 4] = *b"CLV1";
 const LAST: u8 = 1;
-const COMPRESSED: u8 = 2;
+const ZSTD: u8 = 2;
 const GAP: u8 = 4;
+const LZ4: u8 = 8;
 
 /// What is wrong with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,31 @@ pub enum FrameError {
     /// It is longer than any frame.
     #[error("the recording's frame is too long")]
     TooLong,
+}
+
+/// How the entries of a chunk are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    Plain,
+    /// As a frame of Zstandard (RFC 8878).
+    Zstd,
+    /// As a block of LZ4, after its length when unpacked: four bytes, the least significant first.
+    Lz4,
+}
+
+impl Packing {
+    fn flags(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Zstd => ZSTD,
+            Self::Lz4 => LZ4,
+        }
+    }
+
+    fn of(flags: u8) -> Option<Self> {
+        [Self::Plain, Self::Zstd, Self::Lz4].into_iter().find(|packing| packing.flags() == flags & (ZSTD | LZ4))
+    }
 }
 
 /// What stands before a chunk's body, in the clear.
@@ -39,8 +65,8 @@ pub struct FrameHeader {
     pub chunk: u64,
     /// Whether it is the session's last.
     pub last: bool,
-    /// Whether the entries were compressed.
-    pub compressed: bool,
+    /// How the entries are compressed.
+    pub packing: Packing,
     /// Whether the chunk itself was lost: the body is then the SHA-256 of the frame that it would have been.
     pub gap: bool,
     /// The body's length.
@@ -50,8 +76,8 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// The header's bytes.
     pub fn to_bytes(self) -> [u8; HEADER] {
-        let flags = [(self.last, LAST), (self.compressed, COMPRESSED), (self.gap, GAP)];
-        let flags = flags.iter().fold(0, |all, (set, flag)| if *set { all | flag } else { all });
+        let flags = [(self.last, LAST), (self.gap, GAP)];
+        let flags = flags.iter().fold(self.packing.flags(), |all, (set, flag)| if *set { all | flag } else { all });
         let mut bytes = [0; HEADER];
         let fields: [&[u8]; 6] = [
             &MAGIC,
@@ -89,11 +115,11 @@ impl FrameHeader {
             boot: BootId::new(*boot),
             chunk: u64::from_be_bytes(*chunk),
             last: flags & LAST != 0,
-            compressed: flags & COMPRESSED != 0,
+            packing: Packing::of(*flags)?,
             gap: flags & GAP != 0,
             length: u32::from_be_bytes(*length),
         };
-        let known = *magic == MAGIC && flags & !(LAST | COMPRESSED | GAP) == 0 && (!header.gap || header.length == 32);
+        let known = *magic == MAGIC && flags & !(LAST | ZSTD | LZ4 | GAP) == 0 && (!header.gap || header.length == 32);
         known.then_some(header)
     }
 }
@@ -127,7 +153,7 @@ impl<'a> Frame<'a> {
 
 /// The frame that stands for a chunk for which there was no room.
 pub fn gap_frame(lost: &Frame<'_>) -> [u8; GAP_FRAME] {
-    let header = FrameHeader { gap: true, compressed: false, length: 32, ..lost.header };
+    let header = FrameHeader { gap: true, packing: Packing::Plain, length: 32, ..lost.header };
     let mut frame = [0; GAP_FRAME];
     for (to, from) in frame.iter_mut().zip(header.to_bytes().into_iter().chain(lost.digest())) {
         *to = from;

@@ -14,7 +14,7 @@ mod keys;
 mod opener;
 mod recorder;
 
-pub use frame::{Frame, FrameError, FrameHeader, GAP_FRAME, HEADER, MAX_BODY, RunningDigest, gap_frame};
+pub use frame::{Frame, FrameError, FrameHeader, GAP_FRAME, HEADER, MAX_BODY, Packing, RunningDigest, gap_frame};
 pub use keys::{DataKey, Kek, WrappedKeyError, wrapped_key_period};
 pub use opener::{Entry, EntryKind, OpenError, Opener};
 pub use recorder::{MAX_CHUNK, Recorder};

@@ -4,7 +4,7 @@ use claviger_model::{BootId, OpId, SessionId};
 use ring::aead::{Aad, LessSafeKey, Nonce};
 use zstd::bulk::Decompressor;
 
-use super::frame::Frame;
+use super::frame::{Frame, Packing};
 use super::recorder::MAX_CHUNK;
 use super::{DataKey, nonce, session_key};
 use crate::checkpoint::Origin;
@@ -80,14 +80,22 @@ impl Opener {
         let aad = Aad::from([self.origin.as_str().as_bytes(), &header.to_bytes()].concat());
         let mut body = frame.body.to_vec();
         let plain = self.key.open_in_place(nonce, aad, &mut body).map_err(|_| OpenError::Sealed)?;
-        if header.compressed {
-            let plain = Decompressor::new().and_then(|mut zstd| zstd.decompress(plain, MAX_CHUNK));
-            split_entries(&plain.map_err(|_| OpenError::Malformed)?)
-        } else {
-            split_entries(plain)
-        }
-        .ok_or(OpenError::Malformed)
+        let entries = match header.packing {
+            Packing::Plain => split_entries(plain),
+            Packing::Zstd => unzstd(plain).and_then(|plain| split_entries(&plain)),
+            Packing::Lz4 => unlz4(plain).and_then(|plain| split_entries(&plain)),
+        };
+        entries.ok_or(OpenError::Malformed)
     }
+}
+
+fn unzstd(packed: &[u8]) -> Option<Vec<u8>> {
+    Decompressor::new().and_then(|mut zstd| zstd.decompress(packed, MAX_CHUNK)).ok()
+}
+
+fn unlz4(packed: &[u8]) -> Option<Vec<u8>> {
+    let (length, block) = lz4_flex::block::uncompressed_size(packed).ok().filter(|(length, _)| *length <= MAX_CHUNK)?;
+    lz4_flex::block::decompress(block, length).ok()
 }
 
 fn split_entries(mut plain: &[u8]) -> Option<Vec<Entry>> {

@@ -7,7 +7,7 @@ use claviger_model::{BootId, OpId, SessionId};
 use ring::aead::{Aad, LessSafeKey, Nonce};
 use zstd::bulk::Compressor;
 
-use super::frame::{FrameHeader, HEADER, RunningDigest};
+use super::frame::{FrameHeader, HEADER, Packing, RunningDigest};
 use super::opener::EntryKind;
 use super::{DataKey, nonce, session_key};
 use crate::checkpoint::Origin;
@@ -21,17 +21,15 @@ pub const MAX_CHUNK: usize = 1024 * 1024;
 pub(super) const ENTRY_HEADER: usize = 1 + 8 + 4;
 /// The fastest ordinary level: text and rows shrink three- to fivefold for a few microseconds.
 const LEVEL: i32 = 1;
-/// That of chunks below `SHORT`, whose tables of frequencies would take as long to make as everything else about a request: what is said
-/// more than once is said once, as in JSON and rows.
-const LEVEL_OF_SHORT: i32 = -1;
+/// For shorter chunks, Zstandard's tables of frequencies would take as long to make as everything else about a request. LZ4 says once what is
+/// said more than once, as in JSON and rows, and has none.
 const SHORT: usize = 4096;
-/// Below this there is little to gain: setting the compressor up takes longer than sealing.
+/// Below this there is little to gain.
 const MIN_COMPRESSED: usize = 512;
 
 thread_local! {
-    /// A compression context is large and slow to make, and a session is on one thread at a time.
-    /// With the level that it is set to, as setting it takes a while, too.
-    static COMPRESSOR: RefCell<Option<(Compressor<'static>, i32, Vec<u8>)>> = const { RefCell::new(None) };
+    /// A compression context is large and slow to make, and a session is on one thread at a time. With room for what it makes.
+    static COMPRESSOR: RefCell<Option<(Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
 /// Seals one session's recording.
@@ -109,17 +107,14 @@ impl Recorder {
         let start = self.full.len();
         self.full.reserve(HEADER + self.entries.len().min(SHORT) + self.key.algorithm().tag_len());
         self.full.extend_from_slice(&[0; HEADER]);
-        let compressed = compress(&self.entries, &mut self.full);
-        if !compressed {
-            self.full.extend_from_slice(&self.entries);
-        }
+        let packing = pack(&self.entries, &mut self.full);
         self.full_bytes += self.entries.len();
         self.entries.clear();
         self.open = None;
 
         let tag_length = self.key.algorithm().tag_len();
         let length = u32::try_from(self.full.len() - start - HEADER + tag_length).unwrap_or(u32::MAX);
-        let header = FrameHeader { session: self.session, boot: self.boot, chunk, last, compressed, gap: false, length };
+        let header = FrameHeader { session: self.session, boot: self.boot, chunk, last, packing, gap: false, length };
         let header = header.to_bytes();
         let nonce = Nonce::assume_unique_for_key(nonce(self.session, chunk, last));
         let aad = Aad::from([self.origin.as_str().as_bytes(), &header].concat());
@@ -162,29 +157,40 @@ impl SessionRecorder for Recorder {
     }
 }
 
-/// Appends the entries compressed; false if that would not make them smaller, or fails.
-fn compress(entries: &[u8], out: &mut Vec<u8>) -> bool {
-    if entries.len() < MIN_COMPRESSED {
-        return false;
-    }
+/// Appends the entries, compressed if that makes them smaller.
+fn pack(entries: &[u8], out: &mut Vec<u8>) -> Packing {
+    let before = out.len();
+    let packing = match entries.len() {
+        ..MIN_COMPRESSED => None,
+        MIN_COMPRESSED..SHORT => lz4(entries, out).map(|()| Packing::Lz4),
+        _ => zstd(entries, out).map(|()| Packing::Zstd),
+    };
+    packing.filter(|_| out.len() - before < entries.len()).unwrap_or_else(|| {
+        out.truncate(before);
+        out.extend_from_slice(entries);
+        Packing::Plain
+    })
+}
+
+fn lz4(entries: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.extend_from_slice(&u32::try_from(entries.len()).ok()?.to_le_bytes());
+    let start = out.len();
+    out.resize(start + lz4_flex::block::get_maximum_output_size(entries.len()), 0);
+    let length = lz4_flex::block::compress_into(entries, out.get_mut(start..)?).ok()?;
+    out.truncate(start + length);
+    Some(())
+}
+
+fn zstd(entries: &[u8], out: &mut Vec<u8>) -> Option<()> {
     COMPRESSOR.with_borrow_mut(|pooled| {
         if pooled.is_none() {
-            *pooled = Compressor::new(LEVEL).ok().map(|compressor| (compressor, LEVEL, Vec::new()));
+            *pooled = Compressor::new(LEVEL).ok().map(|compressor| (compressor, Vec::new()));
         }
-        let Some((compressor, set, buffer)) = pooled else { return false };
-        let level = if entries.len() < SHORT { LEVEL_OF_SHORT } else { LEVEL };
-        if *set != level {
-            if compressor.set_compression_level(level).is_err() {
-                return false;
-            }
-            *set = level;
-        }
+        let (compressor, buffer) = pooled.as_mut()?;
         buffer.clear();
         buffer.reserve(zstd::zstd_safe::compress_bound(entries.len()));
-        let smaller = compressor.compress_to_buffer(entries, buffer).is_ok_and(|length| length < entries.len());
-        if smaller {
-            out.extend_from_slice(buffer);
-        }
-        smaller
+        compressor.compress_to_buffer(entries, buffer).ok()?;
+        out.extend_from_slice(buffer);
+        Some(())
     })
 }

@@ -58,7 +58,7 @@ fn what_is_sealed_opens() {
     assert_eq!((recorder.pending(), recorder.seal(true)), (0, None));
 
     let frame = &frames(&first)[0];
-    assert_eq!((frame.header.chunk, frame.header.last, frame.header.compressed), (0, false, true));
+    assert_eq!((frame.header.chunk, frame.header.last, frame.header.packing), (0, false, Packing::Lz4));
     let said = [
         entry(EntryKind::Request, 1, b"select 1"),
         entry(EntryKind::Request, 2, b"select 2"),
@@ -66,7 +66,7 @@ fn what_is_sealed_opens() {
     ];
     assert_eq!(opener().open(frame).unwrap(), said);
     let frame = &frames(&second)[0];
-    assert_eq!((frame.header.chunk, frame.header.last, frame.header.compressed), (1, true, false));
+    assert_eq!((frame.header.chunk, frame.header.last, frame.header.packing), (1, true, Packing::Plain));
     assert_eq!(opener().open(frame).unwrap(), [entry(EntryKind::Response, 2, b"end")]);
 
     let running = sha256(&[&[5; 16], &sha256(&[&first])]);
@@ -102,7 +102,8 @@ fn a_chunk_opens_only_in_its_place() {
     for (opener, header) in [
         (opener(), FrameHeader { chunk: 1, ..frame.header }),
         (opener(), FrameHeader { last: true, ..frame.header }),
-        (opener(), FrameHeader { compressed: true, ..frame.header }),
+        (opener(), FrameHeader { packing: Packing::Zstd, ..frame.header }),
+        (opener(), FrameHeader { packing: Packing::Lz4, ..frame.header }),
         (Opener::new(origin(), &key, other, boot()), FrameHeader { session: other, ..frame.header }),
     ] {
         assert_eq!(opener.open(&Frame { header, body: frame.body }), Err(OpenError::Sealed), "{header:?}");
@@ -114,17 +115,79 @@ fn a_chunk_opens_only_in_its_place() {
     }
 }
 
-/// A chunk that whoever has the key made to expand without bound.
-#[test]
-fn expansion_is_bounded() {
-    let bomb = zstd::bulk::compress(&vec![0; 64 * 1024 * 1024], 1).unwrap();
-    let length = u32::try_from(bomb.len() + 16).unwrap();
-    let header = FrameHeader { session: session(), boot: boot(), chunk: 0, last: false, compressed: true, gap: false, length };
+/// A chunk that whoever has the key made of these bytes.
+fn opened(packing: Packing, packed: &[u8]) -> Result<Vec<Entry>, OpenError> {
+    let length = u32::try_from(packed.len() + 16).unwrap();
+    let header = FrameHeader { session: session(), boot: boot(), chunk: 0, last: false, packing, gap: false, length };
     let key = session_key(&DataKey::new([1; 32]), session(), boot());
     let aad = ring::aead::Aad::from([origin().as_str().as_bytes(), &header.to_bytes()].concat());
-    let mut body = bomb;
+    let mut body = packed.to_vec();
     key.seal_in_place_append_tag(ring::aead::Nonce::assume_unique_for_key(nonce(session(), 0, false)), aad, &mut body).unwrap();
-    assert_eq!(opener().open(&Frame { header, body: &body }), Err(OpenError::Malformed));
+    opener().open(&Frame { header, body: &body })
+}
+
+#[test]
+fn expansion_is_bounded() {
+    let long = vec![0; 64 * 1024 * 1024];
+    assert_eq!(opened(Packing::Zstd, &zstd::bulk::compress(&long, 1).unwrap()), Err(OpenError::Malformed));
+    let mut block = lz4_flex::block::compress_prepend_size(&long);
+    assert_eq!(opened(Packing::Lz4, &block), Err(OpenError::Malformed));
+    for claimed in [0_u32, 1000, 1024 * 1024, u32::MAX] {
+        block[..4].copy_from_slice(&claimed.to_le_bytes());
+        assert_eq!(opened(Packing::Lz4, &block), Err(OpenError::Malformed), "{claimed}");
+    }
+    assert_eq!(opened(Packing::Lz4, b"abc"), Err(OpenError::Malformed));
+}
+
+#[test]
+fn chunks_of_every_length_come_back() {
+    let words = |length: usize| "a word, and another word; ".bytes().cycle().take(length).collect::<Vec<_>>();
+    // Each 32 bytes are the digest of those before.
+    let noise = |length: usize| {
+        let mut noise = sha256(&[b"noise"]).to_vec();
+        while noise.len() < length {
+            let last = noise.len() - 32;
+            noise.extend(sha256(&[&noise[last..]]));
+        }
+        noise.truncate(length);
+        noise
+    };
+    for (length, packing) in [
+        (1, Packing::Plain),
+        (400, Packing::Plain),
+        (600, Packing::Lz4),
+        (4000, Packing::Lz4),
+        (5000, Packing::Zstd),
+        (MAX_CHUNK / 2, Packing::Zstd),
+    ] {
+        for (bytes, expected) in [(words(length), packing), (noise(length), Packing::Plain)] {
+            let mut recorder = recorder();
+            recorder.request(OpId(1), &bytes);
+            let (sealed, _) = recorder.seal(true).unwrap();
+            let frame = frames(&sealed).remove(0);
+            assert_eq!(frame.header.packing, expected, "{length}");
+            assert!(frame.body.len() <= length + 64, "{length}");
+            assert_eq!(opener().open(&frame).unwrap()[0].bytes, bytes, "{length}");
+        }
+    }
+    assert_eq!(
+        FrameHeader::parse(&{
+            let header = FrameHeader {
+                session: session(),
+                boot: boot(),
+                chunk: 0,
+                last: false,
+                packing: Packing::Zstd,
+                gap: false,
+                length: 1,
+            };
+            let mut bytes = header.to_bytes();
+            bytes[36] |= 8;
+            bytes
+        }),
+        Err(FrameError::NotAFrame),
+        "two packings are none"
+    );
 }
 
 #[test]

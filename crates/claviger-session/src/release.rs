@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use claviger_model::PrincipalKey;
 use claviger_policy::GROUPS_OF;
 
+use crate::memory::{Memory, MemoryOf, Moment};
+
 /// How many principals' budgets are kept at most. Beyond them nobody else is given one until some have run out.
 const MOST: usize = 65_536;
 
@@ -39,7 +41,7 @@ pub struct FilterBudget {
     pub per: Duration,
 }
 
-/// What has been spent of all budgets. A gateway that starts anew begins at nothing.
+/// What has been spent of all budgets.
 #[derive(Default)]
 pub(crate) struct Spent(Mutex<HashMap<PrincipalKey, Window>>);
 
@@ -47,6 +49,8 @@ pub(crate) struct Spent(Mutex<HashMap<PrincipalKey, Window>>);
 struct Window {
     began: Instant,
     statements: u32,
+    /// Whether it is other than it was when it was last written down.
+    changed: bool,
 }
 
 impl Spent {
@@ -77,13 +81,31 @@ impl Spent {
             }
         }
         for principal in principals {
-            let window = spent.entry(principal.clone()).or_insert(Window { began: now, statements: 0 });
+            let window = spent.entry(principal.clone()).or_insert(Window { began: now, statements: 0, changed: true });
             if left(window).is_zero() {
-                *window = Window { began: now, statements: 0 };
+                *window = Window { began: now, statements: 0, changed: true };
             }
             window.statements = window.statements.saturating_add(statements);
+            window.changed = true;
         }
         Ok(())
+    }
+
+    pub(crate) fn take_memories(&self, budget: FilterBudget, now: Moment) -> Vec<Memory> {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = |(who, window): (&PrincipalKey, &mut Window)| {
+            let (began, statements) = (now.day_of(window.began), window.statements);
+            let of = MemoryOf::Filters { who: who.clone(), statements };
+            std::mem::take(&mut window.changed).then(|| Memory { of, began, until: began.plus(budget.per) })
+        };
+        spent.iter_mut().filter_map(memory).collect()
+    }
+
+    pub(crate) fn remember(&self, who: PrincipalKey, began: Instant, statements: u32) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() < MOST {
+            spent.insert(who, Window { began, statements, changed: false });
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Which classified values principals have seen lately: what they know they can carry elsewhere, and policies look at it
-//! (`context.seen`). It is kept in memory alone.
+//! (`context.seen`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,14 +8,24 @@ use std::time::{Duration, Instant};
 use claviger_model::{Cell, Disclosure, MaskPlan, Output, PrincipalKey, StatementMask};
 use claviger_sql::Classification;
 
+use crate::memory::{Memory, MemoryOf, Moment};
 use crate::understanding::Understanding;
 
 /// Of how many principals it is known. If there are more, it is forgotten first of whom it was noted longest ago.
 const MOST: usize = 65_536;
 
+/// What is seen again within this time is not written down again.
+const GRAIN: Duration = Duration::from_secs(30);
+
 /// What principals have seen.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<HashMap<PrincipalKey, BTreeMap<Arc<str>, Instant>>>);
+pub(crate) struct Seen(Mutex<HashMap<PrincipalKey, BTreeMap<Arc<str>, Sight>>>);
+
+/// When something was seen last, and which time was last written down.
+struct Sight {
+    at: Instant,
+    kept: Option<Instant>,
+}
 
 impl Seen {
     /// They see values with these labels.
@@ -26,11 +36,14 @@ impl Seen {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for key in who {
             if seen.len() >= MOST && !seen.contains_key(key) {
-                let last = |labels: &BTreeMap<Arc<str>, Instant>| labels.values().max().copied();
+                let last = |labels: &BTreeMap<Arc<str>, Sight>| labels.values().map(|sight| sight.at).max();
                 let oldest = seen.iter().min_by_key(|(_, labels)| last(labels)).map(|(key, _)| key.clone());
                 oldest.into_iter().for_each(|oldest| _ = seen.remove(&oldest));
             }
-            seen.entry(key.clone()).or_default().extend(labels.iter().map(|label| (Arc::clone(label), now)));
+            let sights = seen.entry(key.clone()).or_default();
+            for label in labels {
+                sights.entry(Arc::clone(label)).or_insert(Sight { at: now, kept: None }).at = now;
+            }
         }
     }
 
@@ -42,8 +55,30 @@ impl Seen {
         now: Instant,
     ) -> BTreeSet<Arc<str>> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |(_, at): &(&Arc<str>, &Instant)| now.saturating_duration_since(**at) <= within;
+        let lately = |(_, sight): &(&Arc<str>, &Sight)| now.saturating_duration_since(sight.at) <= within;
         who.filter_map(|key| seen.get(key)).flatten().filter(lately).map(|(label, _)| Arc::clone(label)).collect()
+    }
+
+    pub(crate) fn take_memories(&self, within: Duration, now: Moment) -> Vec<Memory> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memories = Vec::new();
+        for (who, sights) in &mut *seen {
+            let is_new = |sight: &Sight| sight.kept.is_none_or(|kept| sight.at.saturating_duration_since(kept) >= GRAIN);
+            for (label, sight) in sights.iter_mut().filter(|(_, sight)| is_new(sight)) {
+                sight.kept = Some(sight.at);
+                let (of, began) = (MemoryOf::Seen { who: who.clone(), label: Arc::clone(label) }, now.day_of(sight.at));
+                // As if it had been seen when it might have been last without being written down.
+                memories.push(Memory { of, began: began.plus(GRAIN), until: began.plus(GRAIN).plus(within) });
+            }
+        }
+        memories
+    }
+
+    pub(crate) fn remember(&self, who: PrincipalKey, label: Arc<str>, at: Instant) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < MOST || seen.contains_key(&who) {
+            seen.entry(who).or_default().insert(label, Sight { at, kept: Some(at) });
+        }
     }
 }
 
@@ -75,6 +110,10 @@ fn of(disclosure: &Disclosure, mask: Option<&StatementMask>) -> BTreeSet<Arc<str
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, clippy::panic)]
+
+    use claviger_model::Timestamp;
+
     use super::*;
 
     #[test]
@@ -89,5 +128,33 @@ mod tests {
         assert_eq!(of(&alice, hour), labels(&["phi", "pii"]));
         assert_eq!(of(&alice, hour * 5 / 4), labels(&["pii"]));
         assert!(of(&alice, hour * 2).is_empty() && of(&bob, hour).is_empty());
+    }
+
+    #[test]
+    fn what_was_seen_is_remembered_and_never_for_less_than_its_time() {
+        let (seen, start) = (Seen::default(), Instant::now() + Duration::from_secs(100_000));
+        let alice = PrincipalKey::new("local", "alice");
+        let pii: BTreeSet<Arc<str>> = [Arc::from("pii")].into();
+        let hour = Duration::from_secs(3600);
+        let moment = |seconds: u64| {
+            let later = Duration::from_secs(seconds);
+            Moment { steady: start + later, day: Timestamp::from_secs(1_000_000).plus(later) }
+        };
+        seen.note([&alice].into_iter(), &pii, start);
+        let memories = seen.take_memories(hour, moment(1));
+        assert_eq!((memories.len(), memories[0].until), (1, Timestamp::from_secs(1_000_000).plus(GRAIN).plus(hour)));
+        seen.note([&alice].into_iter(), &pii, start + GRAIN / 2);
+        assert!(seen.take_memories(hour, moment(20)).is_empty(), "so often is not written");
+        seen.note([&alice].into_iter(), &pii, start + GRAIN);
+        assert_eq!(seen.take_memories(hour, moment(40)).len(), 1);
+
+        // The next gateway.
+        for (age, known) in [(60, true), (3600, true), (3700, false)] {
+            let after = Seen::default();
+            let now = moment(age);
+            let Memory { of: MemoryOf::Seen { who, label }, began, .. } = memories[0].clone() else { panic!() };
+            after.remember(who, label, now.steady_of(began));
+            assert_eq!(after.of([&alice].into_iter(), hour, now.steady).contains("pii"), known, "{age}");
+        }
     }
 }

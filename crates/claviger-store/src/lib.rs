@@ -1,8 +1,8 @@
 //! What is kept on disk.
 //!
 //! [`Store`] is an SQLite database, `<data>/claviger.db`: registered principals and delegations, the digests of issued tokens,
-//! revocations, consents that are not used, what webhooks are still to tell, what the names of labels stand for, the list of signing keys
-//! and an index of sessions. The command line edits the same file beside a running
+//! revocations, consents that are not used, what webhooks are still to tell, what the names of labels stand for, what has been used of budgets
+//! and seen of what is classified, the list of signing keys and an index of sessions. The command line edits the same file beside a running
 //! gateway, so [`Store::watch`] sees what other processes change. The text of a token and the private half of a key are never
 //! in the database.
 //!
@@ -16,6 +16,7 @@ mod error;
 mod grants;
 mod issuer_keys;
 pub mod log;
+mod memories;
 mod outbox;
 mod principals;
 mod queue;
@@ -33,6 +34,7 @@ pub use consents::StoredConsent;
 pub use database::Store;
 pub use error::StoreError;
 pub use issuer_keys::IssuerKey;
+pub use memories::{MemoryKey, StoredMemory};
 pub use outbox::{MessageApproval, MessageSubject, MessagesWaiting, NewMessage, StoredMessage};
 pub use principals::{Delegation, NewPrincipal, StoredPrincipal};
 pub use sessions::{SessionEnd, SessionFilter, StoredSession};

@@ -1,7 +1,7 @@
 //! How much may be used in a time.
 //!
 //! Times are counted from the epoch on, so that a day is a day in UTC. What an operation uses is known when it has ended: those that are under
-//! way when a budget is used up end as they would. A gateway that starts anew begins at nothing.
+//! way when a budget is used up end as they would.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use claviger_model::{Chain, ConnectionName, Principal, PrincipalKey, Timestamp};
 
 use super::{Exhausted, Used};
+use crate::memory::{Memory, MemoryOf};
 
 /// How much is kept at most, of budgets and principals. Beyond it, what is over is forgotten, and then whoever is new shares one.
 const MOST: usize = 65_536;
@@ -114,6 +115,15 @@ struct Window {
     number: u64,
     per: Duration,
     used: Used,
+    /// Whether it is other than it was when it was last written down.
+    changed: bool,
+}
+
+impl Window {
+    fn began(self) -> Timestamp {
+        let per = self.per.as_secs().max(1);
+        Timestamp::from_secs(i64::try_from(self.number.saturating_mul(per)).unwrap_or(i64::MAX))
+    }
 }
 
 impl Spending {
@@ -162,20 +172,42 @@ impl Spending {
                 if spending.len() >= MOST && !spending.contains_key(&key) {
                     key.1 = None;
                 }
-                let fresh = Window { number, per: budget.per, used: Used::default() };
+                let fresh = Window { number, per: budget.per, used: Used::default(), changed: false };
                 let window = spending.entry(key).or_insert(fresh);
                 if window.number != number {
                     *window = fresh;
                 }
                 window.used.add(used);
+                window.changed = true;
             }
+        }
+    }
+
+    pub(super) fn take_memories(&self) -> Vec<Memory> {
+        let mut spending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = |((name, holder), window): (&Key, &mut Window)| {
+            let of = || MemoryOf::Budget { name: Arc::clone(name), holder: holder.clone(), used: window.used };
+            let (began, until) = (window.began(), window.began().plus(window.per));
+            let memory = window.changed.then(|| Memory { of: of(), began, until });
+            window.changed = false;
+            memory
+        };
+        spending.iter_mut().filter_map(memory).collect()
+    }
+
+    pub(super) fn remember(&self, of: Key, began: Timestamp, until: Timestamp, used: Used) {
+        let per = began.age(until);
+        let number = u64::try_from(began.as_secs()).unwrap_or(0) / per.as_secs().max(1);
+        let mut spending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spending.len() < MOST {
+            spending.insert(of, Window { number, per, used, changed: false });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use claviger_model::PrincipalKind;
 
@@ -219,6 +251,26 @@ mod tests {
         assert_eq!(standing(&both, 120), (0, None), "the next minute");
         let elsewhere = "other".parse().unwrap();
         assert_eq!(spending.standing(&budgets, &both, &elsewhere, at(70)), (0, None));
+    }
+
+    #[test]
+    fn what_was_used_is_remembered_once() {
+        let (before, here, at) = (Spending::default(), "openai".parse().unwrap(), Timestamp::from_secs);
+        let budgets = [budget(Holder::Each, &[(Measure::Tokens, 100)])];
+        let alice = chain(&[principal("alice", &[])]);
+        before.note(&budgets, &alice, &here, TOKENS, at(61));
+        let memories = before.take_memories();
+        assert_eq!((memories.len(), before.take_memories()), (1, Vec::new()));
+        let after = Spending::default();
+        for Memory { of, began, until } in memories {
+            assert_eq!((began, until), (at(60), at(120)));
+            let MemoryOf::Budget { name, holder, used } = of else { panic!("{of:?}") };
+            after.remember((name, holder), began, until, used);
+        }
+        let standing = |budgets: &[Budget], now| after.standing(budgets, &alice, &here, at(now)).0;
+        assert_eq!((standing(&budgets, 119), standing(&budgets, 120)), (50, 0));
+        after.note(&budgets, &alice, &here, TOKENS, at(70));
+        assert_eq!((standing(&budgets, 119), after.take_memories().len()), (100, 1));
     }
 
     #[test]

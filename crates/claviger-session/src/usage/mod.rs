@@ -4,9 +4,10 @@ mod budget;
 mod price;
 mod table;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_model::{Chain, ConnectionName, Timestamp};
+use claviger_model::{Chain, ConnectionName, PrincipalKey, Timestamp};
 
 use self::budget::Spending;
 pub use self::budget::{Budget, Holder, Measure};
@@ -14,6 +15,7 @@ pub use self::price::Price;
 pub(crate) use self::price::cost;
 use self::table::Table;
 pub use self::table::UsageRow;
+use crate::memory::Memory;
 
 /// Millionths of the currency that prices are in.
 pub const MICROS: u64 = 1_000_000;
@@ -101,6 +103,16 @@ impl Usage {
     ) {
         self.spending.note(&rules.budgets, chain, connection, ended.used, now);
         self.table.note(chain, connection, ended);
+    }
+
+    /// What of budgets has been used since this was asked last.
+    pub(crate) fn take_memories(&self) -> Vec<Memory> {
+        self.spending.take_memories()
+    }
+
+    /// So much of a budget has been used in this time.
+    pub(crate) fn remember(&self, of: (Arc<str>, Option<PrincipalKey>), began: Timestamp, until: Timestamp, used: Used) {
+        self.spending.remember(of, began, until, used);
     }
 
     /// What has been used, by whom, where, and of which model.

@@ -88,7 +88,7 @@ impl<'a> Names<'a> {
     /// A new column is nothing that was named before.
     fn has_column(&self, column: &facts::Column) -> bool {
         let known = self.catalog.relation(column.relation.0).map(|relation| &relation.columns);
-        let known = known.and_then(|all| Some(&all[all.binary_search_by_key(&column.number, |one| one.column.number).ok()?]));
+        let known = known.and_then(|all| all.get(all.binary_search_by_key(&column.number, |one| one.column.number).ok()?));
         known.is_none_or(|known| *known.column.name == *column.name)
     }
 

@@ -7,6 +7,7 @@ mod grants;
 mod index;
 mod listeners;
 mod masks;
+mod memories;
 mod metrics;
 mod notify;
 mod providers;
@@ -31,6 +32,7 @@ use claviger_session::{Asides, ByPolicy, Catalogs, Channel, Gateway, Meters, Ran
 use claviger_store::Store;
 use claviger_store::log::AuditLog;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
@@ -123,6 +125,10 @@ async fn serve(config: Config) -> Result<()> {
         access: Arc::new(access),
     };
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
+    let keeper =
+        memories::Keeper::new(Arc::clone(&gateway), Arc::clone(&store)).context("what was used and seen cannot be read")?;
+    let (last, stop) = oneshot::channel();
+    let remembering = tokio::spawn(keeper.run(stop));
     catalogs.serve(&gateway);
     asides.serve(&gateway);
     gateway.registry.observe(Arc::new(Index(Arc::clone(&store))));
@@ -149,6 +155,8 @@ async fn serve(config: Config) -> Result<()> {
     forgetting.abort();
     ending.abort();
     watching.shutdown().await;
+    drop(last);
+    _ = remembering.await;
     store.flush_sessions();
     store.flush_outbox();
     result

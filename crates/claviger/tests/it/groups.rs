@@ -271,4 +271,10 @@ async fn filters_have_a_budget(major: Major) {
     let refused = gateway.leaves_of("REQUEST").into_iter().filter(|leaf| leaf["decision"]["reason"] == "mask.budget").count();
     assert_eq!(refused, 4);
     gateway.verify();
+    drop((alice, agent));
+    assert!(gateway.stop().success());
+    gateway.start();
+    let mut alice = gateway.raw("bank");
+    alice.login("alice", "bank", &gateway.token(&["alice"])).unwrap();
+    assert!(spent(&alice.query(filtered)), "a gateway that starts anew knows it still");
 }

@@ -58,6 +58,11 @@ fn who_has_seen_personal_data_sends_nothing_out() {
         assert_eq!(post(&agent).status, 403);
         assert_eq!(post(&bob).status, 200);
         assert_eq!(api.seen().len(), 4);
+        // A gateway that is killed, and starts anew, knows it still.
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        gateway.kill();
+        gateway.start();
+        assert_eq!((post(&alice).status, post(&agent).status, post(&bob).status), (403, 403, 200));
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         assert_eq!(post(&alice).status, 200, "it is some time ago");
     });

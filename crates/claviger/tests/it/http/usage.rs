@@ -60,7 +60,7 @@ fn who_has_used_up_a_budget_waits_for_the_next() {
             [[budgets]]\nname = \"calls\"\nconnection = \"api\"\nper = \"365d\"\nrequests = 4\n";
         let near = r#"@id("near") @reason("nearly used up") forbid (principal == User::"bob", action == Action::"invoke", resource)
             when { context.budget_used >= 50 };"#;
-        let Some(rig) = Rig::with_budgets(budgets, near).await else { return };
+        let Some(mut rig) = Rig::with_budgets(budgets, near).await else { return };
         assert_eq!([1, 2, 3].map(|_| rig.ask_model(&rig.token, false)), [200, 200, 429], "what has begun ends");
         let content = r#"{"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}"#;
         let request = rig.request("POST /v1/chat/completions", "Content-Type: application/json\r\n", content);
@@ -76,6 +76,12 @@ fn who_has_used_up_a_budget_waits_for_the_next() {
         let refused = get();
         assert!(refused.status == 403 && refused.text().contains("nearly used up"), "{refused:?}");
         assert_eq!(rig.seen("/models").len(), 2);
+        // Nor does a gateway that starts anew begin at nothing.
+        assert!(rig.gateway.stop().success());
+        rig.gateway.start();
+        assert_eq!(rig.ask_model(&rig.token, false), 429);
+        assert_eq!(rig.dial().ask(rig.request_of(&rig.bob, "GET /v1/models", "", "")).status, 403);
+        assert_eq!((rig.seen("/chat/completions").len(), rig.seen("/models").len()), (2, 2));
     });
 }
 

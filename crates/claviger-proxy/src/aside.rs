@@ -17,8 +17,12 @@ use crate::ask::{Asking, login_of};
 const SETTINGS: &str =
     "select pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('jit', 'off', false)";
 
-/// Where those wait who ask one upstream behind each other; the session goes from one to the next.
-type Seat = tokio::sync::Mutex<Option<Asking>>;
+/// Where those wait who look into one connection's upstream behind each other; the session goes from one to the next.
+#[derive(Default)]
+struct Seat {
+    turn: tokio::sync::Mutex<()>,
+    asking: tokio::sync::Mutex<Option<Asking>>,
+}
 
 /// Asks upstreams beside the sessions of clients.
 pub struct AskedAside {
@@ -41,7 +45,7 @@ impl AskedAside {
 
     fn seat(&self, connection: &Arc<Connection>) -> Arc<Seat> {
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, seat)) = seats.iter().find(|(known, _)| Arc::ptr_eq(known, connection)) {
+        if let Some((_, seat)) = seats.iter().find(|(known, _)| *known == *connection) {
             return Arc::clone(seat);
         }
         let seat = Arc::<Seat>::default();
@@ -110,17 +114,21 @@ impl Asides for AskedAside {
                 return answered;
             }
             let seat = self.seat(&connection);
-            let mut asking = seat.lock().await;
-            let answered = self.ask_on(&mut asking, &connection, inquiries, within).await;
-            if self.leave(&seat) {
-                close(asking.take()).await;
-            }
-            answered
+            let mut asking = seat.asking.lock().await;
+            self.ask_on(&mut asking, &connection, inquiries, within).await
         })
     }
 
-    fn spawn(&self, look: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.runtime.spawn(look);
+    fn spawn(self: Arc<Self>, connection: &Arc<Connection>, look: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let seat = self.seat(connection);
+        self.runtime.clone().spawn(async move {
+            let turn = seat.turn.lock().await;
+            look.await;
+            drop(turn);
+            if self.leave(&seat) {
+                close(seat.asking.lock().await.take()).await;
+            }
+        });
     }
 }
 

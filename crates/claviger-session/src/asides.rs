@@ -16,14 +16,14 @@ pub trait Asides: Send + Sync + 'static {
     /// of it, at the latest after this time from when its turn comes.
     fn ask(self: Arc<Self>, connection: Arc<Connection>, inquiries: Vec<Inquiry>, turn: Turn, within: Duration) -> Answers;
 
-    /// Sees this through, beside everything else.
-    fn spawn(&self, look: Pin<Box<dyn Future<Output = ()> + Send>>);
+    /// Sees this through beside everything else, as soon as what was given before for an equal connection is done.
+    fn spawn(self: Arc<Self>, connection: &Arc<Connection>, look: Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
 /// Whose turn it is to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// One at a time for each upstream: nobody waits for it.
+    /// That of a look which was [given](Asides::spawn): nobody waits for it.
     Behind,
     /// Somebody waits.
     Ahead,

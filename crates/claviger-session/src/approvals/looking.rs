@@ -41,8 +41,12 @@ impl Gateway {
             return self.approvals.tell(id, |view| view.estimate = Some(unknown));
         };
         let (approvals, clock) = (Arc::clone(&self.approvals), Arc::clone(&self.services.clock));
-        let asking = Arc::clone(asides);
-        asides.spawn(Box::pin(async move {
+        let (asking, connection) = (Arc::clone(asides), Arc::clone(&subject.connection));
+        let look = async move {
+            // Its turn may come when it is over.
+            if !approvals.is_open(id) {
+                return;
+            }
             let locks = locks(&asking, &subject, Turn::Behind).await;
             let estimate = estimate(&asking, &subject).await;
             let at = clock();
@@ -50,7 +54,8 @@ impl Gateway {
                 view.locks = Some(Locked { locks, at });
                 view.estimate = Some(estimate.at(at));
             });
-        }));
+        };
+        Arc::clone(asides).spawn(&connection, Box::pin(look));
     }
 
     /// What whoever asks has done lately, newest first.
@@ -81,6 +86,10 @@ impl Gateway {
 }
 
 impl Approvals {
+    fn is_open(&self, id: ApprovalId) -> bool {
+        self.book().view(id).is_some()
+    }
+
     /// Tells what was found out about a request.
     fn tell(&self, id: ApprovalId, tell: impl FnOnce(&mut View)) {
         if let Some(view) = self.book().view(id) {

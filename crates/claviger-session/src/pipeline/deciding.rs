@@ -82,11 +82,14 @@ impl Deciding {
             (self.tracker, self.question) = (None, None);
             return;
         };
-        let upstream = Arc::new(Connection {
-            classification: Arc::clone(&connection.classification),
-            catalog_max_age: connection.catalog_max_age,
-            ..(*live.connection).clone()
-        });
+        let upstream = match Arc::ptr_eq(connection, &live.connection) {
+            true => Arc::clone(connection),
+            false => Arc::new(Connection {
+                classification: Arc::clone(&connection.classification),
+                catalog_max_age: connection.catalog_max_age,
+                ..(*live.connection).clone()
+            }),
+        };
         let keeper = catalogs.of(&upstream);
         match &mut self.tracker {
             Some(tracker) => tracker.keep_by(keeper, upstream),

@@ -1,11 +1,13 @@
 //! What a reviewer is shown, held against the server's tables.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Ground, POLICIES};
-use crate::harness::{Major, eventually, run};
+use crate::harness::{Major, eventually, frame, run, terminated};
 
 on_each_server!(
     rows_are_estimated_and_counted_as_they_are,
@@ -191,6 +193,51 @@ async fn what_a_transaction_holds_is_shown(major: Major) {
         tokio::join!(lock, shows).0.unwrap();
     });
     result.unwrap_err();
+}
+
+/// However many wait, their upstream is asked about one at a time, and about none that is over.
+#[test]
+fn one_request_is_looked_into_at_a_time() {
+    run(async {
+        let Some(ground) = Ground::with_items(Major::V15).await else { return };
+        let token = ground.gateway.token(&["bot"]);
+        // A look takes as long as it waits for a lock.
+        ground.admin.batch_execute("begin; lock table items").await.unwrap();
+        let observer = ground.server.admin("postgres").await;
+        let over = Arc::<AtomicBool>::default();
+        let is_over = Arc::clone(&over);
+        let watching = tokio::spawn(async move {
+            let looking = "select count(*) from pg_stat_activity
+                where application_name = 'claviger:gateway' and wait_event_type = 'Lock'";
+            let mut most: u32 = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                most = most.max(observer.value(looking).await.parse().unwrap());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            most
+        });
+        let mut waiting = Vec::new();
+        for n in 0..8 {
+            let mut raw = ground.gateway.raw("bank");
+            raw.login("bot", "bank", &token).unwrap();
+            raw.send(&frame(b'Q', &terminated(&format!("delete from items where id = {n}"))));
+            waiting.push(raw);
+        }
+        eventually("all are asked for", Duration::from_secs(20), async || ground.pending().len() == 8).await;
+        drop(waiting.drain(1..7));
+        let is_known = async || {
+            let left = ground.pending();
+            let known = |request: &Value| ground.show(id_of(request))["estimate"] != Value::Null;
+            left.len() == 2 && left.iter().all(known)
+        };
+        eventually("those that wait are looked into", Duration::from_secs(30), is_known).await;
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(watching.await.unwrap(), 1);
+        let looks = ground.server.log().matches("canceling statement due to lock timeout").count();
+        assert!((2..8).contains(&looks), "{looks}");
+        ground.admin.batch_execute("rollback").await.unwrap();
+        assert_eq!(ground.number("select count(*) from items").await, 1000);
+    });
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(crate) use certificates::Authority;
 pub(crate) use drivers::{driver, finish_driver, run_program, script, start_driver};
 pub(crate) use gateway::{Conn, Gateway, PERMIT_ALL, binary};
 pub(crate) use oidc::Provider;
-pub(crate) use postgres::{KEEPER_PASSWORD, Major, Server, open_to_all};
+pub(crate) use postgres::{CONTROL, KEEPER_PASSWORD, Major, Server, open_to_all};
 pub(crate) use raw::{
     Message, Raw, SSL_REQUEST, cancel_key, cancel_request, error_field, frame, startup_of, startup_packet, terminated, text_value,
 };

@@ -15,6 +15,9 @@ use super::{Authority, Session, free_port, skip};
 /// The password of `keeper`, the role that the gateway logs in with. No client may ever see it.
 pub(crate) const KEEPER_PASSWORD: &str = "keeper-secret-5f1d7c";
 
+/// What a session straight to the server calls itself that is to be compared with one of the gateway's.
+pub(crate) const CONTROL: &str = "control";
+
 const ADMIN_PASSWORD: &str = "admin-secret-93ab02";
 
 /// Changes with [`SETUP`] or the way the template is made.
@@ -150,11 +153,11 @@ impl Server {
 
     /// How many sessions of the gateway's clients the server has, apart from those that are ending.
     pub(crate) async fn gateway_sessions(&self) -> String {
-        self.value(
-            "postgres",
-            "select count(*) from pg_stat_activity where usename like 'keeper%' and application_name <> 'claviger:gateway'",
-        )
-        .await
+        let query = format!(
+            "select count(*) from pg_stat_activity
+                where usename like 'keeper%' and application_name not in ('claviger:gateway', '{CONTROL}')"
+        );
+        self.value("postgres", &query).await
     }
 
     /// What the server wrote.

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{descriptors, figure};
-use crate::harness::{Conn, Gateway, PERMIT_ALL, Raw, Server, eventually, text_value};
+use crate::harness::{CONTROL, Conn, Gateway, KEEPER_PASSWORD, PERMIT_ALL, Raw, Server, eventually, startup_packet, text_value};
 use crate::hostile::resident;
 
 /// How long each phase lasts in which the bystander is watched, at the least.
@@ -111,13 +111,21 @@ impl Peak {
 }
 
 /// Somebody who asks for 1 again and again, and must always be told.
-struct Bystander {
+pub(super) struct Bystander {
     seen: Arc<Mutex<Vec<Duration>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bystander {
+    /// One who asks the server itself: what he sees, the gateway's thread is no part of.
+    pub(super) fn direct(server: &Server) -> Self {
+        let mut raw = Raw::plain(server.port);
+        let startup = startup_packet(&[("user", "keeper_plain"), ("database", "bank"), ("application_name", CONTROL)]);
+        raw.enter(&startup, KEEPER_PASSWORD).unwrap();
+        Self::start(raw)
+    }
+
     /// A thread of its own, so that whatever else the test does is not measured.
     fn start(mut raw: Raw) -> Self {
         let (seen, stop) = (Arc::<Mutex<Vec<Duration>>>::default(), Arc::<AtomicBool>::default());
@@ -135,7 +143,7 @@ impl Bystander {
     }
 
     /// Who has seen nothing yet still waits for his first answer.
-    fn take(&self) -> Latency {
+    pub(super) fn take(&self) -> Latency {
         loop {
             assert!(self.thread.as_ref().is_some_and(|thread| !thread.is_finished()), "the bystander's session is broken");
             let seen = std::mem::take(&mut *self.seen.lock().unwrap());

@@ -123,14 +123,18 @@ impl Raw {
     /// The next byte; `None` at the end.
     pub(crate) fn byte(&mut self) -> Option<u8> {
         let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(0) => None,
-            Ok(_) => Some(byte[0]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                panic!("nothing came for {PATIENCE:?}")
-            }
-            // However rudely: the other side has gone.
-            Err(_) => None,
+        loop {
+            return match self.stream.read(&mut byte) {
+                Ok(0) => None,
+                Ok(_) => Some(byte[0]),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    panic!("nothing came for {PATIENCE:?}")
+                }
+                // The test itself was stopped, and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // However rudely: the other side has gone.
+                Err(_) => None,
+            };
         }
     }
 

@@ -233,3 +233,41 @@ fn consent_is_to_a_path_and_not_to_its_template() {
         rig.gateway.verify();
     });
 }
+
+/// What a service for models is asked goes by its template, and by the model; and likewise over HTTP/2.
+#[test]
+fn templates_are_those_of_models_services_and_streams_too() {
+    run(async {
+        let endpoints = r#"endpoints = ["POST /v1/chat/completions", "GET /v1/models/{model}"]"#;
+        let Some(rig) = Rig::start(&format!("dialect = \"openai\"\n{endpoints}")) else { return };
+        rig.gateway.permit_no_statements();
+        let policies = r#"permit (principal, action == Action::"invoke", resource is Endpoint in Connection::"plainly");
+            permit (principal, action == Action::"invoke", resource == Endpoint::"api/POST /v1/chat/completions");
+            permit (principal, action == Action::"invoke", resource is Model) when { resource.name == "gpt-4o" };
+            permit (principal, action == Action::"invoke", resource == Endpoint::"api/GET /v1/models/{model}")
+            when { resource.name != "/v1/models/gpt-5" };"#;
+        rig.gateway.write_policies(&format!("{PERMIT_ALL}\n{policies}"));
+        assert!(rig.gateway.reload(|config| config).await);
+        for (port, base) in [(rig.port, ""), (rig.shared, "/plainly")] {
+            let asks = |first: &str, model: &str| {
+                let content = json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] }).to_string();
+                let (more, content) = if model.is_empty() { ("", "") } else { ("Content-Type: application/json\r\n", &*content) };
+                let (method, path) = first.split_once(' ').unwrap();
+                Wire::to(port).ask(rig.request(&format!("{method} {base}{path}"), more, content)).status
+            };
+            for (first, model, expected) in [
+                ("POST /v1/chat/completions", "gpt-4o", 200),
+                ("POST /v1/chat/completions", "gpt-5", 403),
+                ("POST /v1/chat/Completions", "gpt-4o", 403),
+                ("POST /v1/embeddings", "gpt-4o", 403),
+                ("GET /v1/models/gpt-4o", "", 200),
+                ("GET /v1/models/gpt-5", "", 403),
+                ("GET /v1/models", "", 403),
+            ] {
+                assert_eq!(asks(first, model), expected, "{base} {first} {model}");
+            }
+        }
+        assert_eq!((rig.seen("/chat/completions").len(), rig.seen("/models/gpt-4o").len(), rig.api.seen().len()), (2, 2, 4));
+        rig.gateway.verify();
+    });
+}

@@ -94,7 +94,7 @@ impl Asking {
         }
     }
 
-    /// Asks one question. After an error the session is good for nothing more.
+    /// Asks one question. An error is the end of the asking.
     pub async fn ask(&mut self, question: &str) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
         let put = self.put(question.into()).await?;
         put.map_err(|code| refused(&code))

@@ -28,13 +28,13 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A look that failed stands for so long, so that an upstream that is down is not asked by every statement.
 const FAILURE: Duration = Duration::from_millis(250);
 /// Settings of such a session. To compile its questions would take longer than to answer them. What is locked is not asked for, so a lock is
-/// waited for only if somebody took it just after that was looked up: then it is looked up again.
-const SETTINGS: &str = "select pg_catalog.set_config('jit', 'off', false), pg_catalog.set_config('lock_timeout', '1s', false), \
+/// waited for only if somebody took it just after that was looked up: then it is looked up again, before the server thinks of a deadlock.
+const SETTINGS: &str = "select pg_catalog.set_config('jit', 'off', false), pg_catalog.set_config('lock_timeout', '250ms', false), \
     pg_catalog.set_config('statement_timeout', '9s', false)";
-/// The SQLSTATE of a lock that was not to be had within `lock_timeout`.
-const LOCKED: &str = "55P03";
+/// The SQLSTATEs of a lock that was not to be had in time, or not without a deadlock.
+const LOCKED: [&str; 2] = ["55P03", "40P01"];
 /// How often the catalog is asked for before somebody's locks are too quick.
-const TRIES: usize = 4;
+const TRIES: usize = 12;
 /// Which database this is, whatever it is called.
 const DATABASE: &str =
     "select d.oid from pg_catalog.pg_database d where d.datname operator(pg_catalog.=) pg_catalog.current_database()";
@@ -268,7 +268,8 @@ impl Task {
         if last.failed.is_some() {
             tracing::info!(connection = %name, "the catalog can be read again");
         }
-        if let Some(snapshot) = &keeper.state.load().snapshot {
+        // What could not be read has whatever labels there are.
+        if let Some(snapshot) = keeper.state.load().snapshot.as_ref().filter(|snapshot| !snapshot.catalog.is_partial()) {
             self.complain_of_misfits(&snapshot.catalog, &gateway.rules());
         }
     }
@@ -344,7 +345,7 @@ async fn ask(
 async fn whole(asking: &mut Asking) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
     for _ in 1..TRIES {
         match asking.put(QUESTION.into()).await? {
-            Err(code) if code == LOCKED => {}
+            Err(code) if LOCKED.contains(&&*code) => {}
             Ok(rows) => return Ok(rows),
             Err(code) => return Err(refused(&code)),
         }

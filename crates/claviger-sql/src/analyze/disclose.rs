@@ -423,7 +423,12 @@ const COMPOSING: &[&str] = &[
 /// For each column of a query that the catalog holds, the labels of what it is made of; none if that cannot be told.
 pub(crate) fn labels_of_query(definition: &str, catalog: &Catalog, columns: usize) -> Option<Vec<Labels>> {
     let session = Session { path: catalog.path().to_vec(), ..Session::default() };
-    let rows: Rows = guarded(|| Analysis::new(catalog, &session).own_query(definition))?;
+    let mut analysis = Analysis::new(catalog, &session);
+    let rows: Rows = guarded(|| analysis.own_query(definition))?;
+    // Of a view in it nothing may be known.
+    if analysis.is_torn {
+        return None;
+    }
     let open = rows.open.as_ref();
     let labels = |n: usize| {
         let flow = rows.fields.get(n).map(|field| &field.flow).or(open);

@@ -110,6 +110,8 @@ struct Analysis<'a> {
     through: Option<Arc<str>>,
     /// Above zero where reads are noted only when they are used: inside a view.
     quiet: u32,
+    /// Whether a text of the catalog's own was not understood.
+    is_torn: bool,
     depth: u32,
     nodes: u32,
     /// Tables that are read, if only to count their rows.
@@ -182,6 +184,7 @@ impl<'a> Analysis<'a> {
             transitions: Vec::new(),
             through: None,
             quiet: 0,
+            is_torn: false,
             depth: 0,
             nodes: 0,
             touched: Vec::new(),
@@ -363,6 +366,7 @@ impl<'a> Analysis<'a> {
     fn torn<T: Default>(&mut self, result: Result<T>) -> Result<T> {
         match result {
             Err(NotUnderstood::Undefined(_) | NotUnderstood::Syntax) => {
+                self.is_torn = true;
                 self.note_unknown(Hazard::Unknown);
                 Ok(T::default())
             }

@@ -59,19 +59,24 @@ pub(super) fn read(kind: &[u8], facts: &[u8]) -> Option<Fact> {
 }
 
 impl Fact {
-    /// The text in it that the server can leave out, and where that is stored.
-    pub(super) fn text_mut(&mut self) -> Option<(Stored, &mut Option<Arc<str>>)> {
-        let (stored, text) = match self {
-            Self::Column(fact) => (fact.stored, &mut fact.default),
-            Self::View(fact) => (fact.stored, &mut fact.definition),
-            Self::Trigger(fact) => (fact.stored, &mut fact.definition),
-            Self::Rule(fact) => (fact.stored, &mut fact.definition),
-            Self::Expression(fact) => (fact.stored, &mut fact.text),
-            Self::Policy(fact) => (fact.stored, &mut fact.text),
-            Self::Function(fact) => (fact.stored, &mut fact.body),
-            _ => return None,
+    /// The texts in it that the server can leave out, and where they are stored.
+    pub(super) fn texts_mut(&mut self) -> impl Iterator<Item = (Stored, &mut Option<Arc<str>>)> {
+        let (first, second) = match self {
+            Self::Column(fact) => (Some((fact.stored, &mut fact.default)), None),
+            Self::View(fact) => (Some((fact.stored, &mut fact.definition)), None),
+            Self::Trigger(fact) => (Some((fact.stored, &mut fact.definition)), None),
+            Self::Rule(fact) => (Some((fact.stored, &mut fact.definition)), None),
+            Self::Expression(fact) => (Some((fact.stored, &mut fact.text)), None),
+            Self::Policy(fact) => (Some((fact.stored, &mut fact.text)), None),
+            Self::Function(fact) => {
+                let Function { body, stored, default_expressions, defaults_stored, .. } = &mut **fact;
+                (Some((*stored, body)), Some((*defaults_stored, default_expressions)))
+            }
+            Self::Type(fact) => (Some((fact.stored, &mut fact.default)), None),
+            Self::TypeCheck(fact) => (Some((fact.stored, &mut fact.text)), None),
+            _ => (None, None),
         };
-        Some((stored?, text))
+        first.into_iter().chain(second).filter_map(|(stored, text)| Some((stored?, text)))
     }
 }
 
@@ -243,7 +248,9 @@ pub(super) struct Function {
     pub(super) stored: Option<Stored>,
     pub(super) arguments: Vec<Oid>,
     pub(super) defaults: usize,
-    pub(super) default_expressions: Option<String>,
+    pub(super) default_expressions: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) defaults_stored: Option<Stored>,
     pub(super) variadic: bool,
     pub(super) names: Option<Vec<String>>,
     pub(super) modes: Option<Vec<char>>,
@@ -287,7 +294,9 @@ pub(super) struct Type {
     pub(super) element: Option<Oid>,
     pub(super) base: Oid,
     pub(super) relation: Oid,
-    pub(super) default: Option<String>,
+    pub(super) default: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]
@@ -295,7 +304,9 @@ pub(super) struct Type {
 pub(super) struct TypeCheck {
     #[serde(rename = "type")]
     pub(super) kind: Oid,
-    pub(super) text: Option<String>,
+    pub(super) text: Option<Arc<str>>,
+    #[serde(default)]
+    pub(super) stored: Option<Stored>,
 }
 
 #[derive(Deserialize)]

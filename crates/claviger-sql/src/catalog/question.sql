@@ -6,28 +6,30 @@
 -- A text that the server writes out of what it has stored comes with where that is stored: the catalog, the row, which of the
 -- row's texts it is, and the version of the row. To write it, the server locks the tables that it is about, and would wait for whoever has locked one
 -- exclusively, as TRUNCATE and most of ALTER TABLE do for as long as their transactions last: of such texts, only that is given.
-with
-locked as materialized (
-    select l.relation
+with recursive
+locks as materialized (
+    select l.relation, l.pid, l.mode
     from pg_catalog.pg_locks l
         join pg_catalog.pg_database d on d.oid operator(pg_catalog.=) l.database
             and d.datname operator(pg_catalog.=) pg_catalog.current_database()
     where l.locktype operator(pg_catalog.=) 'relation'::pg_catalog.text
-        and l.mode operator(pg_catalog.=) 'AccessExclusiveLock'::pg_catalog.text
-        and (l.pid is null or l.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid())
+        and (l.granted or l.mode operator(pg_catalog.=) 'AccessExclusiveLock'::pg_catalog.text)
 ),
--- What is made of what is locked, or of the type of its rows.
-bound as materialized (
+-- What others have locked exclusively, or wait to. Whoever has a lock already is not kept waiting by those who wait.
+locked as materialized (
+    select l.relation
+    from locks l
+    where l.mode operator(pg_catalog.=) 'AccessExclusiveLock'::pg_catalog.text
+        and not exists (select from locks own
+            where own.relation operator(pg_catalog.=) l.relation and own.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid())
+),
+-- What is made of that, by whatever way: of the type of its rows, of a function that returns such, of a view of it.
+bound (classid, objid) as (
+    select 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, l.relation from locked l
+    union
     select d.classid, d.objid
-    from locked l
-        join pg_catalog.pg_depend d on d.refobjid operator(pg_catalog.=) l.relation
-            and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
-    union all
-    select d.classid, d.objid
-    from locked l
-        join pg_catalog.pg_type t on t.typrelid operator(pg_catalog.=) l.relation
-        join pg_catalog.pg_depend d on d.refobjid operator(pg_catalog.=) t.oid
-            and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+    from bound b join pg_catalog.pg_depend d on d.refclassid operator(pg_catalog.=) b.classid
+        and d.refobjid operator(pg_catalog.=) b.objid
 ),
 spaces as (
     select n.oid, n.nspname::pg_catalog.text as name,
@@ -66,7 +68,8 @@ from tables c
 union all select 'column', pg_catalog.json_build_object(
     'relation', a.attrelid, 'number', a.attnum, 'name', a.attname, 'type', a.atttypid, 'not_null', a.attnotnull,
     'generated', a.attgenerated operator(pg_catalog.<>) ''::pg_catalog."char",
-    'default', case when not c.system and not exists (select from locked l where l.relation operator(pg_catalog.=) d.adrelid)
+    'default', case when not c.system and not exists (select from bound b
+            where b.classid operator(pg_catalog.=) d.tableoid and b.objid operator(pg_catalog.=) d.oid)
         then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end,
     'stored', case when not c.system and d.oid is not null
         then array[d.tableoid, d.oid, 0::pg_catalog.oid, d.xmin::pg_catalog.text::pg_catalog.oid] end)
@@ -89,7 +92,8 @@ from pg_catalog.pg_inherits i join tables c on c.oid operator(pg_catalog.=) i.in
 
 union all select 'trigger', pg_catalog.json_build_object(
     'relation', t.tgrelid, 'name', t.tgname, 'type', t.tgtype, 'function', t.tgfoid,
-    'definition', case when t.tgqual is not null and not exists (select from locked l where l.relation operator(pg_catalog.=) t.tgrelid)
+    'definition', case when t.tgqual is not null and not exists (select from bound b
+            where b.classid operator(pg_catalog.=) t.tableoid and b.objid operator(pg_catalog.=) t.oid)
         then pg_catalog.pg_get_triggerdef(t.oid) end,
     'stored', case when t.tgqual is not null then array[t.tableoid, t.oid, 0::pg_catalog.oid, t.xmin::pg_catalog.text::pg_catalog.oid] end)
 from pg_catalog.pg_trigger t
@@ -111,22 +115,26 @@ where not c.system and r.ev_enabled operator(pg_catalog.<>) 'D'::pg_catalog."cha
 
 union all select 'expression', pg_catalog.json_build_object(
     'relation', e.relation,
-    'text', case when not exists (select from locked l where l.relation operator(pg_catalog.=) e.relation)
+    'text', case when not exists (select from bound b
+            where b.classid operator(pg_catalog.=) e.class and b.objid operator(pg_catalog.=) e.id)
         then pg_catalog.pg_get_expr(e.tree, e.relation) end,
     'stored', e.stored)
 from (
-    select k.conrelid as relation, k.conbin as tree,
+    select k.conrelid as relation, k.conbin as tree, k.tableoid as class, k.oid as id,
         array[k.tableoid, k.oid, 0::pg_catalog.oid, k.xmin::pg_catalog.text::pg_catalog.oid] as stored
     from pg_catalog.pg_constraint k
     where k.contype operator(pg_catalog.=) 'c'::pg_catalog."char" and k.conrelid operator(pg_catalog.<>) 0::pg_catalog.oid
     union all
-    select i.indrelid, i.indexprs, array[i.tableoid, i.indexrelid, 0::pg_catalog.oid, i.xmin::pg_catalog.text::pg_catalog.oid]
+    select i.indrelid, i.indexprs, 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, i.indexrelid,
+        array[i.tableoid, i.indexrelid, 0::pg_catalog.oid, i.xmin::pg_catalog.text::pg_catalog.oid]
     from pg_catalog.pg_index i where i.indexprs is not null
     union all
-    select i.indrelid, i.indpred, array[i.tableoid, i.indexrelid, 1::pg_catalog.oid, i.xmin::pg_catalog.text::pg_catalog.oid]
+    select i.indrelid, i.indpred, 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, i.indexrelid,
+        array[i.tableoid, i.indexrelid, 1::pg_catalog.oid, i.xmin::pg_catalog.text::pg_catalog.oid]
     from pg_catalog.pg_index i where i.indpred is not null
     union all
-    select t.partrelid, t.partexprs, array[t.tableoid, t.partrelid, 0::pg_catalog.oid, t.xmin::pg_catalog.text::pg_catalog.oid]
+    select t.partrelid, t.partexprs, 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, t.partrelid,
+        array[t.tableoid, t.partrelid, 0::pg_catalog.oid, t.xmin::pg_catalog.text::pg_catalog.oid]
     from pg_catalog.pg_partitioned_table t where t.partexprs is not null
 ) e join tables c on c.oid operator(pg_catalog.=) e.relation
 where not c.system
@@ -174,7 +182,11 @@ union all select 'function', pg_catalog.json_build_object(
         then array[p.tableoid, p.oid, 0::pg_catalog.oid, p.xmin::pg_catalog.text::pg_catalog.oid] end,
     'arguments', p.proargtypes::pg_catalog.oid[],
     'defaults', p.pronargdefaults,
-    'default_expressions', pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid),
+    'default_expressions', case when not exists (select from bound b
+            where b.classid operator(pg_catalog.=) p.tableoid and b.objid operator(pg_catalog.=) p.oid)
+        then pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid) end,
+    'defaults_stored', case when p.proargdefaults is not null
+        then array[p.tableoid, p.oid, 1::pg_catalog.oid, p.xmin::pg_catalog.text::pg_catalog.oid] end,
     'variadic', p.provariadic operator(pg_catalog.<>) 0::pg_catalog.oid,
     'names', p.proargnames,
     'modes', p.proargmodes,
@@ -220,11 +232,19 @@ union all select 'type', pg_catalog.json_build_object(
         operator(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc::pg_catalog.oid then t.typelem end,
     'base', t.typbasetype,
     'relation', t.typrelid,
-    'default', pg_catalog.pg_get_expr(t.typdefaultbin, 0::pg_catalog.oid))
+    'default', case when not exists (select from bound b
+            where b.classid operator(pg_catalog.=) t.tableoid and b.objid operator(pg_catalog.=) t.oid)
+        then pg_catalog.pg_get_expr(t.typdefaultbin, 0::pg_catalog.oid) end,
+    'stored', case when t.typdefaultbin is not null
+        then array[t.tableoid, t.oid, 0::pg_catalog.oid, t.xmin::pg_catalog.text::pg_catalog.oid] end)
 from pg_catalog.pg_type t join spaces n on n.oid operator(pg_catalog.=) t.typnamespace
 
 union all select 'type_check', pg_catalog.json_build_object(
-    'type', k.contypid, 'text', pg_catalog.pg_get_expr(k.conbin, 0::pg_catalog.oid))
+    'type', k.contypid,
+    'text', case when not exists (select from bound b
+            where b.classid operator(pg_catalog.=) k.tableoid and b.objid operator(pg_catalog.=) k.oid)
+        then pg_catalog.pg_get_expr(k.conbin, 0::pg_catalog.oid) end,
+    'stored', array[k.tableoid, k.oid, 0::pg_catalog.oid, k.xmin::pg_catalog.text::pg_catalog.oid])
 from pg_catalog.pg_constraint k
 where k.contypid operator(pg_catalog.<>) 0::pg_catalog.oid and k.contype operator(pg_catalog.=) 'c'::pg_catalog."char"
 

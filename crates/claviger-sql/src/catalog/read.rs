@@ -128,7 +128,7 @@ impl Reading {
                 Fact::Cast(cast) => reading.casts.push(cast),
                 Fact::Type(kind) => reading.types.push(kind),
                 Fact::TypeCheck(check) => {
-                    reading.type_checks.entry(check.kind.0).or_default().extend(check.text.map(Arc::from));
+                    reading.type_checks.entry(check.kind.0).or_default().extend(check.text);
                 }
                 Fact::TypeFunction(function) => {
                     reading.type_functions.entry(function.kind.0).or_default().push(function.function.0);
@@ -251,7 +251,7 @@ impl Reading {
         for facts in std::mem::take(&mut self.types) {
             let id = facts.id.0;
             let mut checks = self.type_checks.remove(&id).unwrap_or_default();
-            checks.extend(facts.default.map(Arc::from));
+            checks.extend(facts.default);
             let kind = TypeFacts {
                 id,
                 schema: words.word(facts.schema),
@@ -376,7 +376,7 @@ fn function(facts: facts::Function, own: &HashSet<u32>, words: &mut Words) -> Re
         body: facts.body,
         arguments: ids(facts.arguments),
         defaults: facts.defaults,
-        default_expressions: facts.default_expressions.map(Arc::from),
+        default_expressions: facts.default_expressions,
         variadic: facts.variadic,
         names: texts(facts.names),
         modes: facts.modes.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Texts that the server leaves out of its answer, because it would have to wait for somebody's lock to write them.
 //!
 //! What is stored is seen without a lock: only the names in it are not, as they are now. So a text is still what it was when it was read
-//! before if its row is of the same version and nothing that it can name has another name, and if no name can stand for something new.
+//! before if its row is of the same version, and no name occurs in it that stands for something else by now, or for something new.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -41,11 +41,16 @@ impl Texts {
 
 /// Puts in what was left out: as it was before, or as what is not known. Gives all texts that are known.
 pub(super) fn complete(facts: &mut [Fact], before: Option<&Catalog>) -> Texts {
-    let is_left_out = |fact: &mut Fact| fact.text_mut().is_some_and(|(_, text)| text.is_none());
-    let before = before.filter(|before| facts.iter_mut().any(is_left_out) && Names::of(before).are_those_of(facts));
+    let is_left_out = |fact: &mut Fact| fact.texts_mut().any(|(_, text)| text.is_none());
+    let before = before.filter(|before| facts.iter_mut().any(is_left_out) && has_its_path(before, facts));
+    let before = before.map(|before| (before, Renamed::since(before, facts)));
+    let still = |stored: &Stored| {
+        let (catalog, renamed) = before.as_ref()?;
+        catalog.stored.read.get(stored).filter(|text| !renamed.is_in(text)).map(Arc::clone)
+    };
     let mut texts = Texts::default();
-    for (stored, text) in facts.iter_mut().filter_map(Fact::text_mut) {
-        let known = text.take().or_else(|| before?.stored.read.get(&stored).map(Arc::clone));
+    for (stored, text) in facts.iter_mut().flat_map(Fact::texts_mut) {
+        let known = text.take().or_else(|| still(&stored));
         texts.partial |= known.is_none();
         texts.read.extend(known.iter().map(|known| (stored, Arc::clone(known))));
         *text = Some(known.unwrap_or_else(|| UNREAD.into()));
@@ -53,60 +58,94 @@ pub(super) fn complete(facts: &mut [Fact], before: Option<&Catalog>) -> Texts {
     texts
 }
 
-/// The names of a catalog.
-struct Names<'a> {
-    catalog: &'a Catalog,
-    relations: HashSet<&'a str>,
-    types: HashSet<&'a str>,
+/// Whether texts were written for the same path. Temporary tables that come before it are new names, if they matter.
+fn has_its_path(catalog: &Catalog, facts: &[Fact]) -> bool {
+    let is_kept = |schema: &&str| !is_temporary(schema);
+    facts.iter().all(|fact| match fact {
+        Fact::Path(path) => {
+            let known = catalog.path.iter().map(|schema| &**schema).filter(is_kept);
+            known.eq(path.path.iter().map(String::as_str).filter(is_kept))
+        }
+        _ => true,
+    })
 }
 
-impl<'a> Names<'a> {
-    fn of(catalog: &'a Catalog) -> Self {
-        let names = |all: &'a HashMap<Arc<str>, HashMap<Arc<str>, u32>>| all.values().flat_map(HashMap::keys).map(|name| &**name);
-        Self { catalog, relations: names(&catalog.names).collect(), types: names(&catalog.type_names).collect() }
+fn is_temporary(schema: &str) -> bool {
+    schema.starts_with("pg_temp_") || schema.starts_with("pg_toast_temp_")
+}
+
+/// Names that stand for something else than before, or did, or that are new.
+struct Renamed(HashSet<Box<str>>);
+
+impl Renamed {
+    fn since(catalog: &Catalog, facts: &[Fact]) -> Self {
+        let mut renamed = Self(HashSet::new());
+        // Other sessions' temporary tables cannot be named.
+        let path = facts.iter().find_map(|fact| if let Fact::Path(path) = fact { Some(&path.path) } else { None });
+        let is_anothers = |schema: &String| is_temporary(schema) && !path.is_some_and(|path| path.contains(schema));
+        for fact in facts {
+            match fact {
+                Fact::Relation(relation) if !is_anothers(&relation.schema) => {
+                    let known = catalog.relation(relation.id.0).map(|known| (&*known.table.schema, &*known.table.name));
+                    renamed.note(known, (&relation.schema, &relation.name));
+                }
+                Fact::Column(column) => renamed.note_column(catalog, column),
+                Fact::Function(function) => renamed.note_function(catalog, function),
+                Fact::Operator(operator) if !has_operator(catalog, operator) => renamed.add(&operator.name),
+                Fact::Type(kind) if !is_anothers(&kind.schema) => {
+                    let known = catalog.kind(kind.id.0).map(|known| (&*known.schema, &*known.name));
+                    renamed.note(known, (&kind.schema, &kind.name));
+                }
+                _ => {}
+            }
+        }
+        renamed
     }
 
-    /// Whether all that was there and still is has the same names, and what is new has none that could be mistaken for one of them.
-    fn are_those_of(&self, facts: &[Fact]) -> bool {
-        facts.iter().all(|fact| match fact {
-            Fact::Path(path) => self.catalog.path.iter().map(|schema| &**schema).eq(path.path.iter().map(String::as_str)),
-            Fact::Relation(relation) => match self.catalog.relation(relation.id.0) {
-                Some(known) => *known.table.schema == *relation.schema && *known.table.name == *relation.name,
-                None => !self.relations.contains(&*relation.name),
-            },
-            Fact::Column(column) => self.has_column(column),
-            Fact::Function(function) => self.has_function(function),
-            Fact::Operator(operator) => self.has_operator(operator),
-            Fact::Type(kind) => match self.catalog.kind(kind.id.0) {
-                Some(known) => *known.schema == *kind.schema && *known.name == *kind.name,
-                None => !self.types.contains(&*kind.name),
-            },
-            _ => true,
-        })
+    /// Whether any of them may occur in a text. In quotes, a quote is doubled.
+    fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|name| text.contains(&**name) || name.contains('"') && text.contains(&name.replace('"', "\"\"")))
+    }
+
+    fn add(&mut self, name: &str) {
+        if !self.0.contains(name) {
+            self.0.insert(name.into());
+        }
+    }
+
+    /// In its schema, if it was there before.
+    fn note(&mut self, known: Option<(&str, &str)>, now: (&str, &str)) {
+        match known {
+            Some(known) if known == now => {}
+            Some((schema, name)) => [schema, name, now.0, now.1].into_iter().for_each(|name| self.add(name)),
+            None => self.add(now.1),
+        }
     }
 
     /// A new column is nothing that was named before.
-    fn has_column(&self, column: &facts::Column) -> bool {
-        let known = self.catalog.relation(column.relation.0).map(|relation| &relation.columns);
+    fn note_column(&mut self, catalog: &Catalog, column: &facts::Column) {
+        let known = catalog.relation(column.relation.0).map(|relation| &relation.columns);
         let known = known.and_then(|all| all.get(all.binary_search_by_key(&column.number, |one| one.column.number).ok()?));
-        known.is_none_or(|known| *known.column.name == *column.name)
+        if let Some(known) = known.filter(|known| *known.column.name != *column.name) {
+            [&*known.column.name, &*column.name].into_iter().for_each(|name| self.add(name));
+        }
     }
 
-    /// A new function may be taken for any, even for one of the server's own.
-    fn has_function(&self, function: &facts::Function) -> bool {
-        self.catalog.function(function.id.0).is_some_and(|known| {
-            let names = known.names.iter().map(|name| &**name);
-            *known.routine.schema == *function.schema
-                && *known.routine.name == *function.name
-                && names.eq(function.names.iter().flatten().map(String::as_str))
-        })
+    fn note_function(&mut self, catalog: &Catalog, function: &facts::Function) {
+        let known = catalog.function(function.id.0);
+        let names = known.map(|known| (&*known.routine.schema, &*known.routine.name));
+        self.note(names, (&function.schema, &function.name));
+        let before = known.into_iter().flat_map(|known| &known.names).map(|name| &**name);
+        let now = function.names.iter().flatten().map(String::as_str);
+        if known.is_some() && !before.clone().eq(now.clone()) {
+            before.chain(now).filter(|name| !name.is_empty()).for_each(|name| self.add(name));
+        }
     }
+}
 
-    /// So may an operator.
-    fn has_operator(&self, operator: &facts::Operator) -> bool {
-        let is_it = |known: &super::Operator| {
-            *known.schema == *operator.schema && (known.left, known.right) == (operator.left.0, operator.right.0)
-        };
-        self.catalog.operators.get(&*operator.name).is_some_and(|all| all.iter().any(is_it))
-    }
+fn has_operator(catalog: &Catalog, operator: &facts::Operator) -> bool {
+    let is_it = |known: &super::Operator| {
+        *known.schema == *operator.schema && (known.left, known.right) == (operator.left.0, operator.right.0)
+    };
+    catalog.operators.get(&*operator.name).is_some_and(|all| all.iter().any(is_it))
 }

@@ -180,7 +180,7 @@ fn later(change: impl Fn(&str) -> String) -> Catalog {
 /// A row whose text has been left out.
 fn left_out(line: &str) -> String {
     let mut row: serde_json::Value = serde_json::from_str(line.split_once('\t').unwrap().1).unwrap();
-    for text in ["default", "definition", "text", "body"] {
+    for text in ["default", "definition", "text", "body", "default_expressions"] {
         if let Some(text) = row.get_mut(text).filter(|text| text.is_string()) {
             *text = serde_json::Value::Null;
         }
@@ -192,7 +192,7 @@ fn is_in(line: &str, kinds: &[&str]) -> bool {
     kinds.iter().any(|kind| line.split_once('\t').is_some_and(|(of, _)| of == *kind))
 }
 
-const WITH_TEXTS: &[&str] = &["column", "view", "trigger", "rule", "expression", "policy", "function"];
+const WITH_TEXTS: &[&str] = &["column", "view", "trigger", "rule", "expression", "policy", "function", "type", "type_check"];
 
 #[test]
 fn what_others_keep_locked_is_what_it_was() {
@@ -201,6 +201,7 @@ fn what_others_keep_locked_is_what_it_was() {
     let all = |catalog: &Catalog| {
         let mut all: Vec<String> = catalog.relations().map(|relation| format!("{relation:?}")).collect();
         all.extend(catalog.functions().map(|function| format!("{function:?}")));
+        all.extend(catalog.types.values().map(|kind| format!("{kind:?}")));
         all.sort_unstable();
         all
     };
@@ -213,29 +214,30 @@ fn what_others_keep_locked_is_not_known_if_it_may_have_changed() {
     let view = |line: &str| line.starts_with("view\t") && line.contains("v_customers");
     let definition = |catalog: &Catalog| public(catalog, "v_names").definition.clone().unwrap();
     let with = |change: &dyn Fn(&str) -> Option<String>| {
-        later(|line| change(line).unwrap_or_else(|| if view(line) { left_out(line) } else { line.to_owned() }))
+        let left = |line: &str| if is_in(line, WITH_TEXTS) { left_out(line) } else { line.to_owned() };
+        later(|line| change(line).map_or_else(|| left(line), |all| all.lines().map(left).collect::<Vec<_>>().join("\n")))
     };
     assert!(definition(&with(&|_| None)).contains("v_customers"));
 
     let replaced = |from: &'static str, to: &'static str| move |line: &str| line.contains(from).then(|| line.replace(from, to));
     let after = |line: &str, more: &str| format!("{line}\n{more}");
-    let operator = r#"operator	{"schema": "x", "name": "=", "left": "25", "right": "25", "function": "67"}"#;
     for (what, change) in [
         (
             "a table has another name",
             &replaced(r#""name" : "customers", "kind" : "r""#, r#""name" : "clients", "kind" : "r""#) as &dyn Fn(&str) -> _,
         ),
-        ("a column has", &replaced(r#""name" : "email""#, r#""name" : "mail""#)),
-        ("a function has", &replaced(r#""name" : "f_touch""#, r#""name" : "f_feel""#)),
-        ("an argument has", &replaced(r#"["who","touched"]"#, r#"["touched","who"]"#)),
-        ("a type has", &replaced(r#""name" : "mood""#, r#""name" : "whim""#)),
+        ("a column has", &replaced(r#""name" : "ssn""#, r#""name" : "number""#)),
+        ("a type has", &replaced(r#""name" : "customers", "kind" : "c""#, r#""name" : "clients", "kind" : "c""#)),
         ("a schema has", &replaced(r#""schema" : "public""#, r#""schema" : "private""#)),
         ("the path leads elsewhere", &replaced(r#""public"]"#, r#""public", "x"]"#)),
         ("there is another table of a name", &|line| {
             let table = line.starts_with("relation") && line.contains(r#""name" : "customers""#);
             table.then(|| after(line, &line.replace("public", "x").replace(r#""id" : ""#, r#""id" : "9"#)))
         }),
-        ("there is another operator", &|line| line.starts_with("path").then(|| after(line, operator))),
+        ("there is a function of the name of another", &|line| {
+            let function = line.contains(r#""name" : "f_touch""#);
+            function.then(|| after(line, &line.replace("f_touch", "upper").replace(r#""id" : ""#, r#""id" : "9"#)))
+        }),
         ("it has been replaced", &|line| {
             view(line).then(|| {
                 left_out(line).rsplit_once("\",").map_or_else(String::new, |(row, _)| format!("{row}\",\"4000000000\"]}}"))
@@ -247,6 +249,10 @@ fn what_others_keep_locked_is_not_known_if_it_may_have_changed() {
         let known = now.find_relation(None, "v_names", &["public".into(), "private".into()]).unwrap();
         assert_eq!(known.definition.as_deref(), Some(stored::UNREAD), "{what}");
     }
+    let operator = "operator\t{\"schema\": \"x\", \"name\": \">\", \"left\": \"23\", \"right\": \"23\", \"function\": \"67\"}";
+    let now = with(&|line| line.starts_with("path").then(|| after(line, operator)));
+    assert_eq!(texts(&public(&now, "scoped").policies), ["(owner = CURRENT_USER)", stored::UNREAD], "there is another operator");
+    assert!(definition(&now).contains("v_customers"), "and it is not in this one");
     // A new table of a new name is none that any text could mean.
     let new = with(&|line| {
         let table = line.starts_with("relation") && line.contains(r#""name" : "customers""#);

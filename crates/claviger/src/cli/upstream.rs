@@ -94,9 +94,20 @@ impl<'c> Upstream<'c> {
 
     /// The catalog, with the connection's labels.
     pub(super) fn catalog(&mut self) -> Result<Catalog, Failure> {
-        let rows = self.ask(QUESTION)?;
+        Ok(self.whole_catalog()?.1)
+    }
+
+    /// Its rows, too. One of which others keep a part locked is none.
+    pub(super) fn whole_catalog(&mut self) -> Result<(Vec<Row>, Catalog), Failure> {
+        let (rows, name) = (self.ask(QUESTION)?, &self.connection.name);
         let catalog = Catalog::read(&rows, &self.connection.classification, None);
-        catalog.map_err(|error| Failure::Failed(anyhow!("{}: {error}", self.connection.name)))
+        let catalog = catalog.map_err(|error| Failure::Failed(anyhow!("{name}: {error}")))?;
+        if catalog.is_partial() {
+            return Err(Failure::Failed(anyhow!(
+                "{name}: a part of the catalog cannot be read while somebody keeps it locked: try again"
+            )));
+        }
+        Ok((rows, catalog))
     }
 }
 

@@ -11,6 +11,7 @@ on_each_server!(
     a_refusal_is_an_error_of_the_servers_own,
     names_mean_what_the_session_made_of_them,
     what_was_defined_a_moment_ago_is_known,
+    what_is_defined_again_in_the_same_transaction_is_another,
     a_catalog_that_cannot_be_read_is_no_permit,
     what_somebody_keeps_locked_holds_up_nobody_else,
     observing_refuses_nothing_and_says_what_it_would,
@@ -273,6 +274,42 @@ async fn what_somebody_keeps_locked_holds_up_nobody_else(major: Major) {
     }
     assert_eq!(admin.value("select count(*) from notes").await, "3");
     assert_eq!(admin.value("select count(*) from more").await, "2");
+}
+
+/// What a transaction changes twice has the same number and the same writer both times.
+async fn what_is_defined_again_in_the_same_transaction_is_another(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    admin.batch_execute("create table mine (a text, b text); alter table mine owner to keeper").await.unwrap();
+    let gateway = gateway(&server, "");
+    let session = gateway.session("bank", "alice").await;
+    for (first, used, second) in [
+        (
+            "create function f() returns bigint language sql as 'select count(*) from notes'",
+            "select f()",
+            "create or replace function f() returns bigint language sql as 'delete from notes; select 1::bigint'",
+        ),
+        (
+            "create rule r as on insert to mine do also select 1",
+            "insert into mine values ('a', 'b')",
+            "create or replace rule r as on insert to mine do also delete from notes",
+        ),
+    ] {
+        session.batch_execute("begin").await.unwrap();
+        session.batch_execute(first).await.unwrap();
+        session.batch_execute(used).await.unwrap();
+        session.batch_execute(second).await.unwrap();
+        let (state, words) = refused(&session, used).await;
+        assert_eq!(state, "42501", "{second}: {words}");
+        session.batch_execute("rollback").await.unwrap();
+        // Back to the first of two.
+        session.batch_execute(&format!("begin; {first}")).await.unwrap();
+        session.batch_execute(used).await.unwrap();
+        session.batch_execute(&format!("savepoint s; {second}; rollback to s")).await.unwrap();
+        session.batch_execute(used).await.unwrap_or_else(|error| panic!("{used}: {}", text(&error)));
+        session.batch_execute("rollback").await.unwrap();
+    }
+    assert_eq!(admin.value("select count(*) from notes").await, "3");
 }
 
 async fn a_catalog_that_cannot_be_read_is_no_permit(major: Major) {

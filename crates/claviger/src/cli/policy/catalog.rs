@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use claviger_model::ConnectionName;
 use claviger_session::Connection;
-use claviger_sql::{Catalog, Classification, QUESTION};
+use claviger_sql::{Catalog, Classification};
 
 use super::read;
 use crate::cli::Failure;
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let connection = upstream::connection(&config, &args.connection)?;
     let mut text = Vec::new();
-    for row in Upstream::open(config, &connection, READING)?.ask(QUESTION)? {
+    for row in Upstream::open(config, &connection, READING)?.whole_catalog()?.0 {
         let [Some(kind), Some(facts)] = row.as_slice() else {
             return Err(Failure::Failed(anyhow!("the upstream's catalog is not what was asked for")));
         };

@@ -1,10 +1,11 @@
 //! What a gateway must not forget when it starts anew: what has been used of budgets, and what principals have seen.
 //!
-//! Whoever keeps it takes what has changed now and then, and gives all of it back to the next gateway. Times are those of day: what is over by then
-//! is dropped, and what seems to lie ahead, because the clock was set back, counts as of now.
+//! Whoever keeps it takes what has changed now and then, and gives all of it back to the next gateway. Times are those of day: what was seen or
+//! spent, and seems to lie ahead because the clock was set back, counts as of now. For how long it matters is said by the rules of then, so it is
+//! kept for [`AT_LEAST`].
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use claviger_model::{PrincipalKey, Timestamp};
 
@@ -48,6 +49,14 @@ pub enum MemoryOf {
         /// Which label.
         label: Arc<str>,
     },
+}
+
+/// How long it is kept what somebody has seen or spent, whatever the rules of now say.
+const AT_LEAST: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// From when on it is of no use what began then and matters for so long.
+pub(crate) fn until(began: Timestamp, matters: Duration) -> Timestamp {
+    began.plus(matters.max(AT_LEAST))
 }
 
 /// One moment on both clocks: the one that goes on steadily, and the time of day.

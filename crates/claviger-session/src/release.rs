@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use claviger_model::PrincipalKey;
 use claviger_policy::GROUPS_OF;
 
-use crate::memory::{Memory, MemoryOf, Moment};
+use crate::memory::{Memory, MemoryOf, Moment, until};
 
 /// How many principals' budgets are kept at most. Beyond them nobody else is given one until some have run out.
 const MOST: usize = 65_536;
@@ -96,7 +96,7 @@ impl Spent {
         let memory = |(who, window): (&PrincipalKey, &mut Window)| {
             let (began, statements) = (now.day_of(window.began), window.statements);
             let of = MemoryOf::Filters { who: who.clone(), statements };
-            std::mem::take(&mut window.changed).then(|| Memory { of, began, until: began.plus(budget.per) })
+            std::mem::take(&mut window.changed).then(|| Memory { of, began, until: until(began, budget.per) })
         };
         spent.iter_mut().filter_map(memory).collect()
     }

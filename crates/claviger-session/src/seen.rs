@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use claviger_model::{Cell, Disclosure, MaskPlan, Output, PrincipalKey, StatementMask};
 use claviger_sql::Classification;
 
-use crate::memory::{Memory, MemoryOf, Moment};
+use crate::memory::{Memory, MemoryOf, Moment, until};
 use crate::understanding::Understanding;
 
 /// Of how many principals it is known. If there are more, it is forgotten first of whom it was noted longest ago.
@@ -68,7 +68,7 @@ impl Seen {
                 sight.kept = Some(sight.at);
                 let (of, began) = (MemoryOf::Seen { who: who.clone(), label: Arc::clone(label) }, now.day_of(sight.at));
                 // As if it had been seen when it might have been last without being written down.
-                memories.push(Memory { of, began: began.plus(GRAIN), until: began.plus(GRAIN).plus(within) });
+                memories.push(Memory { of, began: began.plus(GRAIN), until: until(began.plus(GRAIN), within) });
             }
         }
         memories
@@ -142,7 +142,7 @@ mod tests {
         };
         seen.note([&alice].into_iter(), &pii, start);
         let memories = seen.take_memories(hour, moment(1));
-        assert_eq!((memories.len(), memories[0].until), (1, Timestamp::from_secs(1_000_000).plus(GRAIN).plus(hour)));
+        assert_eq!((memories.len(), memories[0].began), (1, Timestamp::from_secs(1_000_000).plus(GRAIN)));
         seen.note([&alice].into_iter(), &pii, start + GRAIN / 2);
         assert!(seen.take_memories(hour, moment(20)).is_empty(), "so often is not written");
         seen.note([&alice].into_iter(), &pii, start + GRAIN);

@@ -24,10 +24,16 @@ pub struct StoredMemory {
 pub type MemoryKey = (Arc<str>, Arc<str>, Arc<str>, Arc<str>);
 
 impl Store {
-    /// All that is of use still. What is not is forgotten.
+    /// Forgets what is of no use any more.
+    pub fn prune_memories(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.db().execute("DELETE FROM memories WHERE until <= ?1", [now.as_micros()])?;
+        Ok(())
+    }
+
+    /// All that is of use still.
     pub fn memories(&self, now: Timestamp) -> Result<Vec<StoredMemory>, StoreError> {
+        self.prune_memories(now)?;
         let db = self.db();
-        db.execute("DELETE FROM memories WHERE until <= ?1", [now.as_micros()])?;
         let mut statement = db.prepare_cached("SELECT kind, name, issuer, subject, began, until, amounts FROM memories")?;
         let read = |row: &Row<'_>| {
             let key = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);

@@ -199,9 +199,9 @@ impl Spending {
         let per = began.age(until);
         let number = u64::try_from(began.as_secs()).unwrap_or(0) / per.as_secs().max(1);
         let mut spending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spending.len() < MOST {
-            spending.insert(of, Window { number, per, used, changed: false });
-        }
+        let key = if spending.len() < MOST { of } else { (of.0, None) };
+        let fresh = Window { number, per, used: Used::default(), changed: false };
+        spending.entry(key).or_insert(fresh).used.add(used);
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) all: Duration,
 }
 
-/// What is used, since the gateway was started.
+/// What is used: of budgets, and all in all since the gateway was started.
 #[derive(Default)]
 pub(crate) struct Usage {
     table: Table,

@@ -7,7 +7,7 @@ CREATE TABLE memories (
     subject TEXT NOT NULL,
     began INTEGER NOT NULL,
     until INTEGER NOT NULL,
-    -- Six numbers in JSON, or as many as there are.
+    -- Numbers in JSON: of a budget its requests, tokens in and out, cost, rows and bytes; of filters the statements; of what was seen none.
     amounts TEXT NOT NULL,
     PRIMARY KEY (kind, name, issuer, subject)
 ) STRICT, WITHOUT ROWID;

@@ -44,8 +44,19 @@ impl Keeper {
                 self
             });
             match kept.await {
-                Ok(kept) if !stops => self = kept,
-                _ => return,
+                Ok(kept) if stops => {
+                    if !kept.pending.is_empty() {
+                        tracing::error!(
+                            "what was used and seen last is not kept: a gateway that starts anew does not know of it"
+                        );
+                    }
+                    return;
+                }
+                Ok(kept) => self = kept,
+                Err(error) => {
+                    tracing::error!(%error, "what is used and seen is not kept any more");
+                    return;
+                }
             }
         }
     }

@@ -127,7 +127,7 @@ async fn serve(config: Config) -> Result<()> {
     let gateway = Arc::new(Gateway::new(services, rules(&config, policy, masks)));
     let keeper =
         memories::Keeper::new(Arc::clone(&gateway), Arc::clone(&store)).context("what was used and seen cannot be read")?;
-    let (last, stop) = oneshot::channel();
+    let (stopping, stop) = oneshot::channel();
     let remembering = tokio::spawn(keeper.run(stop));
     catalogs.serve(&gateway);
     asides.serve(&gateway);
@@ -145,7 +145,7 @@ async fn serve(config: Config) -> Result<()> {
     };
     let mut watching = JoinSet::new();
     watching.spawn(watch.run());
-    let forgetting = tokio::spawn(forget_tokens(Arc::clone(&store)));
+    let forgetting = tokio::spawn(forget_what_is_over(Arc::clone(&store)));
     let ending = tokio::spawn(end_access(Arc::clone(&gateway)));
 
     let outside = Outside { issuers, webhooks };
@@ -155,7 +155,7 @@ async fn serve(config: Config) -> Result<()> {
     forgetting.abort();
     ending.abort();
     watching.shutdown().await;
-    drop(last);
+    drop(stopping);
     _ = remembering.await;
     store.flush_sessions();
     store.flush_outbox();
@@ -167,13 +167,13 @@ fn threads(config: &Config) -> Result<NonZeroUsize> {
     Ok(config.threads.map_or_else(std::thread::available_parallelism, Ok)?)
 }
 
-/// Forgets, once an hour, tokens that ended more than a day ago: those of exchanges are many.
-async fn forget_tokens(store: Arc<Store>) {
+/// Forgets, once an hour, tokens that ended more than a day ago, as those of exchanges are many, and what need not be remembered any more.
+async fn forget_what_is_over(store: Arc<Store>) {
     loop {
         let store = Arc::clone(&store);
-        let pruned = tokio::task::spawn_blocking(move || store.prune_tokens(now().plus_secs(-24 * 3600))).await;
-        if let Ok(Err(error)) = pruned {
-            tracing::warn!(%error, "tokens that ended cannot be forgotten");
+        let prune = move || store.prune_tokens(now().plus_secs(-24 * 3600)).and_then(|_| store.prune_memories(now()));
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(prune).await {
+            tracing::warn!(%error, "what is over cannot be forgotten");
         }
         tokio::time::sleep(Duration::from_secs(3600)).await;
     }

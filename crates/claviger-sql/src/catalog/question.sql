@@ -4,8 +4,9 @@
 -- would look up an operator by itself (IN, BETWEEN, NULLIF, CASE x WHEN, IS DISTINCT FROM, JOIN USING) does not occur.
 --
 -- A text that the server writes out of what it has stored comes with where that is stored: the catalog, the row, which of the
--- row's texts it is, and the version of the row. To write it, the server locks the tables that it is about, and would wait for whoever has locked one
--- exclusively, as TRUNCATE and most of ALTER TABLE do for as long as their transactions last: of such texts, only that is given.
+-- row's texts it is, and the version of the row. To write it, the server locks the tables that it is about, and would wait for whoever
+-- has locked one exclusively, as TRUNCATE and most of ALTER TABLE do for as long as their transactions last: of such texts, only that
+-- is given.
 with recursive
 locks as materialized (
     select l.relation, l.pid, l.mode

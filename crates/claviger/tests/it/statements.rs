@@ -14,6 +14,7 @@ on_each_server!(
     what_is_defined_again_in_the_same_transaction_is_another,
     a_catalog_that_cannot_be_read_is_no_permit,
     what_somebody_keeps_locked_holds_up_nobody_else,
+    who_waits_for_a_lock_hides_nothing_from_who_has_it,
     observing_refuses_nothing_and_says_what_it_would,
     labels_follow_the_configuration,
     pipelines_are_understood_in_their_order,
@@ -310,6 +311,25 @@ async fn what_is_defined_again_in_the_same_transaction_is_another(major: Major) 
         session.batch_execute("rollback").await.unwrap();
     }
     assert_eq!(admin.value("select count(*) from notes").await, "3");
+}
+
+async fn who_waits_for_a_lock_hides_nothing_from_who_has_it(major: Major) {
+    let server = server!(major);
+    let admin = prepared(&server).await;
+    let gateway = gateway(&server, "");
+    let session = gateway.session("bank", "alice").await;
+    session.batch_execute("begin").await.unwrap();
+    session.batch_execute("create temp view v as select body from notes").await.unwrap();
+    session.batch_execute("select * from v").await.unwrap();
+    let waiting = tokio::spawn(async move { admin.batch_execute("alter table notes add column more text").await });
+    let waits = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'";
+    let is_waiting = async || server.value("bank", waits).await == "1";
+    crate::harness::eventually("somebody waits", std::time::Duration::from_secs(20), is_waiting).await;
+    // It is defined anew, so the catalog is read.
+    session.batch_execute("create or replace temp view v as select body from notes where id > 1").await.unwrap();
+    session.batch_execute("select * from v").await.unwrap_or_else(|error| panic!("{}", text(&error)));
+    session.batch_execute("rollback").await.unwrap();
+    waiting.await.unwrap().unwrap();
 }
 
 async fn a_catalog_that_cannot_be_read_is_no_permit(major: Major) {

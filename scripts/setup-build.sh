@@ -11,12 +11,12 @@ rust_suffices() {
     && [[ $(printf '%s\n' "$rust_wanted" "$have" | sort -V | head -1) == "$rust_wanted" ]]
 }
 
-# PostgreSQL's grammar is C, and libclang reads what it declares.
+# PostgreSQL's grammar is C, and libclang reads what it declares. libclang-cpp, which LLVM's own tools bring along, is another library.
 libclang() {
   local place
   [[ -z ${LIBCLANG_PATH:-} ]] || return 0
   for place in /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/local/lib /opt/homebrew/opt/llvm/lib /Library/Developer/CommandLineTools/usr/lib; do
-    if compgen -G "$place/libclang[.-]*" >/dev/null; then return 0; fi
+    if compgen -G "$place/libclang.*" >/dev/null || compgen -G "$place/libclang-[0-9]*" >/dev/null; then return 0; fi
   done
   return 1
 }

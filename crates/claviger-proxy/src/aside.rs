@@ -8,7 +8,7 @@ use std::time::Duration;
 use claviger_protocols::Question;
 use claviger_session::{Answered, Answers, Asides, Connection, Gateway, Inquiry, Turn, Unanswered};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::Upstreams;
 use crate::ask::{Asking, login_of};
@@ -124,6 +124,7 @@ impl Asides for AskedAside {
         self.runtime.clone().spawn(async move {
             let turn = seat.turn.lock().await;
             look.await;
+            sleep(REST).await;
             drop(turn);
             if self.leave(&seat) {
                 close(seat.asking.lock().await.take()).await;
@@ -143,6 +144,9 @@ async fn close(asking: Option<Asking>) {
         _ = timeout(CLOSE, asking.close()).await;
     }
 }
+
+/// How long nobody looks between two looks: a thousand at once are work for the upstream that its other sessions should not feel.
+const REST: Duration = Duration::from_millis(20);
 
 /// How long a farewell may take.
 const CLOSE: Duration = Duration::from_secs(1);

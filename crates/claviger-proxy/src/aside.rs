@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const SETTINGS: &str =
 struct Seat {
     turn: tokio::sync::Mutex<()>,
     asking: tokio::sync::Mutex<Option<Asking>>,
+    /// Whether who has the turn has asked anything: what is over by its turn does not, and then nobody need rest.
+    has_asked: AtomicBool,
 }
 
 /// Asks upstreams beside the sessions of clients.
@@ -114,6 +117,7 @@ impl Asides for AskedAside {
                 return answered;
             }
             let seat = self.seat(&connection);
+            seat.has_asked.store(true, Ordering::Relaxed);
             let mut asking = seat.asking.lock().await;
             self.ask_on(&mut asking, &connection, inquiries, within).await
         })
@@ -124,7 +128,9 @@ impl Asides for AskedAside {
         self.runtime.clone().spawn(async move {
             let turn = seat.turn.lock().await;
             look.await;
-            sleep(REST).await;
+            if seat.has_asked.swap(false, Ordering::Relaxed) {
+                sleep(REST).await;
+            }
             drop(turn);
             if self.leave(&seat) {
                 close(seat.asking.lock().await.take()).await;

@@ -143,6 +143,7 @@ impl Rig {
             }
             Event::Operation(operation) => Reply::Admit { op: operation.id, admission: operation.id, forward: Forward::Original, masker: self.masks.then(Masks::new), content: None },
             Event::Continue(op) => Reply::Continue(op),
+            Event::Commit(group) => Reply::Commit(group),
             Event::Outcome(outcome, Admitted(admission)) => {
                 assert_eq!(outcome.op, admission, "an admission comes back with its own operation");
                 Reply::Release(outcome.op)

@@ -9,7 +9,7 @@ use crate::Leaf;
 use crate::leaf::ChunkRef;
 
 /// A place in the log: how many leaves come before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub u64);
 
 /// Why the record could not be written. Nothing may be admitted while it cannot.

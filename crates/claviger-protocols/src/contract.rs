@@ -135,6 +135,8 @@ pub enum Event<A> {
     /// The client asks for more of an admitted operation (a suspended portal). Waits for [`Reply::Continue`] or
     /// [`Reply::Refuse`].
     Continue(OpId),
+    /// The client ends a group, and with it makes lasting what its operations have changed. Waits for [`Reply::Commit`]. With the group.
+    Commit(u64),
     /// An admitted operation has ended. Its completion waits for [`Reply::Release`].
     Outcome(Outcome, Admitted<A>),
     /// A transaction has ended. Always polled after the outcomes of all its operations; what tells the client so waits for the
@@ -180,6 +182,8 @@ pub enum Reply<A> {
     Mask(Option<Box<dyn Masker>>),
     /// An admitted operation may go on.
     Continue(OpId),
+    /// The end of this group may leave.
+    Commit(u64),
     /// The operation is refused: the client gets this error, and the session is left as a server's own error would leave it.
     Refuse {
         /// Which one.
@@ -309,8 +313,8 @@ pub struct Operation {
     pub id: OpId,
     /// The transaction that it runs in, explicit or implicit.
     pub tx: TxId,
-    /// Whether the client has opened that transaction explicitly, so that this operation does not commit by itself.
-    pub in_transaction: bool,
+    /// What makes its effect lasting.
+    pub commit: Commit,
     /// The group that it belongs to: if one operation of a group fails, the upstream passes over those after it. What belongs to a later
     /// group runs whatever became of this one.
     pub group: u64,
@@ -320,6 +324,18 @@ pub struct Operation {
     pub access: Access,
     /// The original frames, for the recording.
     pub bytes: Bytes,
+}
+
+/// What makes the effect of an operation lasting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Its own end.
+    Itself,
+    /// The end of its group, unless it is a [barrier](Access::Barrier). The group's end waits for leave ([`Event::Commit`]) if anything in
+    /// it may have changed something.
+    Group,
+    /// The end of a transaction that the client has opened explicitly, unless it is a barrier.
+    Transaction,
 }
 
 /// What a request is, in terms that all protocols share. Text is as the client sent it, not yet known to be valid in any

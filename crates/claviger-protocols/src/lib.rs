@@ -22,8 +22,8 @@ pub mod postgres;
 pub mod proxied;
 
 pub use contract::{
-    Access, Admitted, Awaited, BackendKey, Cancel, ChannelBinding, Closed, Event, Exchange, Forward, Notice, Operation, Outcome,
-    Probe, ProbeId, Protocol, Question, Recorded, Reply, Request, Shown, Side, StatementResult, Status, TransactionEnd,
+    Access, Admitted, Awaited, BackendKey, Cancel, ChannelBinding, Closed, Commit, Event, Exchange, Forward, Notice, Operation,
+    Outcome, Probe, ProbeId, Protocol, Question, Recorded, Reply, Request, Shown, Side, StatementResult, Status, TransactionEnd,
     TransactionResult, Transmit, Types, UpstreamLogin, UpstreamTls,
 };
 

@@ -9,7 +9,7 @@ use claviger_model::{Durability, Refusal, RefusalKind};
 use claviger_protocols::Side;
 use claviger_session::Said;
 use claviger_testkit::ledger::Storage;
-use claviger_testkit::mux::{answer, request};
+use claviger_testkit::mux::{answer, frame, request};
 use claviger_testkit::world::{Client, Setup, World};
 use proptest::prelude::*;
 
@@ -17,6 +17,8 @@ use proptest::prelude::*;
 enum Act {
     /// The client asks for the next operation, whose stream is its number.
     Ask(&'static str),
+    /// The client makes what it has drafted lasting.
+    Commit,
     /// The upstream answers what it has been asked longest, or last.
     Answer {
         oldest: bool,
@@ -38,7 +40,8 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        12 => prop::sample::select(vec!["read 1", "write 1", "other 1", "forbid", "hold", "edit"]).prop_map(Act::Ask),
+        12 => prop::sample::select(vec!["read 1", "write 1", "draft 1", "other 1", "forbid", "hold", "edit"]).prop_map(Act::Ask),
+        3 => Just(Act::Commit),
         10 => (any::<bool>(), prop::sample::select(vec!["read 2", "read !"])).prop_map(|(oldest, text)| Act::Answer { oldest, text }),
         4 => any::<bool>().prop_map(|admit| Act::Decide { admit }),
         6 => Just(Act::Sync),
@@ -84,6 +87,7 @@ fn live(acts: &[Act], durability: Durability) -> Story {
                 asked += 1;
                 client.send(&request(asked, text));
             }
+            Act::Commit => client.send(&frame(0, b'S', b"")),
             Act::Answer { oldest, text } if !waiting.is_empty() => {
                 let stream = waiting.remove(if oldest { 0 } else { waiting.len() - 1 });
                 client.answer(&answer(stream, text));
@@ -125,7 +129,8 @@ fn live(acts: &[Act], durability: Durability) -> Story {
 
 /// The streams of the requests that have left since the last look.
 fn sent(client: &mut Client) -> Vec<u32> {
-    client.asked().iter().map(|frame| frame.split(' ').next().unwrap().parse().unwrap()).collect()
+    let asked = client.asked();
+    asked.iter().map(|frame| frame.split(' ').next().unwrap().parse().unwrap()).filter(|stream| *stream > 0).collect()
 }
 
 /// Every chunk that a leaf speaks of is there.
@@ -142,7 +147,7 @@ fn recording_is_whole(world: &World) {
 fn judge(story: &Story, durability: Durability) {
     let (mut requested, mut denied, mut intended, mut ended) =
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let (mut sent, mut finished) = (BTreeSet::new(), BTreeSet::new());
+    let (mut sent, mut drafted, mut finished) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let (mut intended_safely, mut ended_safely) = (BTreeSet::new(), BTreeSet::new());
     let mut approvals: BTreeSet<(&str, u64)> = BTreeSet::new();
     let mut closed = false;
@@ -181,8 +186,18 @@ fn judge(story: &Story, durability: Durability) {
                 assert!(requested.contains(&op(1)) && !denied.contains(&op(1)), "not admitted: {}", context());
                 assert!(intended.insert(op(1)), "twice: {}", context());
             }
+            // The gateway's own mark that what was asked up to there is to last.
+            "->" if op(1) == 0 => {
+                let up_to = words[3].parse::<u64>().unwrap();
+                let behind: Vec<_> = drafted.range(..=up_to).filter(|op| !intended_safely.contains(*op)).collect();
+                assert!(durability == Durability::Ordered || behind.is_empty(), "too early for {behind:?}: {}", context());
+            }
             "->" => {
-                let safely = durability == Durability::Synced || (durability == Durability::Auto && words[3] != "read");
+                if words[3] == "draft" {
+                    drafted.insert(op(1));
+                }
+                let waits = !["read", "draft"].contains(&words[3]);
+                let safely = durability == Durability::Synced || (durability == Durability::Auto && waits);
                 let ready = if safely { &intended_safely } else { &intended };
                 assert!(ready.contains(&op(1)), "too early: {}", context());
                 assert!(sent.insert(op(1)), "twice: {}", context());

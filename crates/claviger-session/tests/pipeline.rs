@@ -343,6 +343,43 @@ mod record {
     }
 
     #[test]
+    fn what_a_group_changes_waits_at_its_end() {
+        let auto = || World::new(&Setup { durability: Durability::Auto, ..Setup::default() });
+        let (end, world) = (frame(0, b'S', b""), auto());
+        let mut client = world.serving();
+        world.ledger.gate();
+        client.send(&[request(1, "draft 0"), request(2, "draft 0"), end.clone(), request(3, "draft 0"), end.clone()].concat());
+        assert_eq!(client.asked(), ["1 Q draft 0", "2 Q draft 0", "3 Q draft 0"]);
+        world.ledger.sync();
+        assert!(client.is_woken());
+        client.turn();
+        assert_eq!(client.asked(), ["0 S 2", "0 S 3"]);
+        // What it changed was asked in an earlier turn.
+        client.send(&request(4, "draft 0"));
+        client.send(&end);
+        assert_eq!(client.asked(), ["4 Q draft 0"]);
+        world.ledger.sync();
+        client.turn();
+        assert_eq!(client.asked(), ["0 S 4"]);
+        // What found no room changes nothing, what was before it does.
+        client.send(&request(5, "draft 0"));
+        world.ledger.set_storage(Storage::Full);
+        client.send(&[request(6, "draft 0"), end.clone()].concat());
+        assert_eq!(client.asked(), ["5 Q draft 0"]);
+        world.ledger.sync();
+        client.turn();
+        assert_eq!(client.asked(), ["0 S 6"]);
+
+        let world = auto();
+        let mut client = world.serving();
+        world.ledger.gate();
+        client.send(&[request(1, "draft 0"), end].concat());
+        world.ledger.set_storage(Storage::Failed);
+        client.turn();
+        assert!(client.closed && client.asked() == ["1 Q draft 0"], "what could not be recorded does not last");
+    }
+
+    #[test]
     fn operations_end_in_any_order() {
         let world = world();
         let mut client = world.serving();

@@ -9,19 +9,20 @@
 //! | `L` | client, gateway | 0 | user, database, application, credential, each but the last ended by a zero byte |
 //! | `K` | client, instead of `L` | 0 | process `i32`, secret: cancel what that session runs |
 //! | `X` | client | 0 | goodbye |
-//! | `Q` | client, gateway | any free one | a request's text, whose first word tells its access: `read`, `write`, others |
+//! | `Q` | client, gateway | any free one | a request's text, whose first word tells its access: `read`, `write`, others; `draft` is a write that a later `S` makes lasting |
+//! | `S` | client, gateway | 0 | from the gateway: how many requests there were before it |
 //! | `O` | upstream, gateway | 0 | process `i32`, secret: you are let in |
 //! | `D` | upstream | of a request | a row |
 //! | `C` | upstream | of a request | a completion tag |
 //! | `E` | upstream, gateway | of a request; 0 ends the session | an error code, a space, a message |
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use claviger_model::{OpId, Refusal, RefusalKind, Secret, TxId};
 use claviger_protocols::{
-    Access, Admitted, BackendKey, Cancel, Closed, Credential, Event, Forward, Limits, Login, Operation, Outcome, Probe, ProbeId,
-    Protocol, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd, TransactionResult, Transmit,
+    Access, Admitted, BackendKey, Cancel, Closed, Commit, Credential, Event, Forward, Limits, Login, Operation, Outcome, Probe,
+    ProbeId, Protocol, Recorded, Reply, Request, Side, StatementResult, Status, TransactionEnd, TransactionResult, Transmit,
     UpstreamLogin, UpstreamTls,
 };
 
@@ -40,6 +41,8 @@ pub struct Mux<A> {
     running: BTreeMap<u32, Running<A>>,
     probes: BTreeMap<u32, Probing>,
     operations: u64,
+    /// Ends of groups that wait for leave.
+    uncommitted: BTreeSet<u64>,
     /// Bytes of requests that wait for a decision.
     undecided: usize,
     /// Bytes of completions that wait for their release.
@@ -96,6 +99,7 @@ impl<A> Mux<A> {
             running: BTreeMap::new(),
             probes: BTreeMap::new(),
             operations: 0,
+            uncommitted: BTreeSet::new(),
             undecided: 0,
             unreleased: 0,
             downstream: Queue::default(),
@@ -110,6 +114,11 @@ impl<A> Mux<A> {
             (Stage::AwaitingLogin, b'L', 0) => self.log_in(&frame.payload),
             (Stage::AwaitingLogin, b'K', 0) => self.cancel(frame.payload),
             (Stage::AwaitingLogin | Stage::Serving, b'X', 0) => self.close(Closed::ByClient),
+            (Stage::Serving, b'S', 0) => {
+                if self.uncommitted.insert(self.operations) {
+                    self.events.push_back(Event::Commit(self.operations));
+                }
+            }
             (Stage::Serving, b'Q', 1..PROBES) if !self.running.contains_key(&frame.stream) => self.ask(frame),
             _ => self.fail(RefusalKind::ProtocolViolation, "the client sent a frame that has no place here"),
         }
@@ -173,17 +182,18 @@ impl<A> Mux<A> {
     fn ask(&mut self, frame: Frame) {
         self.operations += 1;
         let (id, tx) = (OpId(self.operations), TxId(self.operations));
-        let access = match frame.payload.split(|byte| *byte == b' ').next() {
-            Some(b"read") => Access::Read,
-            Some(b"write") => Access::Write,
-            _ => Access::Barrier,
+        let (access, commit) = match frame.payload.split(|byte| *byte == b' ').next() {
+            Some(b"read") => (Access::Read, Commit::Itself),
+            Some(b"write") => (Access::Write, Commit::Itself),
+            Some(b"draft") => (Access::Write, Commit::Group),
+            _ => (Access::Barrier, Commit::Itself),
         };
         self.undecided += frame.bytes.len();
         let state = State::Undecided(frame.bytes.clone());
         self.running.insert(frame.stream, Running { op: id, state, rows: 0, bytes: 0 });
         let request = Request::Batch { text: frame.payload };
-        let (in_transaction, group, bytes) = (false, self.operations, frame.bytes);
-        self.events.push_back(Event::Operation(Operation { id, tx, in_transaction, group, request, access, bytes }));
+        let (group, bytes) = (self.operations, frame.bytes);
+        self.events.push_back(Event::Operation(Operation { id, tx, commit, group, request, access, bytes }));
     }
 
     fn admit(&mut self, op: OpId, admission: A, forward: Forward) {
@@ -195,6 +205,12 @@ impl<A> Mux<A> {
             Forward::Replace(text) => frame(*stream, b'Q', &text),
         });
         running.state = State::Sent(admission);
+    }
+
+    fn commit(&mut self, group: u64) {
+        if self.uncommitted.remove(&group) {
+            self.upstream.push(frame(0, b'S', group.to_string().as_bytes()));
+        }
     }
 
     /// An error on this stream; the others never hear of it.
@@ -367,6 +383,7 @@ impl<A: Send> Protocol<A> for Mux<A> {
                 self.stage = Stage::Serving;
             }
             (Reply::Admit { op, admission, forward, .. }, Stage::Serving) => self.admit(op, admission, forward),
+            (Reply::Commit(group), Stage::Serving) => self.commit(group),
             (Reply::Refuse { op, refusal }, Stage::Serving) => self.refuse(op, &refusal),
             (Reply::Release(op), Stage::Serving) => self.release(op),
             (Reply::Probe(id, question), Stage::Serving) => self.probe(id, &question.text),
@@ -473,6 +490,7 @@ impl Upstream for MuxUpstream {
         let mut answers = Vec::new();
         while let Ok(Some(frame)) = take_frame(&mut self.input, usize::MAX) {
             answers.push(match frame.kind {
+                b'S' => continue,
                 b'L' => self::frame(0, b'O', b"\0\0\0\x2asecret").to_vec(),
                 _ => answer(frame.stream, &String::from_utf8_lossy(&frame.payload)),
             });

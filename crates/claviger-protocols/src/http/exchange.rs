@@ -15,8 +15,8 @@ use super::write::Manner;
 use super::wrong::Wrong;
 use super::{Fault, Io, write};
 use crate::{
-    Access, Admitted, Content, Event, Limits, Notice, Operation, Outcome, Recorded, Request, Said, Side, StatementResult, Status,
-    TransactionEnd, TransactionResult,
+    Access, Admitted, Commit, Content, Event, Limits, Notice, Operation, Outcome, Recorded, Request, Said, Side, StatementResult,
+    Status, TransactionEnd, TransactionResult,
 };
 
 /// The most responses before the one that counts (RFC 9110, section 15.2).
@@ -360,7 +360,7 @@ impl<A> Exchange<A> {
                     io.events.push_back(Event::Operation(Operation {
                         id,
                         tx: TxId(self.op.0),
-                        in_transaction: false,
+                        commit: Commit::Itself,
                         group: id.0,
                         bytes: format!("{tool} {arguments}").into(),
                         request: Request::Tool { tool, arguments },

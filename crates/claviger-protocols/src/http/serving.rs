@@ -15,7 +15,7 @@ use super::write::Manner;
 use super::wrong::Wrong;
 use super::{Bound, Fault, Io, Queue, write};
 use crate::{
-    Access, Awaited, Closed, Event, Exchange as Asked, Forward, Limits, Operation, Recorded, Reply, Request, Shown, Side,
+    Access, Awaited, Closed, Commit, Event, Exchange as Asked, Forward, Limits, Operation, Recorded, Reply, Request, Shown, Side,
     UpstreamLogin,
 };
 
@@ -88,7 +88,7 @@ impl<A> Serving<A> {
         io.events.push_back(Event::Operation(Operation {
             id,
             tx: TxId(id.0),
-            in_transaction: false,
+            commit: Commit::Itself,
             group: id.0,
             request: Request::Exchange(Box::new(Asked {
                 method: head.method,

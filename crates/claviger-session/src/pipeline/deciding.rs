@@ -12,7 +12,7 @@ use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
 use claviger_policy::{Lately, Party};
 use claviger_protocols::{
-    Access, Content, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, Request, postgres,
+    Access, Commit, Content, Forward, Masker, Operation, Outcome, Probe, ProbeId, Protocol, Reply, Request, postgres,
 };
 
 use super::lifetime::Activity;
@@ -55,6 +55,8 @@ pub(super) enum Asked {
     Approved(Operation, Box<Consent>),
     /// More of an operation.
     Continue(OpId),
+    /// The end of a group, which makes lasting what its operations have changed.
+    Commit(u64),
 }
 
 impl Deciding {
@@ -130,7 +132,7 @@ impl Deciding {
         for asked in std::mem::take(&mut self.queue) {
             match asked {
                 Asked::Operation(operation) | Asked::Approved(operation, _) => operations.push(operation),
-                Asked::Continue(op) => self.queue.push_back(Asked::Continue(op)),
+                other @ (Asked::Continue(_) | Asked::Commit(_)) => self.queue.push_back(other),
             }
         }
         operations
@@ -222,6 +224,10 @@ impl Serving {
             let (operation, consent) = match next {
                 Asked::Operation(operation) => (operation, None),
                 Asked::Approved(operation, consent) => (operation, Some(consent)),
+                Asked::Commit(group) => {
+                    self.after_asking.push(After::Commit(group));
+                    continue;
+                }
                 // Those behind what is held keep their order.
                 Asked::Continue(op) if self.deciding.tracker.is_some() && !self.held.is_empty() => {
                     self.deciding.put_first(Asked::Continue(op));
@@ -616,12 +622,14 @@ fn party(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Connection,
 }
 
 /// Whether an operation's intent must be on stable storage before it leaves, and its outcome before the client hears of it.
-/// In an open transaction a write is held back by the server until the commit, which waits for all intents before it.
+/// In an open transaction, and in a group, a write is held back by the server until the commit, which waits for all intents before it.
 fn must_sync(durability: Durability, operation: &Operation) -> bool {
     match durability {
         Durability::Ordered => false,
         Durability::Synced => true,
-        Durability::Auto if operation.in_transaction => operation.access == Access::Barrier,
-        Durability::Auto => operation.access != Access::Read,
+        Durability::Auto => match operation.commit {
+            Commit::Itself => operation.access != Access::Read,
+            Commit::Group | Commit::Transaction => operation.access == Access::Barrier,
+        },
     }
 }

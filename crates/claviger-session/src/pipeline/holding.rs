@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_model::{ApprovalId, Refusal, RefusalKind, TxId};
-use claviger_protocols::{Access, Forward, Notice, Operation, Request};
+use claviger_protocols::{Access, Commit, Forward, Notice, Operation, Request};
 
 use super::deciding::Asked;
 use super::serving::{After, End, Serving};
@@ -63,7 +63,7 @@ impl Serving {
         let rules = gateway.rules();
         // Others of its transaction may be under way, though the client has opened none.
         let is_tool = matches!(operation.request, Request::Tool { .. });
-        let in_transaction = operation.in_transaction || (!is_tool && self.is_begun(operation.tx));
+        let in_transaction = operation.commit == Commit::Transaction || (!is_tool && self.is_begun(operation.tx));
         let patience = if in_transaction { rules.reviewing.wait_in_transaction } else { rules.reviewing.wait };
         match gateway.petition(approval, waits) {
             Err(refusal) => self.refuse(gateway, &operation, hold.facts, "approval.not_asked", refusal),
@@ -117,7 +117,7 @@ impl Serving {
             parameters,
             facts: hold.facts.clone(),
             reason: hold.reason.clone(),
-            in_transaction: operation.in_transaction,
+            in_transaction: operation.commit == Commit::Transaction,
             has_written,
             digest,
             needs: rules.reviewing.needs(&hold.groups),

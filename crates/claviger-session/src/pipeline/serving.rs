@@ -60,6 +60,8 @@ pub(super) struct Serving {
     pub(super) refusals: Vec<(OpId, Refusal)>,
     /// What was handed in for the record, in that order, and what this allows once it is appended.
     handed_in: VecDeque<(Ticket, HandedIn)>,
+    /// The log after the last of what was asked.
+    asked_up_to: Position,
     /// What waits for stable storage, in the order of the log.
     waiting: VecDeque<(Position, After)>,
     held_transmits: usize,
@@ -100,6 +102,8 @@ pub(super) enum After {
         synced: bool,
     },
     Continue(OpId),
+    /// A group's end may leave when all that was asked before it is on stable storage.
+    Commit(u64),
     Release {
         op: OpId,
         synced: bool,
@@ -160,6 +164,7 @@ impl Serving {
             after_settling: Vec::new(),
             refusals: Vec::new(),
             handed_in: VecDeque::new(),
+            asked_up_to: Position::default(),
             waiting: VecDeque::new(),
             held_transmits: 0,
             sync: None,
@@ -176,6 +181,7 @@ impl Serving {
                 self.deciding.ask(Asked::Operation(operation));
             }
             Event::Continue(op) => self.deciding.ask(Asked::Continue(op)),
+            Event::Commit(group) => self.deciding.ask(Asked::Commit(group)),
             Event::Outcome(outcome, _spent) => {
                 self.deciding.ended(gateway, &outcome);
                 self.end_operation(gateway, outcome, now);
@@ -395,7 +401,7 @@ impl Serving {
             // To go on with what is on record already needs no leaf.
             for after in std::mem::take(&mut self.after_asking) {
                 progress = true;
-                self.act(protocol, after);
+                self.go_on(protocol, after);
             }
         }
         if let Some(ticket) = self.record.hand_in_content(cx.waker()) {
@@ -404,6 +410,19 @@ impl Serving {
         progress |= self.poll_appended(protocol)?;
         progress |= self.poll_synced(cx, protocol)?;
         Ok(progress)
+    }
+
+    /// What has no leaf of its own follows what was handed in before it.
+    fn go_on(&mut self, protocol: &mut dyn Protocol<Admission>, after: After) {
+        let before = self.handed_in.iter_mut().rev().find_map(|(_, handed_in)| match handed_in {
+            HandedIn::Asking(afters, _) => Some(afters),
+            _ => None,
+        });
+        match (after, before) {
+            (After::Commit(group), Some(afters)) => afters.push(After::Commit(group)),
+            (After::Commit(group), None) => self.wait_to_commit(protocol, group),
+            (after, _) => self.act(protocol, after),
+        }
     }
 
     /// Takes up what has been appended.
@@ -450,11 +469,20 @@ impl Serving {
     /// What is about to happen is on record: it may happen, at once or when that is on stable storage.
     fn asked(&mut self, protocol: &mut dyn Protocol<Admission>, afters: Vec<After>, position: Position) {
         self.note_asked(&afters);
+        self.asked_up_to = position;
         for after in afters {
             match after {
                 After::Admit { synced: true, .. } => self.waiting.push_back((position, after)),
+                After::Commit(group) => self.wait_to_commit(protocol, group),
                 after => self.act(protocol, after),
             }
+        }
+    }
+
+    fn wait_to_commit(&mut self, protocol: &mut dyn Protocol<Admission>, group: u64) {
+        match self.connection.durability {
+            Durability::Ordered => self.act(protocol, After::Commit(group)),
+            Durability::Auto | Durability::Synced => self.waiting.push_back((self.asked_up_to, After::Commit(group))),
         }
     }
 
@@ -500,6 +528,10 @@ impl Serving {
                 After::Admit { op, .. } => op,
                 After::Continue(op) => {
                     protocol.resume(Reply::Continue(*op));
+                    continue;
+                }
+                After::Commit(group) => {
+                    self.wait_to_commit(protocol, *group);
                     continue;
                 }
                 After::Release { .. } | After::Transmit | After::Tell(_) => continue,
@@ -548,6 +580,7 @@ impl Serving {
                 protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward, masker, content });
             }
             After::Continue(op) => protocol.resume(Reply::Continue(op)),
+            After::Commit(group) => protocol.resume(Reply::Commit(group)),
             After::Release { op, since, .. } => {
                 self.meter.leaves(Way::Downstream, since);
                 protocol.resume(Reply::Release(op));

@@ -281,6 +281,7 @@ impl Bench {
             | Event::Cancel(_)
             | Event::Operation(_)
             | Event::Continue(_)
+            | Event::Commit(_)
             | Event::StartTls(Side::Downstream) => {
                 self.client_events.push(text);
             }
@@ -311,6 +312,7 @@ impl Bench {
                 reply.into_iter().for_each(|reply| self.protocol.resume(reply));
             }
             Event::Continue(op) => self.protocol.resume(Reply::Continue(op)),
+            Event::Commit(group) => self.protocol.resume(Reply::Commit(group)),
             Event::Outcome(outcome, spent) => {
                 assert_eq!(outcome.op, spent.0, "an outcome with another operation's admission");
                 assert!(self.ended.insert(outcome.op), "two outcomes of one operation");

@@ -13,7 +13,7 @@ use crate::postgres::frame::{Header, Reader, Violation};
 use crate::postgres::io::Io;
 use crate::postgres::login::by_client;
 use crate::postgres::{Fault, write};
-use crate::{Access, Event, Operation, Request, Types};
+use crate::{Access, Commit, Event, Operation, Request, Types};
 
 /// The kinds of message that belong in an open session.
 const KINDS: &[u8] = b"QPBEDCSHFXdcf";
@@ -108,8 +108,12 @@ impl<A> Serving<A> {
                 self.pass(frame, Some(Expect::Close { closed }), io)
             }
             b'S' => {
-                let group = self.end_group();
-                self.pass(frame, Some(Expect::Sync { group }), io)
+                let (group, commits) = (self.end_group(), std::mem::take(&mut self.has_written));
+                if !commits {
+                    return self.pass(frame, Some(Expect::Sync { group }), io);
+                }
+                io.events.push_back(Event::Commit(group.number));
+                self.enqueue(Item::Commit { group, bytes: frame, may_leave: false }, io)
             }
             b'H' => self.pass(frame, None, io),
             b'c' | b'f' => self.pass(frame, Some(Expect::CopyEnd), io),
@@ -126,7 +130,11 @@ impl<A> Serving<A> {
         let mut reader = Reader::of(&frame);
         let text = reader.text().map_err(by_client)?;
         reader.end().map_err(by_client)?;
-        let access = access(&text);
+        let mut access = access(&text);
+        if std::mem::take(&mut self.has_written) && access == Access::Read {
+            // It makes lasting what the steps before it have changed.
+            access = Access::Write;
+        }
         self.statements.drop_statement(&Bytes::new(), self.group);
         let asked = Asked::Batch { group: self.group };
         let ask = Ask { bytes: frame, asked, access, runs: text.clone(), request: Request::Batch { text } };
@@ -229,18 +237,26 @@ impl<A> Serving<A> {
         let refusal = Refusal::new(RefusalKind::Unsupported, "function calls by number do not pass this gateway");
         let (op, tx, asked) = (self.next_op(), self.foreseen.join(), Asked::Batch { group: self.group });
         self.end_group();
+        // As any error does, this undoes what the steps before it have changed.
+        self.has_written = false;
         self.enqueue(Item::Ask { op, tx, bytes: Bytes::new(), asked, drops: None, answer: Some(Answer::Refused(refusal)) }, io)
     }
 
     fn ask(&mut self, ask: Ask, io: &mut Io<A>) -> Result<(), Fault> {
         let Ask { bytes, asked, access, runs, request } = ask;
-        let (id, in_transaction, tx) = (self.next_op(), self.foreseen.is_open(), self.foreseen.join());
+        let commit = match asked {
+            _ if self.foreseen.is_open() => Commit::Transaction,
+            Asked::Batch { .. } => Commit::Itself,
+            Asked::Parse { .. } | Asked::Bind { .. } | Asked::Execute => Commit::Group,
+        };
+        self.has_written |= commit == Commit::Group && access == Access::Write;
+        let (id, tx) = (self.next_op(), self.foreseen.join());
         self.foreseen.run(&runs);
         if renames(&runs) {
             self.statements.may_rename(self.group);
         }
         let (group, own) = (self.group, bytes.clone());
-        io.events.push_back(Event::Operation(Operation { id, tx, in_transaction, group, request, access, bytes: own }));
+        io.events.push_back(Event::Operation(Operation { id, tx, commit, group, request, access, bytes: own }));
         self.enqueue(Item::Ask { op: id, tx, bytes, asked, drops: deallocated(&runs), answer: None }, io)
     }
 

@@ -64,6 +64,8 @@ pub(in crate::postgres) struct Serving<A> {
     foreseen: Foreseen,
     /// The group that the client is in; counts its Syncs and simple queries.
     group: u64,
+    /// Whether something in that group may have changed what the group's end makes lasting.
+    has_written: bool,
     /// A frame waits for the server's answer to what came before it.
     stalled: bool,
     /// Extended-protocol frames have left and no Sync after them.
@@ -111,6 +113,8 @@ enum Item<A> {
     Ask { op: OpId, tx: TxId, bytes: Bytes, asked: Asked, drops: Option<Bytes>, answer: Option<Answer<A>> },
     /// Waits for leave to go on with an operation that was decided before.
     Resume { op: OpId, bytes: Bytes, answer: Option<Result<(), Refusal>> },
+    /// A Sync that waits for leave to make lasting what its group has changed.
+    Commit { group: Group, bytes: Bytes, may_leave: bool },
     /// The client says goodbye.
     Leave { bytes: Bytes },
 }
@@ -173,6 +177,7 @@ impl<A> Serving<A> {
             statements: Statements::new(limits.statements),
             foreseen: Foreseen::default(),
             group: 0,
+            has_written: false,
             stalled: false,
             in_group: false,
             leaving: false,
@@ -243,6 +248,7 @@ impl<A> Serving<A> {
             }
             Reply::Mask(masker) => self.masker = masker,
             Reply::Continue(wanted) => self.answer_resume(wanted, Ok(())),
+            Reply::Commit(wanted) => self.let_commit(wanted),
             Reply::Refuse { op, refusal } => self.answer(op, Answer::Refused(refusal)),
             Reply::Release(op) => io.release(op),
             Reply::Probe(id, question) => self.probes.push_back((id, question)),
@@ -283,6 +289,15 @@ impl<A> Serving<A> {
         }
     }
 
+    fn let_commit(&mut self, wanted: u64) {
+        for item in &mut self.queue {
+            match item {
+                Item::Commit { group, may_leave, .. } if group.number == wanted => *may_leave = true,
+                _ => {}
+            }
+        }
+    }
+
     /// Sends what may leave, in order.
     fn pump(&mut self, io: &mut Io<A>) -> Result<(), Fault> {
         loop {
@@ -301,7 +316,7 @@ impl<A> Serving<A> {
                 return Ok(());
             }
             match self.queue.front() {
-                None => return Ok(()),
+                None | Some(Item::Commit { may_leave: false, .. }) => return Ok(()),
                 Some(Item::Ask { answer: None, .. } | Item::Resume { answer: None, .. }) => {
                     // The end of the group that has begun waits behind what is to be decided.
                     if self.in_group {
@@ -365,6 +380,10 @@ impl<A> Serving<A> {
             }
             Item::Resume { answer: Some(Err(refusal)), .. } => {
                 self.poison(&Asked::Execute, self.foreseen.tx(), refusal, io);
+            }
+            Item::Commit { group, bytes, .. } => {
+                io.send_upstream(bytes);
+                self.expect(Expect::Sync { group }, io);
             }
             Item::Leave { bytes } => {
                 io.send_upstream(bytes);
@@ -452,6 +471,7 @@ impl<A> Item<A> {
             | Self::Rows { bytes, .. }
             | Self::Ask { bytes, .. }
             | Self::Resume { bytes, .. }
+            | Self::Commit { bytes, .. }
             | Self::Leave { bytes } => bytes.len(),
         }
     }

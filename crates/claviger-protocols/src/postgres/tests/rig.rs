@@ -7,8 +7,8 @@ use claviger_model::{Masked, OpId, Refusal, RefusalKind, Secret};
 
 use crate::postgres::{Postgres, Version, write};
 use crate::{
-    Admitted, Auth, ChannelBinding, Credential, Event, Forward, Limits, Masker, Protocol, ProtocolOptions, Reply, Request, Shown,
-    Side, TransactionEnd, UpstreamLogin, UpstreamTls,
+    Admitted, Auth, ChannelBinding, Commit, Credential, Event, Forward, Limits, Masker, Protocol, ProtocolOptions, Reply,
+    Request, Shown, Side, TransactionEnd, UpstreamLogin, UpstreamTls,
 };
 
 /// How the answer to an operation is masked.
@@ -26,6 +26,8 @@ pub(super) struct Rig {
     /// Operations that the test decides or releases itself.
     pub(super) hold: Vec<u64>,
     pub(super) unreleased: Vec<u64>,
+    /// Groups whose end the test lets leave itself.
+    pub(super) uncommitted: Vec<u64>,
     /// How long a secret each login asked for.
     pub(super) secrets: Vec<usize>,
     pub(super) chunk: usize,
@@ -55,6 +57,7 @@ impl Rig {
             mask: None,
             hold: Vec::new(),
             unreleased: Vec::new(),
+            uncommitted: Vec::new(),
             secrets: Vec::new(),
             chunk,
             masked: Vec::new(),
@@ -121,6 +124,8 @@ impl Rig {
                 Event::Operation(operation) => self.decide(operation.id),
                 Event::Continue(op) if self.refuse.contains(&op.0) => self.refuse(op),
                 Event::Continue(op) => self.postgres.resume(Reply::Continue(op)),
+                Event::Commit(group) if self.uncommitted.contains(&group) => {}
+                Event::Commit(group) => self.postgres.resume(Reply::Commit(group)),
                 Event::Outcome(outcome, Admitted(admission)) => {
                     assert_eq!(outcome.op.0, admission);
                     self.masked.push(outcome.masked);
@@ -188,7 +193,7 @@ pub(super) fn told(event: &Event<u64>) -> String {
                 Request::Exchange(exchange) => format!("{} {}", exchange.method, exchange.path),
                 Request::Tool { tool, arguments } => format!("{tool} {arguments}"),
             };
-            let explicit = if operation.in_transaction { "!" } else { "" };
+            let explicit = if operation.commit == Commit::Transaction { "!" } else { "" };
             format!("op{} tx{}{explicit} {what}", operation.id, operation.tx)
         }
         Event::Outcome(outcome, _) => {
@@ -198,6 +203,7 @@ pub(super) fn told(event: &Event<u64>) -> String {
         }
         Event::TransactionEnd(TransactionEnd { tx, result }) => format!("tx{tx} {result:?}"),
         Event::Continue(op) => format!("continue{op}"),
+        Event::Commit(group) => format!("commit{group}"),
         Event::Login(login) => {
             let credential = match &login.credential {
                 Credential::Password(token) | Credential::Bearer(token) => text(&Bytes::copy_from_slice(token.expose())),

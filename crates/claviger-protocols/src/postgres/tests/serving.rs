@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::rig::Step::{C, S};
 use super::rig::*;
 use crate::Side;
-use crate::{Probe, ProbeId, Protocol, Reply};
+use crate::{Access, Commit, Event, Probe, ProbeId, Protocol, Reply};
 
 #[test]
 fn runs_batches() {
@@ -387,4 +387,70 @@ fn a_client_with_thousands_of_operations_unanswered_is_not_listened_to() {
     rig.server(&answer.repeat(10_000));
     assert!(rig.postgres.wants_input(Side::Downstream));
     assert_eq!(asked(&rig), 10_000);
+}
+
+#[test]
+fn a_group_that_has_changed_something_ends_by_leave() {
+    let steps = |text: &str| cat(&[parse("", text), bind("", ""), execute("")]);
+    let done = |text: &str| cat(&[bare(b'1'), bare(b'2'), tag(text)]);
+    for chunk in [usize::MAX, 1, 2, 3, 7] {
+        let mut rig = Rig::serving(chunk);
+        rig.uncommitted = vec![0];
+        rig.client(&cat(&[steps("insert a"), steps("select 1"), bare(b'S'), query("select 2")]));
+        rig.server(&cat(&[done("INSERT 0 1"), done("SELECT 1")]));
+        assert_eq!(rig.sent("-> "), hex(&[steps("insert a"), steps("select 1")]), "cut at {chunk}");
+        assert!(rig.told().contains(&"commit0"), "cut at {chunk}");
+        rig.postgres.resume(Reply::Commit(1));
+        rig.drain();
+        assert_eq!(rig.sent("-> "), hex(&[steps("insert a"), steps("select 1")]), "leave for another is none, cut at {chunk}");
+        rig.postgres.resume(Reply::Commit(0));
+        rig.drain();
+        assert_eq!(
+            rig.sent("-> "),
+            hex(&[steps("insert a"), steps("select 1"), bare(b'S'), query("select 2")]),
+            "cut at {chunk}"
+        );
+        rig.server(&cat(&[ready(b'I'), tag("SELECT 1"), ready(b'I')]));
+        let ends = ["tx1 Commit", "out5 Completed SELECT 1 rows0 ", "tx2 Commit"];
+        assert!(rig.told().ends_with(&ends), "{:?}", rig.told());
+    }
+}
+
+#[test]
+fn only_a_group_that_has_changed_something_needs_leave_to_end() {
+    let steps = |text: &str| cat(&[parse("", text), bind("", ""), execute("")]);
+    for (begins, texts, asks) in [
+        (false, &["select 1", "begin"][..], false),
+        (false, &["select 1", "copy t from stdin"], true),
+        (false, &["begin", "insert a"], false),
+        (true, &["insert a"], false),
+    ] {
+        let mut rig = Rig::serving(usize::MAX);
+        if begins {
+            rig.client(&query("begin"));
+            rig.server(&cat(&[tag("BEGIN"), ready(b'T')]));
+        }
+        rig.client(&cat(&[cat(&texts.iter().map(|text| steps(text)).collect::<Vec<_>>()), bare(b'S')]));
+        assert_eq!(rig.told().iter().any(|line| line.starts_with("commit")), asks, "{texts:?}");
+        assert!(rig.sent("-> ").ends_with(&hex(&[bare(b'S')])), "{texts:?}");
+    }
+}
+
+#[test]
+fn a_query_that_ends_what_others_have_changed_counts_as_a_change() {
+    let access = |before: &[Bytes]| {
+        let mut rig = Rig::serving(usize::MAX);
+        rig.client(&cat(before));
+        rig.inputs[0].extend_from_slice(&query("select 1"));
+        rig.postgres.handle_input(Side::Downstream, &mut rig.inputs[0]);
+        match rig.postgres.poll_event() {
+            Some(Event::Operation(operation)) => (operation.access, operation.commit),
+            other => panic!("{other:?}"),
+        }
+    };
+    let insert = cat(&[parse("", "insert a"), bind("", ""), execute("")]);
+    assert_eq!(access(&[]), (Access::Read, Commit::Itself));
+    assert_eq!(access(std::slice::from_ref(&insert)), (Access::Write, Commit::Itself));
+    assert_eq!(access(&[insert.clone(), bare(b'S')]), (Access::Read, Commit::Itself));
+    assert_eq!(access(&[query("begin"), insert]), (Access::Read, Commit::Transaction));
 }

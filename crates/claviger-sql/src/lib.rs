@@ -19,6 +19,7 @@ mod locks;
 mod plan;
 mod procedure;
 mod session;
+mod shape;
 mod state;
 mod values;
 
@@ -36,6 +37,7 @@ pub use layout::layout;
 pub use locks::{LOCKS, Locks};
 pub use plan::expected_rows;
 pub use session::{Cursor, Prepared, Session, Transition};
+pub use shape::shape;
 pub use state::{STATE, State};
 pub use values::{Value, with_values};
 

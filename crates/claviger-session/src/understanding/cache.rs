@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use claviger_sql::Session;
+use claviger_sql::{Session, shape};
 
 use super::Text;
 
@@ -33,66 +33,104 @@ pub(crate) struct Key {
 }
 
 /// Texts by all that their meaning hangs on.
+#[derive(Default)]
 pub(crate) struct Texts {
+    texts: Kept<Arc<Text>>,
+    /// By their shapes, those that do the same whatever the values in them are. None where the values count.
+    shapes: Kept<Option<Arc<Text>>>,
+}
+
+impl Texts {
+    /// The text of this key, understood before or now.
+    pub(crate) fn get(&self, key: &Key, read: impl Fn(&[u8]) -> Text) -> Arc<Text> {
+        if key.text.len() > LONGEST {
+            return Arc::new(read(&key.text));
+        }
+        if let Some(text) = self.texts.find(key) {
+            return text;
+        }
+        let shape = std::str::from_utf8(&key.text).ok().and_then(shape).map(|shape| Key { text: shape.into(), ..*key });
+        let found = shape.as_ref().map(|shape| self.shapes.find(shape));
+        if let Some(Some(Some(text))) = found {
+            return text;
+        }
+        let text = Arc::new(read(&key.text));
+        match (shape, found) {
+            (Some(shape), Some(None)) => {
+                let same = text.does_the_same(&read(&shape.text));
+                self.shapes.put(shape, same.then(|| Arc::clone(&text)));
+                if same {
+                    return text;
+                }
+            }
+            _ => {}
+        }
+        // A copy: a slice would keep the whole read buffer alive.
+        let own = Key { text: Bytes::copy_from_slice(&key.text), ..*key };
+        self.texts.put(own, Arc::clone(&text));
+        text
+    }
+
+    pub(crate) fn find(&self, key: &Key) -> Option<Arc<Text>> {
+        self.texts.find(key)
+    }
+}
+
+/// What was asked for lately, in parts.
+struct Kept<V> {
     hasher: RandomState,
-    shards: [Mutex<Generations>; SHARDS],
+    shards: [Mutex<Generations<V>>; SHARDS],
 }
 
 /// When the young are too many, the old are forgotten and the young grow old. What is asked for stays.
-#[derive(Default)]
-struct Generations {
-    young: HashMap<Key, Arc<Text>>,
-    old: HashMap<Key, Arc<Text>>,
+struct Generations<V> {
+    young: HashMap<Key, V>,
+    old: HashMap<Key, V>,
     bytes: usize,
 }
 
-impl Default for Texts {
+impl<V> Default for Kept<V> {
     fn default() -> Self {
         Self { hasher: RandomState::new(), shards: Default::default() }
     }
 }
 
-impl Texts {
-    /// The text of this key, understood before or now.
-    pub(crate) fn get(&self, key: &Key, read: impl FnOnce() -> Text) -> Arc<Text> {
-        if key.text.len() > LONGEST {
-            return Arc::new(read());
-        }
-        if let Some(text) = self.find(key) {
-            return text;
-        }
-        let text = Arc::new(read());
-        // A copy: a slice would keep the whole read buffer alive.
-        let own = Key { text: Bytes::copy_from_slice(&key.text), ..*key };
-        self.shard(key).put(own, Arc::clone(&text));
-        text
+impl<V> Default for Generations<V> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), bytes: 0 }
     }
+}
 
-    pub(crate) fn find(&self, key: &Key) -> Option<Arc<Text>> {
+impl<V: Clone> Kept<V> {
+    fn find(&self, key: &Key) -> Option<V> {
         let mut shard = self.shard(key);
-        if let Some(text) = shard.young.get(key) {
-            return Some(Arc::clone(text));
+        if let Some(value) = shard.young.get(key) {
+            return Some(value.clone());
         }
-        let (key, text) = shard.old.remove_entry(key)?;
-        shard.put(key, Arc::clone(&text));
-        Some(text)
+        let (key, value) = shard.old.remove_entry(key)?;
+        shard.put(key, value.clone());
+        Some(value)
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Generations> {
+    fn put(&self, key: Key, value: V) {
+        self.shard(&key).put(key, value);
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Generations<V>> {
         let index = usize::try_from(self.hasher.hash_one(key) >> 60).unwrap_or(0);
         let [first, ..] = &self.shards;
         self.shards.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Generations {
-    fn put(&mut self, key: Key, text: Arc<Text>) {
+impl<V> Generations<V> {
+    fn put(&mut self, key: Key, value: V) {
         if self.young.len() >= MOST || self.bytes + key.text.len() > MOST_BYTES {
             self.old = std::mem::take(&mut self.young);
             self.bytes = 0;
         }
         self.bytes += key.text.len();
-        self.young.insert(key, text);
+        self.young.insert(key, value);
     }
 }
 
@@ -131,8 +169,8 @@ mod tests {
         Key { catalog: 1, state: 1, names, text: text.into() }
     }
 
-    fn read() -> Text {
-        Text::read(b"select 1", &Catalog::default(), &Session::default())
+    fn read(text: &[u8]) -> Text {
+        Text::read(text, &Catalog::default(), &Session::default())
     }
 
     #[test]
@@ -144,6 +182,7 @@ mod tests {
             assert!(Arc::ptr_eq(&kept, &texts.get(&key("kept".into(), 0), read)));
         }
         let held: usize = texts
+            .texts
             .shards
             .iter()
             .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
@@ -151,6 +190,23 @@ mod tests {
             .sum();
         assert!(held <= SHARDS * MOST * 2, "{held}");
         assert!(!Arc::ptr_eq(&kept, &texts.get(&key("kept".into(), 1), read)), "with other names it may mean something else");
+    }
+
+    #[test]
+    fn texts_that_differ_only_in_values_that_do_not_count_are_one() {
+        let texts = Texts::default();
+        let get = |text: &str| texts.get(&key(text.into(), 0), read);
+        let values = "select from (values (1, 2)) v(a, b) where";
+        let one = get(&format!("{values} a = 1"));
+        assert!(Arc::ptr_eq(&one, &get(&format!("{values} a = 12"))));
+        assert!(!Arc::ptr_eq(&one, &get(&format!("{values} b = 1"))));
+        assert!(!Arc::ptr_eq(&one, &texts.get(&key(format!("{values} a = 1"), 1), read)), "with other names");
+        // What fails to be read is read again.
+        assert!(!Arc::ptr_eq(&get("select a from b where c = 1"), &get("select a from b where c = 2")));
+        // So is what hangs on the values next to it.
+        let limited = |limit: u32| get(&format!("{values} a = 1 and b < {limit}"));
+        assert!(!Arc::ptr_eq(&limited(1), &limited(2)));
+        assert!(Arc::ptr_eq(&limited(1), &limited(1)));
     }
 
     #[test]

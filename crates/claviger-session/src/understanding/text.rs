@@ -77,6 +77,17 @@ impl Text {
         Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, reading: None }
     }
 
+    /// Whether another text, which has parameters where this one has values, does the same whatever the values are.
+    pub(crate) fn does_the_same(&self, other: &Self) -> bool {
+        let (Ok(own), Ok(its)) = (&self.matter, &other.matter) else { return false };
+        // What is to be put into a text has its place in that text alone.
+        let plain = |meaning: &Meaning| meaning.disclosure.clone().insertions().next().is_none();
+        own.digest() == its.digest()
+            && own.statements().iter().all(plain)
+            && self.changes == other.changes
+            && [self, other].iter().all(|text| !text.depends_on_values && text.transitions.iter().all(Vec::is_empty))
+    }
+
     /// Whether it sets something in its session.
     pub(crate) fn configures(&self) -> bool {
         self.effects().any(|effect| effect.verb == Verb::Configure)

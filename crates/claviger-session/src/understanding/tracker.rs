@@ -339,7 +339,7 @@ impl Tracker {
         let key = Key { catalog: snapshot.id, state: self.state_number, names: 0, text: text.clone() };
         let found = texts.find(&key).unwrap_or_else(|| {
             let names = if mentions_names(text) { self.names_number } else { 0 };
-            texts.get(&Key { names, ..key }, || Text::read(text, &snapshot.catalog, &self.sql))
+            texts.get(&Key { names, ..key }, |text| Text::read(text, &snapshot.catalog, &self.sql))
         });
         Understanding::Text(if found.depends_on_values {
             with_its_values(operation, found, &snapshot.catalog, &self.sql)

@@ -210,8 +210,8 @@ impl Analysis<'_> {
                     let (left, right) = (expression.lexpr(), expression.rexpr());
                     match qualified(expression.name()).map_or("", |(_, name)| name) {
                         "->" | "->>" | "#>" | "#>>" => left,
-                        "||" | "+" | "-" if is_constant(right) => left,
-                        "||" | "+" | "-" if is_constant(left) => right,
+                        "||" | "+" | "-" if is_fixed(right) => left,
+                        "||" | "+" | "-" if is_fixed(left) => right,
                         "*" | "/" if constant_number(right).is_some_and(|number| number != 0.0) => left,
                         "%" if constant_number(right).is_some_and(|number| number.abs() > 1.0) => left,
                         _ => return false,
@@ -328,6 +328,11 @@ fn has_column(node: Node<'_>) -> bool {
 
 fn is_constant(node: Node<'_>) -> bool {
     !has_column(node) && !matches!(node, Node::ParamRef(_) | Node::SubLink(_) | Node::None)
+}
+
+/// Whether it is the same value for every row.
+fn is_fixed(node: Node<'_>) -> bool {
+    is_constant(node) || matches!(node, Node::ParamRef(_))
 }
 
 /// Two constants that differ.

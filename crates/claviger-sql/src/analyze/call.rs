@@ -9,7 +9,7 @@ use pg_raw_parse::nodes::{self, TypeName};
 
 use super::disclose;
 use super::flow::{Flow, Sources};
-use super::names::{constant_text, is_parameter, qualified};
+use super::names::{constant_text, has_parameter, qualified};
 use super::scope::Scope;
 use super::walk::visit;
 use super::{Analysis, Result};
@@ -273,7 +273,7 @@ impl Analysis<'_> {
     fn special(&mut self, scope: &Scope<'_>, schema: Option<&str>, name: &str, arguments: &NodeList) -> Result<bool> {
         let Some(Builtin::Special(special)) = self.system_function(schema, name) else { return Ok(false) };
         self.doings += 1;
-        self.depends_on_values |= arguments.iter().map(argument).any(is_parameter);
+        self.depends_on_values |= arguments.iter().map(argument).any(has_parameter);
         let first = arguments.first().map(argument).and_then(|first| constant_text(first).or_else(|| scope.known_text(first)));
         let Some(first) = first else { return Ok(false) };
         match special.target {

@@ -9,12 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use claviger_model::{Carried, Column, Control, Labels, Output};
-use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, SubLink};
 use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
+use pg_raw_parse::{ConstValue, Node};
 
 use super::flow::{Field, Flow, Rows, Sources};
-use super::names::{constant_text, qualified};
+use super::names::{constant_text, parts, qualified};
 use super::scope::Scope;
 use super::walk::visit;
 use super::{Analysis, Result};
@@ -273,6 +273,34 @@ fn is_chosen_text(node: Node<'_>) -> bool {
     constant_text(node).is_some_and(|text| text.chars().any(char::is_alphanumeric) && text.trim().parse::<f64>().is_err())
 }
 
+/// Whether this can only be a number, for a function that takes a text to search for as well: then it is a place in a text.
+fn is_place(node: Node<'_>) -> bool {
+    match node {
+        Node::A_Const(constant) => match constant.val() {
+            Some(ConstValue::String(text)) => !text.chars().any(char::is_alphanumeric),
+            _ => true,
+        },
+        Node::A_Expr(expression) => {
+            expression.kind == A_Expr_Kind::AEXPR_OP
+                && matches!(qualified(expression.name()), Some((None | Some("pg_catalog"), "+" | "-" | "*" | "/")))
+        }
+        Node::FuncCall(call) => {
+            let counting = ["position", "strpos", "length", "char_length", "character_length", "octet_length", "bit_length"];
+            qualified(call.funcname()).is_some_and(|(_, name)| counting.contains(&name))
+        }
+        Node::TypeCast(cast) => cast
+            .type_name()
+            .is_some_and(|name| name.names().iter().filter_map(nodes::String::sval).next_back().is_some_and(is_whole)),
+        Node::MinMaxExpr(expression) => expression.args().iter().all(is_place),
+        _ => false,
+    }
+}
+
+/// What the grammar makes of the names of whole numbers.
+fn is_whole(name: &str) -> bool {
+    matches!(name, "int2" | "int4" | "int8")
+}
+
 /// Operators that compute numbers and dates: at the ends of a type's range they fail.
 pub(super) fn is_arithmetic(name: &str) -> bool {
     matches!(name, "+" | "-" | "*" | "/" | "%" | "^" | "|/" | "||/" | "@" | "!!")
@@ -308,6 +336,10 @@ pub(super) fn is_total(name: &str) -> bool {
 
 /// Whether a function compares what it is given with what somebody chose.
 pub(super) fn compares(name: &str, arguments: &[(Node<'_>, Flow)]) -> bool {
+    // In one of its forms it looks for what fits a pattern.
+    if name == "substring" {
+        return arguments.iter().any(|(node, flow)| flow.shows.is_empty() && !is_place(*node));
+    }
     if PLACES.contains(&name) {
         return arguments.iter().any(|(node, _)| is_chosen_text(*node));
     }
@@ -452,7 +484,7 @@ pub(crate) fn names_in(expression: &str) -> Option<Vec<String>> {
         for target in select.target_list().iter() {
             visit(target.val(), |node| {
                 if let Node::ColumnRef(reference) = node {
-                    names.extend(super::names::parts(reference.fields()).last().map(|name| (*name).to_owned()));
+                    names.extend(parts(reference.fields()).last().map(|name| (*name).to_owned()));
                 }
             });
         }

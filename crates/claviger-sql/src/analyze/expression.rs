@@ -7,7 +7,7 @@ use pg_raw_parse::{Node, raw};
 
 use super::disclose::{against_nothing, is_arithmetic, is_chosen, is_composing};
 use super::flow::{Field, Flow};
-use super::names::{is_parameter, parts, qualified};
+use super::names::{has_parameter, parts, qualified};
 use super::scope::{Found, Scope};
 use super::{Analysis, Result};
 use claviger_model::Hazard;
@@ -180,8 +180,9 @@ impl Analysis<'_> {
     }
 
     pub(super) fn operators_of(&mut self, expression: &nodes::A_Expr) -> Result<()> {
-        let compares = !matches!(qualified(expression.name()), Some((_, "=" | "<>")));
-        self.depends_on_values |= compares && [expression.lexpr(), expression.rexpr()].into_iter().any(is_parameter);
+        // To add a value, or to ask for it, is one thing whatever it is.
+        let compares = !matches!(qualified(expression.name()), Some((_, "=" | "<>" | "+" | "-")));
+        self.depends_on_values |= compares && [expression.lexpr(), expression.rexpr()].into_iter().any(has_parameter);
         match expression.kind {
             // `BETWEEN` and its kin carry a word in place of an operator, and compare by the usual ones.
             A_Expr_Kind::AEXPR_BETWEEN

@@ -12,7 +12,7 @@ use pg_raw_parse::nodes::SelectStmt;
 use pg_raw_parse::raw::LimitOption;
 
 use super::flow::{Field, Flow, Rows, Sources};
-use super::names::{constant_number, is_parameter, parts, qualified};
+use super::names::{constant_number, has_parameter, parts, qualified};
 use super::scope::{Found, Scope};
 use super::{Analysis, Result};
 
@@ -118,7 +118,7 @@ impl Analysis<'_> {
 
     pub(super) fn limited(&mut self, select: &SelectStmt, scope: &Scope<'_>, rows: &mut Rows) -> Result<()> {
         rows.control.add(&self.condition(scope, select.limit_count())?);
-        self.depends_on_values |= is_parameter(select.limit_count());
+        self.depends_on_values |= has_parameter(select.limit_count());
         rows.control.add(&self.condition(scope, select.limit_offset())?);
         let limited = [select.limit_count(), select.limit_offset()].iter().any(|limit| !matches!(limit, Node::None));
         rows.cut = limited || select.distinct_clause().iter().any(|by| !matches!(by, Node::None));

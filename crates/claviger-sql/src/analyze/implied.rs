@@ -8,7 +8,7 @@ use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{RangeTableSample, TypeCast};
 
 use super::call::argument;
-use super::names::{constant_text, is_parameter, qualified};
+use super::names::{constant_text, has_parameter, qualified};
 use super::{Analysis, Result};
 use crate::builtin::{Builtin, extension};
 use crate::{Catalog, EventTrigger, Function};
@@ -118,7 +118,7 @@ impl Analysis<'_> {
             // The input function of the type that is named, and the checks of a domain.
             ("pg_input_is_valid" | "pg_input_error_info", 2) => {
                 let kind = arguments.get(1).map_or(Node::None, argument);
-                self.depends_on_values |= is_parameter(kind);
+                self.depends_on_values |= has_parameter(kind);
                 let Some(text) = constant_text(kind) else { return Ok(false) };
                 let Ok(parsed) = pg_raw_parse::parse(&format!("SELECT NULL::{text}")) else { return Ok(false) };
                 let mut statements = parsed.iter();

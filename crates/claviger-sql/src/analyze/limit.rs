@@ -102,7 +102,7 @@ fn plain(node: Node<'_>) -> Node<'_> {
 }
 
 /// What a query without tables gives.
-fn only_value(link: &nodes::SubLink) -> Option<Node<'_>> {
+pub(super) fn only_value(link: &nodes::SubLink) -> Option<Node<'_>> {
     let Node::SelectStmt(select) = link.subselect() else { return None };
     let simple = select.op == SETOP_NONE && select.from_clause().is_empty() && matches!(select.where_clause(), Node::None);
     let mut targets = select.target_list().iter();

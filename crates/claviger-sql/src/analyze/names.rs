@@ -6,6 +6,8 @@ use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{RangeVar, TypeName};
 use pg_raw_parse::{ConstValue, Node};
 
+use super::limit::only_value;
+use super::walk::visit;
 use super::{Analysis, Result, undefined};
 use crate::{Relation, TypeFacts, Undefined};
 
@@ -38,14 +40,17 @@ pub(super) fn constant_text(node: Node<'_>) -> Option<String> {
     }
 }
 
-/// Whether a parameter stands there, or one of several values is one.
-pub(super) fn is_parameter(node: Node<'_>) -> bool {
-    match node {
-        Node::ParamRef(_) => true,
-        Node::TypeCast(cast) => is_parameter(cast.arg()),
-        Node::NodeList(list) => list.iter().any(is_parameter),
-        _ => false,
-    }
+/// Whether what stands there is a parameter, or is made of one.
+pub(super) fn has_parameter(node: Node<'_>) -> bool {
+    let mut found = false;
+    visit(node, |node| {
+        found |= match node {
+            Node::ParamRef(_) => true,
+            Node::SubLink(link) => only_value(link).is_some_and(has_parameter),
+            _ => false,
+        };
+    });
+    found
 }
 
 /// A number that stands in the statement itself.

@@ -210,7 +210,7 @@ impl Analysis<'_> {
         self.catalog.find_functions(schema, name, &self.path).any(|function| function.kind == FunctionKind::Aggregate)
     }
 
-    fn system_function(&self, schema: Option<&str>, name: &str) -> Option<Builtin> {
+    pub(super) fn system_function(&self, schema: Option<&str>, name: &str) -> Option<Builtin> {
         match schema {
             Some("information_schema") => INFORMATION.contains(&name).then_some(Builtin::Harmless),
             schema => schema.is_none_or(|schema| schema == SYSTEM).then(|| builtin(name)).flatten(),

@@ -26,6 +26,7 @@ mod order;
 mod partition;
 mod query;
 mod routine;
+mod said;
 mod scope;
 mod summed;
 mod table;
@@ -43,6 +44,7 @@ use pg_raw_parse::Node;
 
 pub(crate) use self::disclose::{labels_of_query, names_in};
 use self::flow::{Flow, Rows, Sources, Tables};
+use crate::catalog::Change;
 use crate::{Catalog, NotUnderstood, Relation, Session, Statement, Transition, Undefined};
 
 type Result<T> = std::result::Result<T, NotUnderstood>;
@@ -406,6 +408,7 @@ fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Re
     let mut statements = Vec::new();
     // What a statement changes without saying so leaves those after it unknown, but for what only begins or ends a transaction.
     let mut unsaid = false;
+    let mut defined = Defined::default();
     for raw in parsed.iter() {
         let start = usize::try_from(raw.stmt_location).unwrap_or(0).min(text.len());
         let length = usize::try_from(raw.stmt_len).unwrap_or(0);
@@ -414,9 +417,12 @@ fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Re
         let mut statement = match raw.stmt() {
             Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session, reached)?,
             _ if unsaid => unknown(),
-            node => statement(node, (own, start), catalog, &session, reached)?,
+            node => statement(node, (own, start), defined.catalog(catalog), &session, reached)?,
         };
-        unsaid |= changes_unsaid(&statement.transitions);
+        // What comes last changes nothing for those after it.
+        if end < text.len() {
+            unsaid |= changes_unsaid(&statement.transitions) || !defined.follow(raw.stmt(), &statement, catalog, &mut session);
+        }
         statement.transitions.iter().for_each(|transition| session.apply(transition));
         statement.meaning.disclosure.insertions().for_each(|insertion| insertion.at += start);
         statement.span = start..end;
@@ -425,11 +431,49 @@ fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Re
     Ok(statements)
 }
 
-/// Whether what comes after this in the same text cannot be told: the catalog is another, or the path or the role, to what is not said.
+/// What the statements of a text have defined so far.
+#[derive(Default)]
+struct Defined {
+    /// The catalog as they have made it, if they have.
+    catalog: Option<Catalog>,
+    schemas: bool,
+}
+
+impl Defined {
+    fn catalog<'a>(&'a self, before: &'a Catalog) -> &'a Catalog {
+        self.catalog.as_ref().unwrap_or(before)
+    }
+
+    /// Follows what a statement makes of the catalog. Whether it can be told.
+    fn follow(&mut self, node: Node<'_>, statement: &Statement, before: &Catalog, session: &mut Session) -> bool {
+        let is = |transition: fn(&Transition) -> bool| statement.transitions.iter().any(transition);
+        if is(|transition| matches!(transition, Transition::Rollback | Transition::RollbackTo(_))) {
+            return self.catalog.is_none();
+        }
+        if !is(|transition| matches!(transition, Transition::Define)) {
+            return true;
+        }
+        let Some(changes) = Analysis::new(self.catalog(before), session).says(node, self.schemas) else { return false };
+        for change in changes {
+            match &change {
+                Change::Schema(_) => self.schemas = true,
+                Change::Is(relation)
+                    if *relation.table.schema == *said::TEMPORARY && !session.path.contains(&relation.table.schema) =>
+                {
+                    session.path.insert(0, Arc::clone(&relation.table.schema));
+                }
+                _ => {}
+            }
+            self.catalog.get_or_insert_with(|| before.clone()).apply(&change);
+        }
+        true
+    }
+}
+
+/// Whether what comes after this in the same text cannot be told: the path or the role is another, to what is not said.
 fn changes_unsaid(transitions: &[Transition]) -> bool {
     let says = transitions.iter().any(|transition| matches!(transition, Transition::Path(_)));
     transitions.iter().any(|transition| match transition {
-        Transition::Define => true,
         Transition::Resync => !says,
         _ => false,
     })

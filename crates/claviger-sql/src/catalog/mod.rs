@@ -3,6 +3,7 @@
 //! What belongs to the server itself (the schemas `pg_catalog` and `information_schema`) is here only as tables with their columns; its functions,
 //! operators and casts are known without.
 
+mod change;
 mod facts;
 mod labels;
 mod made;
@@ -23,6 +24,7 @@ use claviger_model::{Column, Routine, Table};
 use self::labels::Bound;
 use self::stored::Texts;
 
+pub(crate) use change::Change;
 pub use labels::{Binding, Classification, Classified, NotAName};
 pub use question::{FINGERPRINT, QUESTION, SNAPSHOT};
 pub use read::CatalogError;

@@ -1,0 +1,58 @@
+//! A snapshot as a definition makes it that has not been read from the server yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Catalog, Classified, Relation};
+
+/// What a definition makes of a catalog.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// This is there now, in place of what had its number.
+    Is(Arc<Relation>),
+    /// What has this number is no more.
+    Gone(u32),
+    /// There is a schema, with nothing in it.
+    Schema(Arc<str>),
+}
+
+impl Catalog {
+    pub(crate) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Is(relation) => {
+                let table = &relation.table;
+                self.relations.insert(table.id, Arc::clone(relation));
+                self.names.entry(Arc::clone(&table.schema)).or_default().insert(Arc::clone(&table.name), table.id);
+            }
+            Change::Gone(id) => {
+                let Some(relation) = self.relations.remove(id) else { return };
+                if let Some(names) = self.names.get_mut(&relation.table.schema) {
+                    names.remove(&relation.table.name);
+                }
+            }
+            Change::Schema(name) => _ = self.names.entry(Arc::clone(name)).or_insert_with(HashMap::new),
+        }
+    }
+
+    /// A number that no relation has: the server counts from below.
+    pub(crate) fn unused_number(&self, besides: u32) -> u32 {
+        let mut number = u32::MAX;
+        let mut left = besides;
+        while self.relations.contains_key(&number) || left > 0 {
+            left -= u32::from(!self.relations.contains_key(&number));
+            number -= 1;
+        }
+        number
+    }
+
+    /// Whether a table of this name, or one of its columns, is to have labels, whether it is there or not.
+    pub(crate) fn gives_labels_to(&self, schema: &str, table: &str) -> bool {
+        let names = self.unmatched.iter().chain(self.bound.keys());
+        names.filter_map(|name| name.parse::<Classified>().ok()).any(|name| *name.schema == *schema && *name.table == *table)
+    }
+
+    /// Whether it is a partition, or inherits from another.
+    pub(crate) fn is_child(&self, id: u32) -> bool {
+        self.relations.values().any(|relation| relation.children.iter().any(|child| child.relation == id))
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Catalog, Classified, Relation};
+use super::{Catalog, Classified, Relation, TypeFacts};
 
 /// What a definition makes of a catalog.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(crate) enum Change {
     Gone(u32),
     /// There is a schema, with nothing in it.
     Schema(Arc<str>),
+    /// There is a type.
+    Kind(Arc<TypeFacts>),
 }
 
 impl Catalog {
@@ -30,19 +32,23 @@ impl Catalog {
                     names.remove(&relation.table.name);
                 }
             }
+            Change::Kind(kind) => {
+                self.types.insert(kind.id, Arc::clone(kind));
+                self.type_names.entry(Arc::clone(&kind.schema)).or_default().insert(Arc::clone(&kind.name), kind.id);
+            }
             Change::Schema(name) => _ = self.names.entry(Arc::clone(name)).or_insert_with(HashMap::new),
         }
     }
 
-    /// A number that no relation has: the server counts from below.
+    /// A number that no relation has, after so many of them: the server counts from below.
     pub(crate) fn unused_number(&self, besides: u32) -> u32 {
-        let mut number = u32::MAX;
-        let mut left = besides;
-        while self.relations.contains_key(&number) || left > 0 {
-            left -= u32::from(!self.relations.contains_key(&number));
-            number -= 1;
-        }
-        number
+        let unused = (0..u32::MAX).map(|below| u32::MAX - below).filter(|number| !self.relations.contains_key(number));
+        unused.skip(usize::try_from(besides).unwrap_or(0)).next().unwrap_or(0)
+    }
+
+    /// A number that no type has.
+    pub(crate) fn unused_kind(&self) -> u32 {
+        (0..u32::MAX).map(|below| u32::MAX - below).find(|number| !self.types.contains_key(number)).unwrap_or(0)
     }
 
     /// Whether a table of this name, or one of its columns, is to have labels, whether it is there or not.

@@ -74,11 +74,14 @@ fn nobody_approves_for_himself() {
         ground.gateway.must(&["principals", "delegate", "bot", "dana"]);
         ground.session().await.batch_execute("delete from notes").await.unwrap_err();
         let id = ground.request().await;
+        let eve = ground.gateway.token(&["eve"]);
+        let known = async || !ground.review(&eve, &["approve", &id]).1.contains("not registered");
+        eventually("eve is known", Duration::from_secs(10), known).await;
         for (token, why) in [
             (&bot, "policy does not permit"),
             (&alice, "nobody reviews a request of his own"),
             (&dirk, "nobody reviews a request of his own"),
-            (&ground.gateway.token(&["eve"]), "none of your groups"),
+            (&eve, "none of your groups"),
             (&ground.gateway.token(&["dana", "--act", "bot"]), "policy does not permit"),
         ] {
             for verdict in ["approve", "deny"] {

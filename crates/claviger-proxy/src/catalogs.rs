@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use claviger_model::Refusal;
 use claviger_session::{CatalogKeeper, Catalogs, Connection, Fit, FreshSnapshot, Gateway, Rules, Snapshot, fits};
-use claviger_sql::{Binding, Catalog, Classification, FINGERPRINT, QUESTION, SNAPSHOT};
+use claviger_sql::{Binding, Catalog, Classification, FINGERPRINT, QUESTION, QUESTION_AGAIN, SNAPSHOT};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -243,7 +243,8 @@ impl Task {
 
     async fn look(&mut self, keeper: &Keeper, gateway: &Gateway) {
         let (asked, last) = (Instant::now(), keeper.state.load_full());
-        let looking = timeout(LOOK, self.look_again(gateway, last.snapshot.as_ref()));
+        let last_of = Last { snapshot: last.snapshot.as_ref(), is_over: !keeper.is_up_to_date(&last), is_new: false };
+        let looking = timeout(LOOK, self.look_again(gateway, last_of));
         let found = looking.await.unwrap_or_else(|_| Err(unavailable("the upstream took too long")));
         let name = &self.connection.name;
         match found {
@@ -289,7 +290,7 @@ impl Task {
     }
 
     /// The catalog, if it is another than the last. A session that was kept may have been closed meanwhile, so that is tried twice.
-    async fn look_again(&mut self, gateway: &Gateway, last: Option<&Snapshot>) -> Result<Option<Catalog>, Refusal> {
+    async fn look_again(&mut self, gateway: &Gateway, last: Last<'_>) -> Result<Option<Catalog>, Refusal> {
         if let Some(asking) = &mut self.asking
             && let Ok(found) = ask(asking, &self.connection, last, &mut self.quiet_since, &mut self.memory).await
         {
@@ -298,21 +299,34 @@ impl Task {
         (self.asking, self.quiet_since) = (None, None);
         let mut asking = Asking::open(&self.upstreams, &self.connection, login_of(gateway, &self.connection)).await?;
         asking.ask(SETTINGS).await?;
+        // It may be another server by now, whose own things are others.
+        let last = Last { is_new: true, ..last };
         let found = ask(&mut asking, &self.connection, last, &mut self.quiet_since, &mut self.memory).await?;
         self.asking = Some(asking);
         Ok(found)
     }
 }
 
+/// What is known when a look begins.
+#[derive(Clone, Copy)]
+struct Last<'s> {
+    snapshot: Option<&'s Snapshot>,
+    /// Whether it is known that something has changed since.
+    is_over: bool,
+    /// Whether the session that asks has asked nothing before.
+    is_new: bool,
+}
+
 async fn ask(
     asking: &mut Asking,
     connection: &Connection,
-    last: Option<&Snapshot>,
+    last: Last<'_>,
     quiet_since: &mut Option<Bytes>,
     memory: &mut Memory,
 ) -> Result<Option<Catalog>, Refusal> {
+    let Last { snapshot: last, is_over, is_new } = last;
     // What could not be read may be there to be read now, whatever has changed.
-    if let Some(last) = last.filter(|last| !last.catalog.is_partial()) {
+    if let Some(last) = last.filter(|last| !is_over && !last.catalog.is_partial()) {
         // Where nobody writes, nothing can have changed.
         if quiet_since.is_some() && *quiet_since == value(asking.ask(SNAPSHOT).await?, 0) {
             return Ok(None);
@@ -324,7 +338,7 @@ async fn ask(
         }
     }
     *quiet_since = None;
-    let rows = whole(asking).await?;
+    let rows = if last.is_some() && !is_new { whole(asking, &QUESTION_AGAIN).await? } else { whole(asking, QUESTION).await? };
     // What was classified stays so, whatever it is called now.
     let classification = match last {
         Some(last) => Arc::new(connection.classification.bound_by(&last.catalog)),
@@ -342,15 +356,15 @@ async fn ask(
 }
 
 /// The whole catalog, but for what others keep locked.
-async fn whole(asking: &mut Asking) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
+async fn whole(asking: &mut Asking, question: &'static str) -> Result<Vec<Vec<Option<Bytes>>>, Refusal> {
     for _ in 1..TRIES {
-        match asking.put(QUESTION.into()).await? {
+        match asking.put(question.into()).await? {
             Err(code) if LOCKED.contains(&&*code) => {}
             Ok(rows) => return Ok(rows),
             Err(code) => return Err(refused(&code)),
         }
     }
-    asking.ask(QUESTION).await
+    asking.ask(question).await
 }
 
 /// What the names of labels have stood for in one database.

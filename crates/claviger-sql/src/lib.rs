@@ -31,7 +31,7 @@ use claviger_model::Meaning;
 pub use affected::{Affected, Question, Untold, affected};
 pub use catalog::{
     Binding, Cast, Catalog, CatalogError, Child, Classification, Classified, ColumnFacts, EventTrigger, FINGERPRINT, Function,
-    FunctionKind, NotAName, Operator, QUESTION, Reference, Relation, Rule, SNAPSHOT, Trigger, TypeFacts, Write,
+    FunctionKind, NotAName, Operator, QUESTION, QUESTION_AGAIN, Reference, Relation, Rule, SNAPSHOT, Trigger, TypeFacts, Write,
 };
 pub use layout::layout;
 pub use locks::{LOCKS, Locks};

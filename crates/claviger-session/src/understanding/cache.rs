@@ -55,15 +55,12 @@ impl Texts {
             return text;
         }
         let text = Arc::new(read(&key.text));
-        match (shape, found) {
-            (Some(shape), Some(None)) => {
-                let same = text.does_the_same(&read(&shape.text));
-                self.shapes.put(shape, same.then(|| Arc::clone(&text)));
-                if same {
-                    return text;
-                }
+        if let (Some(shape), Some(None)) = (shape, found) {
+            let same = text.does_the_same(&read(&shape.text));
+            self.shapes.put(shape, same.then(|| Arc::clone(&text)));
+            if same {
+                return text;
             }
-            _ => {}
         }
         // A copy: a slice would keep the whole read buffer alive.
         let own = Key { text: Bytes::copy_from_slice(&key.text), ..*key };

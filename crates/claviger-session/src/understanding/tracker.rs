@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use claviger_model::{OpId, TxId};
 use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
-use claviger_sql::{Catalog, FINGERPRINT, Prepared, QUESTION, STATE, Session, State};
+use claviger_sql::{Catalog, CatalogError, FINGERPRINT, Prepared, QUESTION, QUESTION_AGAIN, STATE, Session, State};
 use ring::digest;
 
 use super::cache::{Key, number};
@@ -92,6 +92,7 @@ enum Question {
     State,
     Fingerprint,
     Catalog,
+    CatalogAgain,
 }
 
 /// What the last question came to, for the request that it was asked for.
@@ -176,6 +177,7 @@ impl Tracker {
         }
         match &self.own {
             Some(own) if own.certain && now.saturating_duration_since(own.asked) <= self.max_age() => Need::Nothing,
+            _ if self.differs && self.known(now).is_some() => self.ask(Question::CatalogAgain),
             _ if self.differs => self.ask(Question::Catalog),
             _ => self.ask(Question::Fingerprint),
         }
@@ -218,6 +220,7 @@ impl Tracker {
             Question::State => STATE,
             Question::Fingerprint => FINGERPRINT,
             Question::Catalog => QUESTION,
+            Question::CatalogAgain => &QUESTION_AGAIN,
         };
         Need::Question(id, text)
     }
@@ -243,19 +246,20 @@ impl Tracker {
             },
             Question::Fingerprint => {
                 let fingerprint = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-                let base = self.own.as_ref().map(|own| own.snapshot.clone()).or_else(|| self.keeper.current(now));
+                let base = self.known(now);
                 let is_same = |catalog: &Catalog| Some(catalog.fingerprint().as_bytes()) == fingerprint && !catalog.is_partial();
                 let same = base.filter(|base| is_same(&base.catalog));
                 self.differs = same.is_none();
                 self.own = same.map(|snapshot| Own { snapshot, asked: now, certain: true });
             }
-            Question::Catalog => self.learn_catalog(rows, now),
+            Question::Catalog => self.learn_catalog(rows, true, now),
+            Question::CatalogAgain => self.learn_catalog(rows, false, now),
         }
     }
 
     /// The catalog as the session sees it. What was classified stays so, whatever it is called now.
-    fn learn_catalog(&mut self, rows: &[Vec<Option<Bytes>>], now: Instant) {
-        let before = self.own.as_ref().map(|own| own.snapshot.clone()).or_else(|| self.keeper.current(now));
+    fn learn_catalog(&mut self, rows: &[Vec<Option<Bytes>>], whole: bool, now: Instant) {
+        let before = self.known(now);
         let classification = &self.connection.classification;
         let before = before.as_ref().map(|before| &*before.catalog);
         let bound = before.map(|before| classification.bound_by(before));
@@ -263,8 +267,15 @@ impl Tracker {
             Ok(catalog) => {
                 (self.differs, self.own) = (false, Some(Own { snapshot: Snapshot::new(catalog), asked: now, certain: true }))
             }
+            // What was known when it was asked is not known any more: it is asked once more.
+            Err(CatalogError::NotWhole) if !whole && before.is_none() => {}
             Err(error) => self.failure = Some(Failure::Other(error.to_string().into())),
         }
+    }
+
+    /// The last catalog that is known, of this session or of others.
+    fn known(&self, now: Instant) -> Option<Snapshot> {
+        self.own.as_ref().map(|own| own.snapshot.clone()).or_else(|| self.keeper.current(now))
     }
 
     /// It cannot be asked in the middle of a pipeline. What is only old is good until its end.

@@ -1,6 +1,5 @@
 //! A snapshot as a definition makes it that has not been read from the server yet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Catalog, Classified, Relation, TypeFacts};
@@ -36,14 +35,14 @@ impl Catalog {
                 self.types.insert(kind.id, Arc::clone(kind));
                 self.type_names.entry(Arc::clone(&kind.schema)).or_default().insert(Arc::clone(&kind.name), kind.id);
             }
-            Change::Schema(name) => _ = self.names.entry(Arc::clone(name)).or_insert_with(HashMap::new),
+            Change::Schema(name) => _ = self.names.entry(Arc::clone(name)).or_default(),
         }
     }
 
     /// A number that no relation has, after so many of them: the server counts from below.
-    pub(crate) fn unused_number(&self, besides: u32) -> u32 {
-        let unused = (0..u32::MAX).map(|below| u32::MAX - below).filter(|number| !self.relations.contains_key(number));
-        unused.skip(usize::try_from(besides).unwrap_or(0)).next().unwrap_or(0)
+    pub(crate) fn unused_number(&self, after: usize) -> u32 {
+        let mut unused = (0..u32::MAX).map(|below| u32::MAX - below).filter(|number| !self.relations.contains_key(number));
+        unused.nth(after).unwrap_or(0)
     }
 
     /// A number that no type has.

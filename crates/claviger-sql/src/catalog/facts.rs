@@ -8,6 +8,7 @@ use super::stored::Stored;
 
 /// What one row says.
 pub(super) enum Fact {
+    Asked(Asked),
     Path(Path),
     Fingerprint(String),
     Relation(Relation),
@@ -35,6 +36,7 @@ pub(super) fn read(kind: &[u8], facts: &[u8]) -> Option<Fact> {
         serde_json::from_slice(facts).ok()
     }
     Some(match kind {
+        b"asked" => Fact::Asked(json(facts)?),
         b"path" => Fact::Path(json(facts)?),
         b"fingerprint" => Fact::Fingerprint(String::from_utf8(facts.to_vec()).ok()?),
         b"relation" => Fact::Relation(json(facts)?),
@@ -81,7 +83,7 @@ impl Fact {
 }
 
 /// An object's number. In JSON it is a text.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Oid(pub(super) u32);
 
 impl<'a> Deserialize<'a> for Oid {
@@ -89,6 +91,13 @@ impl<'a> Deserialize<'a> for Oid {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map(Self).map_err(|_| de::Error::custom("not a number of an object"))
     }
+}
+
+/// What was asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    pub(super) whole: bool,
 }
 
 #[derive(Deserialize)]
@@ -130,7 +139,7 @@ pub(super) enum RelationKind {
     Composite,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Column {
     pub(super) relation: Oid,
@@ -284,7 +293,7 @@ pub(super) struct Cast {
     pub(super) implicit: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Type {
     pub(super) id: Oid,

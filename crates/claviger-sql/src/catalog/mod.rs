@@ -10,6 +10,7 @@ mod made;
 mod named;
 mod question;
 mod read;
+mod servers;
 mod stored;
 mod when;
 
@@ -22,11 +23,12 @@ use std::sync::Arc;
 use claviger_model::{Column, Routine, Table};
 
 use self::labels::Bound;
+use self::servers::Servers;
 use self::stored::Texts;
 
 pub(crate) use change::Change;
 pub use labels::{Binding, Classification, Classified, NotAName};
-pub use question::{FINGERPRINT, QUESTION, SNAPSHOT};
+pub use question::{FINGERPRINT, QUESTION, QUESTION_AGAIN, SNAPSHOT};
 pub use read::CatalogError;
 
 /// The longest chain of domains that is followed.
@@ -64,6 +66,8 @@ pub struct Catalog {
     type_names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
     /// The texts that the server wrote out of what it has stored, by where.
     stored: Texts,
+    /// What need not be asked for again.
+    servers: Arc<Servers>,
 }
 
 /// A table, view, sequence, or whatever else has columns.

@@ -1,5 +1,7 @@
 //! The questions that a server is asked for its catalog.
 
+use std::sync::LazyLock;
+
 /// What differs whenever anything that a [`Catalog`](crate::Catalog) is read from may have changed: one row of one text. It takes a few
 /// milliseconds in a database of a few hundred tables, and more than a tenth of a second in one of 20,000.
 pub const FINGERPRINT: &str = include_str!("fingerprint.sql");
@@ -18,3 +20,7 @@ pub const QUESTION: &str = concat!(
     include_str!("question.sql"),
     ") q"
 );
+
+/// The same, but for columns and types of the server's own that [`Catalog::read`](crate::Catalog::read) knows from before: a third of the work.
+pub static QUESTION_AGAIN: LazyLock<String> =
+    LazyLock::new(|| QUESTION.replace("(select true as whole)", "(select false as whole)"));

@@ -3,11 +3,14 @@
 -- Every name and every operator is written in full, so that nothing in the search path of whoever asks can answer in its place; what
 -- would look up an operator by itself (IN, BETWEEN, NULLIF, CASE x WHEN, IS DISTINCT FROM, JOIN USING) does not occur.
 --
+-- Columns and types of the server's own, which are most of them, stay as they are: they are left out where not the whole is asked for.
+--
 -- A text that the server writes out of what it has stored comes with where that is stored: the catalog, the row, which of the
 -- row's texts it is, and the version of the row. To write it, the server locks the tables that it is about, and would wait for whoever
 -- has locked one exclusively, as TRUNCATE and most of ALTER TABLE do for as long as their transactions last: of such texts, only that
 -- is given.
 with recursive
+asked as (select true as whole),
 locks as materialized (
     select l.relation, l.pid, l.mode
     from pg_catalog.pg_locks l
@@ -51,7 +54,9 @@ routines as (
     where not n.system or p.oid::pg_catalog.int8 operator(pg_catalog.>=) 16384
 )
 
-select 'path' as kind, pg_catalog.json_build_object('path', pg_catalog.current_schemas(true)::pg_catalog.text[]) as facts
+select 'asked' as kind, pg_catalog.json_build_object('whole', k.whole) as facts from asked k
+
+union all select 'path', pg_catalog.json_build_object('path', pg_catalog.current_schemas(true)::pg_catalog.text[])
 
 union all select 'relation', pg_catalog.json_build_object(
     'id', c.oid,
@@ -77,6 +82,7 @@ union all select 'column', pg_catalog.json_build_object(
 from pg_catalog.pg_attribute a join tables c on c.oid operator(pg_catalog.=) a.attrelid
     left join pg_catalog.pg_attrdef d on d.adrelid operator(pg_catalog.=) a.attrelid and d.adnum operator(pg_catalog.=) a.attnum
 where a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+    and ((select k.whole from asked k) or not c.system or c.oid::pg_catalog.int8 operator(pg_catalog.>=) 16384)
 
 union all select 'view', pg_catalog.json_build_object(
     'id', c.oid,
@@ -239,6 +245,7 @@ union all select 'type', pg_catalog.json_build_object(
     'stored', case when t.typdefaultbin is not null
         then array[t.tableoid, t.oid, 0::pg_catalog.oid, t.xmin::pg_catalog.text::pg_catalog.oid] end)
 from pg_catalog.pg_type t join spaces n on n.oid operator(pg_catalog.=) t.typnamespace
+where (select k.whole from asked k) or not n.system or t.oid::pg_catalog.int8 operator(pg_catalog.>=) 16384
 
 union all select 'type_check', pg_catalog.json_build_object(
     'type', k.contypid,

@@ -10,6 +10,7 @@ use claviger_model::{Column, Labels, Routine, Table, TableKind};
 
 use super::facts::{self, Fact, Oid};
 use super::named::{Named, union};
+use super::servers::Servers;
 use super::stored;
 use super::when::condition;
 use super::{
@@ -36,7 +37,8 @@ pub enum CatalogError {
 }
 
 impl Catalog {
-    /// Reads the answer to the [`QUESTION`](super::QUESTION), and puts labels on what it says. What the server has left out because others
+    /// Reads the answer to the [`QUESTION`](super::QUESTION), and puts labels on what it says; or that to the
+    /// [`QUESTION_AGAIN`](super::QUESTION_AGAIN), which is not whole without what was read before. What the server has left out because others
     /// keep it locked is taken from the catalog of the same database that was read before, where it cannot have changed since.
     pub fn read(rows: &[Vec<Option<Bytes>>], classes: &Classification, before: Option<&Self>) -> Result<Self, CatalogError> {
         if rows.len() > MOST_ROWS {
@@ -58,7 +60,8 @@ impl Catalog {
 
     fn of(mut facts: Vec<Fact>, classes: &Classification, before: Option<&Self>) -> Result<Self, CatalogError> {
         let stored = stored::complete(&mut facts, before);
-        Ok(Self { stored, ..Reading::sort(facts)?.build(classes)? })
+        let servers = Servers::among(&mut facts, before).ok_or(CatalogError::NotWhole)?;
+        Ok(Self { stored, servers, ..Reading::sort(facts)?.build(classes)? })
     }
 }
 
@@ -92,6 +95,7 @@ impl Reading {
         let mut reading = Self::default();
         for fact in facts {
             match fact {
+                Fact::Asked(_) => {}
                 Fact::Path(path) => reading.paths.push(path.path),
                 Fact::Fingerprint(fingerprint) => reading.fingerprints.push(fingerprint),
                 Fact::Relation(relation) => reading.relations.push(relation),

@@ -1,12 +1,13 @@
 //! The question that a server is asked for its catalog, put to real servers.
 
 use bytes::Bytes;
-use claviger_sql::{Catalog, Classification, FINGERPRINT, QUESTION, SNAPSHOT};
+use claviger_sql::{Catalog, CatalogError, Classification, FINGERPRINT, QUESTION, QUESTION_AGAIN, SNAPSHOT};
 
 use crate::harness::{Major, Session};
 
 on_each_server!(
     the_whole_catalog_is_read,
+    what_came_with_the_server_is_read_once,
     a_hostile_search_path_answers_nothing,
     whatever_is_defined_changes_the_fingerprint,
     a_snapshot_lasts_while_nobody_writes,
@@ -20,10 +21,12 @@ async fn read(session: &Session) -> Catalog {
 }
 
 async fn read_after(session: &Session, before: Option<&Catalog>) -> Catalog {
-    let rows = session.rows(QUESTION).await;
-    let rows: Vec<Vec<Option<Bytes>>> =
-        rows.into_iter().map(|row| row.into_iter().map(|value| value.map(Bytes::from)).collect()).collect();
-    Catalog::read(&rows, &Classification::default(), before).unwrap()
+    Catalog::read(&answer(session, QUESTION).await, &Classification::default(), before).unwrap()
+}
+
+async fn answer(session: &Session, question: &str) -> Vec<Vec<Option<Bytes>>> {
+    let rows = session.rows(question).await;
+    rows.into_iter().map(|row| row.into_iter().map(|value| value.map(Bytes::from)).collect()).collect()
 }
 
 fn fixture() -> String {
@@ -72,6 +75,36 @@ async fn the_whole_catalog_is_read(major: Major) {
     assert_eq!(catalog.casts().len(), 2);
     let scratch = catalog.find_relation(None, "scratch", catalog.path()).unwrap();
     assert_eq!(scratch.table.kind.as_str(), "temporary");
+}
+
+async fn what_came_with_the_server_is_read_once(major: Major) {
+    let server = server!(major);
+    let admin = server.admin("bank").await;
+    let labels = ["public.customers.ssn", "pg_catalog.pg_authid.rolpassword"];
+    let labels: Classification = labels.iter().map(|name| (name.parse().unwrap(), ["secret".into()].into())).collect();
+    let before = Catalog::read(&answer(&admin, QUESTION).await, &labels, None).unwrap();
+    // What a superuser adds there is not the server's own.
+    let more = "create table more (id int, of customers); create type mood as enum ('good'); create view pg_catalog.ours as select 1 as one;
+        alter table customers add column extra text; create domain information_schema.ours as text";
+    admin.batch_execute(&format!("set allow_system_table_mods = on; {more}")).await.unwrap();
+    let (whole, again) = (answer(&admin, QUESTION).await, answer(&admin, &QUESTION_AGAIN).await);
+    assert!(again.len() * 5 < whole.len(), "{} of {}", again.len(), whole.len());
+    let (whole, again) = (Catalog::read(&whole, &labels, None).unwrap(), Catalog::read(&again, &labels, Some(&before)));
+    assert_eq!(told(&again.unwrap()), told(&whole));
+    let again = answer(&admin, &QUESTION_AGAIN).await;
+    assert_eq!(Catalog::read(&again, &labels, None).map(|_| ()), Err(CatalogError::NotWhole));
+}
+
+/// All that is said of tables and types, in order.
+fn told(catalog: &Catalog) -> Vec<String> {
+    let mut told: Vec<_> = catalog.relations().map(|relation| format!("{relation:?}")).collect();
+    let types = (1..100_000).filter_map(|id| catalog.kind(id));
+    told.extend(types.map(|kind| format!("{kind:?}")));
+    let mut classified: Vec<_> = catalog.classified().iter().copied().collect();
+    classified.sort_unstable();
+    told.push(format!("{classified:?} {:?} {:?}", catalog.bindings(), catalog.unmatched()));
+    told.sort_unstable();
+    told
 }
 
 /// Whoever owns a schema that comes first in the path could answer for the server, if a name were left to the path.

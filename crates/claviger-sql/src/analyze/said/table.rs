@@ -104,8 +104,7 @@ impl Analysis<'_> {
         }
         let default = format!("nextval('{}.{name}'::regclass)", table.schema);
         // The table's own number is the first that is free.
-        let besides = u32::try_from(changes.len()).ok()?.checked_add(1)?;
-        let id = self.catalog.unused_number(besides);
+        let id = self.catalog.unused_number(changes.len() + 1);
         let sequence = Table { name: name.into(), id, kind: TableKind::Sequence, ..Table::clone(table) };
         changes.push(Change::Is(Arc::new(self.made(sequence))));
         Some(default.into())

@@ -5,6 +5,7 @@
 //! cursors; and changes of the catalog that the session's own transaction has made and nobody else can see. [`text`] is a text, read and
 //! understood; [`cache`] keeps those that were. What an HTTP request does is told from it alone ([`exchange`]), by the dialect of its connection.
 
+mod before;
 mod cache;
 mod exchange;
 mod facts;

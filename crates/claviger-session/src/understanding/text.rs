@@ -50,9 +50,14 @@ const READING: &[&str] = &["client_encoding", "standard_conforming_strings", "na
 impl Text {
     /// Reads a text.
     pub(crate) fn read(text: &[u8], catalog: &Catalog, session: &Session) -> Self {
+        Self::read_from(text, 0, catalog, session)
+    }
+
+    /// Reads a text of which only the statements after so many are asked for.
+    pub(crate) fn read_from(text: &[u8], first: usize, catalog: &Catalog, session: &Session) -> Self {
         let text = std::str::from_utf8(text).map_err(|_| NotUnderstood::Syntax);
         match text.and_then(|text| understand(text, catalog, session)) {
-            Ok(statements) => Self::of(statements),
+            Ok(statements) => Self::of(statements.into_iter().skip(first).collect()),
             Err(error) => {
                 let (facts, transitions) = Default::default();
                 Self {
@@ -77,13 +82,22 @@ impl Text {
         Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, reading: None }
     }
 
+    /// Whether all that it does is understood, and nothing is to be put into it, which would have its place in the text that was read.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.matter.is_ok() && self.effects().all(|effect| effect.verb != Verb::Unknown) && self.takes_nothing_in()
+    }
+
+    fn takes_nothing_in(&self) -> bool {
+        let mut meanings = self.matter.iter().flat_map(|matter| matter.statements());
+        meanings.all(|meaning| meaning.disclosure.clone().insertions().next().is_none())
+    }
+
     /// Whether another text, which has parameters where this one has values, does the same whatever the values are.
     pub(crate) fn does_the_same(&self, other: &Self) -> bool {
         let (Ok(own), Ok(its)) = (&self.matter, &other.matter) else { return false };
         // What is to be put into a text has its place in that text alone.
-        let plain = |meaning: &Meaning| meaning.disclosure.clone().insertions().next().is_none();
         own.digest() == its.digest()
-            && own.statements().iter().all(plain)
+            && self.takes_nothing_in()
             && self.changes == other.changes
             && [self, other].iter().all(|text| !text.depends_on_values && text.transitions.iter().all(Vec::is_empty))
     }

@@ -13,6 +13,7 @@ use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
 use claviger_sql::{Catalog, CatalogError, FINGERPRINT, Prepared, QUESTION, QUESTION_AGAIN, STATE, Session, State};
 use ring::digest;
 
+use super::before::Before;
 use super::cache::{Key, number};
 use super::names::{mentions_names, text_of, uses_names};
 use super::text::Changes;
@@ -37,6 +38,8 @@ pub(crate) struct Tracker {
     under_way: Vec<UnderWay>,
     /// The state is not what was last heard of it.
     stale: Option<Stale>,
+    /// What has run in this group, if all of it can be followed.
+    before: Option<Before>,
     /// The transaction that has changed the state, which its end may undo.
     dirty: Option<TxId>,
     /// The transaction that has changed the catalog, which only it sees.
@@ -126,6 +129,7 @@ impl Tracker {
             names_number: number(),
             under_way: Vec::new(),
             stale: Some(Stale { group: None, changes: Changes::default() }),
+            before: None,
             dirty: None,
             defined: None,
             own: None,
@@ -325,6 +329,9 @@ impl Tracker {
         if !state.reads(text) {
             return Understanding::Unreadable;
         }
+        if let Some(found) = self.after_those_before(operation, text) {
+            return found;
+        }
         let snapshot = match (&self.own, seen) {
             (Some(own), _) => own.snapshot.clone(),
             (None, Some(Ok(snapshot))) => snapshot,
@@ -345,7 +352,7 @@ impl Tracker {
         if said || self.under_way.iter().any(in_pipeline) {
             let session = self.as_it_will_be(operation.group);
             let text = Arc::new(Text::read(text, &snapshot.catalog, &session));
-            return Understanding::Text(with_its_values(operation, text, &snapshot.catalog, &session));
+            return Understanding::Text(with_its_values(operation, text, |text| Text::read(text, &snapshot.catalog, &session)));
         }
         let key = Key { catalog: snapshot.id, state: self.state_number, names: 0, text: text.clone() };
         let found = texts.find(&key).unwrap_or_else(|| {
@@ -353,7 +360,7 @@ impl Tracker {
             texts.get(&Key { names, ..key }, |text| Text::read(text, &snapshot.catalog, &self.sql))
         });
         Understanding::Text(if found.depends_on_values {
-            with_its_values(operation, found, &snapshot.catalog, &self.sql)
+            with_its_values(operation, found, |text| Text::read(text, &snapshot.catalog, &self.sql))
         } else {
             found
         })
@@ -396,6 +403,15 @@ impl Tracker {
     /// Whether something was set in the session.
     pub(crate) fn is_configured(&self) -> bool {
         self.configured != [0; 32]
+    }
+
+    /// After what has changed the catalog in the same group, as far as it says to what.
+    fn after_those_before(&self, operation: &Operation, text: &Bytes) -> Option<Understanding> {
+        let changed = self.stale.is_some_and(|stale| stale.group == Some(operation.group) && stale.changes.catalog);
+        // What names stand for is followed elsewhere.
+        let before = self.before.as_ref().filter(|before| changed && before.is_of(operation.group) && !mentions_names(text))?;
+        let found = with_its_values(operation, Arc::new(before.read(text)), |text| before.read(text));
+        found.is_plain().then_some(Understanding::Text(found))
     }
 
     /// In the rest of a pipeline in which something was changed that its text does not say, only what ends a transaction is plain.
@@ -459,10 +475,25 @@ impl Tracker {
         if !changes.any() {
             return;
         }
+        self.follow(operation, changes, &what);
         self.note_changes(changes, Some(group), operation.tx);
         if changes.names || changes.catalog || changes.state {
             self.under_way.push(UnderWay { op, group, changes, what });
         }
+    }
+
+    /// Something runs in a group that changes what comes after it.
+    fn follow(&mut self, operation: &Operation, changes: Changes, what: &What) {
+        let is_name = |under_way: &UnderWay| matches!(under_way.what, What::Prepare(..));
+        let begins = (changes.catalog || changes.state)
+            && self.stale.is_none_or(|stale| stale.group != Some(operation.group))
+            && self.under_way.iter().all(is_name);
+        let before = match self.before.take().filter(|before| before.is_of(operation.group)) {
+            None if begins => self.catalog.clone().map(|catalog| Before::new(operation.group, catalog, self.sql.clone())),
+            before => before,
+        };
+        let text = text_of(&operation.request).filter(|_| matches!(what, What::Run(_)));
+        self.before = before.zip(text).and_then(|(mut before, text)| before.add(&text).then_some(before));
     }
 
     fn note_changes(&mut self, changes: Changes, group: Option<u64>, tx: TxId) {
@@ -493,6 +524,7 @@ impl Tracker {
     pub(crate) fn goes_on(&mut self, op: OpId) {
         let under_way = self.under_way.iter().find(|under_way| under_way.op == op).map(|under_way| under_way.changes);
         if let Some(changes) = under_way {
+            self.before = None;
             let tx = self.dirty.max(self.defined).unwrap_or(TxId(0));
             self.note_changes(changes, Some(self.last_group), tx);
         }

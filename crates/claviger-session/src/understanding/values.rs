@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use claviger_protocols::{Operation, Request};
-use claviger_sql::{Catalog, Session, Value, with_values};
+use claviger_sql::{Value, with_values};
 
 use super::Text;
 
 /// A statement with the values of its parameters, if what it does depends on them and they are there.
-pub(super) fn with_its_values(operation: &Operation, read: Arc<Text>, catalog: &Catalog, session: &Session) -> Arc<Text> {
+pub(super) fn with_its_values(operation: &Operation, found: Arc<Text>, read: impl Fn(&[u8]) -> Text) -> Arc<Text> {
     match &operation.request {
-        Request::Execute { text, name: None, parameters, binary, .. } if read.depends_on_values && !parameters.is_empty() => {
-            let Ok(text) = std::str::from_utf8(text) else { return read };
+        Request::Execute { text, name: None, parameters, binary, .. } if found.depends_on_values && !parameters.is_empty() => {
+            let Ok(text) = std::str::from_utf8(text) else { return found };
             let readings = filled(text, parameters, binary);
-            Arc::new(Text::of_any(readings.iter().map(|text| Text::read(text.as_bytes(), catalog, session)).collect(), &read))
+            Arc::new(Text::of_any(readings.iter().map(|text| read(text.as_bytes())).collect(), &found))
         }
-        _ => read,
+        _ => found,
     }
 }
 

@@ -496,8 +496,24 @@ async fn pipelines_are_understood_in_their_order(major: Major) {
     // What is not said leaves the rest of its group unknown, and nothing hangs.
     raw.send(&group(&["reset search_path", "select 1"]));
     assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
-    raw.send(&group(&["create table made (id int)", "insert into made values (1)"]));
+    raw.send(&group(&["create table made (like notes)", "insert into made values (1)"]));
     assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"));
+    // What a definition says that it makes is there for the rest of its group.
+    let good =
+        ["set search_path = attic", "create table grouped (id int)", "insert into grouped values (1)", "select id from grouped"];
+    raw.send(&group(&good));
+    assert_eq!(code(&raw.until_ready()), None);
+    assert_eq!(admin.value("select count(*) from attic.grouped").await, "1");
+    raw.query("reset search_path");
+    for bad in [
+        ["create table later (ssn text)", "select ssn from later"],
+        ["create temporary table customers (id int)", all],
+        ["create function one() returns int language sql as 'select 1'", "select 1"],
+        ["create table later (id int)", "rollback"],
+    ] {
+        raw.send(&group(&[bad[0], bad[1], all]));
+        assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"), "{bad:?}");
+    }
     raw.send(&[group(&["create table made (id int)"]), group(&["insert into made values (1)"]), group(&[all])].concat());
     let codes = [(); 3].map(|()| code(&raw.until_ready()));
     assert_eq!(codes, [None, None, Some("42501".to_owned())]);

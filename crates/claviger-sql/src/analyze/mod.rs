@@ -53,6 +53,8 @@ type Result<T> = std::result::Result<T, NotUnderstood>;
 const DEPTH: u32 = 150;
 /// The longest text that is parsed, in bytes: its tree takes some fifty times as much for the moment.
 const LONGEST: usize = 4 << 20;
+/// How many definitions are followed in one text.
+const DEFINITIONS: u32 = 1000;
 /// How many nodes may be visited, with those of all views and functions that are seen through.
 const NODES: u32 = 1_000_000;
 
@@ -437,6 +439,7 @@ struct Defined {
     /// The catalog as they have made it, if they have.
     catalog: Option<Catalog>,
     schemas: bool,
+    count: u32,
 }
 
 impl Defined {
@@ -452,6 +455,10 @@ impl Defined {
         }
         if !is(|transition| matches!(transition, Transition::Define)) {
             return true;
+        }
+        self.count += 1;
+        if self.count > DEFINITIONS {
+            return false;
         }
         let Some(changes) = Analysis::new(self.catalog(before), session).says(node, self.schemas) else { return false };
         for change in changes {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, Classified, Relation, TypeFacts};
+use super::{Catalog, Relation, TypeFacts};
 
 /// What a definition makes of a catalog.
 #[derive(Clone, Debug)]
@@ -52,8 +52,7 @@ impl Catalog {
 
     /// Whether a table of this name, or one of its columns, is to have labels, whether it is there or not.
     pub(crate) fn gives_labels_to(&self, schema: &str, table: &str) -> bool {
-        let names = self.unmatched.iter().chain(self.bound.keys());
-        names.filter_map(|name| name.parse::<Classified>().ok()).any(|name| *name.schema == *schema && *name.table == *table)
+        self.labelled.get(schema).is_some_and(|tables| tables.contains(table))
     }
 
     /// Whether it is a partition, or inherits from another.

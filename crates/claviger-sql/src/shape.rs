@@ -11,6 +11,8 @@ use crate::lexer::{Kind, Token, tokens};
 const LONGEST: usize = 16 * 1024;
 /// The most values of one text.
 const MOST: usize = 256;
+/// What queries begin with.
+const QUERIES: [&str; 4] = ["select", "values", "with", "table"];
 /// What the statements begin with that have values at all.
 const VERBS: [&str; 5] = ["select", "insert", "update", "delete", "with"];
 
@@ -116,6 +118,10 @@ impl Lists {
         let many = self.next.take();
         self.depth += token.depth();
         match (token.kind, here) {
+            // A query is no list, though it stands where one may: in it a number may be that of a column to sort by.
+            (Kind::Word, word) if self.open.is_some() && QUERIES.iter().any(|query| word.eq_ignore_ascii_case(query)) => {
+                self.open = None;
+            }
             (Kind::Word, word) if word.eq_ignore_ascii_case("in") => self.next = Some(Many::One),
             (Kind::Word, word) if word.eq_ignore_ascii_case("values") => self.next = Some(Many::Several),
             (Kind::Symbol, "(") if self.open.is_none() => self.open = many.map(|many| (self.depth, many)),
@@ -158,6 +164,9 @@ mod tests {
             "select a from t order by 1",
             "select a from t where b > 5 and c like 'x%' and d between 1 and 2",
             "select a from t where b = '' and 1 = 1 and 'a' = 'a'",
+            "select a from t where (b, c) in (select 5, 6 from u order by 1, 2 limit 3)",
+            "select a from t where b in (with v as (select 1) select 5, 6 group by 1, 2)",
+            "select a from t where (b) in ((select 5, 6 order by 1, 2))",
             "select set_config('a', 'b', false), nextval('s')",
             "select a from t where b = E'x' or b = U&'x' or b = 1e5 or b = 0x1F or b = 1_000 or b = .5",
             "select a from t where b = $1",

@@ -152,6 +152,7 @@ fn what_may_hang_on_a_value_says_so() {
         ("select body from notes limit 1 + $1", true),
         ("select set_config('search' || $1, 'x', false)", true),
         ("select nextval(('a' || $1)::regclass)", true),
+        ("delete from notes where id in (select g from generate_series(1, $1) g)", true),
     ] {
         let depends = understand(text, &catalog, &session).unwrap().iter().any(|one| one.depends_on_values);
         assert_eq!(depends, expected, "{text}");

@@ -10,7 +10,8 @@ use pg_raw_parse::nodes::{self, RangeVar};
 
 use super::bound::Condition;
 use super::flow::{Field, Flow, Rows, Tables};
-use super::names::{constant_number, constant_text, parts, qualified};
+use super::limit::computed;
+use super::names::{constant_text, has_parameter, parts, qualified};
 use super::query::renamed;
 use super::scope::{Item, Scope, fields};
 use super::{Analysis, Followed, Result};
@@ -222,6 +223,7 @@ impl Analysis<'_> {
             let call = entry.first().unwrap_or(Node::None);
             let flow = self.expression(scope, call)?;
             rows.bounded &= is_short(call);
+            self.depends_on_values |= is_series(call) && has_parameter(call);
             self.function_fields(call, &flow, alias, &mut rows);
             if let Some(Node::NodeList(columns)) = entry.get(1) {
                 defined(columns.iter(), &flow, &mut rows.fields);
@@ -374,15 +376,18 @@ fn called<'n>(entry: Node<'n>) -> Option<(Option<&'n str>, &'n str)> {
 
 /// Whether a function in `FROM` gives few rows: a short series, or what it is given.
 fn is_short(call: Node<'_>) -> bool {
-    let Node::FuncCall(call) = call else { return true };
-    let Some((_, name)) = qualified(call.funcname()) else { return false };
-    if name != "generate_series" {
-        return true;
+    let Node::FuncCall(function) = call else { return true };
+    if !is_series(call) {
+        return qualified(function.funcname()).is_some();
     }
-    let bound = |n| call.args().get(n).and_then(constant_number);
-    match (bound(0), bound(1)) {
-        (Some(first), Some(last)) => (last - first).abs() <= 1000.0,
-        // Moments, or something that is asked for.
-        _ => true,
+    let ends = || function.args().iter().take(2);
+    match ends().map(computed).collect::<Option<Vec<_>>>().as_deref() {
+        Some([first, last]) => (last - first).abs() <= 1000.0,
+        // Moments, or something that is asked for; but not whatever a query gives.
+        _ => !ends().any(|end| matches!(end, Node::SubLink(_))),
     }
+}
+
+fn is_series(call: Node<'_>) -> bool {
+    matches!(call, Node::FuncCall(call) if matches!(qualified(call.funcname()), Some((_, "generate_series"))))
 }

@@ -9,7 +9,8 @@ use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, SetOperation};
 
 use super::expression::SETOP_NONE;
 use super::flow::{Field, Flow, Rows};
-use super::names::{constant_number, constant_text, implied_name, parts, qualified};
+use super::limit::computed;
+use super::names::{constant_text, implied_name, parts, qualified};
 use super::scope::{Expressions, Found, Item, Scope};
 use super::walk::visit;
 use super::{Analysis, Result, undefined};
@@ -472,7 +473,7 @@ fn class(node: Node<'_>) -> &'static str {
 pub(super) fn makes_many(select: &SelectStmt) -> bool {
     select.target_list().iter().any(|target| match target.val() {
         Node::FuncCall(call) if parts(call.funcname()).last() == Some(&"generate_series") => {
-            let bound = |n| call.args().get(n).and_then(constant_number);
+            let bound = |n| call.args().get(n).and_then(computed);
             match (bound(0), bound(1)) {
                 (Some(first), Some(last)) => (last - first).abs() > 1000.0,
                 _ => true,

@@ -92,6 +92,16 @@ impl Text {
         meanings.all(|meaning| meaning.disclosure.clone().insertions().next().is_none())
     }
 
+    /// Whether something comes after what undoes a transaction, or a part of one.
+    pub(crate) fn goes_on_after_undoing(&self) -> bool {
+        let undoes = |of: &Vec<Transition>| {
+            of.iter().any(|transition| matches!(transition, Transition::Rollback | Transition::RollbackTo(_)))
+        };
+        let Ok(matter) = &self.matter else { return false };
+        let undone = self.transitions.iter().position(undoes);
+        undone.is_some_and(|at| matter.statements().iter().skip(at + 1).any(|meaning| !meaning.effects.is_empty()))
+    }
+
     /// Whether another text, which has parameters where this one has values, does the same whatever the values are.
     pub(crate) fn does_the_same(&self, other: &Self) -> bool {
         let (Ok(own), Ok(its)) = (&self.matter, &other.matter) else { return false };

@@ -359,6 +359,10 @@ impl Tracker {
             let names = if mentions_names(text) { self.names_number } else { 0 };
             texts.get(&Key { names, ..key }, |text| Text::read(text, &snapshot.catalog, &self.sql))
         });
+        if (self.defined.is_some() || self.dirty.is_some()) && found.goes_on_after_undoing() {
+            let why = "what it undoes may change what comes after that";
+            return Understanding::Unknown("sql.rollback", why.into());
+        }
         Understanding::Text(if found.depends_on_values {
             with_its_values(operation, found, |text| Text::read(text, &snapshot.catalog, &self.sql))
         } else {
@@ -492,7 +496,8 @@ impl Tracker {
             None if begins => self.catalog.clone().map(|catalog| Before::new(operation.group, catalog, self.sql.clone())),
             before => before,
         };
-        let text = text_of(&operation.request).filter(|_| matches!(what, What::Run(_)));
+        // What names stand for may be another thing by then.
+        let text = text_of(&operation.request).filter(|text| matches!(what, What::Run(_)) && !mentions_names(text));
         self.before = before.zip(text).and_then(|(mut before, text)| before.add(&text).then_some(before));
     }
 

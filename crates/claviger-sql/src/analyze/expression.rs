@@ -3,7 +3,7 @@
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes;
 use pg_raw_parse::raw::{A_Expr_Kind, JsonBehaviorType, SubLinkType};
-use pg_raw_parse::{Node, raw};
+use pg_raw_parse::{ConstValue, Node, raw};
 
 use super::disclose::{against_nothing, is_arithmetic, is_chosen, is_composing};
 use super::flow::{Field, Flow};
@@ -202,7 +202,7 @@ impl Analysis<'_> {
     fn cast(&mut self, scope: &Scope<'_>, cast: &nodes::TypeCast) -> Result<Flow> {
         let flow = self.expression(scope, cast.arg())?;
         match (cast.type_name(), cast.arg()) {
-            (Some(name), Node::A_Const(_)) => self.converted_text(name)?,
+            (Some(name), Node::A_Const(constant)) if is_text(constant) => self.converted_text(name)?,
             (Some(name), _) => self.converted(name)?,
             (None, _) => {}
         }
@@ -463,3 +463,8 @@ impl Analysis<'_> {
 
 /// Constants of the grammar that are plain numbers there.
 pub(super) const SETOP_NONE: raw::SetOperation::Type = raw::SetOperation::SETOP_NONE;
+
+/// Whether a constant is a text, which the type's own input function reads; a number is converted by a cast.
+fn is_text(constant: &nodes::A_Const) -> bool {
+    constant.isnull || matches!(constant.val(), Some(ConstValue::String(_)))
+}

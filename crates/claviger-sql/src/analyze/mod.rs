@@ -41,6 +41,7 @@ use std::sync::Arc;
 
 use claviger_model::{Column, Disclosure, Effect, Hazard, Insertion, Meaning, Object, Routine, Sum, Table, Verb};
 use pg_raw_parse::Node;
+use pg_raw_parse::raw::TransactionStmtKind;
 
 pub(crate) use self::disclose::{labels_of_query, names_in};
 use self::flow::{Flow, Rows, Sources, Tables};
@@ -419,6 +420,8 @@ fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Re
         let mut statement = match raw.stmt() {
             Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session, reached)?,
             _ if unsaid => unknown(),
+            // It was declared along another path.
+            Node::FetchStmt(_) if defined.path => unknown(),
             node => statement(node, (own, start), defined.catalog(catalog), &session, reached)?,
         };
         // What comes last changes nothing for those after it.
@@ -439,6 +442,8 @@ struct Defined {
     /// The catalog as they have made it, if they have.
     catalog: Option<Catalog>,
     schemas: bool,
+    /// Whether they have set another path.
+    path: bool,
     count: u32,
 }
 
@@ -450,8 +455,13 @@ impl Defined {
     /// Follows what a statement makes of the catalog. Whether it can be told.
     fn follow(&mut self, node: Node<'_>, statement: &Statement, before: &Catalog, session: &mut Session) -> bool {
         let is = |transition: fn(&Transition) -> bool| statement.transitions.iter().any(transition);
-        if is(|transition| matches!(transition, Transition::Rollback | Transition::RollbackTo(_))) {
-            return self.catalog.is_none();
+        self.path |= is(|transition| matches!(transition, Transition::Path(_)));
+        if is(|transition| matches!(transition, Transition::Rollback | Transition::RollbackTo(_))) || is_put_off(node) {
+            return self.catalog.is_none() && !self.path;
+        }
+        // What was set for a transaction ends with it.
+        if is(|transition| matches!(transition, Transition::Commit)) {
+            return !self.path;
         }
         if !is(|transition| matches!(transition, Transition::Define)) {
             return true;
@@ -475,6 +485,11 @@ impl Defined {
         }
         true
     }
+}
+
+/// Whether this ends a transaction that others are yet to end.
+fn is_put_off(node: Node<'_>) -> bool {
+    matches!(node, Node::TransactionStmt(statement) if statement.kind == TransactionStmtKind::TRANS_STMT_PREPARE)
 }
 
 /// Whether what comes after this in the same text cannot be told: the path or the role is another, to what is not said.

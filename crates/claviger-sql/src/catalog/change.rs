@@ -50,9 +50,28 @@ impl Catalog {
         (0..u32::MAX).map(|below| u32::MAX - below).find(|number| !self.types.contains_key(number)).unwrap_or(0)
     }
 
-    /// Whether a table of this name, or one of its columns, is to have labels, whether it is there or not.
-    pub(crate) fn gives_labels_to(&self, schema: &str, table: &str) -> bool {
-        self.labelled.get(schema).is_some_and(|tables| tables.contains(table))
+    /// Whether a table of this name, or one of its columns, is to have labels in any schema, whether it is there or not.
+    pub(crate) fn gives_labels_to(&self, table: &str) -> bool {
+        self.labelled.contains(table)
+    }
+
+    /// Whether there is anything of this name in any schema.
+    pub(crate) fn has_relation(&self, name: &str) -> bool {
+        self.names.values().any(|names| names.contains_key(name))
+    }
+
+    /// Whether there is a type of this name in any schema.
+    pub(crate) fn has_kind(&self, name: &str) -> bool {
+        self.type_names.values().any(|names| names.contains_key(name))
+    }
+
+    /// Whether anything of the users' own runs because of the type that a value has.
+    pub(crate) fn runs_by_type(&self) -> bool {
+        !self.casts.is_empty()
+            || self.types.values().any(|kind| {
+                let own = !matches!(&*kind.schema, "pg_catalog" | "information_schema");
+                own && !(kind.checks.is_empty() && kind.functions.is_empty())
+            })
     }
 
     /// Whether it is a partition, or inherits from another.

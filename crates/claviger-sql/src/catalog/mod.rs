@@ -43,8 +43,8 @@ pub struct Catalog {
     fingerprint: Arc<str>,
     /// What was to get a label and is not there.
     unmatched: Vec<Arc<str>>,
-    /// The tables that have labels, or columns that have, by schema and name, whether they are there or not.
-    labelled: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    /// The names of tables that have labels, or columns that have, whether they are there or not.
+    labelled: HashSet<Arc<str>>,
     /// What each name that was to get a label stood for, by number.
     bound: Bound,
     /// Columns with labels, by their table's OID and their number.

@@ -152,9 +152,7 @@ impl Reading {
             event_triggers: std::mem::take(&mut self.event_triggers),
             ..Catalog::default()
         };
-        for (name, _) in classes.iter() {
-            catalog.labelled.entry(Arc::clone(&name.schema)).or_default().insert(Arc::clone(&name.table));
-        }
+        catalog.labelled = classes.iter().map(|(name, _)| Arc::clone(&name.table)).collect();
         let mut words = Words::default();
         self.build_relations(&mut catalog, &mut words, classes);
         self.build_functions(&mut catalog, &mut words)?;

@@ -251,17 +251,17 @@ async fn what_a_text_defines_is_there_for_the_rest_of_it(major: Major) {
         "drop table if exists made; create table made (id serial primary key, body text not null default 'x', at timestamptz default now())",
         "insert into made (body) values ('a'), ('b'); alter table made add column extra int default 7; update made set extra = 8 where id = 2",
         "create unique index on made (body); comment on table made is 'it'; create table part (id int references made, how text[])",
-        "create schema side; create table side.made (id int); insert into side.made values (5); create sequence side.counter",
+        "create schema side; create table side.apart (id int); insert into side.apart values (5); create sequence side.counter",
         "begin; create temp table made_too as select id, body from made where id < 5; insert into made_too values (9, 'c');
             insert into part select id from made_too where id < 3; commit",
         "create type mood as enum ('good', 'bad'); create table felt (how mood); insert into felt values ('good')",
         "create table fresh (id int, body text); insert into fresh select id, body from made where id = 1; drop table part;
-            drop table made; alter table fresh rename to made; insert into made values (3, 'd')",
+            drop table made; create table made (id serial, body text); insert into made select id, body from fresh; insert into made values (3, 'd')",
     ] {
         session.batch_execute(text).await.unwrap_or_else(|error| panic!("{text}: {error:?}"));
     }
     assert_eq!(admin.value("select string_agg(id || body, ',' order by id) from made").await, "1a,3d");
-    assert_eq!(admin.value("select (select count(*) from side.made) + (select count(*) from felt)").await, "2");
+    assert_eq!(admin.value("select (select count(*) from side.apart) + (select count(*) from felt)").await, "2");
     // Where it would be another table than it seems, or one with labels, it is not.
     for text in [
         "create temp table customers (ssn text); select ssn from customers",
@@ -272,6 +272,11 @@ async fn what_a_text_defines_is_there_for_the_rest_of_it(major: Major) {
         "create table copied (like customers); select * from copied",
         "create view peek as select ssn from customers; select * from peek",
         "alter table customers rename ssn to note; select note from customers",
+        "create schema scratch; create table scratch.customers (id int, ssn text); select ssn from customers",
+        "begin; declare c cursor for select ssn from customers; create temp table customers (ssn text); fetch all from c",
+        "grant usage on schema side to public; select 1",
+        "alter table made rename to unmade; create table made (id int); insert into made values (1)",
+        "begin; set search_path = side, public; rollback; select ssn from customers",
         "create function made() returns int language sql as 'select 1'; select 1",
     ] {
         assert_eq!(refused(&session, text).await.0, "42501", "{text}");

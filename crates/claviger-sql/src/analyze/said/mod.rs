@@ -53,16 +53,22 @@ impl Analysis<'_> {
                 plain.then(Vec::new)
             }
             Node::CreateSchemaStmt(statement) if statement.schema_elts().is_empty() => {
-                Some(vec![Change::Schema(statement.schemaname()?.into())])
+                let name = statement.schemaname()?;
+                let there = statement.if_not_exists && self.catalog.has_schema(name);
+                Some(if there { Vec::new() } else { vec![Change::Schema(name.into())] })
             }
             Node::CreateTableAsStmt(statement) => self.says_table_as(statement, schemas),
-            Node::RenameStmt(statement) => self.says_renamed(statement),
             Node::CreateEnumStmt(statement) => self.says_kind(statement, schemas),
             Node::CreateExtensionStmt(statement) => {
                 let has = |name: &str| self.catalog.functions().any(|function| function.extension.as_deref() == Some(name));
                 (statement.if_not_exists && has(statement.extname()?)).then(Vec::new)
             }
-            Node::CommentStmt(_) | Node::GrantStmt(_) | Node::GrantRoleStmt(_) | Node::CreateRoleStmt(_) => Some(Vec::new()),
+            // Rights to a schema decide whether names are looked for in it.
+            Node::GrantStmt(statement) => {
+                let of_table = matches!(statement.objtype, ObjectType::OBJECT_TABLE | ObjectType::OBJECT_SEQUENCE);
+                of_table.then(Vec::new)
+            }
+            Node::CommentStmt(_) | Node::CreateRoleStmt(_) => Some(Vec::new()),
             _ => None,
         }
     }
@@ -82,7 +88,7 @@ impl Analysis<'_> {
         for element in statement.table_elts() {
             match element {
                 Node::ColumnDef(column) => self.add_column(&mut relation, column, &mut changes)?,
-                Node::Constraint(constraint) => self.add_constraint(&mut relation, constraint, None)?,
+                Node::Constraint(constraint) => self.may_add(constraint)?,
                 _ => return None,
             }
         }
@@ -101,6 +107,10 @@ impl Analysis<'_> {
             Place::Taken => return None,
             Place::Free(table) => table,
         };
+        // What would run because of the columns' types, which are not known.
+        if self.catalog.runs_by_type() {
+            return None;
+        }
         let rows = self.query(statement.query(), &Expressions::default(), None).ok()?;
         let renamed = parts(into.col_names());
         let names = rows
@@ -117,27 +127,6 @@ impl Analysis<'_> {
         Some(vec![Change::Is(Arc::new(relation))])
     }
 
-    /// A table is called otherwise. What has labels keeps them, whatever it is called.
-    fn says_renamed(&self, statement: &nodes::RenameStmt) -> Option<Vec<Change>> {
-        if statement.rename_type != ObjectType::OBJECT_TABLE {
-            return None;
-        }
-        let (found, name) = (self.relation(statement.relation()?).ok()?, statement.newname()?);
-        let Table { schema, labels, holds, kind, system, .. } = &*found.table;
-        let plain = labels.is_empty() && holds.is_empty() && !system && self.is_alone(&found);
-        let only = self.catalog.find_relation(None, name, &self.path).is_none() && !self.catalog.gives_labels_to(schema, name);
-        if !plain || !only || !matches!(kind, TableKind::Table | TableKind::Temporary) {
-            return None;
-        }
-        let mut relation = Relation::clone(&found);
-        let table = Arc::new(Table { name: name.into(), ..Table::clone(&found.table) });
-        for facts in &mut relation.columns {
-            facts.column = Arc::new(Column { table: Arc::clone(&table), ..Column::clone(&facts.column) });
-        }
-        relation.table = table;
-        Some(vec![Change::Gone(found.table.id), Change::Is(Arc::new(relation))])
-    }
-
     /// A type whose values are words.
     fn says_kind(&self, statement: &nodes::CreateEnumStmt, schemas: bool) -> Option<Vec<Change>> {
         let names: Vec<&str> = statement.type_name().iter().filter_map(nodes::String::sval).collect();
@@ -146,7 +135,7 @@ impl Analysis<'_> {
             [name] if !schemas => (self.first_schema()?, name),
             _ => return None,
         };
-        if schema.starts_with("pg_") || self.catalog.find_type(None, name, &self.path).is_some() {
+        if schema.starts_with("pg_") || self.catalog.has_kind(name) {
             return None;
         }
         let (checks, functions) = Default::default();
@@ -164,13 +153,23 @@ impl Analysis<'_> {
         self.path.iter().find(|schema| !schema.starts_with("pg_")).cloned()
     }
 
+    /// The sequences of its `serial` columns, which go with it.
+    fn counters(&self, relation: &Relation) -> impl Iterator<Item = u32> {
+        let counts = |facts: &&ColumnFacts| facts.default.as_ref().is_some_and(|default| default.starts_with("nextval("));
+        let names =
+            relation.columns.iter().filter(counts).map(|facts| format!("{}_{}_seq", relation.table.name, facts.column.name));
+        let found = names.filter_map(|name| self.catalog.find_relation(Some(&relation.table.schema), &name, &[]));
+        found.filter(|found| found.table.kind == TableKind::Sequence).map(|found| found.table.id)
+    }
+
     fn says_dropped(&self, statement: &nodes::DropStmt) -> Option<Vec<Change>> {
         use ObjectType::{OBJECT_INDEX, OBJECT_SEQUENCE, OBJECT_TABLE, OBJECT_VIEW};
         if statement.behavior != DropBehavior::DROP_RESTRICT {
             return None;
         }
         match statement.remove_type {
-            OBJECT_INDEX => return Some(Vec::new()),
+            // One that was unique told rows apart that classified values are summed up of.
+            OBJECT_INDEX => return (!self.catalog.is_classified()).then(Vec::new),
             OBJECT_TABLE | OBJECT_VIEW | OBJECT_SEQUENCE => {}
             _ => return None,
         }
@@ -185,6 +184,7 @@ impl Analysis<'_> {
                 return None;
             };
             self.is_alone(relation).then(|| changes.push(Change::Gone(relation.table.id)))?;
+            changes.extend(self.counters(relation).map(Change::Gone));
         }
         Some(changes)
     }
@@ -202,12 +202,13 @@ impl Analysis<'_> {
             None if schemas => return None,
             None => self.first_schema()?,
         };
-        if self.catalog.find_relation(Some(&schema), name, &[]).is_some() {
+        if range.schemaname().is_some() && self.catalog.find_relation(Some(&schema), name, &[]).is_some() {
             return Some(Place::Taken);
         }
-        // Where it goes without a schema is not known for certain; that it is found there is, if it is the only one.
-        let only = range.schemaname().is_some() || self.catalog.find_relation(None, name, &self.path).is_none();
-        if !only || schema.starts_with("pg_") && !temporary || self.catalog.gives_labels_to(&schema, name) {
+        // Where it goes without a schema is not known for certain, nor which table of a name is meant by what was prepared, declared or stored
+        // before. It is the one that is meant if it is the only one.
+        let only = !self.catalog.has_relation(name) && !self.catalog.gives_labels_to(name);
+        if !only || schema.starts_with("pg_") && !temporary {
             return None;
         }
         let kind = if temporary { TableKind::Temporary } else { TableKind::Table };
@@ -270,12 +271,12 @@ enum Place {
 }
 
 impl Relation {
-    /// Adds a column without labels; gives its number.
-    fn add(&mut self, name: &str, kind: u32) -> Option<i16> {
+    /// Adds a column without labels.
+    fn add(&mut self, name: &str, kind: u32) -> Option<()> {
         let number = self.columns.iter().map(|facts| facts.column.number).max().unwrap_or(0).checked_add(1)?;
         let column = Column { table: Arc::clone(&self.table), name: name.into(), number, kind, labels: none() };
         self.columns.push(ColumnFacts { column: Arc::new(column), kind, not_null: false, default: None, generated: false });
-        Some(number)
+        Some(())
     }
 }
 

@@ -9,7 +9,6 @@ use pg_raw_parse::raw::{AlterTableType, ConstrType, DropBehavior, ObjectType};
 
 use super::Analysis;
 use crate::Relation;
-use crate::analyze::names::parts;
 use crate::catalog::Change;
 
 /// The longest names of which another is made by putting them together, in bytes.
@@ -20,7 +19,7 @@ impl Analysis<'_> {
         if statement.objtype != ObjectType::OBJECT_TABLE {
             return None;
         }
-        let found = self.relation(statement.relation()?).ok()?;
+        let Ok(found) = self.relation(statement.relation()?) else { return statement.missing_ok.then(Vec::new) };
         let table = &found.table;
         if !self.is_alone(&found)
             || !matches!(table.kind, TableKind::Table | TableKind::Temporary)
@@ -42,7 +41,7 @@ impl Analysis<'_> {
         match (command.subtype, command.def()) {
             (AlterTableType::AT_AddColumn, Node::ColumnDef(column)) => {
                 let known = relation.column(column.colname()?).is_some();
-                let labelled = self.catalog.gives_labels_to(&relation.table.schema, &relation.table.name);
+                let labelled = self.catalog.gives_labels_to(&relation.table.name);
                 match (known, labelled) {
                     (true, _) => command.missing_ok.then_some(()),
                     (false, true) => None,
@@ -52,9 +51,12 @@ impl Analysis<'_> {
             (AlterTableType::AT_DropColumn, Node::None) if command.behavior == DropBehavior::DROP_RESTRICT => {
                 let name = command.name()?;
                 relation.columns.retain(|facts| *facts.column.name != *name);
+                // Keys that it was in go with it.
+                relation.keys.clear();
+                relation.primary.clear();
                 Some(())
             }
-            (AlterTableType::AT_AddConstraint, Node::Constraint(constraint)) => self.add_constraint(relation, constraint, None),
+            (AlterTableType::AT_AddConstraint, Node::Constraint(constraint)) => self.may_add(constraint),
             (AlterTableType::AT_ColumnDefault, default) => self.computes(default).then_some(()),
             (AlterTableType::AT_DropNotNull, _) => {
                 let name = command.name()?;
@@ -78,7 +80,7 @@ impl Analysis<'_> {
     pub(super) fn add_column(&self, relation: &mut Relation, column: &nodes::ColumnDef, changes: &mut Vec<Change>) -> Option<()> {
         let name = column.colname()?;
         let (kind, counts) = self.kind_of_column(column.type_name()?)?;
-        let number = relation.add(name, kind)?;
+        relation.add(name, kind)?;
         if counts {
             let default = self.counter(relation, name, changes)?;
             relation.columns.last_mut()?.default = Some(default);
@@ -86,7 +88,7 @@ impl Analysis<'_> {
         self.computes(column.raw_default()).then_some(())?;
         for constraint in column.constraints() {
             let Node::Constraint(constraint) = constraint else { return None };
-            self.add_constraint(relation, constraint, Some(number))?;
+            self.may_add(constraint)?;
         }
         Some(())
     }
@@ -98,7 +100,7 @@ impl Analysis<'_> {
             name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         };
         let name = format!("{}_{column}_seq", table.name);
-        let free = self.catalog.find_relation(Some(&table.schema), &name, &[]).is_none();
+        let free = !self.catalog.has_relation(&name);
         if !(free && plain(&table.schema) && plain(&table.name) && plain(column)) {
             return None;
         }
@@ -133,28 +135,18 @@ impl Analysis<'_> {
         (array.element == kind.id).then_some((array.id, false))
     }
 
-    pub(super) fn add_constraint(
-        &self,
-        relation: &mut Relation,
-        constraint: &nodes::Constraint,
-        column: Option<i16>,
-    ) -> Option<()> {
+    pub(super) fn may_add(&self, constraint: &nodes::Constraint) -> Option<()> {
         match constraint.contype {
             ConstrType::CONSTR_NULL
             | ConstrType::CONSTR_NOTNULL
             | ConstrType::CONSTR_UNIQUE
+            | ConstrType::CONSTR_PRIMARY
             | ConstrType::CONSTR_IDENTITY
             | ConstrType::CONSTR_ATTR_DEFERRABLE
             | ConstrType::CONSTR_ATTR_NOT_DEFERRABLE
             | ConstrType::CONSTR_ATTR_DEFERRED
             | ConstrType::CONSTR_ATTR_IMMEDIATE => Some(()),
             ConstrType::CONSTR_DEFAULT | ConstrType::CONSTR_CHECK => self.computes(constraint.raw_expr()).then_some(()),
-            ConstrType::CONSTR_PRIMARY => {
-                let named = parts(constraint.keys());
-                let numbers = relation.columns.iter().filter(|facts| named.contains(&&*facts.column.name));
-                relation.primary = column.into_iter().chain(numbers.map(|facts| facts.column.number)).collect();
-                Some(())
-            }
             // What is done there when a row goes is done by nobody who names this table.
             ConstrType::CONSTR_FOREIGN => {
                 let nothing = |action| matches!(u8::try_from(action), Ok(b'a' | b'r'));

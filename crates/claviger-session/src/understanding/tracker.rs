@@ -53,6 +53,8 @@ pub(crate) struct Tracker {
     /// The last question was cancelled, with what the client waited for.
     cancelled: bool,
     last_group: u64,
+    /// The snapshot that was found to do for the request that is next, whatever somebody on another thread changes meanwhile.
+    at_hand: Option<Snapshot>,
     /// The catalog by which something was last understood.
     catalog: Option<Arc<Catalog>>,
     /// A running digest of all that the session has set, one after the other.
@@ -139,6 +141,7 @@ impl Tracker {
             failure: None,
             cancelled: false,
             last_group: 0,
+            at_hand: None,
             catalog: None,
             configured: [0; 32],
         }
@@ -204,12 +207,13 @@ impl Tracker {
     }
 
     /// In a pipeline, nothing can be asked before its end.
-    fn need_in_pipeline(&self, stale: Stale, now: Instant) -> Need {
+    fn need_in_pipeline(&mut self, stale: Stale, now: Instant) -> Need {
         if stale.changes.unsaid || stale.changes.catalog || self.own.is_some() { Need::Nothing } else { self.need_snapshot(now) }
     }
 
-    fn need_snapshot(&self, now: Instant) -> Need {
-        if self.keeper.current(now).is_some() { Need::Nothing } else { Need::Snapshot }
+    fn need_snapshot(&mut self, now: Instant) -> Need {
+        self.at_hand = self.keeper.current(now);
+        if self.at_hand.is_some() { Need::Nothing } else { Need::Snapshot }
     }
 
     fn max_age(&self) -> Duration {
@@ -310,6 +314,7 @@ impl Tracker {
         now: Instant,
     ) -> Understanding {
         self.last_group = operation.group;
+        let at_hand = self.at_hand.take();
         let Some(text) = &text_of(&operation.request) else {
             return Understanding::Unknown("sql.call", "a function is called by its number".into());
         };
@@ -336,7 +341,7 @@ impl Tracker {
             (Some(own), _) => own.snapshot.clone(),
             (None, Some(Ok(snapshot))) => snapshot,
             (None, Some(Err(why))) => return self.without_snapshot(text, why),
-            (None, None) => match self.keeper.current(now) {
+            (None, None) => match at_hand.or_else(|| self.keeper.current(now)) {
                 Some(snapshot) => snapshot,
                 None => return self.without_snapshot(text, "it takes too long to be read".into()),
             },

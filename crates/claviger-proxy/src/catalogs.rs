@@ -243,8 +243,8 @@ impl Task {
 
     async fn look(&mut self, keeper: &Keeper, gateway: &Gateway) {
         let (asked, last) = (Instant::now(), keeper.state.load_full());
-        let last_of = Last { snapshot: last.snapshot.as_ref(), is_over: !keeper.is_up_to_date(&last), is_new: false };
-        let looking = timeout(LOOK, self.look_again(gateway, last_of));
+        let known = Last { snapshot: last.snapshot.as_ref(), is_over: !keeper.is_up_to_date(&last), is_new: false };
+        let looking = timeout(LOOK, self.look_again(gateway, known));
         let found = looking.await.unwrap_or_else(|_| Err(unavailable("the upstream took too long")));
         let name = &self.connection.name;
         match found {

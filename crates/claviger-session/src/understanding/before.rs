@@ -4,6 +4,7 @@
 //! understood as one text would be that has its statements in it. If one of them fails, none of those after it runs.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claviger_sql::{Catalog, Session};
@@ -20,19 +21,26 @@ pub(super) struct Before {
     /// The catalog and the session before the first of them.
     catalog: Arc<Catalog>,
     session: Session,
+    /// When that was so.
+    since: Instant,
     /// Their texts, each with what ends it.
     texts: String,
     count: usize,
 }
 
 impl Before {
-    pub(super) fn new(group: u64, catalog: Arc<Catalog>, session: Session) -> Self {
-        Self { group, catalog, session, texts: String::new(), count: 0 }
+    pub(super) fn new(group: u64, catalog: Arc<Catalog>, session: Session, since: Instant) -> Self {
+        Self { group, catalog, session, since, texts: String::new(), count: 0 }
     }
 
     /// Whether it is about this group.
     pub(super) fn is_of(&self, group: u64) -> bool {
         self.group == group
+    }
+
+    /// Whether others may have changed the catalog since: a client may leave a group open for as long as it likes.
+    pub(super) fn is_older_than(&self, age: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) > age
     }
 
     /// Another runs. Whether it can be followed.

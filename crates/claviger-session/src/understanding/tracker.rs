@@ -52,7 +52,9 @@ pub(crate) struct Tracker {
     failure: Option<Failure>,
     /// The last question was cancelled, with what the client waited for.
     cancelled: bool,
+    /// What was understood last: its group, and when.
     last_group: u64,
+    last_at: Option<Instant>,
     /// The snapshot that was found to do for the request that is next, whatever somebody on another thread changes meanwhile.
     at_hand: Option<Snapshot>,
     /// The catalog by which something was last understood.
@@ -141,6 +143,7 @@ impl Tracker {
             failure: None,
             cancelled: false,
             last_group: 0,
+            last_at: None,
             at_hand: None,
             catalog: None,
             configured: [0; 32],
@@ -313,7 +316,7 @@ impl Tracker {
         seen: Option<Result<Snapshot, Arc<str>>>,
         now: Instant,
     ) -> Understanding {
-        self.last_group = operation.group;
+        (self.last_group, self.last_at) = (operation.group, Some(now));
         let at_hand = self.at_hand.take();
         let Some(text) = &text_of(&operation.request) else {
             return Understanding::Unknown("sql.call", "a function is called by its number".into());
@@ -334,7 +337,7 @@ impl Tracker {
         if !state.reads(text) {
             return Understanding::Unreadable;
         }
-        if let Some(found) = self.after_those_before(operation, text) {
+        if let Some(found) = self.after_those_before(operation, text, now) {
             return found;
         }
         let snapshot = match (&self.own, seen) {
@@ -415,10 +418,13 @@ impl Tracker {
     }
 
     /// After what has changed the catalog in the same group, as far as it says to what.
-    fn after_those_before(&self, operation: &Operation, text: &Bytes) -> Option<Understanding> {
+    fn after_those_before(&self, operation: &Operation, text: &Bytes, now: Instant) -> Option<Understanding> {
         let changed = self.stale.is_some_and(|stale| stale.group == Some(operation.group) && stale.changes.catalog);
         // What names stand for is followed elsewhere.
         let before = self.before.as_ref().filter(|before| changed && before.is_of(operation.group) && !mentions_names(text))?;
+        if before.is_older_than(self.max_age(), now) {
+            return None;
+        }
         let found = with_its_values(operation, Arc::new(before.read(text)), |text| before.read(text));
         found.is_plain().then_some(Understanding::Text(found))
     }
@@ -498,7 +504,11 @@ impl Tracker {
             && self.stale.is_none_or(|stale| stale.group != Some(operation.group))
             && self.under_way.iter().all(is_name);
         let before = match self.before.take().filter(|before| before.is_of(operation.group)) {
-            None if begins => self.catalog.clone().map(|catalog| Before::new(operation.group, catalog, self.sql.clone())),
+            None if begins => self
+                .catalog
+                .clone()
+                .zip(self.last_at)
+                .map(|(catalog, since)| Before::new(operation.group, catalog, self.sql.clone(), since)),
             before => before,
         };
         // What names stand for may be another thing by then.

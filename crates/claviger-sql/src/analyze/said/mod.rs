@@ -39,10 +39,8 @@ impl Analysis<'_> {
             Node::AlterTableStmt(statement) => self.says_altered(statement),
             Node::DropStmt(statement) => self.says_dropped(statement),
             Node::CreateSeqStmt(statement) => {
-                let place = match self.place(statement.sequence()?, schemas)? {
-                    Place::Taken if statement.if_not_exists => return Some(Vec::new()),
-                    Place::Taken => return None,
-                    Place::Free(place) => place,
+                let Some(place) = self.place(statement.sequence()?, statement.if_not_exists, schemas)? else {
+                    return Some(Vec::new());
                 };
                 let table = Table { kind: TableKind::Sequence, ..place };
                 Some(vec![Change::Is(Arc::new(self.made(table)))])
@@ -78,10 +76,8 @@ impl Analysis<'_> {
             && statement.partbound().is_none()
             && statement.partspec().is_none()
             && statement.of_typename().is_none();
-        let table = match self.place(statement.relation().filter(|_| plain)?, schemas)? {
-            Place::Taken if statement.if_not_exists => return Some(Vec::new()),
-            Place::Taken => return None,
-            Place::Free(table) => table,
+        let Some(table) = self.place(statement.relation().filter(|_| plain)?, statement.if_not_exists, schemas)? else {
+            return Some(Vec::new());
         };
         let mut changes = Vec::new();
         let mut relation = self.made(table);
@@ -102,11 +98,7 @@ impl Analysis<'_> {
         else {
             return None;
         };
-        let table = match self.place(into.rel()?, schemas)? {
-            Place::Taken if statement.if_not_exists => return Some(Vec::new()),
-            Place::Taken => return None,
-            Place::Free(table) => table,
-        };
+        let Some(table) = self.place(into.rel()?, statement.if_not_exists, schemas)? else { return Some(Vec::new()) };
         // What would run because of the columns' types, which are not known.
         if self.catalog.runs_by_type() {
             return None;
@@ -189,8 +181,9 @@ impl Analysis<'_> {
         Some(changes)
     }
 
-    /// Where something new of this name goes. None if that is not certain, or if it may get labels.
-    fn place(&self, range: &RangeVar, schemas: bool) -> Option<Place> {
+    /// Where something new of this name goes: nowhere if it need not be made, as something is there. None if that is not certain, or if it may get
+    /// labels.
+    fn place(&self, range: &RangeVar, if_not_exists: bool, schemas: bool) -> Option<Option<Table>> {
         let name = range.relname()?;
         let temporary = range.relpersistence == b't' as std::ffi::c_char || range.schemaname() == Some("pg_temp");
         let schema: Arc<str> = match range.schemaname() {
@@ -203,7 +196,7 @@ impl Analysis<'_> {
             None => self.first_schema()?,
         };
         if range.schemaname().is_some() && self.catalog.find_relation(Some(&schema), name, &[]).is_some() {
-            return Some(Place::Taken);
+            return if_not_exists.then_some(None);
         }
         // Where it goes without a schema is not known for certain, nor which table of a name is meant by what was prepared, declared or stored
         // before. It is the one that is meant if it is the only one.
@@ -213,7 +206,7 @@ impl Analysis<'_> {
         }
         let kind = if temporary { TableKind::Temporary } else { TableKind::Table };
         let id = self.catalog.unused_number(0);
-        Some(Place::Free(Table { schema, name: name.into(), id, kind, system: false, labels: none(), holds: none() }))
+        Some(Some(Table { schema, name: name.into(), id, kind, system: false, labels: none(), holds: none() }))
     }
 
     pub(super) fn made(&self, table: Table) -> Relation {
@@ -261,13 +254,6 @@ impl Analysis<'_> {
         });
         computes
     }
-}
-
-/// Where something new goes.
-enum Place {
-    /// Nowhere: there is something of that name.
-    Taken,
-    Free(Table),
 }
 
 impl Relation {

@@ -47,6 +47,8 @@ pub enum RefusalKind {
     UndefinedStatement,
     /// The client names a cursor that there is not.
     UndefinedCursor,
+    /// What the client has prepared is not what it would be now.
+    PlanChanged,
     /// The client's transaction has failed, and it has not ended it.
     TransactionFailed,
     /// Something that deciding depends on is not known at the moment.

@@ -358,11 +358,10 @@ pub enum Request {
     },
     /// A prepared statement with its parameters, to be run.
     Execute {
-        /// The statement's text.
-        text: Bytes,
-        /// The statement's name, where that is all that is known of it because the client prepared it by a statement; then the text is
-        /// empty.
-        name: Option<Bytes>,
+        /// Its name; empty for the unnamed one.
+        name: Bytes,
+        /// Its text; `None` if only its name is known, because the client prepared it by a statement.
+        text: Option<Bytes>,
         /// Each parameter as sent; `None` is NULL.
         parameters: Vec<Option<Bytes>>,
         /// Whether each is in its type's binary form; empty if none is.

@@ -111,6 +111,10 @@ impl Decider for ByPolicy {
             Understanding::NotRead(why) => {
                 Finding::refused("content.not_read", Refusal::new(RefusalKind::NotUnderstood, why.to_string()))
             }
+            Understanding::PlanChanged => {
+                let why = "a name in this prepared statement stands for something else by now: prepare it again";
+                Finding::refused("plan.changed", Refusal::new(RefusalKind::PlanChanged, why))
+            }
             Understanding::FailedTransaction => {
                 let why = "the transaction has failed: nothing is done until its end";
                 Finding::refused("transaction.failed", Refusal::new(RefusalKind::TransactionFailed, why))

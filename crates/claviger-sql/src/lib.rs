@@ -18,6 +18,7 @@ mod lexer;
 mod locks;
 mod plan;
 mod procedure;
+mod resolved;
 mod session;
 mod shape;
 mod state;
@@ -36,7 +37,8 @@ pub use catalog::{
 pub use layout::layout;
 pub use locks::{LOCKS, Locks};
 pub use plan::expected_rows;
-pub use session::{Cursor, Prepared, Session, Transition};
+pub use resolved::{Planned, Resolved};
+pub use session::{Cursor, Prepared, Seen, Session, Transition};
 pub use shape::shape;
 pub use state::{STATE, State};
 pub use values::{Value, with_values};
@@ -53,6 +55,8 @@ pub struct Statement {
     /// Whether what it does may depend on the values of its parameters: a limit, an end of a range, a pattern, the name of a setting.
     /// Then it is to be understood once more [`with_values`] when they are known.
     pub depends_on_values: bool,
+    /// What names in it, and in what it runs that is planned by itself, stand for. In the statement itself first.
+    pub resolved: Vec<Resolved>,
 }
 
 /// Why a text is not understood: it must not run.

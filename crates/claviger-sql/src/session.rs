@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::{Catalog, Resolved};
+
 /// The state of a session on the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
     /// The schemas that names are looked for in, in order, as `current_schemas(true)` gives them: those that exist, with `pg_catalog` and
     /// the session's own temporary one where they are searched without being named.
     pub path: Vec<Arc<str>>,
+    /// The schema that new things go to that are named without one, if that is known.
+    pub creates_in: Option<Arc<str>>,
     /// The role that statements run as.
     pub role: Arc<str>,
     /// The role that the gateway logged in as.
@@ -24,16 +28,46 @@ pub struct Session {
 pub struct Prepared {
     /// The statement, or the `PREPARE` that it stands in.
     pub text: Arc<str>,
+    /// What its names stood for, where it was prepared in SQL.
+    pub resolved: Option<Arc<Resolved>>,
 }
 
-/// A declared cursor.
+/// A declared cursor. What its names stand for is decided once, when it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The `DECLARE` that its query stands in.
     pub text: Arc<str>,
     /// Whether it outlives its transaction.
     pub hold: bool,
+    /// The search path then.
+    pub path: Vec<Arc<str>>,
+    /// The catalog then.
+    pub seen: Seen,
 }
+
+/// Which catalog something was declared by.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// The one at hand: nothing can have changed it since.
+    Now,
+    /// This one.
+    Then(Arc<Catalog>),
+    /// It is not known.
+    Unknown,
+}
+
+/// Two catalogs are the same if they are one.
+impl PartialEq for Seen {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Now, Self::Now) | (Self::Unknown, Self::Unknown) => true,
+            (Self::Then(one), Self::Then(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Seen {}
 
 /// How a statement changes its session, if it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +104,7 @@ impl Session {
     /// What of a transition concerns the session's own tables of names.
     pub fn apply(&mut self, transition: &Transition) {
         match transition {
-            Transition::Path(path) => self.path.clone_from(path),
+            Transition::Path(path) => (self.path, self.creates_in) = (path.clone(), None),
             Transition::Prepare(name, prepared) => _ = self.prepared.insert(Arc::clone(name), prepared.clone()),
             Transition::Deallocate(Some(name)) => _ = self.prepared.remove(name),
             Transition::Deallocate(None) => self.prepared.clear(),

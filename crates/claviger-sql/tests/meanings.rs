@@ -169,6 +169,7 @@ fn catalog() -> Catalog {
 fn session() -> Session {
     Session {
         path: vec!["pg_catalog".into(), "public".into()],
+        creates_in: Some("public".into()),
         role: "keeper".into(),
         login: "keeper".into(),
         ..Session::default()

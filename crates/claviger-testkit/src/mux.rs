@@ -457,6 +457,7 @@ fn error(stream: u32, refusal: &Refusal) -> Bytes {
         | RefusalKind::UndefinedColumn
         | RefusalKind::UndefinedSchema
         | RefusalKind::UndefinedStatement
+        | RefusalKind::PlanChanged
         | RefusalKind::UndefinedCursor => "undefined",
         RefusalKind::TransactionFailed => "transaction-failed",
         RefusalKind::Undecidable => "undecidable",

@@ -462,9 +462,10 @@ impl Decider for Referee {
     fn decide(&self, case: &Case<'_>) -> Decision {
         let Case { connect, operation, .. } = *case;
         let text = match &operation.request {
-            Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => {
+            Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text: Some(text), .. } => {
                 String::from_utf8_lossy(text).into_owned()
             }
+            Request::Execute { text: None, .. } => String::new(),
             Request::Portal { name } => String::from_utf8_lossy(name).into_owned(),
             Request::Call { target } => target.clone(),
             Request::Exchange(exchange) => exchange.path.to_string(),

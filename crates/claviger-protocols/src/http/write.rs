@@ -59,6 +59,7 @@ fn status_of(kind: RefusalKind) -> (u16, &'static str) {
         | RefusalKind::UndefinedColumn
         | RefusalKind::UndefinedSchema
         | RefusalKind::UndefinedStatement
+        | RefusalKind::PlanChanged
         | RefusalKind::UndefinedCursor => (404, "undefined"),
         RefusalKind::TransactionFailed => (409, "transaction_failed"),
         RefusalKind::Undecidable => (503, "undecidable"),

@@ -55,7 +55,9 @@ pub(super) fn terminate() -> Bytes {
 /// An ErrorResponse (PostgreSQL manual, 55.8).
 pub(super) fn error(severity: &str, refusal: &Refusal) -> Bytes {
     let detail = refusal.detail.iter().map(|detail| (b'D', detail.as_str()));
-    report(b'E', severity, sqlstate(refusal.kind), &refusal.message, detail)
+    // By this clients know the server's own error, and prepare the statement again.
+    let routine = (refusal.kind == RefusalKind::PlanChanged).then_some((b'R', "RevalidateCachedQuery"));
+    report(b'E', severity, sqlstate(refusal.kind), &refusal.message, detail.chain(routine))
 }
 
 /// A NoticeResponse (the same).
@@ -95,7 +97,7 @@ pub(super) fn sqlstate(kind: RefusalKind) -> &'static str {
         RefusalKind::Encoding => "22021",
         RefusalKind::Undecidable => "55000",
         RefusalKind::UnknownConnection => "3D000",
-        RefusalKind::Unsupported => "0A000",
+        RefusalKind::Unsupported | RefusalKind::PlanChanged => "0A000",
         RefusalKind::ProtocolViolation => "08P01",
         RefusalKind::InvalidSetting => "22023",
         RefusalKind::TooLarge => "54000",

@@ -50,8 +50,11 @@ pub(crate) fn bind(
     let (text, name, parameters, binary, types) = match &operation.request {
         Request::Batch { text } => (&**text, None, &[][..], &[][..], &[][..]),
         Request::Prepare { text, types, .. } => (&**text, None, &[][..], &[][..], &**types),
-        Request::Execute { text, name, parameters, binary, types } => {
-            (&**text, name.as_deref(), &**parameters, &**binary, &**types)
+        Request::Execute { text: Some(text), parameters, binary, types, .. } => {
+            (&**text, None, &**parameters, &**binary, &**types)
+        }
+        Request::Execute { name, text: None, parameters, binary, types } => {
+            (&b""[..], Some(&**name), &**parameters, &**binary, &**types)
         }
         Request::Portal { name } => (&b""[..], Some(&**name), &[][..], &[][..], &[][..]),
         Request::Call { .. } => return Err("a call by number cannot be shown to a reviewer"),

@@ -117,9 +117,7 @@ fn writes(understanding: &Understanding) -> bool {
 fn writes_back(ours: &Ours, operation: &Operation) -> bool {
     match &operation.request {
         Request::Batch { text } | Request::Prepare { text, .. } => ours.are_in(text),
-        Request::Execute { text, parameters, .. } => {
-            ours.are_in(text) || parameters.iter().flatten().any(|parameter| ours.are_in(parameter))
-        }
+        Request::Execute { text, parameters, .. } => text.iter().chain(parameters.iter().flatten()).any(|part| ours.are_in(part)),
         Request::Portal { .. } | Request::Call { .. } | Request::Exchange(_) | Request::Tool { .. } => false,
     }
 }

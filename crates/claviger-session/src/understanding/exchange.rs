@@ -50,7 +50,8 @@ impl Text {
     fn of_one(meaning: Meaning, reading: Option<Reading>) -> Self {
         let facts = [facts(&meaning)].into();
         let (transitions, changes) = Default::default();
-        Self { matter: Ok(Matter::new([meaning])), facts, transitions, changes, depends_on_values: false, reading }
+        let names = [].into();
+        Self { matter: Ok(Matter::new([meaning])), facts, transitions, changes, depends_on_values: false, names, reading }
     }
 }
 

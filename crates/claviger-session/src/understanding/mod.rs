@@ -3,13 +3,14 @@
 //! The meaning of a statement hangs on what its session has done so far. [`tracker`] follows that: the search path and the role, which only
 //! the server knows for certain and is asked for after anything that may have changed them; the names of prepared statements and
 //! cursors; and changes of the catalog that the session's own transaction has made and nobody else can see. [`text`] is a text, read and
-//! understood; [`cache`] keeps those that were. What an HTTP request does is told from it alone ([`exchange`]), by the dialect of its connection.
+//! understood; [`cache`] keeps those that were. [`plans`] knows what the server may have planned before. What an HTTP request does is told from it alone ([`exchange`]), by the dialect of its connection.
 
 mod before;
 mod cache;
 mod exchange;
 mod facts;
 mod names;
+mod plans;
 mod text;
 mod tracker;
 mod values;
@@ -41,6 +42,8 @@ pub enum Understanding {
     NotRead(Arc<str>),
     /// The transaction has failed, and this does not end it.
     FailedTransaction,
+    /// It was prepared when its names stood for something else.
+    PlanChanged,
 }
 
 /// What a request hangs on beyond its own text.

@@ -6,7 +6,7 @@ use claviger_protocols::Request;
 /// Whether a request may say what a name stands for that the client gave.
 pub(super) fn uses_names(request: &Request) -> bool {
     match request {
-        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, name: None, .. } => {
+        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text: Some(text), .. } => {
             mentions_names(text)
         }
         Request::Execute { .. } | Request::Portal { .. } => true,
@@ -38,9 +38,9 @@ pub(super) fn quoted(name: &[u8]) -> Vec<u8> {
 /// The text that says what a request does; none if it has none.
 pub(crate) fn text_of(request: &Request) -> Option<Bytes> {
     match request {
-        Request::Execute { name: Some(name), .. } => Some([b"EXECUTE ", quoted(name).as_slice()].concat().into()),
+        Request::Execute { name, text: None, .. } => Some([b"EXECUTE ", quoted(name).as_slice()].concat().into()),
         Request::Portal { name } => Some([b"FETCH ALL FROM ", quoted(name).as_slice()].concat().into()),
-        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => Some(text.clone()),
+        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text: Some(text), .. } => Some(text.clone()),
         Request::Call { .. } | Request::Exchange(_) | Request::Tool { .. } => None,
     }
 }

@@ -9,6 +9,7 @@ use claviger_policy::Matter;
 use claviger_sql::{Catalog, NotUnderstood, Session, Statement, Transition, understand};
 
 use super::facts::facts;
+use super::plans::Names;
 
 /// A text, and what it does; or the head of an HTTP request.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Text {
     pub(crate) changes: Changes,
     /// Whether what it does may depend on the values of its parameters.
     pub(crate) depends_on_values: bool,
+    /// What names in it, and in what it runs that is planned by itself, stand for.
+    pub(crate) names: Arc<[Names]>,
     /// What else is known of an HTTP request.
     pub(crate) reading: Option<Reading>,
 }
@@ -57,7 +60,10 @@ impl Text {
     pub(crate) fn read_from(text: &[u8], first: usize, catalog: &Catalog, session: &Session) -> Self {
         let text = std::str::from_utf8(text).map_err(|_| NotUnderstood::Syntax);
         match text.and_then(|text| understand(text, catalog, session)) {
-            Ok(statements) => Self::of(statements.into_iter().skip(first).collect()),
+            Ok(mut statements) => {
+                let names = Names::of_all(&statements, first);
+                Self { names, ..Self::of(statements.split_off(first.min(statements.len()))) }
+            }
             Err(error) => {
                 let (facts, transitions) = Default::default();
                 Self {
@@ -66,6 +72,7 @@ impl Text {
                     transitions,
                     changes: Changes::anything(),
                     depends_on_values: false,
+                    names: [].into(),
                     reading: None,
                 }
             }
@@ -77,9 +84,10 @@ impl Text {
         let mut changes = Changes { only_ends: !statements.is_empty(), ..Changes::default() };
         statements.iter().for_each(|statement| changes.add(statement));
         let depends_on_values = statements.iter().any(|statement| statement.depends_on_values);
+        let names = Names::of_all(&statements, 0);
         let (meanings, transitions): (Vec<_>, Vec<_>) =
             statements.into_iter().map(|statement| (statement.meaning, statement.transitions)).unzip();
-        Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, reading: None }
+        Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, names, reading: None }
     }
 
     /// Whether all that it does is understood, and nothing is to be put into it, which would have its place in the text that was read.
@@ -102,13 +110,18 @@ impl Text {
         undone.is_some_and(|at| matter.statements().iter().skip(at + 1).any(|meaning| !meaning.effects.is_empty()))
     }
 
+    /// What names in it stand for, if it is one statement.
+    pub(super) fn statement_names(&self) -> Option<&Names> {
+        self.names.iter().find(|names| names.is_of_statement())
+    }
+
     /// Whether another text, which has parameters where this one has values, does the same whatever the values are.
     pub(crate) fn does_the_same(&self, other: &Self) -> bool {
         let (Ok(own), Ok(its)) = (&self.matter, &other.matter) else { return false };
         // What is to be put into a text has its place in that text alone.
         own.digest() == its.digest()
             && self.takes_nothing_in()
-            && self.changes == other.changes
+            && (self.changes, &self.names) == (other.changes, &other.names)
             && [self, other].iter().all(|text| !text.depends_on_values && text.transitions.iter().all(Vec::is_empty))
     }
 
@@ -150,6 +163,7 @@ impl Text {
             transitions: without.transitions.clone(),
             changes: readings.iter().fold(without.changes, |changes, reading| changes.and(reading.changes)),
             depends_on_values: true,
+            names: Arc::clone(&without.names),
             reading: None,
         }
     }

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use claviger_model::{OpId, TxId};
 use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
-use claviger_sql::{Catalog, CatalogError, FINGERPRINT, Prepared, QUESTION, QUESTION_AGAIN, STATE, Session, State};
+use claviger_sql::{
+    Catalog, CatalogError, Cursor, FINGERPRINT, Prepared, QUESTION, QUESTION_AGAIN, STATE, Seen, Session, State, Transition,
+};
 use ring::digest;
 
 use super::before::Before;
 use super::cache::{Key, number};
 use super::names::{mentions_names, text_of, uses_names};
+use super::plans::{Names, New, Plans, Stale as StalePlan};
 use super::text::Changes;
 use super::values::with_its_values;
 use super::{Reached, States, Text, Texts, Understanding};
@@ -30,6 +33,7 @@ pub(crate) struct Tracker {
     keeper: Arc<dyn CatalogKeeper>,
     connection: Arc<Connection>,
     sql: Session,
+    plans: Plans,
     state: Option<State>,
     /// Numbers of the search path with the roles, and of the names, as they are now.
     state_number: u64,
@@ -71,9 +75,10 @@ struct UnderWay {
 }
 
 enum What {
-    /// A statement is prepared by the protocol's own means.
-    Prepare(Arc<str>, Arc<str>),
-    Run(Arc<Text>),
+    /// A statement is prepared by the protocol's own means: its name, its text, and what names in it stand for.
+    Prepare(Bytes, Arc<str>, Option<Names>),
+    /// A text runs. With what cursors were declared by, if it declares any.
+    Run(Arc<Text>, Seen),
     /// It is not known what runs.
     Unknown,
 }
@@ -128,6 +133,7 @@ impl Tracker {
             keeper,
             connection,
             sql: Session::default(),
+            plans: Plans::default(),
             state: None,
             state_number: 0,
             names_number: number(),
@@ -152,7 +158,13 @@ impl Tracker {
 
     /// Labels, or how old a snapshot may be, have changed.
     pub(crate) fn keep_by(&mut self, keeper: Arc<dyn CatalogKeeper>, connection: Arc<Connection>) {
+        let relabelled = connection.classification != self.connection.classification;
         (self.keeper, self.connection, self.own) = (keeper, connection, None);
+        if relabelled {
+            // What was declared before had other labels.
+            self.sql.cursors.values_mut().for_each(|cursor| cursor.seen = Seen::Unknown);
+            self.names_number = number();
+        }
     }
 
     pub(crate) fn keeper(&self) -> &Arc<dyn CatalogKeeper> {
@@ -300,9 +312,10 @@ impl Tracker {
     fn learn(&mut self, state: State, states: &States) {
         self.stale = None;
         // Quiet now: what is under way still is a portal that waits to go on, which [`goes_on`](Self::goes_on) tells.
-        self.under_way.retain(|under_way| matches!(under_way.what, What::Run(_) | What::Unknown));
+        self.under_way.retain(|under_way| matches!(under_way.what, What::Run(..) | What::Unknown));
         self.under_way.iter_mut().for_each(|under_way| under_way.changes.names = false);
-        (self.sql.path, self.sql.role, self.sql.login) = (state.path.clone(), Arc::clone(&state.role), Arc::clone(&state.login));
+        (self.sql.path, self.sql.creates_in) = (state.path.clone(), state.creates_in.clone());
+        (self.sql.role, self.sql.login) = (Arc::clone(&state.role), Arc::clone(&state.login));
         self.state = Some(state);
         self.state_number = states.number(&self.sql);
     }
@@ -310,6 +323,26 @@ impl Tracker {
     /// What a request does. To be called when nothing more is [needed](Self::need), with the snapshot if that was, or the reason why there
     /// is none.
     pub(crate) fn understand(
+        &mut self,
+        operation: &Operation,
+        texts: &Texts,
+        seen: Option<Result<Snapshot, Arc<str>>>,
+        now: Instant,
+    ) -> Understanding {
+        let found = self.understand_as_written(operation, texts, seen, now);
+        let Understanding::Text(text) = &found else { return found };
+        match self.plans.stale(text, bound(operation), |name| prepared_in(&self.under_way, operation.group, name)) {
+            None => found,
+            Some(StalePlan::Statement) => Understanding::PlanChanged,
+            Some(StalePlan::Routine) => {
+                let why = "a function that it calls may do something else, as names in it stood for something else before";
+                Understanding::Unknown("sql.planned", why.into())
+            }
+        }
+    }
+
+    /// The same, if the server does now what its text says.
+    fn understand_as_written(
         &mut self,
         operation: &Operation,
         texts: &Texts,
@@ -454,8 +487,10 @@ impl Tracker {
         let mut session = self.sql.clone();
         for under_way in self.under_way.iter().filter(|under_way| under_way.group == group) {
             match &under_way.what {
-                What::Prepare(name, text) => _ = session.prepared.insert(Arc::clone(name), Prepared { text: Arc::clone(text) }),
-                What::Run(text) => text.transitions.iter().flatten().for_each(|transition| session.apply(transition)),
+                What::Prepare(name, text, _) => prepare(&mut session, name, text),
+                What::Run(text, seen) => {
+                    text.transitions.iter().flatten().for_each(|transition| apply(&mut session, transition, seen))
+                }
                 What::Unknown => {}
             }
         }
@@ -466,13 +501,21 @@ impl Tracker {
     pub(crate) fn admitted(&mut self, operation: &Operation, understanding: &Understanding) {
         let (op, group) = (operation.id, operation.group);
         if let Request::Prepare { name, text, .. } = &operation.request {
-            if !name.is_empty()
-                && let (Ok(name), Ok(text)) = (std::str::from_utf8(name), std::str::from_utf8(text))
-            {
-                let changes = Changes { names: true, ..Changes::default() };
-                self.under_way.push(UnderWay { op, group, changes, what: What::Prepare(name.into(), text.into()) });
-            }
+            let changes = Changes { names: !name.is_empty(), ..Changes::default() };
+            // Nothing in SQL can name the unnamed one.
+            let text = if name.is_empty() { "" } else { std::str::from_utf8(text).unwrap_or_default() };
+            let names = match understanding {
+                Understanding::Text(text) => text.statement_names().cloned(),
+                _ => None,
+            };
+            // A copy: a slice would keep the whole read buffer alive.
+            let what = What::Prepare(Bytes::copy_from_slice(name), text.into(), names);
+            self.under_way.push(UnderWay { op, group, changes, what });
             return;
+        }
+        if let Understanding::Text(text) = understanding {
+            let under_way = &self.under_way;
+            self.plans.runs(text, bound(operation), |name| prepared_in(under_way, group, name));
         }
         if let Understanding::Text(text) = understanding
             && text.configures()
@@ -484,7 +527,7 @@ impl Tracker {
             self.configured.iter_mut().zip(digest.finish().as_ref()).for_each(|(to, from)| *to = *from);
         }
         let (changes, what) = match understanding {
-            Understanding::Text(text) => (text.changes, What::Run(Arc::clone(text))),
+            Understanding::Text(text) => (text.changes, What::Run(Arc::clone(text), self.seen(text))),
             _ => (Changes::anything(), What::Unknown),
         };
         if !changes.any() {
@@ -494,6 +537,15 @@ impl Tracker {
         self.note_changes(changes, Some(group), operation.tx);
         if changes.names || changes.catalog || changes.state {
             self.under_way.push(UnderWay { op, group, changes, what });
+        }
+    }
+
+    /// By which catalog cursors of a text are declared.
+    fn seen(&self, text: &Text) -> Seen {
+        let defines = text.changes.catalog || self.stale.is_some_and(|stale| stale.changes.catalog);
+        match &self.catalog {
+            Some(catalog) if !defines => Seen::Then(Arc::clone(catalog)),
+            _ => Seen::Unknown,
         }
     }
 
@@ -512,7 +564,7 @@ impl Tracker {
             before => before,
         };
         // What names stand for may be another thing by then.
-        let text = text_of(&operation.request).filter(|text| matches!(what, What::Run(_)) && !mentions_names(text));
+        let text = text_of(&operation.request).filter(|text| matches!(what, What::Run(..)) && !mentions_names(text));
         self.before = before.zip(text).and_then(|(mut before, text)| before.add(&text).then_some(before));
     }
 
@@ -555,23 +607,26 @@ impl Tracker {
         let Some(at) = self.under_way.iter().position(|under_way| under_way.op == outcome.op) else { return false };
         let UnderWay { changes, what, .. } = self.under_way.remove(at);
         match what {
-            What::Prepare(name, text) if outcome.status == Status::Completed => self.prepared(name, text),
+            What::Prepare(name, text, names) if outcome.status == Status::Completed => self.prepared(name, &text, names.as_ref()),
             What::Prepare(..) => {}
-            What::Run(text) => self.apply(&text, outcome, states),
+            What::Run(text, seen) => self.apply(&text, &seen, outcome, states),
             What::Unknown => self.names_are_lost(),
         }
         changes.catalog
     }
 
-    fn prepared(&mut self, name: Arc<str>, text: Arc<str>) {
-        if text.len() <= LONGEST_TEXT && (self.sql.prepared.len() < MOST_NAMES || self.sql.prepared.contains_key(&name)) {
-            self.sql.prepared.insert(name, Prepared { text });
+    fn prepared(&mut self, name: Bytes, text: &Arc<str>, names: Option<&Names>) {
+        let has_room = self.sql.prepared.len() < MOST_NAMES
+            || std::str::from_utf8(&name).is_ok_and(|name| self.sql.prepared.contains_key(name));
+        if !name.is_empty() && text.len() <= LONGEST_TEXT && has_room {
+            prepare(&mut self.sql, &name, text);
             self.names_number = number();
         }
+        self.plans.prepared(name, names);
     }
 
     /// What statements made of names stays, whatever became of those after them and of their transaction.
-    fn apply(&mut self, text: &Text, outcome: &Outcome, states: &States) {
+    fn apply(&mut self, text: &Text, seen: &Seen, outcome: &Outcome, states: &States) {
         let done = match outcome.status {
             Status::Completed => text.transitions.len(),
             Status::Error => outcome.results.len(),
@@ -579,7 +634,18 @@ impl Tracker {
             Status::Unknown => return self.names_are_lost(),
         };
         let path = self.sql.path.clone();
-        text.transitions.iter().take(done).flatten().for_each(|transition| self.sql.apply(transition));
+        for transition in text.transitions.iter().take(done).flatten() {
+            apply(&mut self.sql, transition, seen);
+            match transition {
+                Transition::Prepare(name, prepared) => {
+                    let names = prepared.resolved.as_deref().map(Names::new);
+                    self.plans.prepared(Bytes::copy_from_slice(name.as_bytes()), names.as_ref());
+                }
+                Transition::Deallocate(Some(name)) => self.plans.dropped(name.as_bytes()),
+                Transition::Deallocate(None) => self.plans.all_dropped(),
+                _ => {}
+            }
+        }
         if self.sql.path != path {
             self.state_number = states.number(&self.sql);
         }
@@ -600,6 +666,7 @@ impl Tracker {
 
     /// A statement is gone.
     pub(crate) fn unprepared(&mut self, name: &[u8]) {
+        self.plans.dropped(name);
         if let Ok(name) = std::str::from_utf8(name)
             && self.sql.prepared.remove(name).is_some()
         {
@@ -619,5 +686,49 @@ impl Tracker {
             (self.own, self.differs) = (None, false);
         }
         defined
+    }
+}
+
+/// The name of the statement that a request runs whose text is known.
+fn bound(operation: &Operation) -> Option<&[u8]> {
+    match &operation.request {
+        Request::Execute { name, text: Some(_), .. } => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether a statement of this name is prepared in this group: if that fails, nothing that comes after it in the group runs.
+fn prepared_in(under_way: &[UnderWay], group: u64, name: &[u8]) -> New {
+    let in_text = |text: &Text| {
+        text.transitions.iter().flatten().rev().find_map(|transition| match transition {
+            Transition::Prepare(own, prepared) if own.as_bytes() == name => Some(prepared.resolved.as_deref().map(Names::new)),
+            _ => None,
+        })
+    };
+    let in_group = under_way.iter().rev().filter(|under_way| under_way.group == group);
+    let mut found = in_group.filter_map(|under_way| match &under_way.what {
+        What::Prepare(own, _, names) if own == name => Some(names.clone()),
+        What::Run(text, _) => in_text(text),
+        What::Prepare(..) | What::Unknown => None,
+    });
+    found.next().map_or(New::No, New::Yes)
+}
+
+fn prepare(session: &mut Session, name: &[u8], text: &Arc<str>) {
+    if let Ok(name) = std::str::from_utf8(name)
+        && !name.is_empty()
+        && !text.is_empty()
+    {
+        session.prepared.insert(name.into(), Prepared { text: Arc::clone(text), resolved: None });
+    }
+}
+
+/// What a transition makes of a session's names, if cursors are declared by this catalog.
+fn apply(session: &mut Session, transition: &Transition, seen: &Seen) {
+    match transition {
+        Transition::Declare(name, cursor) => {
+            session.cursors.insert(Arc::clone(name), Cursor { seen: seen.clone(), ..cursor.clone() });
+        }
+        transition => session.apply(transition),
     }
 }

@@ -14,7 +14,7 @@ use super::Text;
 /// A statement with the values of its parameters, if what it does depends on them and they are there.
 pub(super) fn with_its_values(operation: &Operation, found: Arc<Text>, read: impl Fn(&[u8]) -> Text) -> Arc<Text> {
     match &operation.request {
-        Request::Execute { text, name: None, parameters, binary, .. } if found.depends_on_values && !parameters.is_empty() => {
+        Request::Execute { text: Some(text), parameters, binary, .. } if found.depends_on_values && !parameters.is_empty() => {
             let Ok(text) = std::str::from_utf8(text) else { return found };
             let readings = filled(text, parameters, binary);
             Arc::new(Text::of_any(readings.iter().map(|text| read(text.as_bytes())).collect(), &found))

@@ -101,6 +101,7 @@ impl Analysis<'_> {
             return Ok(flow);
         };
         let arity = call.args().len();
+        self.resolves_functions(schema, name);
         self.does(name);
         if let Some(field) = self.attribute(scope, schema, name, call) {
             return Ok(field);
@@ -153,7 +154,7 @@ impl Analysis<'_> {
         // What is done with a value where nobody looks, or beyond computing, may tell of it in any way.
         let told = own || matches!(system, Some(Builtin::Special(_)));
         let fails = flow.compared && !disclose::is_total(name);
-        let compares = disclose::compares(name, arguments);
+        let compares = self.compares(name, arguments);
         let many = disclose::is_many(name) && (flow.compared || compares || name.starts_with("generate_"));
         if told || fails || many {
             self.decided(flow.clone());
@@ -308,6 +309,9 @@ impl Analysis<'_> {
             _ => return Ok(false),
         };
         let Some(relation) = self.catalog.find_relation(schema, name, &self.path) else { return Ok(false) };
+        if schema.is_none() {
+            self.resolves_relation(relation);
+        }
         let table = Arc::clone(&relation.table);
         self.note(verb, Object::Table(table));
         Ok(true)
@@ -318,6 +322,7 @@ impl Analysis<'_> {
         let catalog = self.catalog;
         let path = self.path.clone();
         let schema = schema.map(|schema| self.schema(schema).to_owned());
+        self.resolves_operators(schema.as_deref(), name);
         for operator in catalog.find_operators(schema.as_deref(), name, &path) {
             if let Some(function) = catalog.function(operator.function) {
                 self.follow(function)?;
@@ -346,7 +351,9 @@ impl Analysis<'_> {
     fn converted_here(&mut self, kind: u32, applies: fn(&Cast) -> bool) -> Result<()> {
         self.sees(kind);
         let catalog = self.catalog;
-        for cast in catalog.casts().iter().filter(|cast| cast.to == kind && applies(cast)) {
+        let casts = catalog.casts().iter().filter(|cast| cast.to == kind && applies(cast));
+        self.resolves_casts(casts.clone());
+        for cast in casts {
             if let Some(function) = catalog.function(cast.function) {
                 self.follow(function)?;
             }
@@ -366,20 +373,22 @@ impl Analysis<'_> {
 
     /// Follows a function of the users' own, once. What it reads, the expression at hand may show.
     pub(super) fn follow(&mut self, function: &Arc<Function>) -> Result<()> {
+        let function = self.now.and_then(|now| now.function(function.id)).unwrap_or(function);
         self.doings += u32::from(function.volatility == 'v');
-        let known = self.summaries.get(&(function.id, false));
-        if let Some(known) = known.or_else(|| self.summaries.get(&(function.id, true)).filter(|_| self.aside)) {
+        let (function_id, along) = (function.id, self.along);
+        let known = self.summaries.get(&(function_id, along, false));
+        if let Some(known) = known.or_else(|| self.summaries.get(&(function_id, along, true)).filter(|_| self.aside)) {
             let known = known.clone();
             self.beneath.add(&known);
             self.inside.add(&known);
             return Ok(());
         }
-        if let Some(at) = self.running.iter().position(|(id, _)| *id == function.id) {
+        if let Some(at) = self.running.iter().position(|(id, path, _)| (*id, *path) == (function_id, along)) {
             // One calls the other: what those between read is not known yet.
-            self.running.iter_mut().skip(at + 1).for_each(|(_, incomplete)| *incomplete = true);
+            self.running.iter_mut().skip(at + 1).for_each(|(.., incomplete)| *incomplete = true);
             return Ok(());
         }
-        self.running.push((function.id, false));
+        self.running.push((function_id, along, false));
         let outer = std::mem::take(&mut self.inside);
         let result = self.follow_once(function);
         let inside = std::mem::replace(&mut self.inside, outer);
@@ -387,8 +396,8 @@ impl Analysis<'_> {
         if !self.running.is_empty() {
             self.inside.add(&inside);
         }
-        if let Some((id, false)) = self.running.pop() {
-            self.summaries.insert((id, self.aside), inside);
+        if let Some((id, path, false)) = self.running.pop() {
+            self.summaries.insert((id, path, self.aside), inside);
         }
         result
     }

@@ -43,7 +43,7 @@ impl Analysis<'_> {
     fn carried_on(&mut self, relation: &Relation, from: &Arc<Relation>, reference: &Reference, verb: Verb) -> Result<()> {
         let action = if verb == Verb::Delete { reference.on_delete } else { reference.on_update };
         let step = Followed::Cascade(relation.table.id, from.table.id, Arc::clone(&reference.name), verb);
-        if !matches!(action, 'c' | 'n' | 'd') || !self.followed.insert(step) {
+        if !matches!(action, 'c' | 'n' | 'd') || !self.is_new(step) {
             return Ok(());
         }
         self.hazards.insert(Hazard::Cascade);

@@ -9,10 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use claviger_model::{Carried, Column, Control, Labels, Output};
+use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, SubLink};
 use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
-use pg_raw_parse::{ConstValue, Node};
 
+use super::chosen;
 use super::flow::{Field, Flow, Rows, Sources};
 use super::names::{constant_text, parts, qualified};
 use super::scope::Scope;
@@ -268,39 +269,6 @@ pub(super) fn is_chosen(node: Node<'_>, flow: &Flow) -> bool {
     flow.shows.is_empty() && telling(node)
 }
 
-/// The same, where numbers and columns are places and lengths, which tell nothing.
-fn is_chosen_text(node: Node<'_>) -> bool {
-    constant_text(node).is_some_and(|text| text.chars().any(char::is_alphanumeric) && text.trim().parse::<f64>().is_err())
-}
-
-/// Whether this can only be a number, for a function that takes a text to search for as well: then it is a place in a text.
-fn is_place(node: Node<'_>) -> bool {
-    match node {
-        Node::A_Const(constant) => match constant.val() {
-            Some(ConstValue::String(text)) => !text.chars().any(char::is_alphanumeric),
-            _ => true,
-        },
-        Node::A_Expr(expression) => {
-            expression.kind == A_Expr_Kind::AEXPR_OP
-                && matches!(qualified(expression.name()), Some((None | Some("pg_catalog"), "+" | "-" | "*" | "/")))
-        }
-        Node::FuncCall(call) => {
-            let counting = ["position", "strpos", "length", "char_length", "character_length", "octet_length", "bit_length"];
-            qualified(call.funcname()).is_some_and(|(_, name)| counting.contains(&name))
-        }
-        Node::TypeCast(cast) => cast
-            .type_name()
-            .is_some_and(|name| name.names().iter().filter_map(nodes::String::sval).next_back().is_some_and(is_whole)),
-        Node::MinMaxExpr(expression) => expression.args().iter().all(is_place),
-        _ => false,
-    }
-}
-
-/// What the grammar makes of the names of whole numbers.
-fn is_whole(name: &str) -> bool {
-    matches!(name, "int2" | "int4" | "int8")
-}
-
 /// Operators that compute numbers and dates: at the ends of a type's range they fail.
 pub(super) fn is_arithmetic(name: &str) -> bool {
     matches!(name, "+" | "-" | "*" | "/" | "%" | "^" | "|/" | "||/" | "@" | "!!")
@@ -331,24 +299,7 @@ pub(super) fn is_many(name: &str) -> bool {
 
 /// Functions that fail with no text, whatever it is.
 pub(super) fn is_total(name: &str) -> bool {
-    TOTAL.contains(&name) || PLACES.contains(&name)
-}
-
-/// Whether a function compares what it is given with what somebody chose.
-pub(super) fn compares(name: &str, arguments: &[(Node<'_>, Flow)]) -> bool {
-    // In one of its forms it looks for what fits a pattern.
-    if name == "substring" {
-        return arguments.iter().any(|(node, flow)| flow.shows.is_empty() && !is_place(*node));
-    }
-    if PLACES.contains(&name) {
-        return arguments.iter().any(|(node, _)| is_chosen_text(*node));
-    }
-    // A path compares where it has a condition or calls something.
-    if name.starts_with("jsonb_path_") {
-        let path = arguments.get(1).and_then(|(node, _)| constant_text(*node));
-        return path.is_none_or(|path| path.contains(['?', '(', '=', '<', '>', '@', '+', '-', '/', '%'])) || arguments.len() > 2;
-    }
-    !COMPOSING.contains(&name) && arguments.iter().any(|(node, flow)| is_chosen(*node, flow))
+    TOTAL.contains(&name) || chosen::PLACES.contains(&name)
 }
 
 const TOTAL: &[&str] = &[
@@ -405,51 +356,6 @@ const TOTAL: &[&str] = &[
     "translate",
     "trim",
     "upper",
-];
-
-/// Functions that take numbers for places and lengths.
-const PLACES: &[&str] = &["left", "right", "substr", "substring", "lpad", "rpad", "overlay", "round", "trunc", "repeat"];
-
-/// Functions whose constants say how a value is written or which part of it is meant, and are compared with nothing.
-const COMPOSING: &[&str] = &[
-    "age",
-    "concat",
-    "concat_ws",
-    "convert_from",
-    "convert_to",
-    "date_part",
-    "date_trunc",
-    "decode",
-    "digest",
-    "encode",
-    "extract",
-    "format",
-    "hmac",
-    "json_build_array",
-    "json_build_object",
-    "json_extract_path",
-    "json_extract_path_text",
-    "json_object_agg",
-    "json_to_recordset",
-    "jsonb_build_array",
-    "jsonb_build_object",
-    "jsonb_extract_path",
-    "jsonb_extract_path_text",
-    "jsonb_object_agg",
-    "jsonb_to_recordset",
-    "lag",
-    "lead",
-    "nth_value",
-    "ntile",
-    "percentile_cont",
-    "percentile_disc",
-    "string_agg",
-    "timezone",
-    "to_char",
-    "to_tsvector",
-    "ts_debug",
-    "ts_parse",
-    "xmlelement",
 ];
 
 /// For each column of a query that the catalog holds, the labels of what it is made of; none if that cannot be told.

@@ -117,17 +117,17 @@ impl Analysis<'_> {
     /// What a view's query gives. Nothing of it counts as read until it is used.
     fn view(&mut self, relation: &Arc<Relation>) -> Result<Rc<Rows>> {
         let id = relation.table.id;
-        if let Some(rows) = self.views.get(&id) {
+        if let Some(rows) = self.views.get(&(id, self.along)) {
             return Ok(Rc::clone(rows));
         }
         // A view cannot select from itself; a torn snapshot could make it seem so.
-        self.views.insert(id, Rc::default());
+        self.views.insert((id, self.along), Rc::default());
         let definition = relation.definition.clone().unwrap_or_default();
         self.quiet += 1;
         let rows = self.by_way_of(&relation.table.to_string(), |this| this.own_query(&definition));
         self.quiet -= 1;
         let rows = Rc::new(self.torn(rows)?);
-        self.views.insert(id, Rc::clone(&rows));
+        self.views.insert((id, self.along), Rc::clone(&rows));
         Ok(rows)
     }
 
@@ -157,7 +157,7 @@ impl Analysis<'_> {
         }
         let catalog = self.catalog;
         for child in relation.children.iter().filter(|_| children).filter_map(|child| catalog.relation(child.relation)) {
-            if self.quiet == 0 && self.followed.insert(Followed::Children(child.table.id)) {
+            if self.quiet == 0 && self.is_new(Followed::Children(child.table.id)) {
                 self.by_way_of(&relation.table.to_string(), |this| {
                     this.touch(&child.table);
                     this.beside_reading(child, true)

@@ -7,6 +7,7 @@
 mod bound;
 mod call;
 mod cascade;
+mod chosen;
 mod define;
 mod disclose;
 mod either;
@@ -25,6 +26,7 @@ mod names;
 mod order;
 mod partition;
 mod query;
+mod resolved;
 mod routine;
 mod said;
 mod scope;
@@ -34,6 +36,7 @@ mod utility;
 mod walk;
 mod write;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -45,8 +48,9 @@ use pg_raw_parse::raw::TransactionStmtKind;
 
 pub(crate) use self::disclose::{labels_of_query, names_in};
 use self::flow::{Flow, Rows, Sources, Tables};
+use self::resolved::Found;
 use crate::catalog::Change;
-use crate::{Catalog, NotUnderstood, Relation, Session, Statement, Transition, Undefined};
+use crate::{Catalog, NotUnderstood, Relation, Seen, Session, Statement, Transition, Undefined};
 
 type Result<T> = std::result::Result<T, NotUnderstood>;
 
@@ -76,11 +80,12 @@ fn statement(
     let class = analysis.statement(node)?;
     analysis.casts_to_json()?;
     let meaning = analysis.meaning(class);
-    let Analysis { transitions, depends_on_values, reached: texts, .. } = analysis;
+    let Analysis { transitions, depends_on_values, reached: texts, found, .. } = analysis;
     if let Some(reached) = reached {
         reached.extend(texts.into_iter().flatten());
     }
-    Ok(Statement { meaning, span: 0..text.len(), transitions, depends_on_values })
+    let resolved = found.into_inner().into_all();
+    Ok(Statement { meaning, span: 0..text.len(), transitions, depends_on_values, resolved })
 }
 
 /// The texts of the catalog's and the session's own that were followed, where somebody wants to know them.
@@ -103,9 +108,19 @@ enum Followed {
 
 struct Analysis<'a> {
     catalog: &'a Catalog,
+    /// The catalog as it is now, where that one is as it was when a cursor was declared.
+    now: Option<&'a Catalog>,
     session: &'a Session,
-    /// The search path, which functions may have their own of.
+    /// The role that what is followed runs as.
+    role: Arc<str>,
+    /// The path that names are looked up along.
     path: Vec<Arc<str>>,
+    /// The search paths that have been in force, as functions may have their own, and which of them is: what runs looks names up along it,
+    /// where what is stored had them looked up before.
+    paths: Vec<Vec<Arc<str>>>,
+    along: usize,
+    /// What names were found to stand for.
+    found: RefCell<Found>,
     /// The text of the statement.
     text: &'a str,
     effects: BTreeSet<Effect>,
@@ -121,10 +136,10 @@ struct Analysis<'a> {
     nodes: u32,
     /// Tables that are read, if only to count their rows.
     touched: Vec<(Arc<Table>, Option<Arc<str>>)>,
-    /// What views give.
-    views: HashMap<u32, Rc<Rows>>,
-    /// Functions, and changes of tables, that have been followed or are being followed.
-    followed: HashSet<Followed>,
+    /// What views give, with the path in force.
+    views: HashMap<(u32, usize), Rc<Rows>>,
+    /// Changes of tables that have been followed or are being followed, likewise.
+    followed: HashSet<(Followed, usize)>,
     /// Whether the value of a parameter matters.
     depends_on_values: bool,
     /// The names that stand for values where the body of a function is followed.
@@ -141,10 +156,12 @@ struct Analysis<'a> {
     beneath: Sources,
     /// Classified columns that the function has read whose body is being read.
     inside: Sources,
-    /// What each function that was followed reads of them, with those that it calls; and whether it was followed aside.
-    summaries: HashMap<(u32, bool), Sources>,
-    /// Functions whose bodies are being read, and whether what they read is not known to the end because one of them calls another.
-    running: Vec<(u32, bool)>,
+    /// What each function that was followed reads of them, with those that it calls; with the path in force, and whether it was followed
+    /// aside.
+    summaries: HashMap<(u32, usize, bool), Sources>,
+    /// Functions whose bodies are being read, with the path in force, and whether what they read is not known to the end because one of
+    /// them calls another.
+    running: Vec<(u32, usize, bool)>,
     /// Whether what is followed is done by the server's tables on their own account: what that decides is their owner's affair.
     aside: bool,
     /// What rows that a rule gives in place of a statement's own are made of.
@@ -181,8 +198,13 @@ impl<'a> Analysis<'a> {
     fn new(catalog: &'a Catalog, session: &'a Session) -> Self {
         Self {
             catalog,
+            now: None,
             session,
+            role: Arc::clone(&session.role),
             path: session.path.clone(),
+            paths: vec![session.path.clone()],
+            along: 0,
+            found: Found::new(&session.path),
             text: "",
             effects: BTreeSet::new(),
             hazards: BTreeSet::new(),
@@ -329,6 +351,11 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// Whether this is followed for the first time along the path in force.
+    fn is_new(&mut self, what: Followed) -> bool {
+        self.followed.insert((what, self.along))
+    }
+
     fn touch(&mut self, table: &Arc<Table>) {
         if self.quiet == 0 {
             self.touched.push((Arc::clone(table), self.through.clone()));
@@ -420,8 +447,6 @@ fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Re
         let mut statement = match raw.stmt() {
             Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session, reached)?,
             _ if unsaid => unknown(),
-            // It was declared along another path.
-            Node::FetchStmt(_) if defined.path => unknown(),
             node => statement(node, (own, start), defined.catalog(catalog), &session, reached)?,
         };
         // What comes last changes nothing for those after it.
@@ -471,6 +496,12 @@ impl Defined {
             return false;
         }
         let Some(changes) = Analysis::new(self.catalog(before), session).says(node, self.schemas) else { return false };
+        // What was declared before stays what it was.
+        if session.cursors.values().any(|cursor| cursor.seen == Seen::Now) {
+            let then = Seen::Then(Arc::new(self.catalog(before).clone()));
+            let declared = session.cursors.values_mut().filter(|cursor| cursor.seen == Seen::Now);
+            declared.for_each(|cursor| cursor.seen = then.clone());
+        }
         for change in changes {
             match &change {
                 Change::Schema(_) => self.schemas = true,
@@ -504,5 +535,11 @@ fn changes_unsaid(transitions: &[Transition]) -> bool {
 fn unknown() -> Statement {
     let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
     let meaning = Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into(), ..Meaning::default() };
-    Statement { meaning, span: 0..0, transitions: vec![Transition::Resync, Transition::Define], depends_on_values: false }
+    Statement {
+        meaning,
+        span: 0..0,
+        transitions: vec![Transition::Resync, Transition::Define],
+        depends_on_values: false,
+        resolved: Vec::new(),
+    }
 }

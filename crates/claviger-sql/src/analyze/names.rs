@@ -111,7 +111,12 @@ impl Analysis<'_> {
         let name = range.relname().unwrap_or_default();
         let temporary = range.relpersistence == 't' as std::ffi::c_char;
         match self.catalog.find_relation(range.schemaname().map(|schema| self.schema(schema)), name, &self.path) {
-            Some(relation) => Ok(Arc::clone(relation)),
+            Some(relation) => {
+                if range.schemaname().is_none() {
+                    self.resolves_relation(relation);
+                }
+                Ok(Arc::clone(relation))
+            }
             None if temporary => undefined(Undefined::Relation),
             None => undefined(match range.schemaname() {
                 Some(schema) if !self.catalog.has_schema(schema) => Undefined::Schema,
@@ -125,7 +130,7 @@ impl Analysis<'_> {
         if schema != "pg_temp" {
             return schema;
         }
-        self.path.iter().map(|schema| &**schema).find(|schema| schema.starts_with("pg_temp_")).unwrap_or(schema)
+        self.run_path().iter().map(|schema| &**schema).find(|schema| schema.starts_with("pg_temp_")).unwrap_or(schema)
     }
 
     /// The type that a name stands for; `None` for one that the catalog does not know.
@@ -136,6 +141,8 @@ impl Analysis<'_> {
             [.., schema, name] => (Some(schema), name),
             [] => return None,
         };
-        self.catalog.find_type(schema.map(|schema| self.schema(schema)), name, &self.path).cloned()
+        let kind = self.catalog.find_type(schema.map(|schema| self.schema(schema)), name, &self.path)?;
+        self.resolves_type(kind);
+        Some(Arc::clone(kind))
     }
 }

@@ -20,7 +20,7 @@ impl Analysis<'_> {
     /// Rows of a table get other values, and may have to move.
     pub(super) fn update_rows(&mut self, relation: &Arc<Relation>, columns: &[Arc<Column>]) -> Result<()> {
         self.write(relation, Verb::Update, columns)?;
-        if self.may_move(relation, columns)? && self.followed.insert(Followed::Moved(relation.table.id)) {
+        if self.may_move(relation, columns)? && self.is_new(Followed::Moved(relation.table.id)) {
             self.moved(relation)?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::flow::{Field, Flow, Rows};
 use super::scope::{Expressions, Item, Scope, fields};
 use super::{Analysis, Result};
 use crate::builtin::{Builtin, builtin};
-use crate::{Function, NotUnderstood, Relation, Rule};
+use crate::{Function, NotUnderstood, Planned, Relation, Rule};
 
 /// What of the rows that its statements find a function can give to who calls it. Which of its statements does so is not told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,26 +53,36 @@ impl Analysis<'_> {
         if function.kind == crate::FunctionKind::Aggregate {
             return Ok(());
         }
+        let outer_role = definer.then(|| std::mem::replace(&mut self.role, Arc::clone(owner)));
         let path = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
-        let path = path.map_or_else(|| self.path.clone(), |path| self.path_of(&names_of(path)));
-        let outer_path = std::mem::replace(&mut self.path, path);
+        let path = match (path.map(names_of), &outer_role) {
+            (Some(names), _) => self.path_of(&names),
+            // A path with `$user` is another now. Whether it has that is not known.
+            (None, Some(outer)) if outer != owner && (self.run_path().contains(outer) || self.catalog.has_schema(owner)) => None,
+            (None, _) => Some(self.run_path().to_vec()),
+        };
+        let path = path.unwrap_or_else(|| {
+            self.note_unknown(Hazard::Unknown);
+            self.run_path().to_vec()
+        });
         // An argument can be named after its function, too: `f.argument`.
         let names = function.names.iter().chain([&function.routine.name]).map(Arc::clone).collect();
         let outer_names = std::mem::replace(&mut self.variables, names);
         // What it reads is read, wherever it is called.
         let quiet = std::mem::take(&mut self.quiet);
         let gives = std::mem::replace(&mut self.gives, Gives::of(function));
-        let result = self.code(function);
+        let of = Planned::Routine(format!("{id} {source}").into());
+        let result = self.planned(of, path, |this| this.code(function));
         self.gives = gives;
         self.quiet = quiet;
         self.variables = outer_names;
-        self.path = outer_path;
+        self.role = outer_role.unwrap_or_else(|| Arc::clone(&self.role));
         result
     }
 
     fn code(&mut self, function: &Function) -> Result<()> {
         match (&*function.language, &function.body) {
-            ("sql", Some(body)) => self.own_statements(atomic(body)),
+            ("sql", Some(body)) => self.stored(|this| this.own_statements(atomic(body))),
             ("sql", None) => self.own_statements(&function.source),
             ("internal", _) if matches!(builtin(&function.source), Some(Builtin::Harmless | Builtin::Gathers)) => Ok(()),
             ("plpgsql", _) => self.procedure(&function.source),
@@ -143,7 +153,7 @@ impl Analysis<'_> {
         let parsed = pg_raw_parse::parse(text).map_err(|_| NotUnderstood::Syntax)?;
         let none = Expressions::default();
         match parsed.iter().next() {
-            Some(raw) => self.query_in_any_order(raw.stmt(), &none, None),
+            Some(raw) => self.stored(|this| this.query_in_any_order(raw.stmt(), &none, None)),
             None => Ok(Rows::default()),
         }
     }
@@ -155,7 +165,7 @@ impl Analysis<'_> {
         let Node::SelectStmt(select) = raw.stmt() else { return None };
         let mut items = select.from_clause().iter();
         match (items.next(), items.next()) {
-            (Some(Node::RangeVar(range)), None) => self.relation(range).ok(),
+            (Some(Node::RangeVar(range)), None) => self.stored(|this| this.relation(range)).ok(),
             _ => None,
         }
     }
@@ -188,10 +198,12 @@ impl Analysis<'_> {
             let none = Expressions::default();
             let mut scope = Scope::new(None, &none);
             scope.items = items;
-            for target in select.target_list().iter() {
-                flow.add(&this.expression(&scope, target.val())?);
-            }
-            Ok(flow)
+            this.stored(|this| {
+                for target in select.target_list().iter() {
+                    flow.add(&this.expression(&scope, target.val())?);
+                }
+                Ok(flow)
+            })
         });
         self.any_variable = outer;
         self.torn(result)
@@ -200,7 +212,7 @@ impl Analysis<'_> {
     /// What a rule does beside or in place of what set it off.
     pub(super) fn rule(&mut self, relation: &Arc<Relation>, rule: &Rule) -> Result<()> {
         let name = format!("{}.{}", relation.table, rule.name);
-        let result = self.by_way_of(&name, |this| this.rule_actions(relation, &rule.definition));
+        let result = self.by_way_of(&name, |this| this.stored(|this| this.rule_actions(relation, &rule.definition)));
         self.torn(result)
     }
 
@@ -228,14 +240,18 @@ impl Analysis<'_> {
         Ok(())
     }
 
-    /// The schemas that a search path stands for: those that exist, and those that are searched without being named.
-    pub(super) fn path_of(&self, names: &[String]) -> Vec<Arc<str>> {
+    /// The schemas that a search path stands for: those that exist, and those that are searched without being named. `None` if one of them may
+    /// be passed over.
+    pub(super) fn path_of(&self, names: &[String]) -> Option<Vec<Arc<str>>> {
         let mut path: Vec<Arc<str>> = Vec::new();
         for name in names {
             let name: Arc<str> = match name.as_str() {
-                "$user" => Arc::clone(&self.session.role),
+                "$user" => Arc::clone(&self.role),
                 name => self.schema(name).into(),
             };
+            if self.catalog.passes_over(&name) {
+                return None;
+            }
             if self.catalog.has_schema(&name) {
                 path.push(name);
             }
@@ -243,13 +259,13 @@ impl Analysis<'_> {
         if !path.iter().any(|schema| **schema == *"pg_catalog") {
             path.insert(0, "pg_catalog".into());
         }
-        let temporary = self.path.iter().find(|schema| schema.starts_with("pg_temp_"));
+        let temporary = self.run_path().iter().find(|schema| schema.starts_with("pg_temp_"));
         if let Some(temporary) = temporary
             && !path.contains(temporary)
         {
             path.insert(0, Arc::clone(temporary));
         }
-        path
+        Some(path)
     }
 }
 

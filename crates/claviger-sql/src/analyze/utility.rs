@@ -14,7 +14,7 @@ use super::routine::names_of;
 use super::scope::{Expressions, Scope};
 use super::{Analysis, Result, undefined};
 use crate::builtin::{SettingKind, setting};
-use crate::{Cursor, NotUnderstood, Prepared, Transition, Undefined, Value, with_values};
+use crate::{Cursor, NotUnderstood, Planned, Prepared, Seen, Transition, Undefined, Value, with_values};
 
 /// The bit of a cursor's options that says that it outlives its transaction (`CURSOR_OPT_HOLD` of PostgreSQL's parsenodes.h).
 const HOLD: i32 = 0x20;
@@ -170,9 +170,16 @@ impl Analysis<'_> {
                         [one] => names_of(one),
                         many => many.to_vec(),
                     };
-                    let path = self.path_of(&names);
-                    self.path.clone_from(&path);
-                    self.transitions.extend([Transition::Path(path), Transition::Resync]);
+                    match self.path_of(&names) {
+                        Some(path) => {
+                            self.runs_along(path.clone());
+                            self.transitions.push(Transition::Path(path));
+                        }
+                        // What comes after it in a function is read here, not asked for.
+                        None if self.through.is_some() => self.note_unknown(Hazard::Unknown),
+                        None => {}
+                    }
+                    self.transitions.push(Transition::Resync);
                 }
                 None => {
                     self.note_unknown(Hazard::SessionEscape);
@@ -213,10 +220,12 @@ impl Analysis<'_> {
     }
 
     fn prepare(&mut self, statement: &nodes::PrepareStmt) -> Result<&'static str> {
-        self.statement(statement.query())?;
+        let name: Arc<str> = statement.name().unwrap_or_default().into();
+        let of = Planned::Prepared(Arc::clone(&name));
+        self.planned(of.clone(), self.path.clone(), |this| this.statement(statement.query()))?;
         self.shown(&Rows::default());
-        let prepared = Prepared { text: self.text.into() };
-        self.transitions.push(Transition::Prepare(statement.name().unwrap_or_default().into(), prepared));
+        let resolved = self.found.get_mut().take(&of).map(Arc::new);
+        self.transitions.push(Transition::Prepare(name, Prepared { text: self.text.into(), resolved }));
         Ok("PREPARE")
     }
 
@@ -224,13 +233,13 @@ impl Analysis<'_> {
         let none = Expressions::default();
         let scope = Scope::new(None, &none);
         self.expressions(&scope, statement.params())?;
-        let Some(prepared) = self.session.prepared.get(statement.name().unwrap_or_default()) else {
+        let Some((name, prepared)) = self.session.prepared.get_key_value(statement.name().unwrap_or_default()) else {
             return undefined(Undefined::Prepared);
         };
         let given: Vec<Option<String>> = statement.params().iter().map(constant_text).collect();
         let values: Vec<Value<'_>> = given.iter().map(|value| value.as_deref().map_or(Value::Unknown, Value::Text)).collect();
         let text = with_values(&prepared.text, &values);
-        self.again(&text)?;
+        self.planned(Planned::Prepared(Arc::clone(name)), self.path.clone(), |this| this.again(&text))?;
         Ok("EXECUTE")
     }
 
@@ -251,17 +260,17 @@ impl Analysis<'_> {
     fn declare(&mut self, statement: &nodes::DeclareCursorStmt) -> Result<&'static str> {
         self.statement(statement.query())?;
         self.shown(&Rows::default());
-        let cursor = Cursor { text: self.text.into(), hold: statement.options & HOLD != 0 };
+        let hold = statement.options & HOLD != 0;
+        let cursor = Cursor { text: self.text.into(), hold, path: self.path.clone(), seen: Seen::Now };
         self.transitions.push(Transition::Declare(statement.portalname().unwrap_or_default().into(), cursor));
         Ok("DECLARE CURSOR")
     }
 
     fn fetch(&mut self, statement: &nodes::FetchStmt) -> Result<&'static str> {
         match self.session.cursors.get(statement.portalname().unwrap_or_default()) {
-            Some(cursor) => {
-                let text = Arc::clone(&cursor.text);
-                self.again(&text)?;
-            }
+            Some(Cursor { seen: Seen::Unknown, .. }) => self.note_unknown(Hazard::Unknown),
+            // It goes on as it was declared.
+            Some(cursor) => self.declared(cursor, |this| this.again(&cursor.text))?,
             // A function may have opened it, or the protocol.
             None => self.note_unknown(Hazard::Opaque),
         }

@@ -310,13 +310,13 @@ impl Analysis<'_> {
             self.note(verb, Object::Column(Arc::clone(column)));
         }
         let numbers = columns.iter().map(|column| column.number).collect();
-        if !self.followed.insert(Followed::Write(relation.table.id, verb, numbers)) {
+        if !self.is_new(Followed::Write(relation.table.id, verb, numbers)) {
             return Ok(());
         }
         if verb == Verb::Update || verb == Verb::Delete {
             self.references(relation, verb, columns)?;
         }
-        if self.followed.insert(Followed::Change(relation.table.id, verb)) {
+        if self.is_new(Followed::Change(relation.table.id, verb)) {
             let aside = std::mem::replace(&mut self.aside, true);
             let set_off = self.set_off(relation, verb);
             self.aside = aside;

@@ -11,6 +11,7 @@ pub(super) enum Fact {
     Asked(Asked),
     Path(Path),
     Fingerprint(String),
+    Schema(Schema),
     Relation(Relation),
     Column(Column),
     View(View),
@@ -39,6 +40,7 @@ pub(super) fn read(kind: &[u8], facts: &[u8]) -> Option<Fact> {
         b"asked" => Fact::Asked(json(facts)?),
         b"path" => Fact::Path(json(facts)?),
         b"fingerprint" => Fact::Fingerprint(String::from_utf8(facts.to_vec()).ok()?),
+        b"schema" => Fact::Schema(json(facts)?),
         b"relation" => Fact::Relation(json(facts)?),
         b"column" => Fact::Column(json(facts)?),
         b"view" => Fact::View(json(facts)?),
@@ -108,6 +110,13 @@ pub(super) struct Path {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Schema {
+    pub(super) name: String,
+    pub(super) usable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Relation {
     pub(super) id: Oid,
     pub(super) schema: String,
@@ -117,6 +126,9 @@ pub(super) struct Relation {
     pub(super) system: bool,
     pub(super) owner: String,
     pub(super) rows: f32,
+    /// Of its row in `pg_class`; none of the server's own.
+    #[serde(default)]
+    pub(super) version: Option<String>,
     pub(super) partitioned_by: Option<Vec<i16>>,
 }
 

@@ -52,6 +52,8 @@ pub struct Catalog {
     event_triggers: Vec<EventTrigger>,
     /// By OID.
     relations: HashMap<u32, Arc<Relation>>,
+    /// Schemas, and whether whoever asked may use them.
+    schemas: HashMap<Arc<str>, bool>,
     /// OIDs of relations, by schema and name.
     names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
     /// Of the users' own, by name.
@@ -102,6 +104,8 @@ pub struct Relation {
     pub primary: Vec<i16>,
     /// How many rows the server believes it has; negative if it has never counted.
     pub rows: f32,
+    /// Differs whenever it was changed, renamed among others.
+    pub version: Arc<str>,
     /// The columns, by number, that tell which partition a row belongs to; 0 for an expression.
     pub partitioned_by: Vec<i16>,
 }
@@ -460,9 +464,14 @@ impl Catalog {
         }
     }
 
-    /// Whether there is a schema of this name that has anything in it.
+    /// Whether there is a schema of this name.
     pub fn has_schema(&self, schema: &str) -> bool {
-        self.names.contains_key(schema) || self.type_names.contains_key(schema)
+        self.schemas.contains_key(schema)
+    }
+
+    /// Whether a search path passes over this schema because whoever asked may not use it.
+    pub fn passes_over(&self, schema: &str) -> bool {
+        self.schemas.get(schema) == Some(&false)
     }
 }
 

@@ -70,6 +70,7 @@ impl Catalog {
 struct Reading {
     paths: Vec<Vec<String>>,
     fingerprints: Vec<String>,
+    schemas: HashMap<Arc<str>, bool>,
     relations: Vec<facts::Relation>,
     columns: HashMap<u32, Vec<facts::Column>>,
     views: HashMap<u32, Arc<str>>,
@@ -98,6 +99,7 @@ impl Reading {
                 Fact::Asked(_) => {}
                 Fact::Path(path) => reading.paths.push(path.path),
                 Fact::Fingerprint(fingerprint) => reading.fingerprints.push(fingerprint),
+                Fact::Schema(schema) => _ = reading.schemas.insert(schema.name.into(), schema.usable),
                 Fact::Relation(relation) => reading.relations.push(relation),
                 Fact::Column(column) => reading.columns.entry(column.relation.0).or_default().push(column),
                 Fact::View(view) => reading.views.extend(view.definition.map(|definition| (view.id.0, definition))),
@@ -149,6 +151,7 @@ impl Reading {
         let mut catalog = Catalog {
             path: path.into_iter().map(Arc::from).collect(),
             fingerprint: fingerprint.into(),
+            schemas: std::mem::take(&mut self.schemas),
             event_triggers: std::mem::take(&mut self.event_triggers),
             ..Catalog::default()
         };
@@ -218,6 +221,7 @@ impl Reading {
                 keys: self.keys.remove(&id).unwrap_or_default(),
                 primary: self.primary.remove(&id).unwrap_or_default(),
                 rows: facts.rows,
+                version: facts.version.unwrap_or_default().into(),
                 partitioned_by: facts.partitioned_by.unwrap_or_default(),
                 table,
             };

@@ -281,7 +281,10 @@ fn has_text(operation: &claviger_protocols::Operation) -> bool {
 
 fn mentions(operation: &claviger_protocols::Operation, word: &[u8]) -> bool {
     match &operation.request {
-        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text, .. } => contains(text, word),
+        Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text: Some(text), .. } => {
+            contains(text, word)
+        }
+        Request::Execute { text: None, .. } => false,
         Request::Portal { name } => contains(name, word),
         Request::Call { target } => contains(target.as_bytes(), word),
         Request::Exchange(exchange) => contains(exchange.path.as_bytes(), word),

@@ -512,13 +512,17 @@ async fn pipelines_are_understood_in_their_order(major: Major) {
     raw.query("reset search_path");
     for bad in [
         ["create table later (ssn text)", "select ssn from later"],
-        ["create temporary table customers (id int)", all],
+        ["create temporary table customers (id int) on commit drop", all],
         ["create function one() returns int language sql as 'select 1'", "select 1"],
         ["create table later (id int)", "rollback"],
     ] {
         raw.send(&group(&[bad[0], bad[1], all]));
         assert_eq!(code(&raw.until_ready()).as_deref(), Some("42501"), "{bad:?}");
     }
+    // Also where it takes another's name: until it is gone again.
+    raw.send(&group(&["create temporary table customers (id int)", all, "drop table customers"]));
+    let answer = raw.until_ready();
+    assert_eq!((code(&answer), answer.iter().any(|(kind, _)| *kind == b'D')), (None, false));
     raw.send(&[group(&["create table made (id int)"]), group(&["insert into made values (1)"]), group(&[all])].concat());
     let codes = [(); 3].map(|()| code(&raw.until_ready()));
     assert_eq!(codes, [None, None, Some("42501".to_owned())]);

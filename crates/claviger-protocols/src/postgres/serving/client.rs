@@ -172,20 +172,19 @@ impl<A> Serving<A> {
         let bind = Bind::read(&frame).map_err(by_client)?;
         let binary = bind.binary();
         let Bind { portal, statement, parameters, .. } = bind;
-        let (Prepared { text, types }, unseen) = match self.statements.meaning(&statement, self.group) {
-            Meaning::Prepared(prepared) => (prepared, None),
-            Meaning::Unseen => {
-                let nothing = Prepared { text: Bytes::new(), types: Arc::default() };
-                (nothing, Some(Bytes::copy_from_slice(&statement)))
-            }
+        let (text, types) = match self.statements.meaning(&statement, self.group) {
+            Meaning::Prepared(Prepared { text, types }) => (Some(text), types),
+            Meaning::Unseen => (None, Arc::default()),
             Meaning::Unsettled => {
                 return Err(Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled")));
             }
         };
+        // A copy: a slice would keep the whole read buffer alive for as long as the portal.
+        let name = if statement.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&statement) };
         let made = Portal {
             op: OpId(self.last_op + 1),
+            statement: name.clone(),
             text: text.clone(),
-            unseen: unseen.clone(),
             parameters: parameters.clone(),
             binary: binary.clone(),
             types: Arc::clone(&types),
@@ -195,8 +194,9 @@ impl<A> Serving<A> {
             ended: false,
         };
         let replaces = self.statements.bind(&portal, made).map_err(too_many)?;
-        let request = Request::Execute { text: text.clone(), name: unseen, parameters, binary, types };
-        self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&text), runs: text, request }, io)
+        let runs = text.clone().unwrap_or_default();
+        let request = Request::Execute { name, text, parameters, binary, types };
+        self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&runs), runs, request }, io)
     }
 
     /// The first Execute of a portal belongs to its Bind. A later one goes on with the same operation, or, if that has ended,
@@ -215,7 +215,8 @@ impl<A> Serving<A> {
         // In the Bind's own group an operation that has ended was passed over, and so is its Execute.
         let first = !std::mem::replace(&mut portal.executed, true) && (!portal.ended || portal.group == self.group);
         if first {
-            let op = portal.op;
+            let (op, text) = (portal.op, portal.text.clone());
+            self.foreseen.run(&text.unwrap_or_default());
             return self.pass(frame, Some(Expect::Execute { op }), io);
         }
         if !portal.ended {
@@ -224,11 +225,11 @@ impl<A> Serving<A> {
             return self.enqueue(Item::Resume { op, bytes: frame, answer: None }, io);
         }
         (portal.op, portal.ended) = (next, false);
-        let (text, name) = (portal.text.clone(), portal.unseen.clone());
+        let (name, text) = (portal.statement.clone(), portal.text.clone());
         let (parameters, binary, types) = (portal.parameters.clone(), portal.binary.clone(), Arc::clone(&portal.types));
-        let access = access(&text);
-        let request = Request::Execute { text: text.clone(), name, parameters, binary, types };
-        self.ask(Ask { bytes: frame, asked: Asked::Execute, access, runs: text, request }, io)
+        let runs = text.clone().unwrap_or_default();
+        let request = Request::Execute { name, text, parameters, binary, types };
+        self.ask(Ask { bytes: frame, asked: Asked::Execute, access: access(&runs), runs, request }, io)
     }
 
     /// FunctionCall reaches any function by number; it is refused as if the server did not know it.
@@ -251,7 +252,10 @@ impl<A> Serving<A> {
         };
         self.has_written |= commit == Commit::Group && access == Access::Write;
         let (id, tx) = (self.next_op(), self.foreseen.join());
-        self.foreseen.run(&runs);
+        // What is bound runs when it is executed, if it is.
+        if !matches!(asked, Asked::Bind { .. }) {
+            self.foreseen.run(&runs);
+        }
         if renames(&runs) {
             self.statements.may_rename(self.group);
         }

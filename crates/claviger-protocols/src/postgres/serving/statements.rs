@@ -62,9 +62,10 @@ pub(super) enum Meaning {
 #[derive(Clone)]
 pub(super) struct Portal {
     pub(super) op: OpId,
-    pub(super) text: Bytes,
-    /// The statement's name, if its text is not known.
-    pub(super) unseen: Option<Bytes>,
+    /// The statement's name.
+    pub(super) statement: Bytes,
+    /// Its text, if it is known.
+    pub(super) text: Option<Bytes>,
     pub(super) parameters: Vec<Option<Bytes>>,
     pub(super) binary: Vec<bool>,
     pub(super) types: Types,

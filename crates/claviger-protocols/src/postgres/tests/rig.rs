@@ -186,9 +186,9 @@ pub(super) fn told(event: &Event<u64>) -> String {
             let what = match &operation.request {
                 Request::Batch { text: own } => format!("batch {}", text(own)),
                 Request::Prepare { name, text: own, .. } => format!("prepare {}={}", text(name), text(own)),
-                Request::Execute { name: Some(name), parameters, .. } => format!("execute @{} {}", text(name), parameters.len()),
+                Request::Execute { name, text: None, parameters, .. } => format!("execute @{} {}", text(name), parameters.len()),
                 Request::Portal { name } => format!("portal {}", text(name)),
-                Request::Execute { text: own, parameters, .. } => format!("execute {} {}", text(own), parameters.len()),
+                Request::Execute { text: Some(own), parameters, .. } => format!("execute {} {}", text(own), parameters.len()),
                 Request::Call { target } => format!("call {target}"),
                 Request::Exchange(exchange) => format!("{} {}", exchange.method, exchange.path),
                 Request::Tool { tool, arguments } => format!("{tool} {arguments}"),

@@ -434,6 +434,10 @@ fn only_a_group_that_has_changed_something_needs_leave_to_end() {
         assert_eq!(rig.told().iter().any(|line| line.starts_with("commit")), asks, "{texts:?}");
         assert!(rig.sent("-> ").ends_with(&hex(&[bare(b'S')])), "{texts:?}");
     }
+    // What is bound and never executed opens no transaction.
+    let mut rig = Rig::serving(usize::MAX);
+    rig.client(&cat(&[parse("", "begin"), bind("", ""), steps("insert a"), bare(b'S')]));
+    assert!(rig.told().contains(&"commit0"), "{:?}", rig.told());
 }
 
 #[test]

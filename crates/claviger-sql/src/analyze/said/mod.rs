@@ -20,7 +20,7 @@ use super::scope::Expressions;
 use super::walk::visit;
 use crate::builtin::Builtin;
 use crate::catalog::Change;
-use crate::{ColumnFacts, Relation, TypeFacts};
+use crate::{Catalog, ColumnFacts, Relation, TypeFacts};
 
 /// The schema of a session's first temporary table, which has a number on the server.
 pub(super) const TEMPORARY: &str = "pg_temp_new";
@@ -124,10 +124,10 @@ impl Analysis<'_> {
         let names: Vec<&str> = statement.type_name().iter().filter_map(nodes::String::sval).collect();
         let (schema, name): (Arc<str>, _) = match names[..] {
             [schema, name] => (schema.into(), name),
-            [name] if !schemas => (self.first_schema()?, name),
+            [name] if !schemas => (self.new_schema(|catalog| !catalog.has_kind(name))?, name),
             _ => return None,
         };
-        if schema.starts_with("pg_") || self.catalog.has_kind(name) {
+        if schema.starts_with("pg_") || self.catalog.find_type(Some(&schema), name, &[]).is_some() {
             return None;
         }
         let (checks, functions) = Default::default();
@@ -141,8 +141,10 @@ impl Analysis<'_> {
         relation.children.is_empty() && relation.partitioned_by.is_empty() && !self.catalog.is_child(relation.table.id)
     }
 
-    fn first_schema(&self) -> Option<Arc<str>> {
-        self.path.iter().find(|schema| !schema.starts_with("pg_")).cloned()
+    /// Where what is new goes without a schema. If that is not known for certain, it does not matter only where nothing else has its name.
+    fn new_schema(&self, is_alone: impl FnOnce(&Catalog) -> bool) -> Option<Arc<str>> {
+        let first = || self.path.iter().find(|schema| !schema.starts_with("pg_")).filter(|_| is_alone(self.catalog));
+        self.session.creates_in.as_ref().or_else(first).cloned()
     }
 
     /// The sequences of its `serial` columns, which go with it.
@@ -193,15 +195,15 @@ impl Analysis<'_> {
                 self.path.iter().find(|schema| schema.starts_with("pg_temp_")).cloned().unwrap_or(TEMPORARY.into())
             }
             None if schemas => return None,
-            None => self.first_schema()?,
+            None => self.new_schema(|catalog| !catalog.has_relation(name))?,
         };
-        if range.schemaname().is_some() && self.catalog.find_relation(Some(&schema), name, &[]).is_some() {
+        if schema.starts_with("pg_") && !temporary {
+            return None;
+        }
+        if self.catalog.find_relation(Some(&schema), name, &[]).is_some() {
             return if_not_exists.then_some(None);
         }
-        // Where it goes without a schema is not known for certain, nor which table of a name is meant by what was prepared, declared or stored
-        // before. It is the one that is meant if it is the only one.
-        let only = !self.catalog.has_relation(name) && !self.catalog.gives_labels_to(name);
-        if !only || schema.starts_with("pg_") && !temporary {
+        if self.catalog.gives_labels_to(name) {
             return None;
         }
         let kind = if temporary { TableKind::Temporary } else { TableKind::Table };
@@ -226,6 +228,7 @@ impl Analysis<'_> {
             keys,
             primary,
             rows: -1.0,
+            version: Arc::default(),
             partitioned_by,
         }
     }

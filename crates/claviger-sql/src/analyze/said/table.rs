@@ -100,7 +100,7 @@ impl Analysis<'_> {
             name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         };
         let name = format!("{}_{column}_seq", table.name);
-        let free = !self.catalog.has_relation(&name);
+        let free = self.catalog.find_relation(Some(&table.schema), &name, &[]).is_none();
         if !(free && plain(&table.schema) && plain(&table.name) && plain(column)) {
             return None;
         }

@@ -1,6 +1,7 @@
 //! What is classified leaves masked, whichever way it goes.
 
 mod methods;
+mod plans;
 
 use std::collections::BTreeSet;
 

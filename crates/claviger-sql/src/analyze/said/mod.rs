@@ -12,7 +12,7 @@ use std::sync::Arc;
 use claviger_model::{Column, Table, TableKind};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, RangeVar};
-use pg_raw_parse::raw::{DropBehavior, ObjectType};
+use pg_raw_parse::raw::{DropBehavior, ObjectType, OnCommitAction};
 
 use super::Analysis;
 use super::names::{parts, qualified};
@@ -76,9 +76,8 @@ impl Analysis<'_> {
             && statement.partbound().is_none()
             && statement.partspec().is_none()
             && statement.of_typename().is_none();
-        let Some(table) = self.place(statement.relation().filter(|_| plain)?, statement.if_not_exists, schemas)? else {
-            return Some(Vec::new());
-        };
+        let range = statement.relation().filter(|range| plain && self.stays(range, statement.oncommit))?;
+        let Some(table) = self.place(range, statement.if_not_exists, schemas)? else { return Some(Vec::new()) };
         let mut changes = Vec::new();
         let mut relation = self.made(table);
         for element in statement.table_elts() {
@@ -98,7 +97,8 @@ impl Analysis<'_> {
         else {
             return None;
         };
-        let Some(table) = self.place(into.rel()?, statement.if_not_exists, schemas)? else { return Some(Vec::new()) };
+        let range = into.rel().filter(|range| self.stays(range, into.on_commit))?;
+        let Some(table) = self.place(range, statement.if_not_exists, schemas)? else { return Some(Vec::new()) };
         // What would run because of the columns' types, which are not known.
         if self.catalog.runs_by_type() {
             return None;
@@ -181,6 +181,11 @@ impl Analysis<'_> {
             changes.extend(self.counters(relation).map(Change::Gone));
         }
         Some(changes)
+    }
+
+    /// Whether a name goes on to stand for what is made: what goes with its transaction leaves it to another, if there is one.
+    fn stays(&self, range: &RangeVar, on_commit: OnCommitAction::Type) -> bool {
+        on_commit != OnCommitAction::ONCOMMIT_DROP || range.relname().is_some_and(|name| !self.catalog.has_relation(name))
     }
 
     /// Where something new of this name goes: nowhere if it need not be made, as something is there. None if that is not certain, or if it may get

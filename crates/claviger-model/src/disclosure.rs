@@ -149,6 +149,9 @@ pub struct MaskPlan {
     pub statements: Vec<StatementMask>,
     /// Whether the text that is not masked by this is searched for what should be.
     pub detect: bool,
+    /// Whether where rows come from is asked of the server even where nothing of them is masked: a classified column among them was not
+    /// foreseen.
+    pub witness: bool,
 }
 
 /// How what one statement gives is rewritten.
@@ -188,7 +191,7 @@ pub enum Cell {
 impl MaskPlan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        !self.detect && self.statements.iter().all(StatementMask::is_empty)
+        !self.detect && !self.witness && self.statements.iter().all(StatementMask::is_empty)
     }
 
     /// In how many statements masked values decide.

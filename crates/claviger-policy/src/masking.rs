@@ -56,13 +56,16 @@ impl Asking<'_> {
     /// How what these statements give is to be masked; nothing if nothing is.
     pub(crate) fn mask(&self, matter: &Matter, approvals: &BTreeSet<Arc<str>>) -> Result<Option<Arc<MaskPlan>>, Disclosed> {
         let trivial = |meaning: &Meaning| is_trivial(&meaning.disclosure);
-        if !self.party.detects && matter.statements().iter().all(trivial) {
+        let looks = self.party.detects || self.party.classifies;
+        if !looks && matter.statements().iter().all(trivial) {
             return Ok(None);
         }
         let mut plan = MaskPlan::default();
         for (number, meaning) in matter.statements().iter().enumerate() {
             let mut rights = Rights { asking: self, number, meaning, approvals, known: HashMap::new() };
-            plan.detect |= self.party.detects && !rights.has(Verb::Reveal, Object::Connection);
+            let looks = looks && !rights.has(Verb::Reveal, Object::Connection);
+            plan.detect |= self.party.detects && looks;
+            plan.witness |= self.party.classifies && looks;
             let copy = meaning.disclosure.copy.clone();
             let mask = if trivial(meaning) {
                 StatementMask { copy, ..StatementMask::default() }

@@ -31,6 +31,8 @@ pub struct Party {
     pub(crate) purpose: Option<Arc<str>>,
     /// Whether what the connection gives is searched for what should be masked.
     pub(crate) detects: bool,
+    /// Whether anything behind it is classified.
+    pub(crate) classifies: bool,
     /// Over how many values at least a sum may be seen of what is masked.
     pub(crate) groups_of: u32,
     /// Of the chain, the connection, and those circumstances that count, by [`Counting`].
@@ -77,6 +79,7 @@ impl Party {
             tls: context.tls,
             purpose: context.purpose.map(Into::into),
             detects: false,
+            classifies: false,
             groups_of: GROUPS_OF,
             digests: Default::default(),
         }
@@ -86,6 +89,12 @@ impl Party {
     #[must_use]
     pub fn detecting(self, detects: bool) -> Self {
         Self { detects, digests: Default::default(), ..self }
+    }
+
+    /// The same, at a connection behind which something is classified.
+    #[must_use]
+    pub fn classifying(self, classifies: bool) -> Self {
+        Self { classifies, digests: Default::default(), ..self }
     }
 
     /// The same, where sums of what is masked may be seen over so many values at least.
@@ -110,8 +119,8 @@ impl Party {
             for link in self.chain.links() {
                 (&link.key, link.kind, &link.groups, &link.sponsor).hash(&mut hasher);
             }
-            (self.chain.links().len(), &self.connection, &self.kind, &self.labels, self.mode, self.detects, self.groups_of)
-                .hash(&mut hasher);
+            (self.chain.links().len(), &self.connection, &self.kind, &self.labels, self.mode).hash(&mut hasher);
+            (self.detects, self.classifies, self.groups_of).hash(&mut hasher);
             counting.address.then_some(self.address).hash(&mut hasher);
             counting.application.then_some(&self.application).hash(&mut hasher);
             counting.tls.then_some(self.tls).hash(&mut hasher);

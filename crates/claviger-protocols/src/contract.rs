@@ -144,6 +144,8 @@ pub enum Event<A> {
     TransactionEnd(TransactionEnd),
     /// The upstream has dropped a prepared statement, as the client asked by the protocol's own means: its name.
     Unprepared(Bytes),
+    /// The client makes or closes a portal of this name by the protocol's own means: no statement's cursor has that name any more.
+    Portal(Bytes),
     /// The answer to [`Reply::Probe`].
     Probe(ProbeId, Probe),
     /// Nothing more will happen, apart from what is still to be transmitted.
@@ -351,10 +353,12 @@ pub enum Request {
     Prepare {
         /// Its name; empty for the unnamed one.
         name: Bytes,
-        /// The statement.
+        /// The statement; empty if only its name is known, because the client prepared it by a statement.
         text: Bytes,
         /// The types that its parameters are said to have.
         types: Types,
+        /// Whether it is kept already, and the server looks at it once more, to describe it.
+        again: bool,
     },
     /// A prepared statement with its parameters, to be run.
     Execute {

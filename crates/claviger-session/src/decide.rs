@@ -184,9 +184,9 @@ fn forward(case: &Case<'_>, mask: Option<&MaskPlan>) -> Result<Forward, Refusal>
         return Ok(Forward::Original);
     }
     let sorted = match &case.operation.request {
-        Request::Batch { text } | Request::Prepare { text, .. } => with_insertions(text, insertions),
+        Request::Batch { text } | Request::Prepare { text, again: false, .. } => with_insertions(text, insertions),
         // What was prepared when that was not needed runs as it is, or not at all.
-        Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } => None,
+        Request::Prepare { again: true, .. } | Request::Execute { .. } | Request::Portal { .. } | Request::Call { .. } => None,
         Request::Exchange(_) | Request::Tool { .. } => None,
     };
     let why = "this would disclose masked values as it was prepared, under other rules: prepare it again";

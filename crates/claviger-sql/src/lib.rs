@@ -38,7 +38,7 @@ pub use layout::layout;
 pub use locks::{LOCKS, Locks};
 pub use plan::expected_rows;
 pub use resolved::{Planned, Resolved};
-pub use session::{Cursor, Prepared, Seen, Session, Transition};
+pub use session::{Cursor, Prepared, Session, Transition};
 pub use shape::shape;
 pub use state::{STATE, State};
 pub use values::{Value, with_values};

@@ -13,15 +13,25 @@ pub(crate) enum Piece {
     Statement(String),
     /// An expression, or several with commas.
     Expression(String),
+    /// Cursors are opened or closed, whose names it computes.
+    Cursors,
     /// Something whose doings are not in its text.
     Opaque,
 }
 
 /// The parts of a body; `None` if it is not understood.
 pub(crate) fn pieces(source: &str) -> Option<Vec<Piece>> {
-    let mut body = Body { source, tokens: lexer::tokens(source)?, at: 0, pieces: Vec::new() };
+    let tokens = lexer::tokens(source)?;
+    let mut body = Body { source, tokens, at: 0, pieces: Vec::new(), opens: false, closes: false, fetches: false };
     while body.at < body.tokens.len() {
         body.statement()?;
+    }
+    if body.fetches && !body.opens {
+        // Somebody else has opened it.
+        body.pieces.push(Piece::Opaque);
+    }
+    if body.opens || body.closes {
+        body.pieces.push(Piece::Cursors);
     }
     Some(body.pieces)
 }
@@ -31,6 +41,10 @@ struct Body<'s> {
     tokens: Vec<Token>,
     at: usize,
     pieces: Vec<Piece>,
+    /// What it does with cursors.
+    opens: bool,
+    closes: bool,
+    fetches: bool,
 }
 
 impl Body<'_> {
@@ -133,7 +147,9 @@ impl Body<'_> {
         }
         let next = self.word(start + 1);
         match self.word(start).as_str() {
-            "end" | "null" | "get" | "fetch" | "move" | "close" | "commit" | "rollback" => {}
+            "end" | "null" | "get" | "commit" | "rollback" => {}
+            "fetch" | "move" => self.fetches = true,
+            "close" => self.closes = true,
             "exit" | "continue" => {
                 if let Some(when) = (start..end).find(|n| self.word(*n) == "when") {
                     self.expression((when + 1, end));
@@ -169,6 +185,7 @@ impl Body<'_> {
     }
 
     fn open(&mut self, (start, end): (usize, usize)) {
+        self.opens = true;
         match (start..end).find(|n| self.word(*n) == "for") {
             Some(query) if self.word(query + 1) == "execute" => self.pieces.push(Piece::Opaque),
             Some(query) => self.sql((query + 1, end)),
@@ -427,8 +444,18 @@ mod tests {
             expression("(7)"),
             expression("unique_violation OR SQLSTATE '22012'"),
             expression("NULL"),
+            Piece::Cursors,
         ];
         assert_eq!(pieces(source).unwrap(), expected);
+    }
+
+    #[test]
+    fn who_fetches_from_a_cursor_opens_it() {
+        let fetch = "DECLARE r refcursor := 'c'; x text; BEGIN FETCH r INTO x; RETURN x; END";
+        assert_eq!(pieces(fetch).unwrap(), [expression("'c'"), expression("x"), Piece::Opaque]);
+        let open = "BEGIN OPEN r FOR SELECT 1; FETCH r INTO x; CLOSE r; END";
+        assert_eq!(pieces(open).unwrap(), [statement("SELECT 1"), Piece::Cursors]);
+        assert_eq!(pieces("BEGIN CLOSE r; END").unwrap(), [Piece::Cursors]);
     }
 
     #[test]

@@ -26,5 +26,5 @@ pub enum Planned {
     /// A statement that was prepared before, by its name.
     Prepared(Arc<str>),
     /// What a routine's body says: its number, and its source.
-    Routine(Arc<str>),
+    Routine(u32, Arc<str>),
 }

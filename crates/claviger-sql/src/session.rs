@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{Catalog, Resolved};
+use claviger_model::Meaning;
+
+use crate::Resolved;
 
 /// The state of a session on the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Session {
     pub path: Vec<Arc<str>>,
     /// The schema that new things go to that are named without one, if that is known.
     pub creates_in: Option<Arc<str>>,
+    /// Whether the search path may name the schema of temporary tables, which else comes first as soon as there are any.
+    pub names_temporary: bool,
     /// The role that statements run as.
     pub role: Arc<str>,
     /// The role that the gateway logged in as.
@@ -39,35 +43,11 @@ pub struct Cursor {
     pub text: Arc<str>,
     /// Whether it outlives its transaction.
     pub hold: bool,
-    /// The search path then.
-    pub path: Vec<Arc<str>>,
-    /// The catalog then.
-    pub seen: Seen,
+    /// What its query was understood to do then; none if that is not certain any more.
+    pub shown: Option<Arc<Meaning>>,
+    /// Whether it calls what looks names up when it runs.
+    pub calls: bool,
 }
-
-/// Which catalog something was declared by.
-#[derive(Clone, Debug)]
-pub enum Seen {
-    /// The one at hand: nothing can have changed it since.
-    Now,
-    /// This one.
-    Then(Arc<Catalog>),
-    /// It is not known.
-    Unknown,
-}
-
-/// Two catalogs are the same if they are one.
-impl PartialEq for Seen {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Now, Self::Now) | (Self::Unknown, Self::Unknown) => true,
-            (Self::Then(one), Self::Then(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        }
-    }
-}
-
-impl Eq for Seen {}
 
 /// How a statement changes its session, if it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,21 +78,34 @@ pub enum Transition {
     Close(Option<Arc<str>>),
     /// The catalog has changed.
     Define,
+    /// The server has forgotten its plans.
+    DiscardPlans,
 }
 
 impl Session {
     /// What of a transition concerns the session's own tables of names.
     pub fn apply(&mut self, transition: &Transition) {
         match transition {
-            Transition::Path(path) => (self.path, self.creates_in) = (path.clone(), None),
+            Transition::Path(path) => {
+                self.moved();
+                (self.path, self.creates_in, self.names_temporary) = (path.clone(), None, true);
+            }
+            Transition::Define => self.moved(),
             Transition::Prepare(name, prepared) => _ = self.prepared.insert(Arc::clone(name), prepared.clone()),
             Transition::Deallocate(Some(name)) => _ = self.prepared.remove(name),
             Transition::Deallocate(None) => self.prepared.clear(),
             Transition::Declare(name, cursor) => _ = self.cursors.insert(Arc::clone(name), cursor.clone()),
             Transition::Close(Some(name)) => _ = self.cursors.remove(name),
             Transition::Close(None) => self.cursors.clear(),
-            Transition::Commit | Transition::Rollback => self.cursors.retain(|_, cursor| cursor.hold),
+            Transition::Commit => self.cursors.retain(|_, cursor| cursor.hold),
+            // Which of them were there before is not known.
+            Transition::Rollback | Transition::RollbackTo(_) => self.cursors.clear(),
             _ => {}
         }
+    }
+
+    /// Names may stand for something else by now: what cursors call, which looks them up when it runs, may do something else.
+    pub fn moved(&mut self) {
+        self.cursors.values_mut().filter(|cursor| cursor.calls).for_each(|cursor| cursor.shown = None);
     }
 }

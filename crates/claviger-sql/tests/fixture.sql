@@ -85,6 +85,7 @@ create function f_pair(mood) returns pair language sql as $$ select 1, $1::text 
 create function f_json(mood) returns json language sql as $$ select to_json(ssn) from customers where id = 1 $$;
 create cast (mood as json) with function f_json(mood);
 create cast (mood as pair) with function f_pair(mood) as implicit;
+create function f_of_pair(pair) returns text language sql as $$ select ($1).b $$;
 create table "Odd one" ("a.b" int, "say ""x""" text);
 create sequence numbers;
 create temporary table scratch (id int, ssn text);

@@ -51,6 +51,13 @@ impl Reader {
         Ok(text)
     }
 
+    /// The name of a statement or a portal, as far as a server keeps it.
+    pub(super) fn name(&mut self) -> Result<Bytes, Violation> {
+        let mut name = self.text()?;
+        name.truncate(kept_of(&name).len());
+        Ok(name)
+    }
+
     pub(super) fn byte(&mut self) -> Result<u8, Violation> {
         self.0.try_get_u8().map_err(|_| SHORT)
     }
@@ -92,6 +99,14 @@ impl Reader {
     pub(super) fn end(self) -> Result<(), Violation> {
         if self.0.is_empty() { Ok(()) } else { Err(Violation("a message is longer than its content")) }
     }
+}
+
+/// The most bytes of a name that a server keeps (PostgreSQL manual, 4.1.1): two that begin alike are one.
+const NAME: usize = 63;
+
+/// What a server keeps of the name of a statement or a portal.
+pub(super) fn kept_of(name: &[u8]) -> &[u8] {
+    name.get(..NAME).unwrap_or(name)
 }
 
 const SHORT: Violation = Violation("a message is shorter than its content");

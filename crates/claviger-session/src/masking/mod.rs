@@ -306,7 +306,11 @@ mod tests {
     fn plan(column: &Arc<Column>) -> MaskPlan {
         let foreseen = BTreeSet::from([(7, 4)]);
         let cells = vec![Cell::Column(Arc::clone(column)), Cell::Made];
-        MaskPlan { statements: vec![StatementMask { cells, foreseen, ..StatementMask::default() }], detect: false }
+        MaskPlan {
+            statements: vec![StatementMask { cells, foreseen, ..StatementMask::default() }],
+            detect: false,
+            witness: false,
+        }
     }
 
     fn masks(method: Method) -> Arc<Masks> {

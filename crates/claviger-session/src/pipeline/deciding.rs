@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use claviger_audit::{DecisionFacts, Verdict};
 use claviger_identity::Identity;
 use claviger_model::{Chain, Durability, MaskPlan, Mode, OpId, Refusal, RefusalKind, TxId};
@@ -57,6 +58,8 @@ pub(super) enum Asked {
     Continue(OpId),
     /// The end of a group, which makes lasting what its operations have changed.
     Commit(u64),
+    /// Nothing, but that this is the name of a portal and of no cursor any more.
+    Portal(Bytes),
 }
 
 impl Deciding {
@@ -132,7 +135,7 @@ impl Deciding {
         for asked in std::mem::take(&mut self.queue) {
             match asked {
                 Asked::Operation(operation) | Asked::Approved(operation, _) => operations.push(operation),
-                other @ (Asked::Continue(_) | Asked::Commit(_)) => self.queue.push_back(other),
+                other @ (Asked::Continue(_) | Asked::Commit(_) | Asked::Portal(_)) => self.queue.push_back(other),
             }
         }
         operations
@@ -228,6 +231,12 @@ impl Serving {
                     self.after_asking.push(After::Commit(group));
                     continue;
                 }
+                Asked::Portal(name) => {
+                    if let Some(tracker) = &mut self.deciding.tracker {
+                        tracker.takes_cursor(&name);
+                    }
+                    continue;
+                }
                 // Those behind what is held keep their order.
                 Asked::Continue(op) if self.deciding.tracker.is_some() && !self.held.is_empty() => {
                     self.deciding.put_first(Asked::Continue(op));
@@ -235,10 +244,13 @@ impl Serving {
                 }
                 Asked::Continue(op) => {
                     self.recheck(gateway, None)?;
-                    if let Some(tracker) = &mut self.deciding.tracker {
-                        tracker.goes_on(op);
+                    let goes_on = self.deciding.tracker.as_mut().is_none_or(|tracker| tracker.goes_on(op));
+                    if goes_on || self.connection.mode != Mode::Enforce {
+                        self.after_asking.push(After::Continue(op));
+                    } else {
+                        let why = "what it calls may do something else by now: run it again";
+                        self.after_asking.push(After::Stop(op, Refusal::new(RefusalKind::PlanChanged, why)));
                     }
-                    self.after_asking.push(After::Continue(op));
                     continue;
                 }
             };
@@ -617,6 +629,7 @@ fn party(gateway: &Gateway, live: &Live, chain: &Chain, connection: &Connection,
     };
     let party = Party::new(chain, &connection.name, connection.kind, &connection.labels, connection.mode, context);
     party
+        .classifying(!connection.classification.is_empty())
         .detecting(connection.detect.is_some() || !connection.contents.fields.is_empty())
         .summing_up(gateway.rules().release.groups_of)
 }

@@ -102,6 +102,8 @@ pub(super) enum After {
         synced: bool,
     },
     Continue(OpId),
+    /// An operation of which more was asked for does not go on.
+    Stop(OpId, Refusal),
     /// A group's end may leave when all that was asked before it is on stable storage.
     Commit(u64),
     Release {
@@ -190,6 +192,7 @@ impl Serving {
                 self.deciding.transaction_ended(end.tx);
                 self.end_transaction(gateway, end);
             }
+            Event::Portal(name) => self.deciding.ask(Asked::Portal(name)),
             Event::Unprepared(name) => self.deciding.unprepared(&name),
             Event::Probe(id, probe) => self.deciding.answered(gateway, id, &probe, now),
             _ => {}
@@ -530,6 +533,10 @@ impl Serving {
                     protocol.resume(Reply::Continue(*op));
                     continue;
                 }
+                After::Stop(op, refusal) => {
+                    protocol.resume(Reply::Refuse { op: *op, refusal: refusal.clone() });
+                    continue;
+                }
                 After::Commit(group) => {
                     self.wait_to_commit(protocol, *group);
                     continue;
@@ -580,6 +587,7 @@ impl Serving {
                 protocol.resume(Reply::Admit { op, admission: Admission::mint(op), forward, masker, content });
             }
             After::Continue(op) => protocol.resume(Reply::Continue(op)),
+            After::Stop(op, refusal) => protocol.resume(Reply::Refuse { op, refusal }),
             After::Commit(group) => protocol.resume(Reply::Commit(group)),
             After::Release { op, since, .. } => {
                 self.meter.leaves(Way::Downstream, since);

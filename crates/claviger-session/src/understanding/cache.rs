@@ -135,8 +135,8 @@ impl<V> Generations<V> {
 #[derive(Default)]
 pub(crate) struct States(Mutex<HashMap<State, u64>>);
 
-/// A search path, the schema that new things go to, the role, and the login.
-type State = (Vec<Arc<str>>, Option<Arc<str>>, Arc<str>, Arc<str>);
+/// A search path, the schema that new things go to, whether the path names that of temporary ones, the role, and the login.
+type State = (Vec<Arc<str>>, Option<Arc<str>>, bool, Arc<str>, Arc<str>);
 
 impl States {
     /// The number of a session's state. A number never stands for two states; a state may have had another.
@@ -145,7 +145,8 @@ impl States {
         if states.len() >= MOST {
             states.clear();
         }
-        let state = (session.path.clone(), session.creates_in.clone(), Arc::clone(&session.role), Arc::clone(&session.login));
+        let (path, creates_in) = (session.path.clone(), session.creates_in.clone());
+        let state = (path, creates_in, session.names_temporary, Arc::clone(&session.role), Arc::clone(&session.login));
         *states.entry(state).or_insert_with(number)
     }
 }

@@ -50,8 +50,17 @@ impl Text {
     fn of_one(meaning: Meaning, reading: Option<Reading>) -> Self {
         let facts = [facts(&meaning)].into();
         let (transitions, changes) = Default::default();
-        let names = [].into();
-        Self { matter: Ok(Matter::new([meaning])), facts, transitions, changes, depends_on_values: false, names, reading }
+        let (names, prepares) = ([].into(), [].into());
+        Self {
+            matter: Ok(Matter::new([meaning])),
+            facts,
+            transitions,
+            changes,
+            depends_on_values: false,
+            names,
+            prepares,
+            reading,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod names;
 mod plans;
 mod text;
 mod tracker;
+mod under_way;
 mod values;
 
 use std::collections::BTreeSet;

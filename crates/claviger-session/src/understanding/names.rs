@@ -6,6 +6,7 @@ use claviger_protocols::Request;
 /// Whether a request may say what a name stands for that the client gave.
 pub(super) fn uses_names(request: &Request) -> bool {
     match request {
+        Request::Prepare { again: true, .. } => true,
         Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text: Some(text), .. } => {
             mentions_names(text)
         }
@@ -38,6 +39,9 @@ pub(super) fn quoted(name: &[u8]) -> Vec<u8> {
 /// The text that says what a request does; none if it has none.
 pub(crate) fn text_of(request: &Request) -> Option<Bytes> {
     match request {
+        Request::Prepare { name, text, again: true, .. } if text.is_empty() => {
+            Some([b"EXECUTE ", quoted(name).as_slice()].concat().into())
+        }
         Request::Execute { name, text: None, .. } => Some([b"EXECUTE ", quoted(name).as_slice()].concat().into()),
         Request::Portal { name } => Some([b"FETCH ALL FROM ", quoted(name).as_slice()].concat().into()),
         Request::Batch { text } | Request::Prepare { text, .. } | Request::Execute { text: Some(text), .. } => Some(text.clone()),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use claviger_sql::{Planned, Resolved, Statement, Transition};
+use claviger_sql::{Planned, Prepared, Resolved, Statement, Transition};
 use ring::digest::{Context, SHA256};
 
 use super::Text;
@@ -46,13 +46,6 @@ pub(super) enum Stale {
     Routine,
 }
 
-/// Whether a statement is prepared by what is under way.
-pub(super) enum New {
-    No,
-    /// What its names stood for, if that is known.
-    Yes(Option<Names>),
-}
-
 /// What has been prepared or run in one session.
 #[derive(Default)]
 pub(super) struct Plans {
@@ -65,14 +58,23 @@ pub(super) struct Plans {
 }
 
 impl Names {
-    pub(super) fn new(resolved: &Resolved) -> Self {
+    fn new(resolved: &Resolved, bodies: &mut HashMap<usize, Digest>) -> Self {
         let of = match &resolved.of {
             Planned::Text => Of::Text,
             Planned::Prepared(name) => Of::Prepared(Arc::clone(name)),
-            Planned::Routine(body) => Of::Routine(digest([&**body])),
+            // One body is called again and again.
+            Planned::Routine(id, source) => {
+                let own = bodies.entry(source.as_ptr().addr()).or_insert_with(|| digest([&**source]));
+                Of::Routine(digest_of([&id.to_be_bytes()[..], &own[..]]))
+            }
         };
         let path = digest(resolved.path.iter().map(|schema| &**schema));
         Self { of, path, found: digest(resolved.names.iter().map(String::as_str)), differs: false }
+    }
+
+    /// Whether they stand in the body of a routine.
+    pub(super) fn is_of_routine(&self) -> bool {
+        matches!(self.of, Of::Routine(_))
     }
 
     /// Whether they stand in a statement itself.
@@ -80,56 +82,74 @@ impl Names {
         self.of == Of::Text
     }
 
+    /// Whether both were looked up along one path.
+    pub(super) fn is_along_path_of(&self, others: &Self) -> bool {
+        self.path == others.path
+    }
+
+    /// The same, of the prepared statement of this name.
+    pub(super) fn as_prepared(&self, statement: &[u8]) -> Self {
+        Self { of: Of::Prepared(String::from_utf8_lossy(statement).into()), ..self.clone() }
+    }
+
     /// Whether these and others, of the same thing, do not stand for two things along one path.
     pub(super) fn go_with(&self, others: &Self) -> bool {
         self.path != others.path || self.found == others.found
     }
 
-    /// Those in the statements of a text after so many of them. What a text itself prepares is planned anew.
-    pub(super) fn of_all(statements: &[Statement], first: usize) -> Arc<[Self]> {
-        let mut prepared: HashMap<&Arc<str>, Option<Self>> = HashMap::new();
+    /// Those in the statements of a text after so many of them; and apart from these, those of what the text itself prepares.
+    pub(super) fn of_all(statements: &[Statement], first: usize) -> (Arc<[Self]>, Arc<[Self]>) {
+        let (mut all, mut new): (Vec<Self>, Vec<Self>) = Default::default();
         let mut known: HashMap<(Of, Digest), Digest> = HashMap::new();
-        let mut all: Vec<Self> = Vec::new();
+        let mut bodies = HashMap::new();
         for (at, statement) in statements.iter().enumerate() {
-            for mut names in statement.resolved.iter().map(Self::new) {
-                let before = match &names.of {
-                    Of::Text => {
-                        // Only what is alone in its text is prepared by the protocol's own means.
-                        all.extend((at >= first && statements.len() == first + 1).then_some(names));
-                        continue;
-                    }
-                    Of::Prepared(name) => prepared.get(name),
-                    Of::Routine(_) => None,
-                };
-                let mut is_new = false;
+            for resolved in &statement.resolved {
+                let mut names = Self::new(resolved, &mut bodies);
+                if names.of == Of::Text {
+                    // Only what is alone in its text is prepared by the protocol's own means.
+                    all.extend((at >= first && statements.len() == first + 1).then_some(names));
+                    continue;
+                }
+                let mut is_first = false;
                 let found = *known.entry((names.of.clone(), names.path)).or_insert_with(|| {
-                    is_new = true;
+                    is_first = true;
                     names.found
                 });
-                names.differs = match before {
-                    Some(before) => !before.as_ref().is_some_and(|before| before.go_with(&names)),
-                    None => found != names.found,
-                };
-                if names.differs || before.is_none() && is_new {
-                    all.push(names);
+                names.differs = found != names.found;
+                let is_new = matches!(names.of, Of::Prepared(_)) && new.iter().any(|before| before.of == names.of);
+                if is_first || names.differs {
+                    if names.differs || !is_new { &mut all } else { &mut new }.push(names);
                 }
             }
-            prepared.extend(statement.transitions.iter().filter_map(|transition| match transition {
-                Transition::Prepare(name, prepared) => Some((name, prepared.resolved.as_deref().map(Self::new))),
-                _ => None,
-            }));
+            for transition in &statement.transitions {
+                let Transition::Prepare(_, Prepared { resolved: Some(resolved), .. }) = transition else { continue };
+                let names = Self::new(resolved, &mut bodies);
+                known.retain(|(of, _), _| *of != names.of);
+                known.insert((names.of.clone(), names.path), names.found);
+                new.push(names);
+            }
         }
-        all.into()
+        (all.into(), new.into())
+    }
+
+    /// Whether they are of the prepared statement of this name.
+    pub(super) fn is_of(&self, statement: &[u8]) -> bool {
+        matches!(&self.of, Of::Prepared(name) if name.as_bytes() == statement)
     }
 }
 
 impl Plans {
-    /// What of a text may be another thing than it seems, if it is run as it is or as the prepared statement of this name. Some statements
-    /// are prepared just before it, when their names stood for this.
-    pub(super) fn stale(&self, text: &Text, bound: Option<&[u8]>, new: impl Fn(&[u8]) -> New) -> Option<Stale> {
+    /// What of a text may be another thing than it seems, if it is run as it is or as the prepared statement of this name. `new`: what names
+    /// have stood for in a statement that is prepared just before it; none if it was prepared earlier.
+    pub(super) fn stale<'n>(
+        &self,
+        text: &Text,
+        bound: Option<&[u8]>,
+        new: impl Fn(&[u8]) -> Option<Vec<&'n Names>>,
+    ) -> Option<Stale> {
         let is_stale = |statement: &[u8], names: &Names| match new(statement) {
-            New::No => !self.is_known(statement, names),
-            New::Yes(before) => !before.is_some_and(|before| before.go_with(names)),
+            None => !self.is_known(statement, names),
+            Some(before) => before.is_empty() || !before.iter().all(|before| before.go_with(names)),
         };
         text.names.iter().find_map(|names| match &names.of {
             Of::Text => bound.filter(|bound| is_stale(bound, names)).map(|_| Stale::Statement),
@@ -146,23 +166,28 @@ impl Plans {
     }
 
     fn is_known(&self, statement: &[u8], names: &Names) -> bool {
-        let Some(paths) = self.statements.get(statement) else { return false };
+        // Of what nothing is known, it is not known what it does along any path.
+        let Some(paths) = self.statements.get(statement).filter(|paths| !paths.is_empty()) else { return false };
         paths.get(&names.path).map_or(self.count < MOST, |found| *found == names.found)
     }
 
-    /// A text runs. What is new is told of when it [is prepared](Self::prepared).
-    pub(super) fn runs(&mut self, text: &Text, bound: Option<&[u8]>, new: impl Fn(&[u8]) -> New) {
-        let is_new = |statement: &[u8]| matches!(new(statement), New::Yes(_));
+    /// A text runs. Of statements that are prepared just before it, `new` is told.
+    pub(super) fn runs(&mut self, text: &Text, bound: Option<&[u8]>, mut new: impl FnMut(&[u8], &Names) -> bool) {
         for names in &*text.names {
-            match &names.of {
-                Of::Text => bound.filter(|bound| !is_new(bound)).into_iter().for_each(|bound| self.runs_along(bound, names)),
-                Of::Prepared(name) if is_new(name.as_bytes()) => {}
-                Of::Prepared(name) => self.runs_along(name.as_bytes(), names),
+            let statement = match &names.of {
+                Of::Text => bound,
+                Of::Prepared(name) => Some(name.as_bytes()),
                 Of::Routine(routine) => {
                     if self.routines.len() < MOST {
                         self.routines.entry((*routine, names.path)).or_insert(names.found);
                     }
+                    None
                 }
+            };
+            if let Some(statement) = statement
+                && !new(statement, names)
+            {
+                self.runs_along(statement, names);
             }
         }
     }
@@ -177,15 +202,14 @@ impl Plans {
         }
     }
 
-    /// A statement is prepared, whatever its name stood for before; what names in it stood for may not be known.
-    pub(super) fn prepared(&mut self, statement: Bytes, names: Option<&Names>) {
+    /// A statement is prepared, whatever its name stood for before; what names in it have stood for since, along each path.
+    pub(super) fn prepared<'n>(&mut self, statement: Bytes, names: impl Iterator<Item = &'n Names>) {
         self.dropped(&statement);
-        if self.count < MOST
-            && let Some(names) = names
-        {
-            self.statements.insert(statement, [(names.path, names.found)].into());
-            self.count += 1;
-        }
+        let left = MOST.saturating_sub(self.count);
+        let mut paths = HashMap::new();
+        names.take(left).for_each(|names| _ = paths.entry(names.path).or_insert(names.found));
+        self.count += paths.len();
+        self.statements.insert(statement, paths);
     }
 
     /// A prepared statement is gone.
@@ -194,18 +218,27 @@ impl Plans {
         self.count -= paths.map_or(0, |paths| paths.len());
     }
 
+    /// The server has forgotten how it was to run what bodies say.
+    pub(super) fn discarded(&mut self) {
+        self.routines.clear();
+    }
+
     /// All prepared statements are.
     pub(super) fn all_dropped(&mut self) {
         (self.statements, self.count) = Default::default();
     }
 }
 
-/// A digest of a list.
 fn digest<'t>(texts: impl IntoIterator<Item = &'t str>) -> Digest {
+    digest_of(texts.into_iter().map(str::as_bytes))
+}
+
+/// A digest of a list.
+fn digest_of<'t>(parts: impl IntoIterator<Item = &'t [u8]>) -> Digest {
     let mut digest = Context::new(&SHA256);
-    for text in texts {
-        digest.update(&text.len().to_be_bytes());
-        digest.update(text.as_bytes());
+    for part in parts {
+        digest.update(&part.len().to_be_bytes());
+        digest.update(part);
     }
     let mut short = Digest::default();
     short.iter_mut().zip(digest.finish().as_ref()).for_each(|(to, from)| *to = *from);
@@ -229,15 +262,20 @@ mod tests {
 
     /// A text of statements of each of which these are the names.
     fn text(statements: &[Statement]) -> Text {
-        Text { names: Names::of_all(statements, 0), ..Text::read(b"", &Catalog::default(), &Session::default()) }
+        let (names, prepares) = Names::of_all(statements, 0);
+        Text { names, prepares, ..Text::read(b"", &Catalog::default(), &Session::default()) }
     }
 
     fn one(of: Planned, path: &str, name: &str) -> Text {
         text(&[statement(vec![resolved(of, path, name)], Vec::new())])
     }
 
-    fn no(_: &[u8]) -> New {
-        New::No
+    fn no<'n>(_: &[u8]) -> Option<Vec<&'n Names>> {
+        None
+    }
+
+    fn old(_: &[u8], _: &Names) -> bool {
+        false
     }
 
     #[test]
@@ -246,11 +284,11 @@ mod tests {
         let own = |path, name| one(Planned::Text, path, name);
         assert_eq!(plans.stale(&own("a", "a.t"), None, no), None, "what is not bound is planned now");
         assert_eq!(plans.stale(&own("a", "a.t"), Some(b"s"), no), Some(Stale::Statement), "nobody knows it");
-        plans.prepared("s".into(), own("a", "a.t").statement_names());
+        plans.prepared("s".into(), own("a", "a.t").statement_names().into_iter());
         assert_eq!(plans.stale(&own("a", "b.t"), Some(b"s"), no), Some(Stale::Statement));
         // Along another path it is planned anew; along the first, it may be as it was.
         assert_eq!(plans.stale(&own("b", "b.t"), Some(b"s"), no), None);
-        plans.runs(&own("b", "b.t"), Some(b"s"), no);
+        plans.runs(&own("b", "b.t"), Some(b"s"), old);
         assert_eq!(plans.stale(&own("b", "c.t"), Some(b"s"), no), Some(Stale::Statement));
         assert_eq!(plans.stale(&own("a", "c.t"), Some(b"s"), no), Some(Stale::Statement));
         assert_eq!(plans.stale(&own("a", "a.t"), Some(b"s"), no), None);
@@ -265,21 +303,22 @@ mod tests {
     #[test]
     fn what_is_prepared_just_before_is_what_it_was_then() {
         let plans = Plans::default();
-        let then = |_: &[u8]| New::Yes(one(Planned::Text, "a", "a.t").statement_names().cloned());
+        let before = one(Planned::Text, "a", "a.t");
+        let then = |_: &[u8]| Some(before.statement_names().into_iter().collect());
         let own = |path, name| one(Planned::Text, path, name);
         assert_eq!(plans.stale(&own("a", "a.t"), Some(b"s"), then), None);
         assert_eq!(plans.stale(&own("b", "b.t"), Some(b"s"), then), None);
         assert_eq!(plans.stale(&own("a", "b.t"), Some(b"s"), then), Some(Stale::Statement));
-        assert_eq!(plans.stale(&own("a", "a.t"), Some(b"s"), |_: &[u8]| New::Yes(None)), Some(Stale::Statement));
+        assert_eq!(plans.stale(&own("a", "a.t"), Some(b"s"), |_: &[u8]| Some(Vec::new())), Some(Stale::Statement));
     }
 
     #[test]
     fn a_routine_does_the_same_all_along() {
         let mut plans = Plans::default();
-        let call = |path, name| one(Planned::Routine("f".into()), path, name);
+        let call = |path, name| one(Planned::Routine(1, "f".into()), path, name);
         assert_eq!(plans.stale(&call("a", "a.t"), None, no), None);
-        plans.runs(&call("a", "a.t"), None, no);
-        plans.runs(&call("a", "b.t"), None, no);
+        plans.runs(&call("a", "a.t"), None, old);
+        plans.runs(&call("a", "b.t"), None, old);
         assert_eq!(plans.stale(&call("a", "b.t"), None, no), Some(Stale::Routine), "what it did first counts");
         assert_eq!(plans.stale(&call("b", "b.t"), None, no), None);
     }
@@ -287,7 +326,7 @@ mod tests {
     #[test]
     fn in_one_text_names_stand_for_one_thing() {
         let plans = Plans::default();
-        let call = |name| statement(vec![resolved(Planned::Routine("f".into()), "a", name)], Vec::new());
+        let call = |name| statement(vec![resolved(Planned::Routine(1, "f".into()), "a", name)], Vec::new());
         assert_eq!(plans.stale(&text(&[call("a.t"), call("a.t")]), None, no), None);
         assert_eq!(plans.stale(&text(&[call("a.t"), call("b.t")]), None, no), Some(Stale::Routine));
         let prepare = |name| {
@@ -303,13 +342,13 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_does_not_run() {
         let mut plans = Plans::default();
-        plans.prepared("s".into(), one(Planned::Text, "a", "a.t").statement_names());
+        plans.prepared("s".into(), one(Planned::Text, "a", "a.t").statement_names().into_iter());
         for path in 1..MOST {
-            plans.runs(&one(Planned::Text, &path.to_string(), "a.t"), Some(b"s"), no);
+            plans.runs(&one(Planned::Text, &path.to_string(), "a.t"), Some(b"s"), old);
         }
         assert_eq!(plans.stale(&one(Planned::Text, "1", "a.t"), Some(b"s"), no), None);
         assert_eq!(plans.stale(&one(Planned::Text, "b", "a.t"), Some(b"s"), no), Some(Stale::Statement));
-        plans.prepared("s".into(), one(Planned::Text, "b", "a.t").statement_names());
+        plans.prepared("s".into(), one(Planned::Text, "b", "a.t").statement_names().into_iter());
         assert_eq!((plans.stale(&one(Planned::Text, "b", "a.t"), Some(b"s"), no), plans.count), (None, 1));
     }
 }

@@ -26,6 +26,8 @@ pub struct Text {
     pub(crate) depends_on_values: bool,
     /// What names in it, and in what it runs that is planned by itself, stand for.
     pub(crate) names: Arc<[Names]>,
+    /// The same of what it prepares.
+    pub(crate) prepares: Arc<[Names]>,
     /// What else is known of an HTTP request.
     pub(crate) reading: Option<Reading>,
 }
@@ -61,8 +63,8 @@ impl Text {
         let text = std::str::from_utf8(text).map_err(|_| NotUnderstood::Syntax);
         match text.and_then(|text| understand(text, catalog, session)) {
             Ok(mut statements) => {
-                let names = Names::of_all(&statements, first);
-                Self { names, ..Self::of(statements.split_off(first.min(statements.len()))) }
+                let (names, prepares) = Names::of_all(&statements, first);
+                Self { names, prepares, ..Self::of(statements.split_off(first.min(statements.len()))) }
             }
             Err(error) => {
                 let (facts, transitions) = Default::default();
@@ -73,6 +75,7 @@ impl Text {
                     changes: Changes::anything(),
                     depends_on_values: false,
                     names: [].into(),
+                    prepares: [].into(),
                     reading: None,
                 }
             }
@@ -84,10 +87,10 @@ impl Text {
         let mut changes = Changes { only_ends: !statements.is_empty(), ..Changes::default() };
         statements.iter().for_each(|statement| changes.add(statement));
         let depends_on_values = statements.iter().any(|statement| statement.depends_on_values);
-        let names = Names::of_all(&statements, 0);
+        let (names, prepares) = Names::of_all(&statements, 0);
         let (meanings, transitions): (Vec<_>, Vec<_>) =
             statements.into_iter().map(|statement| (statement.meaning, statement.transitions)).unzip();
-        Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, names, reading: None }
+        Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, names, prepares, reading: None }
     }
 
     /// Whether all that it does is understood, and nothing is to be put into it, which would have its place in the text that was read.
@@ -100,14 +103,19 @@ impl Text {
         meanings.all(|meaning| meaning.disclosure.clone().insertions().next().is_none())
     }
 
-    /// Whether something comes after what undoes a transaction, or a part of one.
-    pub(crate) fn goes_on_after_undoing(&self) -> bool {
-        let undoes = |of: &Vec<Transition>| {
-            of.iter().any(|transition| matches!(transition, Transition::Rollback | Transition::RollbackTo(_)))
-        };
+    /// Whether something comes after what ends a transaction, or undoes a part of one.
+    pub(crate) fn goes_on_after_its_end(&self) -> bool {
+        let ends =
+            |transition: &Transition| matches!(transition, Transition::Commit | Transition::Rollback | Transition::RollbackTo(_));
+        let undoes = |of: &Vec<Transition>| of.iter().any(ends);
         let Ok(matter) = &self.matter else { return false };
         let undone = self.transitions.iter().position(undoes);
         undone.is_some_and(|at| matter.statements().iter().skip(at + 1).any(|meaning| !meaning.effects.is_empty()))
+    }
+
+    /// Whether it calls what looks names up by itself when it runs.
+    pub(super) fn calls(&self) -> bool {
+        self.names.iter().any(Names::is_of_routine)
     }
 
     /// What names in it stand for, if it is one statement.
@@ -164,6 +172,7 @@ impl Text {
             changes: readings.iter().fold(without.changes, |changes, reading| changes.and(reading.changes)),
             depends_on_values: true,
             names: Arc::clone(&without.names),
+            prepares: Arc::clone(&without.prepares),
             reading: None,
         }
     }
@@ -227,6 +236,8 @@ impl Changes {
         for transition in &statement.transitions {
             match transition {
                 Transition::Begin | Transition::Savepoint(_) | Transition::Release(_) => {}
+                // Then other texts may run.
+                Transition::DiscardPlans => self.names = true,
                 Transition::Commit | Transition::Rollback | Transition::RollbackTo(_) => self.ends = true,
                 Transition::Path(_) => says = true,
                 Transition::Resync => resyncs = true,

@@ -4,22 +4,22 @@
 //! server pass over the rest, so what a statement says it changes counts for what follows it; what it changes without saying so leaves
 //! the rest of its group unknown. Between groups the server is asked, at a moment at which it has nothing else to do.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claviger_model::{OpId, TxId};
 use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
-use claviger_sql::{
-    Catalog, CatalogError, Cursor, FINGERPRINT, Prepared, QUESTION, QUESTION_AGAIN, STATE, Seen, Session, State, Transition,
-};
+use claviger_sql::{Catalog, CatalogError, FINGERPRINT, QUESTION, QUESTION_AGAIN, STATE, Session, State, Transition};
 use ring::digest;
 
 use super::before::Before;
 use super::cache::{Key, number};
 use super::names::{mentions_names, text_of, uses_names};
-use super::plans::{Names, New, Plans, Stale as StalePlan};
+use super::plans::{Names, Plans, Stale as StalePlan};
 use super::text::Changes;
+use super::under_way::{UnderWay, What, planned_in, prepare, runs_along};
 use super::values::with_its_values;
 use super::{Reached, States, Text, Texts, Understanding};
 use crate::{CatalogKeeper, Connection, Snapshot};
@@ -40,6 +40,10 @@ pub(crate) struct Tracker {
     names_number: u64,
     /// What is under way and changes something.
     under_way: Vec<UnderWay>,
+    /// What is under way and calls what looks names up when it runs, and how often they may have come to stand for something else until
+    /// then.
+    calling: HashMap<OpId, u64>,
+    moves: u64,
     /// The state is not what was last heard of it.
     stale: Option<Stale>,
     /// What has run in this group, if all of it can be followed.
@@ -59,28 +63,14 @@ pub(crate) struct Tracker {
     /// What was understood last: its group, and when.
     last_group: u64,
     last_at: Option<Instant>,
+    /// The schemas that there were when the search path was asked for, or later.
+    schemas: Option<Arc<HashMap<Arc<str>, bool>>>,
     /// The snapshot that was found to do for the request that is next, whatever somebody on another thread changes meanwhile.
     at_hand: Option<Snapshot>,
     /// The catalog by which something was last understood.
     catalog: Option<Arc<Catalog>>,
     /// A running digest of all that the session has set, one after the other.
     configured: [u8; 32],
-}
-
-struct UnderWay {
-    op: OpId,
-    group: u64,
-    changes: Changes,
-    what: What,
-}
-
-enum What {
-    /// A statement is prepared by the protocol's own means: its name, its text, and what names in it stand for.
-    Prepare(Bytes, Arc<str>, Option<Names>),
-    /// A text runs. With what cursors were declared by, if it declares any.
-    Run(Arc<Text>, Seen),
-    /// It is not known what runs.
-    Unknown,
 }
 
 /// Since when, and by what.
@@ -138,6 +128,8 @@ impl Tracker {
             state_number: 0,
             names_number: number(),
             under_way: Vec::new(),
+            calling: HashMap::new(),
+            moves: 0,
             stale: Some(Stale { group: None, changes: Changes::default() }),
             before: None,
             dirty: None,
@@ -150,6 +142,7 @@ impl Tracker {
             cancelled: false,
             last_group: 0,
             last_at: None,
+            schemas: None,
             at_hand: None,
             catalog: None,
             configured: [0; 32],
@@ -162,7 +155,7 @@ impl Tracker {
         (self.keeper, self.connection, self.own) = (keeper, connection, None);
         if relabelled {
             // What was declared before had other labels.
-            self.sql.cursors.values_mut().for_each(|cursor| cursor.seen = Seen::Unknown);
+            self.sql.cursors.values_mut().for_each(|cursor| cursor.shown = None);
             self.names_number = number();
         }
     }
@@ -228,7 +221,12 @@ impl Tracker {
 
     fn need_snapshot(&mut self, now: Instant) -> Need {
         self.at_hand = self.keeper.current(now);
-        if self.at_hand.is_some() { Need::Nothing } else { Need::Snapshot }
+        let Some(snapshot) = &self.at_hand else { return Need::Snapshot };
+        let schemas = Arc::clone(snapshot.catalog.schemas());
+        let before = self.schemas.replace(Arc::clone(&schemas));
+        // Somebody else has made one that the path names, or taken the right to it.
+        let differ = before.is_some_and(|before| !Arc::ptr_eq(&before, &schemas) && before != schemas);
+        if differ { self.ask(Question::State) } else { Need::Nothing }
     }
 
     fn max_age(&self) -> Duration {
@@ -312,9 +310,13 @@ impl Tracker {
     fn learn(&mut self, state: State, states: &States) {
         self.stale = None;
         // Quiet now: what is under way still is a portal that waits to go on, which [`goes_on`](Self::goes_on) tells.
-        self.under_way.retain(|under_way| matches!(under_way.what, What::Run(..) | What::Unknown));
+        self.under_way.retain(|under_way| matches!(under_way.what, What::Run(_) | What::Unknown));
         self.under_way.iter_mut().for_each(|under_way| under_way.changes.names = false);
+        if self.state.as_ref().is_none_or(|before| (&before.path, &before.role) != (&state.path, &state.role)) {
+            self.moved();
+        }
         (self.sql.path, self.sql.creates_in) = (state.path.clone(), state.creates_in.clone());
+        self.sql.names_temporary = state.names_temporary;
         (self.sql.role, self.sql.login) = (Arc::clone(&state.role), Arc::clone(&state.login));
         self.state = Some(state);
         self.state_number = states.number(&self.sql);
@@ -331,7 +333,7 @@ impl Tracker {
     ) -> Understanding {
         let found = self.understand_as_written(operation, texts, seen, now);
         let Understanding::Text(text) = &found else { return found };
-        match self.plans.stale(text, bound(operation), |name| prepared_in(&self.under_way, operation.group, name)) {
+        match self.plans.stale(text, bound(operation), |name| planned_in(&self.under_way, operation.group, name)) {
             None => found,
             Some(StalePlan::Statement) => Understanding::PlanChanged,
             Some(StalePlan::Routine) => {
@@ -400,8 +402,8 @@ impl Tracker {
             let names = if mentions_names(text) { self.names_number } else { 0 };
             texts.get(&Key { names, ..key }, |text| Text::read(text, &snapshot.catalog, &self.sql))
         });
-        if (self.defined.is_some() || self.dirty.is_some()) && found.goes_on_after_undoing() {
-            let why = "what it undoes may change what comes after that";
+        if (self.defined.is_some() || self.dirty.is_some()) && found.goes_on_after_its_end() {
+            let why = "what its transaction has changed may end with it";
             return Understanding::Unknown("sql.rollback", why.into());
         }
         Understanding::Text(if found.depends_on_values {
@@ -486,13 +488,7 @@ impl Tracker {
     fn as_it_will_be(&self, group: u64) -> Session {
         let mut session = self.sql.clone();
         for under_way in self.under_way.iter().filter(|under_way| under_way.group == group) {
-            match &under_way.what {
-                What::Prepare(name, text, _) => prepare(&mut session, name, text),
-                What::Run(text, seen) => {
-                    text.transitions.iter().flatten().for_each(|transition| apply(&mut session, transition, seen))
-                }
-                What::Unknown => {}
-            }
+            under_way.apply(&mut session);
         }
         session
     }
@@ -500,22 +496,28 @@ impl Tracker {
     /// The request is admitted.
     pub(crate) fn admitted(&mut self, operation: &Operation, understanding: &Understanding) {
         let (op, group) = (operation.id, operation.group);
-        if let Request::Prepare { name, text, .. } = &operation.request {
+        if let Request::Prepare { name, text, again: false, .. } = &operation.request {
             let changes = Changes { names: !name.is_empty(), ..Changes::default() };
             // Nothing in SQL can name the unnamed one.
             let text = if name.is_empty() { "" } else { std::str::from_utf8(text).unwrap_or_default() };
-            let names = match understanding {
-                Understanding::Text(text) => text.statement_names().cloned(),
-                _ => None,
+            let planned = match understanding {
+                Understanding::Text(text) => text.statement_names().into_iter().cloned().collect(),
+                _ => Vec::new(),
             };
             // A copy: a slice would keep the whole read buffer alive.
-            let what = What::Prepare(Bytes::copy_from_slice(name), text.into(), names);
-            self.under_way.push(UnderWay { op, group, changes, what });
+            let what = What::Prepare(Bytes::copy_from_slice(name), text.into());
+            self.under_way.push(UnderWay { op, group, changes, what, planned });
             return;
         }
         if let Understanding::Text(text) = understanding {
-            let under_way = &self.under_way;
-            self.plans.runs(text, bound(operation), |name| prepared_in(under_way, group, name));
+            let under_way = &mut self.under_way;
+            self.plans.runs(text, bound(operation), |name, names| runs_along(under_way, group, name, names));
+            if matches!(operation.request, Request::Execute { .. } | Request::Portal { .. }) && text.calls() {
+                self.calling.insert(op, self.moves);
+            }
+        }
+        if let Request::Prepare { .. } = &operation.request {
+            return;
         }
         if let Understanding::Text(text) = understanding
             && text.configures()
@@ -527,7 +529,7 @@ impl Tracker {
             self.configured.iter_mut().zip(digest.finish().as_ref()).for_each(|(to, from)| *to = *from);
         }
         let (changes, what) = match understanding {
-            Understanding::Text(text) => (text.changes, What::Run(Arc::clone(text), self.seen(text))),
+            Understanding::Text(text) => (text.changes, What::Run(Arc::clone(text))),
             _ => (Changes::anything(), What::Unknown),
         };
         if !changes.any() {
@@ -536,16 +538,11 @@ impl Tracker {
         self.follow(operation, changes, &what);
         self.note_changes(changes, Some(group), operation.tx);
         if changes.names || changes.catalog || changes.state {
-            self.under_way.push(UnderWay { op, group, changes, what });
-        }
-    }
-
-    /// By which catalog cursors of a text are declared.
-    fn seen(&self, text: &Text) -> Seen {
-        let defines = text.changes.catalog || self.stale.is_some_and(|stale| stale.changes.catalog);
-        match &self.catalog {
-            Some(catalog) if !defines => Seen::Then(Arc::clone(catalog)),
-            _ => Seen::Unknown,
+            let planned = match &what {
+                What::Run(text) => text.prepares.to_vec(),
+                What::Prepare(..) | What::Unknown => Vec::new(),
+            };
+            self.under_way.push(UnderWay { op, group, changes, what, planned });
         }
     }
 
@@ -564,7 +561,7 @@ impl Tracker {
             before => before,
         };
         // What names stand for may be another thing by then.
-        let text = text_of(&operation.request).filter(|text| matches!(what, What::Run(..)) && !mentions_names(text));
+        let text = text_of(&operation.request).filter(|text| matches!(what, What::Run(_)) && !mentions_names(text));
         self.before = before.zip(text).and_then(|(mut before, text)| before.add(&text).then_some(before));
     }
 
@@ -592,41 +589,59 @@ impl Tracker {
         }
     }
 
-    /// A portal that waited goes on.
-    pub(crate) fn goes_on(&mut self, op: OpId) {
+    /// A name is that of a portal from here on, or of nothing.
+    pub(crate) fn takes_cursor(&mut self, name: &[u8]) {
+        if let Ok(name) = std::str::from_utf8(name)
+            && self.sql.cursors.remove(name).is_some()
+        {
+            self.names_number = number();
+        }
+        for under_way in self.under_way.iter_mut().filter(|under_way| under_way.declares(name)) {
+            under_way.what = What::Unknown;
+        }
+    }
+
+    /// A portal that waited goes on; or not, if what it calls may do something else than when it was understood.
+    pub(crate) fn goes_on(&mut self, op: OpId) -> bool {
+        let moves = self.stale.is_some_and(|stale| stale.changes.state || stale.changes.unsaid || stale.changes.catalog);
+        if self.calling.get(&op).is_some_and(|then| moves || *then != self.moves) {
+            return false;
+        }
         let under_way = self.under_way.iter().find(|under_way| under_way.op == op).map(|under_way| under_way.changes);
         if let Some(changes) = under_way {
             self.before = None;
             let tx = self.dirty.max(self.defined).unwrap_or(TxId(0));
             self.note_changes(changes, Some(self.last_group), tx);
         }
+        true
     }
 
     /// An admitted request has ended. Whether the catalog may have been changed by it.
     pub(crate) fn ended(&mut self, outcome: &Outcome, states: &States) -> bool {
+        self.calling.remove(&outcome.op);
         let Some(at) = self.under_way.iter().position(|under_way| under_way.op == outcome.op) else { return false };
-        let UnderWay { changes, what, .. } = self.under_way.remove(at);
+        let UnderWay { changes, what, planned, .. } = self.under_way.remove(at);
         match what {
-            What::Prepare(name, text, names) if outcome.status == Status::Completed => self.prepared(name, &text, names.as_ref()),
+            What::Prepare(name, text) if outcome.status == Status::Completed => self.prepared(name, &text, &planned),
             What::Prepare(..) => {}
-            What::Run(text, seen) => self.apply(&text, &seen, outcome, states),
+            What::Run(text) => self.apply(&text, &planned, outcome, states),
             What::Unknown => self.names_are_lost(),
         }
         changes.catalog
     }
 
-    fn prepared(&mut self, name: Bytes, text: &Arc<str>, names: Option<&Names>) {
+    fn prepared(&mut self, name: Bytes, text: &Arc<str>, planned: &[Names]) {
         let has_room = self.sql.prepared.len() < MOST_NAMES
             || std::str::from_utf8(&name).is_ok_and(|name| self.sql.prepared.contains_key(name));
         if !name.is_empty() && text.len() <= LONGEST_TEXT && has_room {
             prepare(&mut self.sql, &name, text);
             self.names_number = number();
         }
-        self.plans.prepared(name, names);
+        self.plans.prepared(name, planned.iter());
     }
 
     /// What statements made of names stays, whatever became of those after them and of their transaction.
-    fn apply(&mut self, text: &Text, seen: &Seen, outcome: &Outcome, states: &States) {
+    fn apply(&mut self, text: &Text, planned: &[Names], outcome: &Outcome, states: &States) {
         let done = match outcome.status {
             Status::Completed => text.transitions.len(),
             Status::Error => outcome.results.len(),
@@ -635,27 +650,36 @@ impl Tracker {
         };
         let path = self.sql.path.clone();
         for transition in text.transitions.iter().take(done).flatten() {
-            apply(&mut self.sql, transition, seen);
+            self.sql.apply(transition);
             match transition {
-                Transition::Prepare(name, prepared) => {
-                    let names = prepared.resolved.as_deref().map(Names::new);
-                    self.plans.prepared(Bytes::copy_from_slice(name.as_bytes()), names.as_ref());
+                Transition::Path(_) | Transition::Define => self.moved(),
+                Transition::Prepare(name, _) => {
+                    let own = planned.iter().filter(|names| names.is_of(name.as_bytes()));
+                    self.plans.prepared(Bytes::copy_from_slice(name.as_bytes()), own);
                 }
                 Transition::Deallocate(Some(name)) => self.plans.dropped(name.as_bytes()),
                 Transition::Deallocate(None) => self.plans.all_dropped(),
+                Transition::DiscardPlans => self.plans.discarded(),
                 _ => {}
             }
         }
         if self.sql.path != path {
             self.state_number = states.number(&self.sql);
         }
-        if text.changes.names {
+        if text.changes.names || !self.sql.cursors.is_empty() {
             self.names_number = number();
         }
         let too_many = self.sql.prepared.len() > MOST_NAMES || self.sql.cursors.len() > MOST_NAMES;
         if too_many || text.changes == Changes::anything() || text.changes.unsaid && text.changes.catalog {
             self.names_are_lost();
         }
+    }
+
+    /// Names may stand for something else.
+    fn moved(&mut self) {
+        self.moves += 1;
+        self.sql.moved();
+        self.names_number = number();
     }
 
     fn names_are_lost(&mut self) {
@@ -684,6 +708,7 @@ impl Tracker {
         let defined = self.defined.take_if(ended).is_some();
         if defined {
             (self.own, self.differs) = (None, false);
+            self.moved();
         }
         defined
     }
@@ -693,42 +718,7 @@ impl Tracker {
 fn bound(operation: &Operation) -> Option<&[u8]> {
     match &operation.request {
         Request::Execute { name, text: Some(_), .. } => Some(name),
+        Request::Prepare { name, text, again: true, .. } if !text.is_empty() => Some(name),
         _ => None,
-    }
-}
-
-/// Whether a statement of this name is prepared in this group: if that fails, nothing that comes after it in the group runs.
-fn prepared_in(under_way: &[UnderWay], group: u64, name: &[u8]) -> New {
-    let in_text = |text: &Text| {
-        text.transitions.iter().flatten().rev().find_map(|transition| match transition {
-            Transition::Prepare(own, prepared) if own.as_bytes() == name => Some(prepared.resolved.as_deref().map(Names::new)),
-            _ => None,
-        })
-    };
-    let in_group = under_way.iter().rev().filter(|under_way| under_way.group == group);
-    let mut found = in_group.filter_map(|under_way| match &under_way.what {
-        What::Prepare(own, _, names) if own == name => Some(names.clone()),
-        What::Run(text, _) => in_text(text),
-        What::Prepare(..) | What::Unknown => None,
-    });
-    found.next().map_or(New::No, New::Yes)
-}
-
-fn prepare(session: &mut Session, name: &[u8], text: &Arc<str>) {
-    if let Ok(name) = std::str::from_utf8(name)
-        && !name.is_empty()
-        && !text.is_empty()
-    {
-        session.prepared.insert(name.into(), Prepared { text: Arc::clone(text), resolved: None });
-    }
-}
-
-/// What a transition makes of a session's names, if cursors are declared by this catalog.
-fn apply(session: &mut Session, transition: &Transition, seen: &Seen) {
-    match transition {
-        Transition::Declare(name, cursor) => {
-            session.cursors.insert(Arc::clone(name), Cursor { seen: seen.clone(), ..cursor.clone() });
-        }
-        transition => session.apply(transition),
     }
 }

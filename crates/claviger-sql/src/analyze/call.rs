@@ -248,7 +248,19 @@ impl Analysis<'_> {
             None => {}
         }
         for function in &fitting {
+            self.takes_converted(&function.arguments)?;
             self.follow(function)?;
+        }
+        Ok(())
+    }
+
+    /// What is given to something of the users' own may become what it takes by casts of theirs, without being asked.
+    fn takes_converted(&mut self, kinds: &[u32]) -> Result<()> {
+        let catalog = self.catalog;
+        for cast in catalog.casts().iter().filter(|cast| cast.implicit && kinds.contains(&cast.to)) {
+            if let Some(function) = catalog.function(cast.function) {
+                self.follow(function)?;
+            }
         }
         Ok(())
     }
@@ -322,8 +334,8 @@ impl Analysis<'_> {
         let catalog = self.catalog;
         let path = self.path.clone();
         let schema = schema.map(|schema| self.schema(schema).to_owned());
-        self.resolves_operators(schema.as_deref(), name);
         for operator in catalog.find_operators(schema.as_deref(), name, &path) {
+            self.takes_converted(&[operator.left, operator.right])?;
             if let Some(function) = catalog.function(operator.function) {
                 self.follow(function)?;
             }
@@ -373,7 +385,6 @@ impl Analysis<'_> {
 
     /// Follows a function of the users' own, once. What it reads, the expression at hand may show.
     pub(super) fn follow(&mut self, function: &Arc<Function>) -> Result<()> {
-        let function = self.now.and_then(|now| now.function(function.id)).unwrap_or(function);
         self.doings += u32::from(function.volatility == 'v');
         let (function_id, along) = (function.id, self.along);
         let known = self.summaries.get(&(function_id, along, false));

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use claviger_model::{Carried, Column, Control, Labels, Output};
+use claviger_model::{Carried, Column, Control, Disclosure, Labels, Output};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, SubLink};
 use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
@@ -145,6 +145,32 @@ impl Analysis<'_> {
         self.disclosure.rest = rows.open.as_ref().map(|flow| set(&flow.shows));
     }
 
+    /// What was understood before is shown as well, in the same columns.
+    pub(super) fn also_shown(&mut self, other: &Disclosure) {
+        let Disclosure { outputs, rest, control, order, grouped, carried, told, anything, copy: _ } = other;
+        let own = std::mem::take(&mut self.disclosure.outputs);
+        self.disclosure.outputs = match (own.len(), outputs.len()) {
+            (0, _) => outputs.clone(),
+            (n, m) if n == m => own.iter().zip(outputs).map(|(one, other)| either(one, other)).collect(),
+            _ => {
+                let all = own.iter().chain(outputs).flat_map(Output::columns).map(Arc::clone);
+                self.disclosure.rest.get_or_insert_default().extend(all);
+                Vec::new()
+            }
+        };
+        if let Some(rest) = rest {
+            self.disclosure.rest.get_or_insert_default().extend(rest.iter().map(Arc::clone));
+        }
+        if let Some(order) = order {
+            self.disclosure.order.get_or_insert_default().columns.extend(order.columns.iter().map(Arc::clone));
+        }
+        self.disclosure.control.extend(control.iter().cloned());
+        self.disclosure.carried.extend(carried.iter().cloned());
+        self.disclosure.told.extend(told.iter().map(Arc::clone));
+        self.disclosure.grouped |= grouped;
+        self.disclosure.anything |= anything;
+    }
+
     /// Rows go into a table that there is not yet, or stand for one.
     pub(super) fn kept(&mut self, rows: &Rows) {
         rows.fields.iter().map(|field| &field.flow).chain(&rows.open).for_each(|flow| self.carried(flow, None));
@@ -187,6 +213,15 @@ impl Analysis<'_> {
             self.decided(condition.clone());
         }
     }
+}
+
+/// What shows one or the other.
+fn either(one: &Output, other: &Output) -> Output {
+    if one == other {
+        return one.clone();
+    }
+    let columns: BTreeSet<Arc<Column>> = one.columns().into_iter().chain(other.columns()).map(Arc::clone).collect();
+    if columns.is_empty() { Output::Plain } else { Output::Made(columns) }
 }
 
 /// Whether one column's values are of the other's kind.

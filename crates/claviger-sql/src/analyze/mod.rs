@@ -50,7 +50,7 @@ pub(crate) use self::disclose::{labels_of_query, names_in};
 use self::flow::{Flow, Rows, Sources, Tables};
 use self::resolved::Found;
 use crate::catalog::Change;
-use crate::{Catalog, NotUnderstood, Relation, Seen, Session, Statement, Transition, Undefined};
+use crate::{Catalog, NotUnderstood, Relation, Session, Statement, Transition, Undefined};
 
 type Result<T> = std::result::Result<T, NotUnderstood>;
 
@@ -79,6 +79,7 @@ fn statement(
     analysis.reached = reached.is_some().then(BTreeSet::new);
     let class = analysis.statement(node)?;
     analysis.casts_to_json()?;
+    analysis.stays_where_it_is(node);
     let meaning = analysis.meaning(class);
     let Analysis { transitions, depends_on_values, reached: texts, found, .. } = analysis;
     if let Some(reached) = reached {
@@ -108,8 +109,6 @@ enum Followed {
 
 struct Analysis<'a> {
     catalog: &'a Catalog,
-    /// The catalog as it is now, where that one is as it was when a cursor was declared.
-    now: Option<&'a Catalog>,
     session: &'a Session,
     /// The role that what is followed runs as.
     role: Arc<str>,
@@ -121,6 +120,8 @@ struct Analysis<'a> {
     along: usize,
     /// What names were found to stand for.
     found: RefCell<Found>,
+    /// What bodies change for what looks names up after them.
+    bodies: resolved::Bodies,
     /// The text of the statement.
     text: &'a str,
     effects: BTreeSet<Effect>,
@@ -198,13 +199,13 @@ impl<'a> Analysis<'a> {
     fn new(catalog: &'a Catalog, session: &'a Session) -> Self {
         Self {
             catalog,
-            now: None,
             session,
             role: Arc::clone(&session.role),
             path: session.path.clone(),
             paths: vec![session.path.clone()],
             along: 0,
             found: Found::new(&session.path),
+            bodies: resolved::Bodies::default(),
             text: "",
             effects: BTreeSet::new(),
             hazards: BTreeSet::new(),
@@ -446,7 +447,7 @@ fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Re
         let own = text.get(start..end).ok_or(NotUnderstood::Syntax)?;
         let mut statement = match raw.stmt() {
             Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session, reached)?,
-            _ if unsaid => unknown(),
+            _ if unsaid => unknown(catalog),
             node => statement(node, (own, start), defined.catalog(catalog), &session, reached)?,
         };
         // What comes last changes nothing for those after it.
@@ -496,18 +497,16 @@ impl Defined {
             return false;
         }
         let Some(changes) = Analysis::new(self.catalog(before), session).says(node, self.schemas) else { return false };
-        // What was declared before stays what it was.
-        if session.cursors.values().any(|cursor| cursor.seen == Seen::Now) {
-            let then = Seen::Then(Arc::new(self.catalog(before).clone()));
-            let declared = session.cursors.values_mut().filter(|cursor| cursor.seen == Seen::Now);
-            declared.for_each(|cursor| cursor.seen = then.clone());
-        }
         for change in changes {
             match &change {
                 Change::Schema(_) => self.schemas = true,
                 Change::Is(relation)
                     if *relation.table.schema == *said::TEMPORARY && !session.path.contains(&relation.table.schema) =>
                 {
+                    // Where it comes in the path is not known if the path names it.
+                    if session.names_temporary {
+                        return false;
+                    }
                     session.path.insert(0, Arc::clone(&relation.table.schema));
                 }
                 _ => {}
@@ -532,9 +531,10 @@ fn changes_unsaid(transitions: &[Transition]) -> bool {
     })
 }
 
-fn unknown() -> Statement {
+fn unknown(catalog: &Catalog) -> Statement {
     let effect = Effect { verb: Verb::Unknown, object: Object::Connection, through: None };
-    let meaning = Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into(), ..Meaning::default() };
+    let disclosure = Disclosure { anything: catalog.is_classified(), ..Disclosure::default() };
+    let meaning = Meaning { class: "UNKNOWN", effects: [effect].into(), hazards: [Hazard::Unknown].into(), disclosure };
     Statement {
         meaning,
         span: 0..0,

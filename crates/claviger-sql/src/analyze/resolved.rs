@@ -4,8 +4,11 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use claviger_model::Hazard;
+use pg_raw_parse::Node;
+
 use super::{Analysis, Result};
-use crate::{Cast, Cursor, Planned, Relation, Resolved, Seen, TypeFacts};
+use crate::{Cast, FunctionKind, Planned, Relation, Resolved, Transition, TypeFacts};
 
 const SYSTEM: &str = "pg_catalog";
 
@@ -20,6 +23,17 @@ impl Found {
     pub(super) fn new(path: &[Arc<str>]) -> RefCell<Self> {
         let all = vec![Resolved { of: Planned::Text, path: path.into(), names: Default::default() }];
         RefCell::new(Self { all, at: Some(0) })
+    }
+
+    /// Whether anything is called that looks names up by itself.
+    pub(super) fn calls(&self) -> bool {
+        self.all.iter().any(|resolved| matches!(resolved.of, Planned::Routine(..)))
+    }
+
+    /// Whether names are looked up while the statement runs: by routines, or by itself if it is one.
+    fn looks_up(&self, is_body: bool) -> bool {
+        let runs = |of: &Planned| matches!(of, Planned::Routine(..)) || is_body && *of == Planned::Text;
+        self.all.iter().any(|resolved| runs(&resolved.of) && !resolved.names.is_empty())
     }
 
     /// All that was found, in the statement itself first.
@@ -50,7 +64,64 @@ impl Found {
     }
 }
 
-impl<'a> Analysis<'a> {
+/// What bodies change for what looks names up after them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bodies {
+    /// The search path, the role, or the catalog.
+    place: bool,
+    /// What the names of prepared statements and cursors stand for.
+    names: bool,
+}
+
+impl Bodies {
+    /// A body has done this.
+    pub(super) fn add(&mut self, transition: &Transition) {
+        match transition {
+            Transition::Path(_) | Transition::Resync | Transition::Define => self.place = true,
+            Transition::Prepare(..) | Transition::Deallocate(_) | Transition::Declare(..) | Transition::Close(Some(_)) => {
+                self.names = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Analysis<'_> {
+    /// Names of prepared statements or cursors are used: in a body, which may be known by another name of theirs, that is not followed.
+    pub(super) fn uses_names(&mut self) {
+        self.bodies.names |= self.through.is_some();
+    }
+
+    /// What looks names up while the statement runs finds them where they were when it began; else it is not known what it does: one body may
+    /// run after another, or again.
+    pub(super) fn stays_where_it_is(&mut self, node: Node<'_>) {
+        let is_query = matches!(
+            node,
+            Node::SelectStmt(_)
+                | Node::InsertStmt(_)
+                | Node::UpdateStmt(_)
+                | Node::DeleteStmt(_)
+                | Node::MergeStmt(_)
+                | Node::CallStmt(_)
+                | Node::CopyStmt(_)
+                | Node::CreateTableAsStmt(_)
+                | Node::ExplainStmt(_)
+                | Node::ExecuteStmt(_)
+        );
+        // Of what a procedure does to its session it is asked afterwards anyway.
+        let is_call = matches!(node, Node::CallStmt(_));
+        let moves = |transition: &Transition| match transition {
+            Transition::Path(_) => true,
+            Transition::Resync => !is_call,
+            _ => false,
+        };
+        let moves = self.bodies.place || is_query && self.transitions.iter().any(moves);
+        let looks_up = self.found.get_mut().looks_up(matches!(node, Node::DoStmt(_)));
+        if self.bodies.names || moves && looks_up {
+            self.note_unknown(Hazard::Unknown);
+        }
+    }
+
     /// Follows what is planned together with nothing else, along this path.
     pub(super) fn planned<T>(
         &mut self,
@@ -61,26 +132,8 @@ impl<'a> Analysis<'a> {
         let at = self.found.get_mut().enter(of, &path);
         let (outer, along) = (std::mem::take(&mut self.path), self.along);
         self.runs_along(path);
-        let then = self.now.take().map(|now| std::mem::replace(&mut self.catalog, now));
         let result = follow(self);
-        if let Some(then) = then {
-            self.now = Some(std::mem::replace(&mut self.catalog, then));
-        }
         (self.found.get_mut().at, self.path, self.along) = (at, outer, along);
-        result
-    }
-
-    /// Follows what a cursor was declared for: its names stand for what they stood for then; what the functions in it do, they do now.
-    pub(super) fn declared<T>(&mut self, cursor: &'a Cursor, follow: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let outer = std::mem::replace(&mut self.path, cursor.path.clone());
-        let at = self.found.get_mut().at.take();
-        let now = self.catalog;
-        if let Seen::Then(then) = &cursor.seen {
-            (self.catalog, self.now) = (then, Some(now));
-        }
-        let result = follow(self);
-        (self.catalog, self.now) = (now, None);
-        (self.found.get_mut().at, self.path) = (at, outer);
         result
     }
 
@@ -107,15 +160,9 @@ impl<'a> Analysis<'a> {
         result
     }
 
-    /// A name without a schema stands for a relation. Where it could stand for another further on in the path, too, the server may have planned with that
-    /// one while this was called otherwise.
+    /// A name without a schema stands for a relation.
     pub(super) fn resolves_relation(&self, relation: &Relation) {
-        self.found.borrow_mut().add(|| {
-            let name = &relation.table.name;
-            let same = self.path.iter().filter(|schema| self.catalog.find_relation(Some(schema), name, &[]).is_some()).count();
-            let version = if same > 1 { &*relation.version } else { "" };
-            format!("{}.{name} {version}", relation.table.schema)
-        });
+        self.found.borrow_mut().add(|| relation.table.to_string());
     }
 
     pub(super) fn resolves_type(&self, kind: &TypeFacts) {
@@ -124,19 +171,14 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// A name can stand for these functions of the users' own.
+    /// A name can stand for aggregates of the users' own, which are followed otherwise. Of all else that it can stand for, everything is
+    /// followed, so that nothing comes before another.
     pub(super) fn resolves_functions(&self, schema: Option<&str>, name: &str) {
         let schema = schema.map(|schema| self.schema(schema));
+        let all = self.catalog.find_functions(schema, name, &self.path);
+        let aggregates = all.filter(|function| function.kind == FunctionKind::Aggregate);
         let one = |function: &Arc<crate::Function>| format!("{}.{name}{:?}", function.routine.schema, function.arguments);
-        self.found.borrow_mut().add_sorted("function", self.catalog.find_functions(schema, name, &self.path).map(one));
-    }
-
-    /// A name can stand for these operators of the users' own.
-    pub(super) fn resolves_operators(&self, schema: Option<&str>, name: &str) {
-        let one = |operator: &crate::Operator| {
-            format!("{}.{name}({},{}) {}", operator.schema, operator.left, operator.right, operator.function)
-        };
-        self.found.borrow_mut().add_sorted("operator", self.catalog.find_operators(schema, name, &self.path).map(one));
+        self.found.borrow_mut().add_sorted("aggregate", aggregates.map(one));
     }
 
     /// Casts of the users' own may convert a value.

@@ -9,7 +9,7 @@ use super::flow::{Field, Flow, Rows};
 use super::scope::{Expressions, Item, Scope, fields};
 use super::{Analysis, Result};
 use crate::builtin::{Builtin, builtin};
-use crate::{Function, NotUnderstood, Planned, Relation, Rule};
+use crate::{Function, NotUnderstood, Planned, Relation, Rule, Transition};
 
 /// What of the rows that its statements find a function can give to who calls it. Which of its statements does so is not told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Analysis<'_> {
         // What it reads is read, wherever it is called.
         let quiet = std::mem::take(&mut self.quiet);
         let gives = std::mem::replace(&mut self.gives, Gives::of(function));
-        let of = Planned::Routine(format!("{id} {source}").into());
+        let of = Planned::Routine(*id, Arc::clone(source));
         let result = self.planned(of, path, |this| this.code(function));
         self.gives = gives;
         self.quiet = quiet;
@@ -106,6 +106,10 @@ impl Analysis<'_> {
             result = match piece {
                 crate::procedure::Piece::Statement(text) => self.own_statements(&text),
                 crate::procedure::Piece::Expression(text) => self.own_statements(&format!("SELECT {text}")),
+                crate::procedure::Piece::Cursors => {
+                    self.transitions.push(Transition::Close(None));
+                    Ok(())
+                }
                 crate::procedure::Piece::Opaque => {
                     self.hazards.insert(Hazard::DynamicSql);
                     self.note_unknown(Hazard::Opaque);
@@ -122,7 +126,9 @@ impl Analysis<'_> {
 
     /// Statements that the catalog holds. What they leave behind in the session is not the session's to see, but it may be there.
     fn own_statements(&mut self, text: &str) -> Result<()> {
+        let before = self.transitions.len();
         let result = self.own_statements_or_fail(text);
+        self.transitions.iter().skip(before).for_each(|transition| self.bodies.add(transition));
         self.torn(result)
     }
 
@@ -247,9 +253,17 @@ impl Analysis<'_> {
         for name in names {
             let name: Arc<str> = match name.as_str() {
                 "$user" => Arc::clone(&self.role),
-                name => self.schema(name).into(),
+                // Where it is named is where it comes.
+                "pg_temp" => {
+                    path.extend(self.run_path().iter().find(|schema| schema.starts_with("pg_temp_")).cloned());
+                    continue;
+                }
+                name if name.starts_with("pg_temp_") => return None,
+                name => name.into(),
             };
-            if self.catalog.passes_over(&name) {
+            // Whether another role may use it is not known here.
+            let is_others = self.role == self.session.role && self.role != self.session.login && &*name != "pg_catalog";
+            if self.catalog.passes_over(&name) || is_others {
                 return None;
             }
             if self.catalog.has_schema(&name) {

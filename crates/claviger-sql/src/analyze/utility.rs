@@ -14,7 +14,7 @@ use super::routine::names_of;
 use super::scope::{Expressions, Scope};
 use super::{Analysis, Result, undefined};
 use crate::builtin::{SettingKind, setting};
-use crate::{Cursor, NotUnderstood, Planned, Prepared, Seen, Transition, Undefined, Value, with_values};
+use crate::{Cursor, NotUnderstood, Planned, Prepared, Transition, Undefined, Value, with_values};
 
 /// The bit of a cursor's options that says that it outlives its transaction (`CURSOR_OPT_HOLD` of PostgreSQL's parsenodes.h).
 const HOLD: i32 = 0x20;
@@ -108,10 +108,14 @@ impl Analysis<'_> {
             TransactionStmtKind::TRANS_STMT_SAVEPOINT => ("SAVEPOINT", Transition::Savepoint(savepoint())),
             TransactionStmtKind::TRANS_STMT_RELEASE => ("RELEASE", Transition::Release(savepoint())),
             TransactionStmtKind::TRANS_STMT_ROLLBACK_TO => ("ROLLBACK TO", Transition::RollbackTo(savepoint())),
-            _ => {
+            kind => {
                 // A transaction that is prepared keeps its locks when its session is gone.
                 self.hazards.insert(Hazard::Blocking);
                 self.administers("prepared transaction", statement.gid().unwrap_or_default());
+                if kind != TransactionStmtKind::TRANS_STMT_PREPARE {
+                    // What it has defined, which nobody saw, is seen.
+                    self.transitions.extend([Transition::Resync, Transition::Define]);
+                }
                 ("PREPARE TRANSACTION", Transition::Commit)
             }
         };
@@ -233,6 +237,7 @@ impl Analysis<'_> {
         let none = Expressions::default();
         let scope = Scope::new(None, &none);
         self.expressions(&scope, statement.params())?;
+        self.uses_names();
         let Some((name, prepared)) = self.session.prepared.get_key_value(statement.name().unwrap_or_default()) else {
             return undefined(Undefined::Prepared);
         };
@@ -258,19 +263,35 @@ impl Analysis<'_> {
     }
 
     fn declare(&mut self, statement: &nodes::DeclareCursorStmt) -> Result<&'static str> {
+        // What its query shows by itself, which goes to whoever fetches from it.
+        let mut query = Analysis::new(self.catalog, self.session);
+        query.text = self.text;
+        let class = query.statement(statement.query())?;
+        query.casts_to_json()?;
+        let calls = query.found.get_mut().calls();
+        let shown = Some(Arc::new(query.meaning(class)));
         self.statement(statement.query())?;
         self.shown(&Rows::default());
-        let hold = statement.options & HOLD != 0;
-        let cursor = Cursor { text: self.text.into(), hold, path: self.path.clone(), seen: Seen::Now };
+        let cursor = Cursor { text: self.text.into(), hold: statement.options & HOLD != 0, shown, calls };
         self.transitions.push(Transition::Declare(statement.portalname().unwrap_or_default().into(), cursor));
         Ok("DECLARE CURSOR")
     }
 
     fn fetch(&mut self, statement: &nodes::FetchStmt) -> Result<&'static str> {
+        self.uses_names();
         match self.session.cursors.get(statement.portalname().unwrap_or_default()) {
-            Some(Cursor { seen: Seen::Unknown, .. }) => self.note_unknown(Hazard::Unknown),
-            // It goes on as it was declared.
-            Some(cursor) => self.declared(cursor, |this| this.again(&cursor.text))?,
+            // It goes on as it was declared; what it calls, as that is now.
+            Some(Cursor { text, shown: Some(shown), calls, .. }) => {
+                self.goes_into(text);
+                if *calls {
+                    let again = self.again(text);
+                    self.torn(again)?;
+                }
+                self.effects.extend(shown.effects.iter().cloned());
+                self.hazards.extend(&shown.hazards);
+                self.also_shown(&shown.disclosure);
+            }
+            Some(_) => self.note_unknown(Hazard::Unknown),
             // A function may have opened it, or the protocol.
             None => self.note_unknown(Hazard::Opaque),
         }
@@ -435,9 +456,11 @@ impl Analysis<'_> {
             DiscardMode::DISCARD_ALL => self.transitions.extend([
                 Transition::Deallocate(None),
                 Transition::Close(None),
+                Transition::DiscardPlans,
                 Transition::Resync,
                 Transition::Define,
             ]),
+            DiscardMode::DISCARD_PLANS => self.transitions.push(Transition::DiscardPlans),
             DiscardMode::DISCARD_TEMP => self.transitions.extend([Transition::Resync, Transition::Define]),
             _ => {}
         }

@@ -35,7 +35,7 @@ impl Catalog {
                 self.types.insert(kind.id, Arc::clone(kind));
                 self.type_names.entry(Arc::clone(&kind.schema)).or_default().insert(Arc::clone(&kind.name), kind.id);
             }
-            Change::Schema(name) => _ = self.schemas.insert(Arc::clone(name), true),
+            Change::Schema(name) => _ = Arc::make_mut(&mut self.schemas).insert(Arc::clone(name), true),
         }
     }
 

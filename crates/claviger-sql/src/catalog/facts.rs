@@ -126,9 +126,6 @@ pub(super) struct Relation {
     pub(super) system: bool,
     pub(super) owner: String,
     pub(super) rows: f32,
-    /// Of its row in `pg_class`; none of the server's own.
-    #[serde(default)]
-    pub(super) version: Option<String>,
     pub(super) partitioned_by: Option<Vec<i16>>,
 }
 

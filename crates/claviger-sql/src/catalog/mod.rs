@@ -53,7 +53,7 @@ pub struct Catalog {
     /// By OID.
     relations: HashMap<u32, Arc<Relation>>,
     /// Schemas, and whether whoever asked may use them.
-    schemas: HashMap<Arc<str>, bool>,
+    schemas: Arc<HashMap<Arc<str>, bool>>,
     /// OIDs of relations, by schema and name.
     names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
     /// Of the users' own, by name.
@@ -104,8 +104,6 @@ pub struct Relation {
     pub primary: Vec<i16>,
     /// How many rows the server believes it has; negative if it has never counted.
     pub rows: f32,
-    /// Differs whenever it was changed, renamed among others.
-    pub version: Arc<str>,
     /// The columns, by number, that tell which partition a row belongs to; 0 for an expression.
     pub partitioned_by: Vec<i16>,
 }
@@ -462,6 +460,11 @@ impl Catalog {
             Some(schema) => in_schema(schema),
             None => path.iter().find_map(|schema| in_schema(schema)),
         }
+    }
+
+    /// The schemas that there are, and whether whoever asked may use them: by these, a search path may be another.
+    pub fn schemas(&self) -> &Arc<HashMap<Arc<str>, bool>> {
+        &self.schemas
     }
 
     /// Whether there is a schema of this name.

@@ -43,7 +43,7 @@ spaces as (
 ),
 -- Not what only the server itself names: indexes, and the overflow of long values.
 tables as (
-    select c.*, c.xmin, c.ctid, n.name as schema, n.system
+    select c.*, n.name as schema, n.system
     from pg_catalog.pg_class c join spaces n on n.oid operator(pg_catalog.=) c.relnamespace
     where c.relkind operator(pg_catalog.=) any (array['r', 'p', 'v', 'm', 'f', 'S', 'c']::pg_catalog."char"[])
 ),
@@ -71,7 +71,6 @@ union all select 'relation', pg_catalog.json_build_object(
     'system', c.system,
     'owner', pg_catalog.pg_get_userbyid(c.relowner),
     'rows', c.reltuples,
-    'version', case when not c.system then pg_catalog.textcat(c.xmin::pg_catalog.text, c.ctid::pg_catalog.text) end,
     'partitioned_by', (select p.partattrs::pg_catalog.int2[] from pg_catalog.pg_partitioned_table p
         where p.partrelid operator(pg_catalog.=) c.oid))
 from tables c

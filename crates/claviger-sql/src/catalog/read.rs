@@ -99,6 +99,8 @@ impl Reading {
                 Fact::Asked(_) => {}
                 Fact::Path(path) => reading.paths.push(path.path),
                 Fact::Fingerprint(fingerprint) => reading.fingerprints.push(fingerprint),
+                // Each session has its own of these, which come and go.
+                Fact::Schema(schema) if schema.name.starts_with("pg_temp_") || schema.name.starts_with("pg_toast") => {}
                 Fact::Schema(schema) => _ = reading.schemas.insert(schema.name.into(), schema.usable),
                 Fact::Relation(relation) => reading.relations.push(relation),
                 Fact::Column(column) => reading.columns.entry(column.relation.0).or_default().push(column),
@@ -151,7 +153,7 @@ impl Reading {
         let mut catalog = Catalog {
             path: path.into_iter().map(Arc::from).collect(),
             fingerprint: fingerprint.into(),
-            schemas: std::mem::take(&mut self.schemas),
+            schemas: Arc::new(std::mem::take(&mut self.schemas)),
             event_triggers: std::mem::take(&mut self.event_triggers),
             ..Catalog::default()
         };
@@ -221,7 +223,6 @@ impl Reading {
                 keys: self.keys.remove(&id).unwrap_or_default(),
                 primary: self.primary.remove(&id).unwrap_or_default(),
                 rows: facts.rows,
-                version: facts.version.unwrap_or_default().into(),
                 partitioned_by: facts.partitioned_by.unwrap_or_default(),
                 table,
             };

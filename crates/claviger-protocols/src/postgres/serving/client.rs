@@ -9,7 +9,7 @@ use super::expect::{Closing, Expect, Group};
 use super::statements::{Meaning, Portal, Prepared, TooMany};
 use super::{Answer, Asked, FRAMES, Item, Serving};
 use crate::postgres::access::{access, deallocated, renames};
-use crate::postgres::frame::{Header, Reader, Violation};
+use crate::postgres::frame::{Header, Reader, Violation, kept_of};
 use crate::postgres::io::Io;
 use crate::postgres::login::by_client;
 use crate::postgres::{Fault, write};
@@ -69,15 +69,18 @@ impl<A> Serving<A> {
         Ok(())
     }
 
-    /// Whether it is not known yet which text a Bind or an Execute would run.
+    /// Whether it is not known yet which text a Bind or an Execute would run, or which a Describe is about.
     fn must_wait(&self, tag: u8, frame: &[u8]) -> bool {
-        let mut names = frame.get(Header::LEN..).unwrap_or_default().split(|byte| *byte == 0);
-        match tag {
-            b'B' => {
-                let statement = names.nth(1).unwrap_or_default();
-                matches!(self.statements.meaning(statement, self.group), Meaning::Unsettled)
+        let body = frame.get(Header::LEN..).unwrap_or_default();
+        let mut names = body.split(|byte| *byte == 0).map(kept_of);
+        let is_unsettled = |statement: &[u8]| matches!(self.statements.meaning(statement, self.group), Meaning::Unsettled);
+        match (tag, body.first()) {
+            (b'B', _) => is_unsettled(names.nth(1).unwrap_or_default()),
+            (b'D', Some(b'S')) => {
+                let name = body.split(|byte| *byte == 0).next().and_then(|name| name.get(1..)).map(kept_of).unwrap_or_default();
+                self.parsed.as_deref() != Some(name) && is_unsettled(name)
             }
-            b'E' => self.statements.is_portal_unsettled(names.next().unwrap_or_default(), self.group),
+            (b'E', _) => self.statements.is_portal_unsettled(names.next().unwrap_or_default(), self.group),
             _ => false,
         }
     }
@@ -86,6 +89,7 @@ impl<A> Serving<A> {
         if matches!(tag, b'S' | b'H' | b'c' | b'X') {
             Reader::of(&frame).end().map_err(by_client)?;
         }
+        let parsed = self.parsed.take();
         match tag {
             b'Q' => self.query(frame, io),
             b'P' => self.parse(frame, io),
@@ -93,6 +97,10 @@ impl<A> Serving<A> {
             b'E' => self.execute(frame, io),
             b'D' => {
                 let (kind, name) = about(&frame)?;
+                if kind == b'S' && parsed.as_ref() != Some(&name) {
+                    return self.describe_again(frame, name, io);
+                }
+                self.parsed = parsed;
                 let portal = if kind == b'P' { self.statements.portal(&name) } else { None };
                 let op = portal.map(|portal| portal.op);
                 self.pass(frame, Some(Expect::Describe { op, own: false }), io)
@@ -100,6 +108,7 @@ impl<A> Serving<A> {
             b'C' => {
                 let (kind, name) = about(&frame)?;
                 let closed = if kind == b'P' {
+                    tell_of_portal(&name, io);
                     Closing::Portal(self.statements.close_portal(&name))
                 } else {
                     self.statements.drop_statement(&name, self.group);
@@ -115,7 +124,10 @@ impl<A> Serving<A> {
                 io.events.push_back(Event::Commit(group.number));
                 self.enqueue(Item::Commit { group, bytes: frame, may_leave: false }, io)
             }
-            b'H' => self.pass(frame, None, io),
+            b'H' => {
+                self.parsed = parsed;
+                self.pass(frame, None, io)
+            }
             b'c' | b'f' => self.pass(frame, Some(Expect::CopyEnd), io),
             b'F' => self.call(&frame, io),
             b'X' => {
@@ -156,7 +168,7 @@ impl<A> Serving<A> {
 
     fn parse(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
         let mut reader = Reader::of(&frame);
-        let (name, text) = (reader.text().map_err(by_client)?, reader.text().map_err(by_client)?);
+        let (name, text) = (reader.name().map_err(by_client)?, reader.text().map_err(by_client)?);
         let types = reader.count(4).map_err(by_client)?;
         let types = reader.take(types * 4).map_err(by_client)?;
         reader.end().map_err(by_client)?;
@@ -164,8 +176,22 @@ impl<A> Serving<A> {
         self.statements.prepare(&name, &text, &types, self.group).map_err(too_many)?;
         // Parsing has no lasting effect, whatever the text is.
         let asked = Asked::Parse { name: name.clone(), text: text.clone(), types: Arc::clone(&types), group: self.group };
-        let request = Request::Prepare { name, text, types };
+        self.parsed = Some(name.clone());
+        let request = Request::Prepare { name, text, types, again: false };
         self.ask(Ask { bytes: frame, asked, access: Access::Read, runs: Bytes::new(), request }, io)
+    }
+
+    /// To describe a statement that it has kept, the server looks up what names in it stand for by now.
+    fn describe_again(&mut self, frame: Bytes, name: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
+        let (text, types) = match self.statements.meaning(&name, self.group) {
+            // Without a statement in it; that there is no text means something else.
+            Meaning::Prepared(Prepared { text, types }) if text.is_empty() => (Bytes::from_static(b";"), types),
+            Meaning::Prepared(Prepared { text, types }) => (text, types),
+            Meaning::Unseen => Default::default(),
+            Meaning::Unsettled => return Err(unsettled()),
+        };
+        let request = Request::Prepare { name, text, types, again: true };
+        self.ask(Ask { bytes: frame, asked: Asked::Describe, access: Access::Read, runs: Bytes::new(), request }, io)
     }
 
     fn bind(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
@@ -175,9 +201,7 @@ impl<A> Serving<A> {
         let (text, types) = match self.statements.meaning(&statement, self.group) {
             Meaning::Prepared(Prepared { text, types }) => (Some(text), types),
             Meaning::Unseen => (None, Arc::default()),
-            Meaning::Unsettled => {
-                return Err(Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled")));
-            }
+            Meaning::Unsettled => return Err(unsettled()),
         };
         // A copy: a slice would keep the whole read buffer alive for as long as the portal.
         let name = if statement.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&statement) };
@@ -194,6 +218,7 @@ impl<A> Serving<A> {
             ended: false,
         };
         let replaces = self.statements.bind(&portal, made).map_err(too_many)?;
+        tell_of_portal(&portal, io);
         let runs = text.clone().unwrap_or_default();
         let request = Request::Execute { name, text, parameters, binary, types };
         self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&runs), runs, request }, io)
@@ -203,7 +228,7 @@ impl<A> Serving<A> {
     /// is one of its own.
     fn execute(&mut self, frame: Bytes, io: &mut Io<A>) -> Result<(), Fault> {
         let mut reader = Reader::of(&frame);
-        let name = reader.text().map_err(by_client)?;
+        let name = reader.name().map_err(by_client)?;
         reader.i32().map_err(by_client)?;
         reader.end().map_err(by_client)?;
         let next = OpId(self.last_op + 1);
@@ -217,6 +242,11 @@ impl<A> Serving<A> {
         if first {
             let (op, text) = (portal.op, portal.text.clone());
             self.foreseen.run(&text.unwrap_or_default());
+            if op.0 != self.last_op {
+                // What came between may have changed what it does.
+                io.events.push_back(Event::Continue(op));
+                return self.enqueue(Item::Resume { op, bytes: frame, answer: None }, io);
+            }
             return self.pass(frame, Some(Expect::Execute { op }), io);
         }
         if !portal.ended {
@@ -248,7 +278,7 @@ impl<A> Serving<A> {
         let commit = match asked {
             _ if self.foreseen.is_open() => Commit::Transaction,
             Asked::Batch { .. } => Commit::Itself,
-            Asked::Parse { .. } | Asked::Bind { .. } | Asked::Execute => Commit::Group,
+            Asked::Parse { .. } | Asked::Describe | Asked::Bind { .. } | Asked::Execute => Commit::Group,
         };
         self.has_written |= commit == Commit::Group && access == Access::Write;
         let (id, tx) = (self.next_op(), self.foreseen.join());
@@ -314,7 +344,7 @@ impl Bind {
 
     pub(in crate::postgres) fn read(frame: &Bytes) -> Result<Self, Violation> {
         let mut reader = Reader::of(frame);
-        let (portal, statement) = (reader.text()?, reader.text()?);
+        let (portal, statement) = (reader.name()?, reader.name()?);
         let formats = reader.count(2)?;
         let formats = reader.take(formats * 2)?;
         let count = reader.count(4)?;
@@ -333,7 +363,7 @@ fn about(frame: &Bytes) -> Result<(u8, Bytes), Fault> {
     if !matches!(kind, b'S' | b'P') {
         return Err(by_client(Violation("a message is about neither a statement nor a portal")));
     }
-    let name = reader.text().map_err(by_client)?;
+    let name = reader.name().map_err(by_client)?;
     reader.end().map_err(by_client)?;
     Ok((kind, name))
 }
@@ -355,6 +385,17 @@ pub(super) fn with_text(frame: &Bytes, text: &[u8]) -> Result<Bytes, Fault> {
         Some(b'Q') => Ok(write::query(text)),
         _ => Err(Fault::Client(Refusal::new(RefusalKind::Internal, "only a statement's text can be replaced"))),
     }
+}
+
+/// Cursors of SQL have names, and share them with portals.
+fn tell_of_portal<A>(name: &Bytes, io: &mut Io<A>) {
+    if !name.is_empty() {
+        io.events.push_back(Event::Portal(Bytes::copy_from_slice(name)));
+    }
+}
+
+fn unsettled() -> Fault {
+    Fault::Client(Refusal::new(RefusalKind::Internal, "a statement's text is not settled"))
 }
 
 fn too_many(_: TooMany) -> Fault {

@@ -30,6 +30,10 @@ pub(super) enum Expect {
         op: Option<OpId>,
         own: bool,
     },
+    /// A statement that is kept is described, which is an operation of its own.
+    Look {
+        op: OpId,
+    },
     Execute {
         op: OpId,
     },
@@ -113,7 +117,8 @@ impl<A> Serving<A> {
     /// The operation that the server is answering now.
     pub(super) fn answering(&self) -> Option<OpId> {
         match self.expected.front()? {
-            Expect::Batch { op, .. } | Expect::Parse { op, .. } | Expect::Bind { op, .. } | Expect::Execute { op } => Some(*op),
+            Expect::Batch { op, .. } | Expect::Parse { op, .. } | Expect::Bind { op, .. } => Some(*op),
+            Expect::Look { op } | Expect::Execute { op } => Some(*op),
             _ => None,
         }
     }
@@ -142,7 +147,12 @@ impl<A> Serving<A> {
     }
 
     fn skip(&mut self, skipped: &Expect, io: &mut Io<A>) {
-        if let Expect::Parse { op, .. } | Expect::Bind { op, .. } | Expect::Execute { op } | Expect::Batch { op, .. } = skipped {
+        if let Expect::Parse { op, .. }
+        | Expect::Look { op }
+        | Expect::Bind { op, .. }
+        | Expect::Execute { op }
+        | Expect::Batch { op, .. } = skipped
+        {
             // After a COPY that failed, an earlier Sync may have ended the skipping.
             let status = if self.ignored_syncs > 0 { Status::Unknown } else { Status::Skipped };
             self.finish(*op, status, io);

@@ -66,6 +66,8 @@ pub(in crate::postgres) struct Serving<A> {
     group: u64,
     /// Whether something in that group may have changed what the group's end makes lasting.
     has_written: bool,
+    /// The statement that the client's last message prepared.
+    parsed: Option<Bytes>,
     /// A frame waits for the server's answer to what came before it.
     stalled: bool,
     /// Extended-protocol frames have left and no Sync after them.
@@ -130,6 +132,8 @@ enum Asked {
         types: Types,
         group: u64,
     },
+    /// A statement that is kept already is described.
+    Describe,
     /// A portal, which lives until it has run; this one takes the place of another.
     Bind {
         replaces: Option<OpId>,
@@ -178,6 +182,7 @@ impl<A> Serving<A> {
             foreseen: Foreseen::default(),
             group: 0,
             has_written: false,
+            parsed: None,
             stalled: false,
             in_group: false,
             leaving: false,
@@ -362,6 +367,7 @@ impl<A> Serving<A> {
                         Expect::Parse { op, name, prepared: Prepared { text: replacement.unwrap_or(text), types } }
                     }
                     Asked::Bind { replaces } => Expect::Bind { op, replaces },
+                    Asked::Describe => Expect::Look { op },
                     Asked::Execute => Expect::Execute { op },
                 };
                 self.ask_how_rows_look(Some(&expect), &bytes, io);
@@ -375,8 +381,10 @@ impl<A> Serving<A> {
                 self.poison(&asked, tx, refusal, io);
             }
             Item::Resume { op, bytes, answer: Some(Ok(())) } => {
+                let expect = Expect::Execute { op };
+                self.ask_how_rows_look(Some(&expect), &bytes, io);
                 io.send_upstream(bytes);
-                self.expect(Expect::Execute { op }, io);
+                self.expect(expect, io);
             }
             Item::Resume { answer: Some(Err(refusal)), .. } => {
                 self.poison(&Asked::Execute, self.foreseen.tx(), refusal, io);

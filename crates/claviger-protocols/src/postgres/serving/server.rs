@@ -134,7 +134,13 @@ impl<A> Serving<A> {
     /// What says how rows will look, or that a COPY begins or ends.
     fn heading(&mut self, tag: u8, frame: Bytes, io: &mut Io<A>) -> Result<(), Violation> {
         match (tag, self.expected.front()) {
-            (b't', Some(Expect::Describe { own: false, .. })) | (b'T', Some(Expect::Batch { .. })) => {}
+            (b't', Some(Expect::Describe { own: false, .. } | Expect::Look { .. })) | (b'T', Some(Expect::Batch { .. })) => {}
+            (b'T' | b'n', Some(Expect::Look { op })) => {
+                let op = *op;
+                self.expected.pop_front();
+                self.end(op, Status::Completed, frame, io);
+                return Ok(());
+            }
             (b'T' | b'n', Some(Expect::Describe { own, .. })) => {
                 if !own {
                     self.deliver(frame, None, io);
@@ -307,7 +313,8 @@ impl<A> Serving<A> {
                 }
                 self.fail_operation(op, code, frame, io);
             }
-            Some(Expect::Bind { op, .. } | Expect::Execute { op } | Expect::Describe { op: Some(op), own: true }) => {
+            Some(Expect::Look { op } | Expect::Bind { op, .. } | Expect::Execute { op })
+            | Some(Expect::Describe { op: Some(op), own: true }) => {
                 self.fail_operation(op, code, frame, io);
             }
             _ => self.deliver(frame, None, io),

@@ -117,7 +117,7 @@ pub(super) fn statement(cells: &[Cell]) -> StatementMask {
 }
 
 pub(super) fn plan(statements: &[StatementMask]) -> MaskPlan {
-    MaskPlan { statements: statements.to_vec(), detect: false }
+    MaskPlan { statements: statements.to_vec(), detect: false, witness: false }
 }
 
 /// A RowDescription: of each field the table, the column, the type, and whether it is binary.
@@ -372,7 +372,7 @@ fn what_a_commit_tells_of_earlier_statements_is_withheld() {
 
 #[test]
 fn texts_are_searched_where_that_is_wanted() {
-    let mask = |_| Hash::of(MaskPlan { statements: vec![StatementMask::default()], detect: true });
+    let mask = |_| Hash::of(MaskPlan { statements: vec![StatementMask::default()], detect: true, witness: false });
     let described = fields(&[(6, 1, 25, 0)]);
     check_one(
         mask,

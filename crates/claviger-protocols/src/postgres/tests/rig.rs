@@ -118,7 +118,9 @@ impl Rig {
         loop {
             while self.postgres.poll_recorded().is_some() {}
             let Some(event) = self.postgres.poll_event() else { return };
-            self.log.push(told(&event));
+            if !matches!(event, Event::Portal(_)) {
+                self.log.push(told(&event));
+            }
             match event {
                 Event::Login(login) => self.secrets.push(login.cancel_secret),
                 Event::Operation(operation) => self.decide(operation.id),

@@ -233,7 +233,6 @@ impl Analysis<'_> {
             keys,
             primary,
             rows: -1.0,
-            version: Arc::default(),
             partitioned_by,
         }
     }

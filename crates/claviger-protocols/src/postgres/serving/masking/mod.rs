@@ -64,6 +64,7 @@ impl Masking {
 
     fn masks_values(&self) -> bool {
         self.masker.searches()
+            || self.plan.witness
             || mask_in(&self.plan, self.statement)
                 .is_none_or(|mask| mask.rest != Cell::Plain || mask.cells.iter().any(|cell| *cell != Cell::Plain))
     }

@@ -204,12 +204,13 @@ impl Plans {
 
     /// A statement is prepared, whatever its name stood for before; what names in it have stood for since, along each path.
     pub(super) fn prepared<'n>(&mut self, statement: Bytes, names: impl Iterator<Item = &'n Names>) {
-        self.dropped(&statement);
+        // The unnamed one is prepared again and again.
+        let paths = self.statements.entry(statement).or_default();
+        self.count -= paths.len();
+        paths.clear();
         let left = MOST.saturating_sub(self.count);
-        let mut paths = HashMap::new();
         names.take(left).for_each(|names| _ = paths.entry(names.path).or_insert(names.found));
         self.count += paths.len();
-        self.statements.insert(statement, paths);
     }
 
     /// A prepared statement is gone.

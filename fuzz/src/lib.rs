@@ -168,7 +168,7 @@ impl Masks {
         let csv = CopyFormat::Csv { delimiter: b',', null: "".into(), quote: b'"', escape: b'\\', header: true };
         let text = CopyFormat::Text { delimiter: b'\t', null: "\\N".into(), header: false };
         let statements = vec![statement(text), statement(csv), statement(CopyFormat::Binary), StatementMask::default()];
-        Box::new(Self(Arc::new(MaskPlan { statements, detect: true })))
+        Box::new(Self(Arc::new(MaskPlan { statements, detect: true, witness: true })))
     }
 }
 

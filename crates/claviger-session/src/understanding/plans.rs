@@ -4,7 +4,8 @@
 //! gateway lets a statement run only if along the path that is searched now its names stand for what they stood for whenever it was
 //! prepared or run along that path: so whichever plan the server has, it does what is understood.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -100,7 +101,9 @@ impl Names {
     /// Those in the statements of a text after so many of them; and apart from these, those of what the text itself prepares.
     pub(super) fn of_all(statements: &[Statement], first: usize) -> (Arc<[Self]>, Arc<[Self]>) {
         let (mut all, mut new): (Vec<Self>, Vec<Self>) = Default::default();
-        let mut known: HashMap<(Of, Digest), Digest> = HashMap::new();
+        // What each of them stood for first, by what is planned and along which path.
+        let mut known: HashMap<Of, HashMap<Digest, Digest>> = HashMap::new();
+        let mut prepared: HashSet<Of> = HashSet::new();
         let mut bodies = HashMap::new();
         for (at, statement) in statements.iter().enumerate() {
             for resolved in &statement.resolved {
@@ -110,31 +113,34 @@ impl Names {
                     all.extend((at >= first && statements.len() == first + 1).then_some(names));
                     continue;
                 }
-                let mut is_first = false;
-                let found = *known.entry((names.of.clone(), names.path)).or_insert_with(|| {
-                    is_first = true;
-                    names.found
-                });
-                names.differs = found != names.found;
-                let is_new = matches!(names.of, Of::Prepared(_)) && new.iter().any(|before| before.of == names.of);
-                if is_first || names.differs {
-                    if names.differs || !is_new { &mut all } else { &mut new }.push(names);
-                }
+                let first = match known.entry(names.of.clone()).or_default().entry(names.path) {
+                    Entry::Occupied(first) if *first.get() == names.found => continue,
+                    Entry::Occupied(_) => false,
+                    Entry::Vacant(place) => {
+                        place.insert(names.found);
+                        true
+                    }
+                };
+                names.differs = !first;
+                if first && prepared.contains(&names.of) { &mut new } else { &mut all }.push(names);
             }
             for transition in &statement.transitions {
                 let Transition::Prepare(_, Prepared { resolved: Some(resolved), .. }) = transition else { continue };
                 let names = Self::new(resolved, &mut bodies);
-                known.retain(|(of, _), _| *of != names.of);
-                known.insert((names.of.clone(), names.path), names.found);
+                known.insert(names.of.clone(), [(names.path, names.found)].into());
+                prepared.insert(names.of.clone());
                 new.push(names);
             }
         }
         (all.into(), new.into())
     }
 
-    /// Whether they are of the prepared statement of this name.
-    pub(super) fn is_of(&self, statement: &[u8]) -> bool {
-        matches!(&self.of, Of::Prepared(name) if name.as_bytes() == statement)
+    /// The name of the prepared statement that they are of.
+    pub(super) fn statement(&self) -> Option<&str> {
+        match &self.of {
+            Of::Prepared(name) => Some(name),
+            Of::Text | Of::Routine(_) => None,
+        }
     }
 }
 
@@ -204,6 +210,9 @@ impl Plans {
 
     /// A statement is prepared, whatever its name stood for before; what names in it have stood for since, along each path.
     pub(super) fn prepared<'n>(&mut self, statement: Bytes, names: impl Iterator<Item = &'n Names>) {
+        if self.statements.len() >= MOST && !self.statements.contains_key(&statement) {
+            return;
+        }
         // The unnamed one is prepared again and again.
         let paths = self.statements.entry(statement).or_default();
         self.count -= paths.len();

@@ -649,13 +649,17 @@ impl Tracker {
             Status::Unknown => return self.names_are_lost(),
         };
         let path = self.sql.path.clone();
+        let mut of_statements: HashMap<&str, Vec<&Names>> = HashMap::new();
+        for names in planned {
+            of_statements.entry(names.statement().unwrap_or_default()).or_default().push(names);
+        }
         for transition in text.transitions.iter().take(done).flatten() {
             self.sql.apply(transition);
             match transition {
                 Transition::Path(_) | Transition::Define => self.moved(),
                 Transition::Prepare(name, _) => {
-                    let own = planned.iter().filter(|names| names.is_of(name.as_bytes()));
-                    self.plans.prepared(Bytes::copy_from_slice(name.as_bytes()), own);
+                    let own = of_statements.get(&**name).into_iter().flatten();
+                    self.plans.prepared(Bytes::copy_from_slice(name.as_bytes()), own.copied());
                 }
                 Transition::Deallocate(Some(name)) => self.plans.dropped(name.as_bytes()),
                 Transition::Deallocate(None) => self.plans.all_dropped(),

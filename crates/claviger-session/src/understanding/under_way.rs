@@ -48,7 +48,7 @@ impl UnderWay {
 
     fn planned_as(&self, name: &[u8]) -> Vec<&Names> {
         let is_alone = matches!(self.what, What::Prepare(..));
-        self.planned.iter().filter(|names| is_alone || names.is_of(name)).collect()
+        self.planned.iter().filter(|names| is_alone || names.statement().is_some_and(|own| own.as_bytes() == name)).collect()
     }
 
     /// The session after this, if it does not fail.

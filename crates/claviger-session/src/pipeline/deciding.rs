@@ -231,16 +231,16 @@ impl Serving {
                     self.after_asking.push(After::Commit(group));
                     continue;
                 }
+                // Those behind what is held keep their order.
+                behind @ (Asked::Continue(_) | Asked::Portal(_)) if self.deciding.tracker.is_some() && !self.held.is_empty() => {
+                    self.deciding.put_first(behind);
+                    break;
+                }
                 Asked::Portal(name) => {
                     if let Some(tracker) = &mut self.deciding.tracker {
                         tracker.takes_cursor(&name);
                     }
                     continue;
-                }
-                // Those behind what is held keep their order.
-                Asked::Continue(op) if self.deciding.tracker.is_some() && !self.held.is_empty() => {
-                    self.deciding.put_first(Asked::Continue(op));
-                    break;
                 }
                 Asked::Continue(op) => {
                     self.recheck(gateway, None)?;

@@ -62,10 +62,7 @@ impl Text {
     pub(crate) fn read_from(text: &[u8], first: usize, catalog: &Catalog, session: &Session) -> Self {
         let text = std::str::from_utf8(text).map_err(|_| NotUnderstood::Syntax);
         match text.and_then(|text| understand(text, catalog, session)) {
-            Ok(mut statements) => {
-                let (names, prepares) = Names::of_all(&statements, first);
-                Self { names, prepares, ..Self::of(statements.split_off(first.min(statements.len()))) }
-            }
+            Ok(statements) => Self::of(statements, first),
             Err(error) => {
                 let (facts, transitions) = Default::default();
                 Self {
@@ -82,12 +79,13 @@ impl Text {
         }
     }
 
-    fn of(statements: Vec<Statement>) -> Self {
+    fn of(mut statements: Vec<Statement>, first: usize) -> Self {
+        let (names, prepares) = Names::of_all(&statements, first);
+        let statements = statements.split_off(first.min(statements.len()));
         let facts = statements.iter().map(|statement| facts(&statement.meaning)).collect();
         let mut changes = Changes { only_ends: !statements.is_empty(), ..Changes::default() };
         statements.iter().for_each(|statement| changes.add(statement));
         let depends_on_values = statements.iter().any(|statement| statement.depends_on_values);
-        let (names, prepares) = Names::of_all(&statements, 0);
         let (meanings, transitions): (Vec<_>, Vec<_>) =
             statements.into_iter().map(|statement| (statement.meaning, statement.transitions)).unzip();
         Self { matter: Ok(Matter::new(meanings)), facts, transitions, changes, depends_on_values, names, prepares, reading: None }
@@ -178,7 +176,7 @@ impl Text {
     }
 
     fn nothing() -> Self {
-        Self::of(Vec::new())
+        Self::of(Vec::new(), 0)
     }
 
     /// What is judged where it cannot be told what is done, in a database that has classified columns or none.

@@ -236,6 +236,23 @@ fn a_portal_of_which_the_client_does_not_ask_is_described_to_us() {
 }
 
 #[test]
+fn where_rows_come_from_is_asked_though_nothing_of_them_is_masked() {
+    let mask = |op| if op == 2 { Hash::of(MaskPlan { witness: true, ..plan(&[StatementMask::default()]) }) } else { None };
+    let asked = cat(&[parse("", "a"), bind("", ""), execute(""), bare(b'S')]);
+    let left = cat(&[parse("", "a"), bind("", ""), describe(b'P', ""), execute(""), bare(b'S')]);
+    let came = |table| cat(&[bare(b'1'), bare(b'2'), fields(&[(table, 2, 25, 0)]), row(b"secret"), tag("SELECT 1"), ready(b'I')]);
+    let heard = cat(&[bare(b'1'), bare(b'2'), row(b"secret"), tag("SELECT 1"), ready(b'I')]);
+    check_one(mask, &[C(asked.clone()), S(came(6))], &[left], &[heard]);
+    // A classified column, of which nothing was understood.
+    let mut rig = Rig::serving(usize::MAX);
+    rig.mask = Some(mask);
+    rig.client(&asked);
+    rig.server(&came(7));
+    assert!(!rig.sent("<- ").contains(&hex(&[Bytes::from_static(b"secret")])));
+    assert!(rig.told().last().unwrap().contains("ByGateway"));
+}
+
+#[test]
 fn a_portal_that_the_client_describes_is_described_once() {
     let mask = |op| if op == 2 { Hash::of(plan(&[statement(&[column(2)])])) } else { None };
     let asked = cat(&[parse("", "a"), bind("p", ""), describe(b'P', "p"), execute("p"), execute("p"), bare(b'S')]);

@@ -1,13 +1,14 @@
 """An HTTP/2 server without TLS, of the package that httpx uses: http2_server.py PORT
 
-It bears two streams at a time on one socket, and says by which socket and in which order it was asked. What is asked at `/goaway` is the last on its
-socket.
+It bears two streams at a time on one socket, which it says as late as a server far away would, and ends a socket that has more. It says by which
+socket and in which order it was asked. What is asked at `/goaway` is the last on its socket.
 """
 
 import json
 import socket
 import sys
 import threading
+import time
 
 import h2.config
 import h2.connection
@@ -22,6 +23,7 @@ def serve(client):
         client=False, initial_values={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 2}
     )
     wire.initiate_connection()
+    time.sleep(0.2)
     client.sendall(wire.data_to_send())
     asked, count, leaves = {}, 0, False
     while piece := client.recv(65536):

@@ -38,6 +38,8 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 const WINDOW: u32 = (1 << 31) - 1;
 /// The longest list of header fields of a response.
 const HEADERS: u32 = 256 * 1024;
+/// Streams until an upstream has said how many it bears: more might be too many, for which some end the socket (RFC 9113, section 5.1.2).
+const FIRST_STREAMS: usize = 1;
 /// So much is read at once.
 const READ: usize = 16 * 1024;
 
@@ -123,7 +125,7 @@ impl Upstreams {
 fn settings() -> Builder {
     let mut settings = Builder::new();
     settings.enable_push(false).max_header_list_size(HEADERS).max_send_buffer_size(SEND_BUFFER);
-    settings.initial_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
+    settings.initial_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW).initial_max_send_streams(FIRST_STREAMS);
     settings
 }
 

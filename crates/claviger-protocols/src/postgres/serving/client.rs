@@ -399,7 +399,7 @@ fn unsettled() -> Fault {
 }
 
 fn too_many(_: TooMany) -> Fault {
-    too_large("the session keeps more prepared statements than this gateway allows")
+    too_large("the session keeps more in prepared statements and portals than this gateway allows")
 }
 
 fn too_large(message: &str) -> Fault {

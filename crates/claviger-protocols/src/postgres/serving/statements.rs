@@ -13,9 +13,14 @@ use claviger_model::OpId;
 
 use crate::Types;
 
+/// Bytes of texts and of parameters that one session may keep.
+const MOST_BYTES: usize = 64 << 20;
+
 /// What the client has prepared and bound.
 pub(super) struct Statements {
     most: usize,
+    /// Not less than it keeps, in bytes.
+    bytes: usize,
     statements: HashMap<Bytes, Statement>,
     /// Names whose meaning hangs on the answers to a group, oldest group first.
     unsettled: VecDeque<(u64, Bytes)>,
@@ -78,12 +83,25 @@ pub(super) struct Portal {
     pub(super) ended: bool,
 }
 
+impl Statement {
+    fn size(&self) -> usize {
+        let asked = self.asked.iter().filter_map(|change| change.prepared.as_ref());
+        asked.chain(&self.accepted).map(|prepared| prepared.text.len()).sum()
+    }
+}
+
+impl Portal {
+    fn size(&self) -> usize {
+        self.parameters.iter().flatten().map(Bytes::len).sum()
+    }
+}
+
 /// The client keeps more than it may.
 pub(super) struct TooMany;
 
 impl Statements {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, statements: HashMap::new(), unsettled: VecDeque::new(), portals: HashMap::new(), renaming: None }
+        Self { most, bytes: 0, statements: HashMap::new(), unsettled: VecDeque::new(), portals: HashMap::new(), renaming: None }
     }
 
     /// A Parse in this group.
@@ -91,9 +109,23 @@ impl Statements {
         if self.statements.len() >= self.most && !self.statements.contains_key(name) {
             return Err(TooMany);
         }
+        self.keep(text.len())?;
         // A copy: a slice would keep the whole read buffer alive for as long as the statement.
         let prepared = Some(Prepared { text: Bytes::copy_from_slice(text), types: Arc::clone(types) });
         self.change(name, Change { group, prepared, decided: false });
+        Ok(())
+    }
+
+    /// Makes room for so many bytes more. What is gone is counted only when there seems to be no room.
+    fn keep(&mut self, more: usize) -> Result<(), TooMany> {
+        if self.bytes + more > MOST_BYTES {
+            let texts = self.statements.values().map(Statement::size);
+            self.bytes = texts.chain(self.portals.values().map(Portal::size)).sum();
+        }
+        if self.bytes + more > MOST_BYTES {
+            return Err(TooMany);
+        }
+        self.bytes += more;
         Ok(())
     }
 
@@ -183,6 +215,7 @@ impl Statements {
         if self.portals.len() >= self.most && !self.portals.contains_key(name) {
             return Err(TooMany);
         }
+        self.keep(portal.size())?;
         let name = if name.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(name) };
         Ok(self.portals.insert(name, portal).map(|replaced| replaced.op))
     }
@@ -229,6 +262,30 @@ impl Statements {
     pub(super) fn operation_ended(&mut self, op: OpId) {
         for portal in self.portals.values_mut().filter(|portal| portal.op == op) {
             portal.ended = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_is_gone_makes_room() {
+        let mut statements = Statements::new(1000);
+        let (text, name) = (vec![b'x'; 1 << 20], |n: u64| Bytes::from(format!("s{n}")));
+        let prepare = |statements: &mut Statements, n: u64, group: u64| {
+            statements.prepare(&name(n), &text, &Types::default(), group).is_ok()
+        };
+        assert!((0..64).all(|n| prepare(&mut statements, n, n)));
+        assert!(!prepare(&mut statements, 64, 64));
+        statements.drop_statement(&name(3), 65);
+        statements.settle(65);
+        for group in 66..200 {
+            assert!(prepare(&mut statements, 64, group), "the same name takes the place of itself");
+            statements.settle(group);
         }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! The *tables* oracle counts the rows that came, changed and went in every table, the server's own among them, and looks for each in
 //! the effects. The *privileges* oracle lets a role run the statement again that has exactly the privileges that the effects amount
-//! to: a refusal by the server says what was not reported. Both are long, and ignored: `bench/soak oracle`, or
+//! to: a refusal by the server says what was not reported. The *origins* oracle gives every column a label, and looks in what a statement was
+//! understood to show for the columns that the server says its answer's are. All are long, and ignored: `bench/soak oracle`, or
 //! `cargo nextest run -p claviger --test it --run-ignored only -E 'test(oracle)'`.
 
 mod generate;
+mod origins;
 mod privileges;
 pub(crate) mod script;
 mod watch;
@@ -103,12 +105,13 @@ async fn generated(major: Major) {
 /// Plays a statement twice, as who may do all and as who may do what it is said to, and takes everything back.
 fn one_generated(watch: &mut Watch, text: &str, tally: &mut Tally) {
     tally.played += 1;
-    let meanings = watch.understood(text);
+    let (meanings, shown) = (watch.understood(text), watch.shown(text));
     watch.run("deallocate all");
     watch.run("begin");
     watch.run("savepoint before");
     let before = watch.counts();
-    let done = errors(&watch.run(text)).next().is_none();
+    let answers = watch.run(text);
+    let done = errors(&answers).next().is_none();
     if !done {
         watch.run("rollback");
         return;
@@ -121,7 +124,8 @@ fn one_generated(watch: &mut Watch, text: &str, tally: &mut Tally) {
     };
     let after = watch.counts();
     tally.watched += 1;
-    for unsaid in watch.unsaid(&meanings, &before, &after) {
+    let origins = shown.map(|shown| watch.origins_unsaid(&answers, &shown)).unwrap_or_default();
+    for unsaid in watch.unsaid(&meanings, &before, &after).into_iter().chain(origins) {
         tally.wrong.insert(unsaid, text.to_owned());
     }
     watch.run("rollback to before");

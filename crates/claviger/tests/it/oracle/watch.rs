@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use claviger_model::{Hazard, Meaning, Object, Verb};
 use claviger_sql::{Catalog, Classification, FINGERPRINT, QUESTION, Session, understand};
 
+use super::origins;
 use super::script::Sent;
 use crate::corpus::player::{Message, Player, errors, rows};
 
@@ -29,6 +30,8 @@ pub(super) struct Watch {
     place: (u16, String, &'static str),
     player: Player,
     catalog: Catalog,
+    /// The same, with a label for every column.
+    labelled: Catalog,
     session: Session,
     /// `I`, `T` or `E`, as the server last said.
     status: u8,
@@ -39,7 +42,8 @@ impl Watch {
     pub(super) fn new(port: u16, database: &str, beginning: &'static str) -> Self {
         let player = Player::direct(port, "postgres", database);
         let place = (port, database.to_owned(), beginning);
-        let mut watch = Self { place, player, catalog: Catalog::default(), session: Session::default(), status: b'I' };
+        let (catalog, labelled, session) = Default::default();
+        let mut watch = Self { place, player, catalog, labelled, session, status: b'I' };
         watch.run(beginning);
         watch.refresh();
         watch
@@ -96,6 +100,7 @@ impl Watch {
                 .map(|row| row.into_iter().map(|cell| cell.map(|text| text.into_bytes().into())).collect())
                 .collect();
             self.catalog = Catalog::read(&rows, &Classification::default(), None).unwrap();
+            self.labelled = Catalog::read(&rows, &origins::labels_of_all(&self.catalog), None).unwrap();
         }
         self.session.role = role.as_str().into();
         self.session.login = login.as_str().into();
@@ -112,6 +117,17 @@ impl Watch {
         Some(statements.into_iter().map(|statement| statement.meaning).collect())
     }
 
+    /// What a text is understood to do where every column has a label.
+    pub(super) fn shown(&self, text: &str) -> Option<Vec<Meaning>> {
+        let statements = understand(text, &self.labelled, &self.session).ok()?;
+        Some(statements.into_iter().map(|statement| statement.meaning).collect())
+    }
+
+    /// What the answers to a text show by the server's own words, and was not understood to be shown.
+    pub(super) fn origins_unsaid(&self, answers: &[Message], shown: &[Meaning]) -> Vec<String> {
+        origins::unsaid(answers, shown, &self.labelled)
+    }
+
     /// Runs a statement as a client would, and sees what it did. Outside a transaction it gets one of its own where it can.
     pub(super) fn watch(&mut self, sent: &Sent) -> Seen {
         let within = self.status == b'T';
@@ -123,6 +139,7 @@ impl Watch {
             understand(&sent.text, &self.catalog, &self.session).ok()
         };
         seen.meanings = statements.as_ref().map(|statements| statements.iter().map(|one| one.meaning.clone()).collect());
+        let shown = self.shown(&sent.text).filter(|_| self.status != b'E');
         let own = !within && self.status == b'I' && may_be_wrapped(&sent.text);
         if own {
             self.run("begin");
@@ -130,13 +147,16 @@ impl Watch {
         let before = (self.status == b'T').then(|| self.counts());
         let answers = self.send(sent);
         seen.done = errors(&answers).next().is_none();
+        if seen.done {
+            seen.unsaid = shown.map(|shown| self.origins_unsaid(&answers, &shown)).unwrap_or_default();
+        }
         // What is taken back is counted again as it was done.
         let takes_back = sent.text.trim_start().to_ascii_lowercase().starts_with("rollback");
         if let (Some(before), b'T', true, false) = (before, self.status, seen.done, takes_back) {
             seen.watched = true;
             let after = self.counts();
             if let Some(meanings) = &seen.meanings {
-                seen.unsaid = self.unsaid(meanings, &before, &after);
+                seen.unsaid.extend(self.unsaid(meanings, &before, &after));
             }
         }
         if own {

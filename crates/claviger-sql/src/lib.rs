@@ -43,6 +43,12 @@ pub use shape::shape;
 pub use state::{STATE, State};
 pub use values::{Value, with_values};
 
+/// Whether values of one of these types, by OID, may come to be by code of the users' own that changes something or shows what is classified:
+/// by the checks of a domain, or by casts.
+pub fn types_act(kinds: &[u32], catalog: &Catalog, session: &Session) -> bool {
+    analyze::act(kinds, catalog, session)
+}
+
 /// One of a text's statements.
 #[derive(Clone, Debug)]
 pub struct Statement {

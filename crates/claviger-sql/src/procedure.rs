@@ -4,6 +4,8 @@
 //! often the parts run does not matter here, so blocks, loops and branches are not nested: each part stands for itself. Whatever
 //! does not fit is not understood, and a statement that is made of text while running is opaque.
 
+use std::collections::HashSet;
+
 use crate::lexer::{self, Kind, Token};
 
 /// A part of a body.
@@ -13,18 +15,36 @@ pub(crate) enum Piece {
     Statement(String),
     /// An expression, or several with commas.
     Expression(String),
+    /// The same, which decides what is done next.
+    Condition(String),
+    /// Errors are caught, so that they decide what is done next.
+    Catches,
     /// Cursors are opened or closed, whose names it computes.
     Cursors,
     /// Something whose doings are not in its text.
     Opaque,
 }
 
-/// The parts of a body; `None` if it is not understood.
-pub(crate) fn pieces(source: &str) -> Option<Vec<Piece>> {
+/// A body that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Procedure {
+    pub(crate) pieces: Vec<Piece>,
+    /// The names that it declares or gives a value to. Arguments that are not among them hold what they were given.
+    pub(crate) assigned: HashSet<String>,
+    /// Everything that may be a name, those of its variables' types among them.
+    pub(crate) words: HashSet<String>,
+}
+
+/// Reads a body; `None` if it is not understood.
+pub(crate) fn read(source: &str) -> Option<Procedure> {
     let tokens = lexer::tokens(source)?;
-    let mut body = Body { source, tokens, at: 0, pieces: Vec::new(), opens: false, closes: false, fetches: false };
+    let (pieces, assigned) = Default::default();
+    let mut body = Body { source, tokens, at: 0, pieces, assigned, opens: false, closes: false, fetches: false, catches: false };
     while body.at < body.tokens.len() {
         body.statement()?;
+    }
+    if body.catches {
+        body.pieces.push(Piece::Catches);
     }
     if body.fetches && !body.opens {
         // Somebody else has opened it.
@@ -33,7 +53,8 @@ pub(crate) fn pieces(source: &str) -> Option<Vec<Piece>> {
     if body.opens || body.closes {
         body.pieces.push(Piece::Cursors);
     }
-    Some(body.pieces)
+    let words = (0..body.tokens.len()).map(|n| body.name(n)).filter(|name| !name.is_empty()).collect();
+    Some(Procedure { pieces: body.pieces, assigned: body.assigned, words })
 }
 
 struct Body<'s> {
@@ -41,10 +62,13 @@ struct Body<'s> {
     tokens: Vec<Token>,
     at: usize,
     pieces: Vec<Piece>,
+    assigned: HashSet<String>,
     /// What it does with cursors.
     opens: bool,
     closes: bool,
     fetches: bool,
+    /// Whether it catches errors.
+    catches: bool,
 }
 
 impl Body<'_> {
@@ -54,7 +78,11 @@ impl Body<'_> {
             return Some(());
         }
         match self.word(self.at).as_str() {
-            "begin" | "loop" | "else" | "exception" => self.at += 1,
+            "begin" | "loop" | "else" => self.at += 1,
+            "exception" => {
+                self.at += 1;
+                self.catches = true;
+            }
             "declare" => {
                 self.at += 1;
                 while self.word(self.at) != "begin" {
@@ -64,7 +92,7 @@ impl Body<'_> {
             "if" | "elsif" | "elseif" | "when" => {
                 self.at += 1;
                 let condition = self.until_word(&["then"])?;
-                self.expression(condition);
+                self.condition(condition);
             }
             "case" => {
                 self.at += 1;
@@ -73,12 +101,12 @@ impl Body<'_> {
                     self.at += 1;
                     self.tokens.get(self.at)?;
                 }
-                self.expression((start, self.at));
+                self.condition((start, self.at));
             }
             "while" => {
                 self.at += 1;
                 let condition = self.until_word(&["loop"])?;
-                self.expression(condition);
+                self.condition(condition);
             }
             "for" | "foreach" => self.cycle()?,
             _ => self.plain()?,
@@ -93,6 +121,10 @@ impl Body<'_> {
             return Some(());
         }
         let (start, end) = self.until_end()?;
+        self.assigns((start, start + 1));
+        if self.word(start + 1) == "alias" {
+            self.assigns((start + 2, end));
+        }
         let mut depth = 0;
         for n in start + 1..end {
             let token = self.tokens.get(n)?;
@@ -118,18 +150,19 @@ impl Body<'_> {
             self.until_word(&["loop"])?
         };
         let within = (start..end).find(|n| self.word(*n) == "in")? + 1;
+        self.assigns((start, within));
         match self.word(within).as_str() {
             "execute" => self.pieces.push(Piece::Opaque),
-            "array" => self.expression((within + 1, end)),
+            "array" => self.condition((within + 1, end)),
             "select" | "with" | "values" | "table" | "insert" | "update" | "delete" | "merge" => self.sql((within, end)),
             _ => {
                 let first = if self.word(within) == "reverse" { within + 1 } else { within };
                 match (first..end).find(|n| self.symbol(*n) == "..") {
                     Some(dots) => {
                         let by = (dots..end).find(|n| self.word(*n) == "by").unwrap_or(end);
-                        self.expression((first, dots));
-                        self.expression((dots + 1, by));
-                        self.expression((by + 1, end));
+                        self.condition((first, dots));
+                        self.condition((dots + 1, by));
+                        self.condition((by + 1, end));
                     }
                     // A cursor that is declared, with or without arguments.
                     None => self.expression((first + 1, end)),
@@ -147,12 +180,16 @@ impl Body<'_> {
         }
         let next = self.word(start + 1);
         match self.word(start).as_str() {
-            "end" | "null" | "get" | "commit" | "rollback" => {}
-            "fetch" | "move" => self.fetches = true,
+            "end" | "null" | "commit" | "rollback" => {}
+            "get" => self.assigns((start, end)),
+            "fetch" | "move" => {
+                self.fetches = true;
+                self.assigns((start, end));
+            }
             "close" => self.closes = true,
             "exit" | "continue" => {
                 if let Some(when) = (start..end).find(|n| self.word(*n) == "when") {
-                    self.expression((when + 1, end));
+                    self.condition((when + 1, end));
                 }
             }
             "return" => match next.as_str() {
@@ -162,7 +199,7 @@ impl Body<'_> {
                 _ => self.expression((start + 1, end)),
             },
             "raise" => self.raise((start, end)),
-            "assert" => self.expression((start + 1, end)),
+            "assert" => self.condition((start + 1, end)),
             "perform" => {
                 let text = format!("SELECT {}", self.text((start + 1, end)));
                 self.pieces.push(Piece::Statement(text));
@@ -173,6 +210,7 @@ impl Body<'_> {
                 Some(value) => {
                     // What stands in brackets on the left is computed too.
                     let target = self.text((start, value.0 - 1)).to_owned();
+                    self.assigns((start, value.0 - 1));
                     if target.contains('[') {
                         self.pieces.push(Piece::Expression(target));
                     }
@@ -230,12 +268,18 @@ impl Body<'_> {
         if start >= end {
             return;
         }
+        // What a procedure is called with may be what it gives a value to.
+        if self.word(start) == "call" {
+            self.assigns((start, end));
+        }
         let mut depth = 0;
         for n in start..end {
             depth += self.tokens.get(n).map_or(0, Token::depth);
             let before = n.checked_sub(1).map(|n| self.word(n)).unwrap_or_default();
             if depth == 0 && n > start && self.word(n) == "into" && !matches!(before.as_str(), "insert" | "merge") {
-                let text = format!("{} {}", self.text((start, n)), self.text((self.after_targets(n + 1, end), end)));
+                let after = self.after_targets(n + 1, end);
+                self.assigns((n + 1, after));
+                let text = format!("{} {}", self.text((start, n)), self.text((after, end)));
                 return self.pieces.push(Piece::Statement(text));
             }
         }
@@ -274,9 +318,35 @@ impl Body<'_> {
     }
 
     fn expression(&mut self, range: (usize, usize)) {
+        self.value(range, Piece::Expression);
+    }
+
+    fn condition(&mut self, range: (usize, usize)) {
+        self.value(range, Piece::Condition);
+    }
+
+    fn value(&mut self, range: (usize, usize), piece: fn(String) -> Piece) {
         let text = self.text(range);
         if !text.trim().is_empty() {
-            self.pieces.push(Piece::Expression(text.to_owned()));
+            self.pieces.push(piece(text.to_owned()));
+        }
+    }
+
+    /// All that is named there may be given a value.
+    fn assigns(&mut self, (start, end): (usize, usize)) {
+        let names: Vec<String> = (start..end).map(|n| self.name(n)).filter(|name| !name.is_empty()).collect();
+        self.assigned.extend(names);
+    }
+
+    /// The name there, as SQL reads it; empty if it is none.
+    fn name(&self, n: usize) -> String {
+        match self.tokens.get(n) {
+            Some(token) if token.kind == Kind::Quoted => {
+                let quoted = self.source.get(token.start..token.end).unwrap_or_default();
+                let inner = quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"'));
+                inner.unwrap_or(quoted).replace("\"\"", "\"")
+            }
+            _ => self.word(n),
         }
     }
 
@@ -375,6 +445,14 @@ mod tests {
         Piece::Expression(text.to_owned())
     }
 
+    fn condition(text: &str) -> Piece {
+        Piece::Condition(text.to_owned())
+    }
+
+    fn pieces(source: &str) -> Option<Vec<Piece>> {
+        read(source).map(|procedure| procedure.pieces)
+    }
+
     #[test]
     fn every_kind_of_statement_is_cut_out() {
         let source = r"
@@ -416,9 +494,9 @@ mod tests {
             expression("1 + 2"),
             statement("SELECT * FROM t WHERE a = k"),
             expression("'it''s; begin'"),
-            expression("n > (CASE WHEN a THEN 1 ELSE 2 END)"),
+            condition("n > (CASE WHEN a THEN 1 ELSE 2 END)"),
             statement("INSERT INTO notes (body) VALUES ('x; y')"),
-            expression("f(n)"),
+            condition("f(n)"),
             expression("n + 1"),
             expression("r.field[2]"),
             expression("g(n)"),
@@ -426,15 +504,15 @@ mod tests {
             statement("SELECT a, b FROM v WHERE c = 1"),
             statement("UPDATE t SET a = 1 RETURNING id "),
             statement("SELECT id FROM w"),
-            expression("r.id = 3"),
+            condition("r.id = 3"),
             statement("DELETE FROM x WHERE id = r.id"),
-            expression("10"),
-            expression("lowest(1)"),
-            expression("2"),
-            expression("more()"),
-            expression("items(1)"),
-            expression("n"),
-            expression("1, 2"),
+            condition("10"),
+            condition("lowest(1)"),
+            condition("2"),
+            condition("more()"),
+            condition("items(1)"),
+            condition("n"),
+            condition("1, 2"),
             expression("3"),
             expression("4"),
             expression("n"),
@@ -442,11 +520,29 @@ mod tests {
             statement("SELECT 1"),
             expression("n"),
             expression("(7)"),
-            expression("unique_violation OR SQLSTATE '22012'"),
+            condition("unique_violation OR SQLSTATE '22012'"),
             expression("NULL"),
+            Piece::Catches,
             Piece::Cursors,
         ];
-        assert_eq!(pieces(source).unwrap(), expected);
+        let read = read(source).unwrap();
+        assert_eq!(read.pieces, expected);
+        for name in ["n", "c", "r", "m", "id", "i"] {
+            assert_eq!(read.assigned.contains(name), name != "id", "{name}");
+        }
+    }
+
+    #[test]
+    fn whatever_may_have_another_value_is_assigned() {
+        let source = "DECLARE a ALIAS FOR first; \"Odd\" int; BEGIN f.second := 1; CALL p(third, 1); FETCH c INTO fourth;
+            GET DIAGNOSTICS fifth = ROW_COUNT; SELECT 1, 2 INTO sixth.x, seventh; FOR eighth, ninth IN SELECT 1 LOOP NULL; END LOOP;
+            tenth[1] = 2; PERFORM f(not_this); END";
+        let assigned = read(source).unwrap().assigned;
+        for name in
+            ["first", "Odd", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "not_this"]
+        {
+            assert_eq!(assigned.contains(name), name != "not_this", "{name}");
+        }
     }
 
     #[test]

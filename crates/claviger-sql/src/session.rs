@@ -17,6 +17,8 @@ pub struct Session {
     pub creates_in: Option<Arc<str>>,
     /// Whether the search path may name the schema of temporary tables, which else comes first as soon as there are any.
     pub names_temporary: bool,
+    /// Whether the server reads a backslash in a plain string as more than that.
+    pub reads_otherwise: bool,
     /// The role that statements run as.
     pub role: Arc<str>,
     /// The role that the gateway logged in as.
@@ -47,6 +49,8 @@ pub struct Cursor {
     pub shown: Option<Arc<Meaning>>,
     /// Whether it calls what looks names up when it runs.
     pub calls: bool,
+    /// Whether it may change the session when it runs.
+    pub moves: bool,
 }
 
 /// How a statement changes its session, if it succeeds.

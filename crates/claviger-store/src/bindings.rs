@@ -13,7 +13,8 @@ impl Store {
     /// What is known of a database, by name.
     pub fn bindings(&self, database: &str) -> Result<Vec<StoredBinding>, StoreError> {
         let db = self.db();
-        let mut statement = db.prepare_cached("SELECT name, relation, number FROM bindings WHERE database = ?1 ORDER BY name")?;
+        let mut statement =
+            db.prepare_cached("SELECT name, relation, number FROM bindings WHERE database = ?1 ORDER BY name, relation, number")?;
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         Ok(statement.query_map([database], read)?.collect::<Result<_, _>>()?)
     }
@@ -40,7 +41,8 @@ mod tests {
     fn bindings_are_those_of_their_database_and_the_last() {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(data.path(), "local").unwrap();
-        let one = [("public.a.b".into(), 4_000_000_000, Some(2)), ("public.c".into(), 7, None)];
+        let one =
+            [("public.a.b".into(), 8, Some(1)), ("public.a.b".into(), 4_000_000_000, Some(2)), ("public.c".into(), 7, None)];
         store.keep_bindings("one", &one).unwrap();
         store.keep_bindings("two", &one[..1]).unwrap();
         store.keep_bindings("two", &one[1..]).unwrap();

@@ -135,8 +135,9 @@ impl<V> Generations<V> {
 #[derive(Default)]
 pub(crate) struct States(Mutex<HashMap<State, u64>>);
 
-/// A search path, the schema that new things go to, whether the path names that of temporary ones, the role, and the login.
-type State = (Vec<Arc<str>>, Option<Arc<str>>, bool, Arc<str>, Arc<str>);
+/// A search path, the schema that new things go to, whether the path names that of temporary ones, and whether texts are read otherwise;
+/// the role, and the login.
+type State = (Vec<Arc<str>>, Option<Arc<str>>, [bool; 2], [Arc<str>; 2]);
 
 impl States {
     /// The number of a session's state. A number never stands for two states; a state may have had another.
@@ -146,7 +147,8 @@ impl States {
             states.clear();
         }
         let (path, creates_in) = (session.path.clone(), session.creates_in.clone());
-        let state = (path, creates_in, session.names_temporary, Arc::clone(&session.role), Arc::clone(&session.login));
+        let reading = [session.names_temporary, session.reads_otherwise];
+        let state = (path, creates_in, reading, [&session.role, &session.login].map(Arc::clone));
         *states.entry(state).or_insert_with(number)
     }
 }

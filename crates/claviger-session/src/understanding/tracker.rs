@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use claviger_model::{OpId, TxId};
 use claviger_protocols::{Operation, Outcome, Probe, ProbeId, Request, Status};
-use claviger_sql::{Catalog, CatalogError, FINGERPRINT, QUESTION, QUESTION_AGAIN, STATE, Session, State, Transition};
+use claviger_sql::{Catalog, CatalogError, FINGERPRINT, QUESTION, QUESTION_AGAIN, STATE, Session, State, Transition, types_act};
 use ring::digest;
 
 use super::before::Before;
@@ -281,10 +281,11 @@ impl Tracker {
     /// The catalog as the session sees it. What was classified stays so, whatever it is called now.
     fn learn_catalog(&mut self, rows: &[Vec<Option<Bytes>>], whole: bool, now: Instant) {
         let before = self.known(now);
-        let classification = &self.connection.classification;
         let before = before.as_ref().map(|before| &*before.catalog);
-        let bound = before.map(|before| classification.bound_by(before));
-        match Catalog::read(rows, bound.as_ref().unwrap_or(classification), before) {
+        // What names stood for when they were last looked at: what this session has changed since makes what others know stale.
+        let mut bound = (*self.connection.classification).clone();
+        [self.catalog.as_deref(), before].into_iter().flatten().for_each(|earlier| bound = bound.bound_by(earlier));
+        match Catalog::read(rows, &bound, before) {
             Ok(catalog) => {
                 (self.differs, self.own) = (false, Some(Own { snapshot: Snapshot::new(catalog), asked: now, certain: true }))
             }
@@ -316,7 +317,7 @@ impl Tracker {
             self.moved();
         }
         (self.sql.path, self.sql.creates_in) = (state.path.clone(), state.creates_in.clone());
-        self.sql.names_temporary = state.names_temporary;
+        (self.sql.names_temporary, self.sql.reads_otherwise) = (state.names_temporary, !state.is_conforming);
         (self.sql.role, self.sql.login) = (Arc::clone(&state.role), Arc::clone(&state.login));
         self.state = Some(state);
         self.state_number = states.number(&self.sql);
@@ -385,6 +386,9 @@ impl Tracker {
             },
         };
         self.catalog = Some(Arc::clone(&snapshot.catalog));
+        if types_act(kinds_of(&operation.request), &snapshot.catalog, &self.sql) {
+            return Understanding::Unknown("sql.types", "a parameter is of a type whose own code may do anything".into());
+        }
         let in_pipeline = |under_way: &UnderWay| under_way.group == operation.group && under_way.changes.names;
         let said = self.stale.is_some_and(|stale| stale.changes.any());
         if let Some(stale) = self.stale
@@ -715,6 +719,14 @@ impl Tracker {
             self.moved();
         }
         defined
+    }
+}
+
+/// The types that its client says its parameters are of.
+fn kinds_of(request: &Request) -> &[u32] {
+    match request {
+        Request::Prepare { types, .. } | Request::Execute { types, .. } => types,
+        _ => &[],
     }
 }
 

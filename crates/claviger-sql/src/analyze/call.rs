@@ -9,12 +9,12 @@ use pg_raw_parse::nodes::{self, TypeName};
 
 use super::disclose;
 use super::flow::{Flow, Sources};
-use super::names::{constant_text, has_parameter, qualified};
+use super::names::{constant_text, has_parameter, names_of, qualified};
 use super::scope::Scope;
 use super::walk::visit;
 use super::{Analysis, Result};
-use crate::builtin::{Builtin, Special, Target, builtin, extension};
-use crate::{Cast, Function, FunctionKind};
+use crate::builtin::{Builtin, SettingKind, Special, Target, builtin, extension, setting};
+use crate::{Cast, Function, FunctionKind, Transition};
 
 /// Aggregates of the server's own that show none of the values that they are given: they say how many there are, or sum them up. The
 /// smallest, the largest and the most frequent are single values.
@@ -248,19 +248,7 @@ impl Analysis<'_> {
             None => {}
         }
         for function in &fitting {
-            self.takes_converted(&function.arguments)?;
             self.follow(function)?;
-        }
-        Ok(())
-    }
-
-    /// What is given to something of the users' own may become what it takes by casts of theirs, without being asked.
-    fn takes_converted(&mut self, kinds: &[u32]) -> Result<()> {
-        let catalog = self.catalog;
-        for cast in catalog.casts().iter().filter(|cast| cast.implicit && kinds.contains(&cast.to)) {
-            if let Some(function) = catalog.function(cast.function) {
-                self.follow(function)?;
-            }
         }
         Ok(())
     }
@@ -288,28 +276,40 @@ impl Analysis<'_> {
         self.doings += 1;
         self.depends_on_values |= arguments.iter().map(argument).any(has_parameter);
         let first = arguments.first().map(argument).and_then(|first| constant_text(first).or_else(|| scope.known_text(first)));
-        let Some(first) = first else { return Ok(false) };
+        let Some(first) = first else {
+            if special.target == Target::Setting {
+                self.transitions.push(Transition::Resync);
+            }
+            return Ok(false);
+        };
         match special.target {
             Target::Itself => Ok(false),
             Target::Sequence => self.sequence(&first, special.verb),
-            Target::Setting => {
-                let value = arguments.get(1).map_or(Node::None, argument);
-                // A value out of a table would be told to everybody who asks for the setting.
-                let mut of_table = false;
-                visit(value, |node| of_table |= matches!(node, Node::ColumnRef(_) | Node::SubLink(_)));
-                if of_table {
-                    return Ok(false);
-                }
-                let value = constant_text(value);
-                self.set(&first.to_ascii_lowercase(), value.map(|value| vec![value]));
-                Ok(true)
-            }
+            Target::Setting => Ok(self.set_by_call(&first.to_ascii_lowercase(), arguments.get(1).map_or(Node::None, argument))),
             Target::Channel => {
                 let object = self.definition("channel", &first);
                 self.note(special.verb, object);
                 Ok(true)
             }
         }
+    }
+
+    /// `set_config(name, value, …)`. Whether it can be told what that does.
+    fn set_by_call(&mut self, name: &str, value: Node<'_>) -> bool {
+        // A value out of a table would be told to everybody who asks for the setting.
+        let mut of_table = false;
+        visit(value, |node| of_table |= matches!(node, Node::ColumnRef(_) | Node::SubLink(_)));
+        // One that is yet to come is looked at when it has.
+        let is_to_come = has_parameter(value) && matches!(setting(name), SettingKind::Path | SettingKind::Pinned(_));
+        if of_table || is_to_come {
+            self.transitions.push(Transition::Resync);
+            return false;
+        }
+        let value = constant_text(value);
+        // A search path is a list in itself.
+        let values = value.map(|value| if name == "search_path" { names_of(&value) } else { vec![value] });
+        self.set_meanwhile(name, values);
+        true
     }
 
     /// A sequence that a text names, as `regclass` reads it.
@@ -335,7 +335,7 @@ impl Analysis<'_> {
         let path = self.path.clone();
         let schema = schema.map(|schema| self.schema(schema).to_owned());
         for operator in catalog.find_operators(schema.as_deref(), name, &path) {
-            self.takes_converted(&[operator.left, operator.right])?;
+            [operator.left, operator.right].into_iter().try_for_each(|kind| self.converted_to(kind))?;
             if let Some(function) = catalog.function(operator.function) {
                 self.follow(function)?;
             }
@@ -416,7 +416,7 @@ impl Analysis<'_> {
     fn follow_once(&mut self, function: &Arc<Function>) -> Result<()> {
         self.count()?;
         self.note(Verb::Execute, Object::Routine(Arc::clone(&function.routine)));
-        function.arguments.iter().chain(&function.all_types).chain([&function.returns]).for_each(|kind| self.sees(*kind));
+        self.converted_by(function)?;
         let known = function.extension.as_deref().and_then(|of| extension(of, &function.routine.name));
         match known {
             Some(Builtin::Special(special)) => {
@@ -457,7 +457,7 @@ pub(super) fn unquoted(text: &str) -> Option<Vec<String>> {
             None => {
                 let end = rest.find(['.', '"']).unwrap_or(rest.len());
                 let (part, after) = rest.split_at(end);
-                (part.trim().to_lowercase(), after)
+                (part.trim().to_ascii_lowercase(), after)
             }
         };
         if part.is_empty() {

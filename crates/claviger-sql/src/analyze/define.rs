@@ -152,6 +152,8 @@ impl Analysis<'_> {
             Node::AlterEventTrigStmt(_) => Ok(self.altered("ALTER EVENT TRIGGER", "event trigger")),
             Node::CreateStatsStmt(statement) => {
                 let name = last(statement.defnames());
+                // Computed whenever the table is analysed.
+                self.statistics(statement)?;
                 Ok(self.created("CREATE STATISTICS", "statistics", name.as_deref()))
             }
             node => self.define_rights(node),

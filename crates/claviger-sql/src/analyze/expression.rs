@@ -60,7 +60,7 @@ impl Analysis<'_> {
             | Node::CurrentOfExpr(_) => Ok(Flow::default()),
             Node::ParamRef(_) => {
                 self.sees_any();
-                Ok(Flow::default())
+                Ok(self.held(&[]).unwrap_or_default())
             }
             Node::ColumnRef(reference) => self.column_reference(scope, reference),
             Node::A_Expr(expression) => self.operation(scope, expression),
@@ -124,6 +124,7 @@ impl Analysis<'_> {
                 self.used(&field);
                 flow.add(&field.flow);
             }
+            self.held_star(scope, &names).iter().for_each(|held| flow.add(held));
             return Ok(flow);
         }
         Ok(self.name(scope, &names)?.flow())
@@ -147,10 +148,12 @@ impl Analysis<'_> {
         }
         let mut flow = Flow::default();
         let mut here = expression;
-        let (mut chosen, mut arithmetic, mut compares) = (false, false, false);
+        let (mut chosen, mut arithmetic, mut compares, mut weighs) = (false, false, false, false);
         loop {
             self.count()?;
             self.operators_of(here)?;
+            weighs |= weighs_values(here);
+            self.depends_on_values |= weighs && has_parameter(here.rexpr());
             let name = qualified(here.name()).map_or("", |(_, name)| name);
             let computes = is_arithmetic(name) && here.kind == A_Expr_Kind::AEXPR_OP;
             arithmetic |= computes;
@@ -161,6 +164,7 @@ impl Analysis<'_> {
             match here.lexpr() {
                 Node::A_Expr(left) => here = left,
                 left => {
+                    self.depends_on_values |= weighs && has_parameter(left);
                     let first = self.expression(scope, left)?;
                     chosen |= is_chosen(left, &first);
                     flow.add(&first);
@@ -180,9 +184,6 @@ impl Analysis<'_> {
     }
 
     pub(super) fn operators_of(&mut self, expression: &nodes::A_Expr) -> Result<()> {
-        // To add a value, or to ask for it, is one thing whatever it is.
-        let compares = !matches!(qualified(expression.name()), Some((_, "=" | "<>" | "+" | "-")));
-        self.depends_on_values |= compares && [expression.lexpr(), expression.rexpr()].into_iter().any(has_parameter);
         match expression.kind {
             // `BETWEEN` and its kin carry a word in place of an operator, and compare by the usual ones.
             A_Expr_Kind::AEXPR_BETWEEN
@@ -339,6 +340,9 @@ impl Analysis<'_> {
 
     fn json(&mut self, scope: &Scope<'_>, node: Node<'_>) -> Result<Flow> {
         self.makes_json("json_agg");
+        if let Some(name) = returned_as(node) {
+            self.converted(name)?;
+        }
         match node {
             Node::JsonValueExpr(value) => self.both(scope, value.raw_expr(), value.formatted_expr()),
             Node::JsonParseExpr(json) => self.json_value(scope, json.expr()),
@@ -416,9 +420,6 @@ impl Analysis<'_> {
         for behaviour in [json.on_empty(), json.on_error()].into_iter().flatten() {
             flow.add(&self.expression(scope, behaviour.expr())?);
         }
-        if let Some(name) = json.output().and_then(nodes::JsonOutput::type_name) {
-            self.converted(name)?;
-        }
         // A path may compare; where it finds nothing, or too much, an error would tell so.
         flow.compared |= !flow.shows.is_empty();
         let is_error = |behaviour: &nodes::JsonBehavior| behaviour.btype == JsonBehaviorType::JSON_BEHAVIOR_ERROR;
@@ -463,6 +464,28 @@ impl Analysis<'_> {
 
 /// Constants of the grammar that are plain numbers there.
 pub(super) const SETOP_NONE: raw::SetOperation::Type = raw::SetOperation::SETOP_NONE;
+
+/// Whether what an operator does may hang on a value: to add it, or to ask for it, is one thing whatever it is.
+fn weighs_values(expression: &nodes::A_Expr) -> bool {
+    !matches!(qualified(expression.name()), Some((_, "=" | "<>" | "+" | "-")))
+}
+
+/// The type that JSON, or a part of it, is to be given as.
+fn returned_as(node: Node<'_>) -> Option<&nodes::TypeName> {
+    let output = match node {
+        Node::JsonSerializeExpr(json) => json.output(),
+        Node::JsonParseExpr(json) => json.output(),
+        Node::JsonScalarExpr(json) => json.output(),
+        Node::JsonObjectConstructor(json) => json.output(),
+        Node::JsonArrayConstructor(json) => json.output(),
+        Node::JsonArrayQueryConstructor(json) => json.output(),
+        Node::JsonObjectAgg(json) => json.constructor()?.output(),
+        Node::JsonArrayAgg(json) => json.constructor()?.output(),
+        Node::JsonFuncExpr(json) => json.output(),
+        _ => None,
+    };
+    output.and_then(nodes::JsonOutput::type_name)
+}
 
 /// Whether a constant is a text, which the type's own input function reads; a number is converted by a cast.
 fn is_text(constant: &nodes::A_Const) -> bool {

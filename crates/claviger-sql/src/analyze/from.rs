@@ -78,7 +78,6 @@ impl Analysis<'_> {
     /// A table or view as something to select from, with or without the rows of its children.
     pub(super) fn item_of(&mut self, relation: &Arc<Relation>, children: bool) -> Result<Item> {
         self.touch(&relation.table);
-        relation.columns.iter().for_each(|facts| self.sees(facts.kind));
         let mut item = Item {
             name: Arc::clone(&relation.table.name),
             schema: Some(Arc::clone(&relation.table.schema)),
@@ -177,6 +176,7 @@ impl Analysis<'_> {
                 outer: scope.outer,
                 expressions: scope.expressions,
                 unbounded: Tables::default(),
+                merged: Vec::new(),
                 equal: Vec::new(),
                 known: Vec::new(),
                 outputs: Vec::new(),
@@ -215,6 +215,18 @@ impl Analysis<'_> {
         rows.control
     }
 
+    /// Columns that a query defines for a function that gives any.
+    fn defined<'n>(&mut self, columns: impl Iterator<Item = Node<'n>>, flow: &Flow, fields: &mut Vec<Field>) -> Result<()> {
+        for column in columns {
+            if let Node::ColumnDef(column) = column {
+                let name = column.colname().unwrap_or_default().into();
+                fields.push(Field { name, flow: flow.clone(), ..Field::default() });
+                column.type_name().map_or(Ok(()), |name| self.converted(name))?;
+            }
+        }
+        Ok(())
+    }
+
     fn select_from_function(&mut self, function: &nodes::RangeFunction, scope: &mut Scope<'_>) -> Result<Flow> {
         let alias = function.alias().and_then(nodes::Alias::aliasname);
         let mut rows = Rows { bounded: true, ..Rows::default() };
@@ -226,14 +238,14 @@ impl Analysis<'_> {
             self.depends_on_values |= is_series(call) && has_parameter(call);
             self.function_fields(call, &flow, alias, &mut rows);
             if let Some(Node::NodeList(columns)) = entry.get(1) {
-                defined(columns.iter(), &flow, &mut rows.fields);
+                self.defined(columns.iter(), &flow, &mut rows.fields)?;
             }
             rows.control.controlled_by(&flow);
         }
         if !function.coldeflist().is_empty() {
             let flow = rows.open.take().unwrap_or_default();
             rows.fields.clear();
-            defined(function.coldeflist().iter().map(Node::ColumnDef), &flow, &mut rows.fields);
+            self.defined(function.coldeflist().iter().map(Node::ColumnDef), &flow, &mut rows.fields)?;
         }
         if function.ordinality {
             rows.fields.push(Field { name: "ordinality".into(), ..Field::default() });
@@ -348,16 +360,6 @@ impl Analysis<'_> {
 /// Whether a path in XML may have a condition, or compute something.
 fn is_conditional(path: Node<'_>) -> bool {
     !matches!(path, Node::None) && constant_text(path).is_none_or(|path| path.contains(['[', '(', '=', '<', '>']))
-}
-
-/// Columns that a query defines for a function that gives any.
-fn defined<'n>(columns: impl Iterator<Item = Node<'n>>, flow: &Flow, fields: &mut Vec<Field>) {
-    for column in columns {
-        if let Node::ColumnDef(column) = column {
-            let name = column.colname().unwrap_or_default().into();
-            fields.push(Field { name, flow: flow.clone(), ..Field::default() });
-        }
-    }
 }
 
 pub(super) fn rename(fields: &mut [Field], names: &[&str]) {

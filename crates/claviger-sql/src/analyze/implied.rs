@@ -1,8 +1,10 @@
 //! What runs though no text calls it by its name: event triggers, casts that functions look for, ways to take samples.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use claviger_model::{Hazard, Verb};
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{RangeTableSample, TypeCast};
@@ -11,28 +13,32 @@ use super::call::argument;
 use super::names::{constant_text, has_parameter, qualified};
 use super::{Analysis, Result};
 use crate::builtin::{Builtin, extension};
-use crate::{Catalog, EventTrigger, Function};
+use crate::catalog::FIRST_OF_OTHERS;
+use crate::{Catalog, EventTrigger, Function, Session};
 
 /// OIDs of types (PostgreSQL's `pg_type.dat`).
 const JSON: u32 = 114;
 const JSONB: u32 = 3802;
 
-/// What may become JSON by a cast of the users' own, without being asked to.
+/// What may run because values of a type are in sight.
 #[derive(Default)]
-pub(super) struct IntoJson {
-    /// The functions of such casts, and the OIDs of the types that they are for.
-    casts: Vec<(Arc<Function>, u32)>,
+pub(super) struct Unasked {
+    /// The functions of casts to JSON, and the OIDs of the types that they are for.
+    to_json: Vec<(Arc<Function>, u32)>,
     /// Whether JSON is made of anything.
-    made: bool,
+    makes_json: bool,
+    /// Whether any type has code of the users' own.
+    any: bool,
     /// The types in sight, with all that they consist of.
-    seen: HashSet<u32>,
+    seen: RefCell<HashSet<u32>>,
 }
 
-impl IntoJson {
+impl Unasked {
     pub(super) fn new(catalog: &Catalog) -> Self {
         let casts = catalog.casts().iter().filter(|cast| matches!(cast.to, JSON | JSONB));
-        let casts = casts.filter_map(|cast| Some((Arc::clone(catalog.function(cast.function)?), cast.from)));
-        Self { casts: casts.filter(|(function, _)| !only_computes(function)).collect(), ..Self::default() }
+        let to_json = casts.filter_map(|cast| Some((Arc::clone(catalog.function(cast.function)?), cast.from)));
+        let to_json: Vec<_> = to_json.filter(|(function, _)| !only_computes(function)).collect();
+        Self { any: !to_json.is_empty() || catalog.has_code_of_types(), to_json, ..Self::default() }
     }
 }
 
@@ -61,41 +67,94 @@ impl Analysis<'_> {
             "json_object_agg",
             "jsonb_object_agg",
         ];
-        self.json.made |= MAKERS.iter().any(|maker| name.starts_with(maker));
+        self.unasked.makes_json |= MAKERS.iter().any(|maker| name.starts_with(maker));
     }
 
     /// Values of a type are in sight.
-    pub(super) fn sees(&mut self, kind: u32) {
-        if self.json.casts.is_empty() {
-            return;
-        }
-        let mut waiting = vec![kind];
-        while let Some(kind) = waiting.pop() {
-            let Some(facts) = self.catalog.kind(kind).filter(|_| self.json.seen.insert(kind)) else { continue };
-            let row = self.catalog.relation(facts.relation);
-            waiting.extend(row.into_iter().flat_map(|relation| &relation.columns).map(|facts| facts.kind));
-            waiting.extend([facts.base, facts.element]);
+    pub(super) fn sees(&self, kind: u32) {
+        if self.unasked.any {
+            see(self.catalog, kind, &mut self.unasked.seen.borrow_mut());
         }
     }
 
-    /// Values of any type may be.
-    pub(super) fn sees_any(&mut self) {
-        let kinds: Vec<u32> = self.json.casts.iter().map(|(_, from)| *from).collect();
-        kinds.into_iter().for_each(|kind| self.sees(kind));
+    /// Values of any type may be, though of what is not named none is to become another.
+    pub(super) fn sees_any(&self) {
+        self.unasked.to_json.iter().for_each(|(_, kind)| self.sees(*kind));
     }
 
-    /// Any value of the statement may have become JSON.
-    pub(super) fn casts_to_json(&mut self) -> Result<()> {
+    /// Any value of the statement may have become JSON, or of another type in sight.
+    pub(super) fn casts_unasked(&mut self) -> Result<()> {
+        let seen = |this: &Self| this.unasked.seen.borrow().len();
         let mut known = 0;
         // What casts do may bring more types into sight.
-        while self.json.made && self.json.seen.len() > known {
-            known = self.json.seen.len();
-            let casts = self.json.casts.iter().filter(|(_, from)| self.json.seen.contains(from));
+        while self.unasked.makes_json && seen(self) > known {
+            known = seen(self);
+            let casts = self.unasked.to_json.iter().filter(|(_, from)| self.unasked.seen.borrow().contains(from));
             for function in casts.map(|(function, _)| Arc::clone(function)).collect::<Vec<_>>() {
                 self.follow(&function)?;
             }
         }
+        // Whether the code of the others runs is not told. Most does nothing but compute, and then it does not matter.
+        if seen(self) > 0 && !self.types_that_act()?.is_disjoint(&self.unasked.seen.borrow()) {
+            self.note_unknown(Hazard::Unknown);
+        }
         Ok(())
+    }
+
+    /// The types of which a value may come to be, without its being asked for, by code that changes something or shows what is classified:
+    /// by implicit casts, or by the checks of domains. For one search path the answer is the same.
+    fn types_that_act(&self) -> Result<Arc<HashSet<u32>>> {
+        let catalog = self.catalog;
+        if let Some(known) = catalog.acting().of(self.run_path()) {
+            return Ok(known);
+        }
+        let mut acting = HashSet::new();
+        for cast in catalog.casts().iter().filter(|cast| cast.implicit) {
+            let Some(function) = catalog.function(cast.function).filter(|function| !only_computes(function)) else { continue };
+            if !self.only_reads(|alone| alone.follow(function))? {
+                // Both are there where it is put in: the one that is not the server's own tells more.
+                acting.insert(if cast.from < FIRST_OF_OTHERS { cast.to } else { cast.from });
+            }
+        }
+        for kind in catalog.types_with_checks() {
+            let checks =
+                |alone: &mut Analysis<'_>| kind.checks.iter().try_for_each(|check| alone.own_expression(check, &kind.name, None));
+            if !self.only_reads(checks)? {
+                acting.insert(kind.id);
+            }
+        }
+        Ok(catalog.acting().put(self.run_path(), acting))
+    }
+
+    /// Whether code changes nothing, and shows nothing that is classified.
+    fn only_reads(&self, code: impl FnOnce(&mut Analysis<'_>) -> Result<()>) -> Result<bool> {
+        let mut alone = Analysis::new(self.catalog, self.session);
+        alone.runs_along(self.run_path().to_vec());
+        code(&mut alone)?;
+        Ok(alone.disclosure.told.is_empty()
+            && alone.effects.iter().all(|effect| matches!(effect.verb, Verb::Execute | Verb::Read)))
+    }
+
+    /// What is given to a function of the users' own, or given back by it, becomes what it takes.
+    pub(super) fn converted_by(&mut self, function: &Function) -> Result<()> {
+        let kinds = function.arguments.iter().chain(&function.all_types).chain([&function.returns]);
+        kinds.copied().collect::<BTreeSet<u32>>().into_iter().try_for_each(|kind| self.converted_to(kind))
+    }
+
+    /// The same of the variables of a body, whose types are among its words; those of a table's columns may be named after it.
+    pub(super) fn converted_in(&mut self, words: &HashSet<String>) -> Result<()> {
+        let catalog = self.catalog;
+        let named = words.iter().filter(|word| catalog.has_schema(word)).map(|word| word.as_str().into());
+        let schemas: BTreeSet<Arc<str>> = self.run_path().iter().map(Arc::clone).chain(named).collect();
+        let mut kinds = BTreeSet::new();
+        for schema in schemas.iter().filter(|schema| ***schema != *"pg_catalog") {
+            for kind in words.iter().filter_map(|word| catalog.find_type(Some(schema), word, &[])) {
+                let row = catalog.relation(kind.relation);
+                kinds.insert(kind.id);
+                kinds.extend(row.into_iter().flat_map(|relation| &relation.columns).map(|facts| facts.kind));
+            }
+        }
+        kinds.into_iter().try_for_each(|kind| self.converted_to(kind))
     }
 
     /// `TABLESAMPLE method (…)`: a method of the users' own is a function of that name.
@@ -130,6 +189,27 @@ impl Analysis<'_> {
             _ => Ok(false),
         }
     }
+}
+
+/// A type comes into sight, with all that it consists of.
+fn see(catalog: &Catalog, kind: u32, seen: &mut HashSet<u32>) {
+    let mut waiting = vec![kind];
+    while let Some(kind) = waiting.pop() {
+        let Some(facts) = catalog.kind(kind).filter(|_| seen.insert(kind)) else { continue };
+        let row = catalog.relation(facts.relation);
+        waiting.extend(row.into_iter().flat_map(|relation| &relation.columns).map(|facts| facts.kind));
+        waiting.extend([facts.base, facts.element]);
+    }
+}
+
+/// Whether values of one of these types, by OID, may come to be by code of the users' own that changes something, or shows what is classified.
+pub(crate) fn act(kinds: &[u32], catalog: &Catalog, session: &Session) -> bool {
+    if !catalog.has_code_of_types() {
+        return false;
+    }
+    let mut seen = HashSet::new();
+    kinds.iter().for_each(|kind| see(catalog, *kind, &mut seen));
+    Analysis::new(catalog, session).types_that_act().is_ok_and(|acting| !acting.is_disjoint(&seen))
 }
 
 fn fires(trigger: &EventTrigger, class: &str) -> bool {

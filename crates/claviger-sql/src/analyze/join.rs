@@ -22,10 +22,12 @@ impl Analysis<'_> {
         let start = scope.items.len();
         let mut control = self.select_from(join.larg(), scope, conditions)?;
         let middle = scope.items.len();
+        // Of what stands here only.
+        let left: Vec<Arc<str>> = scope.shown(start).into_iter().map(|field| Arc::clone(&field.name)).collect();
         control.add(&self.select_from(join.rarg(), scope, conditions)?);
         let end = scope.items.len();
         let merged: Vec<Arc<str>> = if join.is_natural {
-            natural(scope.items.get(start..middle).unwrap_or_default(), scope.items.get(middle..end).unwrap_or_default())
+            natural(left, scope.items.get(middle..end).unwrap_or_default())
         } else {
             join.using_clause().iter().filter_map(nodes::String::sval).map(Into::into).collect()
         };
@@ -38,6 +40,7 @@ impl Analysis<'_> {
             outer: Some(scope),
             expressions: scope.expressions,
             unbounded: Tables::default(),
+            merged: Vec::new(),
             equal: Vec::new(),
             known: Vec::new(),
             outputs: Vec::new(),
@@ -52,11 +55,20 @@ impl Analysis<'_> {
         };
         if let Some(limits) = limits {
             conditions.push((join.quals(), Some(limits.clone())));
-            for name in merged {
+            for name in &merged {
                 let sides = (start..middle, middle..end);
-                scope_equal(scope, &name, sides, &limits);
+                scope_equal(scope, name, sides, &limits);
             }
         }
+        if let Some(alias) = join.join_using_alias() {
+            let fields = merged
+                .iter()
+                .filter_map(|name| scope.items.iter().skip(start).find_map(|item| item.shown_as(name)).cloned())
+                .collect();
+            let name = alias.aliasname().unwrap_or_default().into();
+            scope.items.push(Item { name, fields, hidden: merged.clone(), bounded: true, ..Item::default() });
+        }
+        scope.merged.push((start, merged));
         self.named_join(join, scope, start);
         Ok(control)
     }
@@ -100,11 +112,10 @@ impl Analysis<'_> {
     /// A join that is given a name hides those of its parts.
     fn named_join(&mut self, join: &nodes::JoinExpr, scope: &mut Scope<'_>, start: usize) {
         let Some(alias) = join.alias() else { return };
-        let parts_of: Vec<Item> = scope.items.drain(start..).collect();
-        let mut whole = Item { name: alias.aliasname().unwrap_or_default().into(), bounded: true, ..Item::default() };
-        for item in parts_of {
-            let shown = item.fields.iter().filter(|field| !item.hidden.contains(&field.name)).cloned();
-            whole.fields.extend(shown);
+        let fields = scope.shown(start).into_iter().cloned().collect();
+        let mut whole = Item { name: alias.aliasname().unwrap_or_default().into(), fields, bounded: true, ..Item::default() };
+        scope.merged.retain(|(first, _)| *first < start);
+        for item in scope.items.drain(start..) {
             whole.tables.add(&item.tables);
             whole.bounded &= item.bounded;
             if let Some(open) = item.open {
@@ -116,10 +127,10 @@ impl Analysis<'_> {
     }
 }
 
-/// The columns that two sides have in common.
-fn natural(left: &[Item], right: &[Item]) -> Vec<Arc<str>> {
-    let names = left.iter().flat_map(|item| &item.fields).map(|field| &field.name);
-    names.filter(|name| right.iter().any(|item| item.fields.iter().any(|field| field.name == **name))).cloned().collect()
+/// The columns that two sides have in common, in the order of the left one's.
+fn natural(mut left: Vec<Arc<str>>, right: &[Item]) -> Vec<Arc<str>> {
+    left.retain(|name| right.iter().any(|item| item.shown_as(name).is_some()));
+    left
 }
 
 /// Where two sides are joined by a column of the same name, a bound of one is a bound of the other.

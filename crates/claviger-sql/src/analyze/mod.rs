@@ -48,6 +48,7 @@ use pg_raw_parse::raw::TransactionStmtKind;
 
 pub(crate) use self::disclose::{labels_of_query, names_in};
 use self::flow::{Flow, Rows, Sources, Tables};
+pub(crate) use self::implied::act;
 use self::resolved::Found;
 use crate::catalog::Change;
 use crate::{Catalog, NotUnderstood, Relation, Session, Statement, Transition, Undefined};
@@ -78,7 +79,7 @@ fn statement(
     }
     analysis.reached = reached.is_some().then(BTreeSet::new);
     let class = analysis.statement(node)?;
-    analysis.casts_to_json()?;
+    analysis.casts_unasked()?;
     analysis.stays_where_it_is(node);
     let meaning = analysis.meaning(class);
     let Analysis { transitions, depends_on_values, reached: texts, found, .. } = analysis;
@@ -147,10 +148,12 @@ struct Analysis<'a> {
     variables: Vec<Arc<str>>,
     /// Whether any name may stand for a value.
     any_variable: bool,
+    /// What the variables may hold of the body that is being read.
+    held: Option<routine::Held>,
     /// What the function gives whose body is being read.
     gives: routine::Gives,
-    /// What may become JSON.
-    json: implied::IntoJson,
+    /// What may become something else without being asked to.
+    unasked: implied::Unasked,
     /// What is shown, and what that hangs on.
     disclosure: Disclosure,
     /// Classified columns that functions have read while the expression at hand was followed.
@@ -221,8 +224,9 @@ impl<'a> Analysis<'a> {
             depends_on_values: false,
             variables: Vec::new(),
             any_variable: false,
+            held: None,
             gives: routine::Gives::default(),
-            json: implied::IntoJson::new(catalog),
+            unasked: implied::Unasked::new(catalog),
             disclosure: Disclosure::default(),
             beneath: Sources::default(),
             inside: Sources::default(),
@@ -301,7 +305,8 @@ impl<'a> Analysis<'a> {
         self.sums_shown();
         self.given_instead();
         let mut disclosure = std::mem::take(&mut self.disclosure);
-        disclosure.anything = self.catalog.is_classified() && effects.iter().any(|effect| effect.verb == Verb::Unknown);
+        disclosure.anything = self.catalog.is_classified()
+            && (hazards.contains(&Hazard::DynamicSql) || effects.iter().any(|effect| effect.verb == Verb::Unknown));
         Meaning { class, effects, hazards, disclosure }
     }
 
@@ -447,7 +452,7 @@ fn statements(text: &str, catalog: &Catalog, session: &Session, reached: &mut Re
         let own = text.get(start..end).ok_or(NotUnderstood::Syntax)?;
         let mut statement = match raw.stmt() {
             Node::TransactionStmt(_) => statement(raw.stmt(), (own, start), catalog, &session, reached)?,
-            _ if unsaid => unknown(catalog),
+            node if unsaid && !is_blind(node) => unknown(catalog),
             node => statement(node, (own, start), defined.catalog(catalog), &session, reached)?,
         };
         // What comes last changes nothing for those after it.
@@ -514,6 +519,15 @@ impl Defined {
             self.catalog.get_or_insert_with(|| before.clone()).apply(&change);
         }
         true
+    }
+}
+
+/// Whether a statement looks no name up, so that it does the same wherever the session is.
+fn is_blind(node: Node<'_>) -> bool {
+    match node {
+        Node::VariableSetStmt(statement) => statement.name().is_some_and(|name| !name.eq_ignore_ascii_case("search_path")),
+        Node::DeallocateStmt(_) | Node::DiscardStmt(_) | Node::ClosePortalStmt(_) | Node::UnlistenStmt(_) => true,
+        _ => false,
     }
 }
 

@@ -115,6 +115,7 @@ impl Analysis<'_> {
                 if range.schemaname().is_none() {
                     self.resolves_relation(relation);
                 }
+                relation.columns.iter().for_each(|facts| self.sees(facts.kind));
                 Ok(Arc::clone(relation))
             }
             None if temporary => undefined(Undefined::Relation),
@@ -143,6 +144,73 @@ impl Analysis<'_> {
         };
         let kind = self.catalog.find_type(schema.map(|schema| self.schema(schema)), name, &self.path)?;
         self.resolves_type(kind);
+        self.sees(kind.id);
         Some(Arc::clone(kind))
+    }
+}
+
+/// The names of a search path as a setting's value has them, read as the server reads them (`SplitIdentifierString` of its `varlena.c`).
+pub(super) fn names_of(value: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = value.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = match rest.strip_prefix('"') {
+            Some(quoted) => until_quote(quoted),
+            None => {
+                let (name, after) = rest.split_at(rest.find([',', ' ', '\t', '\n', '\r']).unwrap_or(rest.len()));
+                (name.to_ascii_lowercase(), after)
+            }
+        };
+        if !name.is_empty() {
+            names.push(kept(&name));
+        }
+        // What comes before the next comma is not for the server to accept.
+        rest = after.split_once(',').map_or("", |(_, next)| next.trim_start());
+    }
+    names
+}
+
+/// What stands before the quote that ends it, and what after.
+fn until_quote(quoted: &str) -> (String, &str) {
+    let mut name = String::new();
+    let mut rest = quoted;
+    while let Some((before, after)) = rest.split_once('"') {
+        name.push_str(before);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return (name, after),
+        }
+    }
+    name.push_str(rest);
+    (name, "")
+}
+
+/// What the server keeps of a name: as many whole characters as are in 63 bytes (PostgreSQL manual, 4.1.1).
+pub(super) fn kept(name: &str) -> String {
+    const LONGEST: usize = 63;
+    let end = (0..=name.len().min(LONGEST)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    name.get(..end).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_search_path_are_read_as_the_server_reads_them() {
+        let long = "é".repeat(40);
+        for (value, names) in [
+            ("", vec![]),
+            ("public", vec!["public"]),
+            (" \"$user\", Public ,pg_temp", vec!["$user", "public", "pg_temp"]),
+            ("\"a,b\",\"C\"\"d\"", vec!["a,b", "C\"d"]),
+            ("É,'x'", vec!["É", "'x'"]),
+            (&format!("{long}, z"), vec![&*"é".repeat(31), "z"]),
+        ] {
+            assert_eq!(names_of(value), names, "{value}");
+        }
     }
 }

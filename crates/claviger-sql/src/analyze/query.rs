@@ -292,15 +292,24 @@ impl Analysis<'_> {
                 rows.open.get_or_insert_with(Flow::default).add(open);
             }
         }
+        if let Some(held) = self.held_star(scope, names) {
+            rows.open.get_or_insert_with(Flow::default).add(&held);
+        }
         Ok(())
+    }
+
+    /// What a variable may hold of which all fields are asked for.
+    pub(super) fn held_star(&self, scope: &Scope<'_>, names: &[&str]) -> Option<Flow> {
+        let (name, schema) = names.split_last().map(|(name, before)| (*name, before.last().copied()))?;
+        if scope.item(schema, name).is_some() { None } else { self.held(names) }
     }
 
     /// The columns that a star stands for.
     pub(super) fn star(&mut self, scope: &Scope<'_>, names: &[&str]) -> Result<Vec<Field>> {
-        let alone = names.is_empty();
-        let items = self.starred(scope, names)?;
-        let shown = |item: &Item, field: &Field| !alone || !item.hidden.contains(&field.name);
-        Ok(items.into_iter().flat_map(|item| item.fields.iter().filter(move |field| shown(item, field)).cloned()).collect())
+        if names.is_empty() {
+            return Ok(scope.shown(0).into_iter().cloned().collect());
+        }
+        Ok(self.starred(scope, names)?.into_iter().flat_map(|item| item.fields.iter().cloned()).collect())
     }
 
     fn starred<'s>(&mut self, scope: &'s Scope<'_>, names: &[&str]) -> Result<Vec<&'s Item>> {

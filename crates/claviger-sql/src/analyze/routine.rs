@@ -1,14 +1,17 @@
 //! Texts that the catalog holds: the bodies of functions, the queries of views, and expressions.
 
+use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use claviger_model::{Column, Hazard};
 use pg_raw_parse::Node;
 
-use super::flow::{Field, Flow, Rows};
+use super::flow::{Field, Flow, Rows, Sources};
 use super::scope::{Expressions, Item, Scope, fields};
 use super::{Analysis, Result};
-use crate::builtin::{Builtin, builtin};
+use crate::builtin::{Builtin, SettingKind, builtin, setting};
+use crate::procedure::{Piece, Procedure};
 use crate::{Function, NotUnderstood, Planned, Relation, Rule, Transition};
 
 /// What of the rows that its statements find a function can give to who calls it. Which of its statements does so is not told.
@@ -21,6 +24,15 @@ pub(super) enum Gives {
     Value,
     /// All.
     Rows,
+    /// What is done next hangs on it.
+    Way,
+}
+
+/// What the variables of a body may hold.
+pub(super) struct Held {
+    of: Sources,
+    /// The names that may have another value than they were given.
+    assigned: Rc<HashSet<String>>,
 }
 
 impl Gives {
@@ -55,7 +67,7 @@ impl Analysis<'_> {
         }
         let outer_role = definer.then(|| std::mem::replace(&mut self.role, Arc::clone(owner)));
         let path = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
-        let path = match (path.map(names_of), &outer_role) {
+        let path = match (path.map(super::names::names_of), &outer_role) {
             (Some(names), _) => self.path_of(&names),
             // A path with `$user` is another now. Whether it has that is not known.
             (None, Some(outer)) if outer != owner && (self.run_path().contains(outer) || self.catalog.has_schema(owner)) => None,
@@ -65,9 +77,12 @@ impl Analysis<'_> {
             self.note_unknown(Hazard::Unknown);
             self.run_path().to_vec()
         });
+        if function.settings.iter().any(|setting| reads_otherwise(setting)) {
+            self.note_unknown(Hazard::Unknown);
+        }
         // An argument can be named after its function, too: `f.argument`.
         let names = function.names.iter().chain([&function.routine.name]).map(Arc::clone).collect();
-        let outer_names = std::mem::replace(&mut self.variables, names);
+        let outer_names = (std::mem::replace(&mut self.variables, names), self.held.take());
         // What it reads is read, wherever it is called.
         let quiet = std::mem::take(&mut self.quiet);
         let gives = std::mem::replace(&mut self.gives, Gives::of(function));
@@ -75,7 +90,7 @@ impl Analysis<'_> {
         let result = self.planned(of, path, |this| this.code(function));
         self.gives = gives;
         self.quiet = quiet;
-        self.variables = outer_names;
+        (self.variables, self.held) = outer_names;
         self.role = outer_role.unwrap_or_else(|| Arc::clone(&self.role));
         result
     }
@@ -83,7 +98,7 @@ impl Analysis<'_> {
     fn code(&mut self, function: &Function) -> Result<()> {
         match (&*function.language, &function.body) {
             ("sql", Some(body)) => self.stored(|this| this.own_statements(atomic(body))),
-            ("sql", None) => self.own_statements(&function.source),
+            ("sql", None) if self.reads(&function.source) => self.own_statements(&function.source),
             ("internal", _) if matches!(builtin(&function.source), Some(Builtin::Harmless | Builtin::Gathers)) => Ok(()),
             ("plpgsql", _) => self.procedure(&function.source),
             _ => {
@@ -95,33 +110,64 @@ impl Analysis<'_> {
 
     /// The body of a function in PL/pgSQL, or of `DO`.
     pub(super) fn procedure(&mut self, source: &str) -> Result<()> {
-        let Some(pieces) = crate::procedure::pieces(source) else {
+        let Some(Procedure { pieces, assigned, words }) = crate::procedure::read(source).filter(|_| self.reads(source)) else {
             self.note_unknown(Hazard::Opaque);
             return Ok(());
         };
-        let outer = std::mem::replace(&mut self.any_variable, true);
+        let outer = (std::mem::replace(&mut self.any_variable, true), self.held.take());
         self.sees_any();
-        let mut result = Ok(());
+        let mut result = self.converted_in(&words).and_then(|()| self.pieces(&pieces));
+        if result.is_ok() && !self.inside.is_empty() {
+            // Again, as it is known now what its variables may hold.
+            self.held = Some(Held { of: self.inside.clone(), assigned: Rc::new(assigned) });
+            result = self.pieces(&pieces);
+        }
+        (self.any_variable, self.held) = outer;
+        result
+    }
+
+    fn pieces(&mut self, pieces: &[Piece]) -> Result<()> {
         for piece in pieces {
-            result = match piece {
-                crate::procedure::Piece::Statement(text) => self.own_statements(&text),
-                crate::procedure::Piece::Expression(text) => self.own_statements(&format!("SELECT {text}")),
-                crate::procedure::Piece::Cursors => {
-                    self.transitions.push(Transition::Close(None));
-                    Ok(())
+            match piece {
+                Piece::Statement(text) => self.own_statements(text)?,
+                Piece::Expression(text) => self.own_statements(&format!("SELECT {text}"))?,
+                Piece::Condition(text) => {
+                    let outer = std::mem::replace(&mut self.gives, Gives::Way);
+                    let result = self.own_statements(&format!("SELECT {text}"));
+                    self.gives = outer;
+                    result?;
                 }
-                crate::procedure::Piece::Opaque => {
+                Piece::Catches => self.held_decides(),
+                Piece::Cursors => {
+                    // By their names.
+                    self.held_decides();
+                    self.transitions.push(Transition::Close(None));
+                }
+                Piece::Opaque => {
                     self.hazards.insert(Hazard::DynamicSql);
                     self.note_unknown(Hazard::Opaque);
-                    Ok(())
                 }
-            };
-            if result.is_err() {
-                break;
             }
         }
-        self.any_variable = outer;
-        result
+        Ok(())
+    }
+
+    /// What a variable may hold, of what is classified: all that the body reads, but for what can only be what it was given.
+    pub(super) fn held(&self, names: &[&str]) -> Option<Flow> {
+        let held = self.held.as_ref()?;
+        let is_known = |name: &str| name == "found" || self.variables.iter().any(|known| **known == *name);
+        let is_given = names.last().is_some_and(|name| is_known(name) && !held.assigned.contains(*name));
+        (!is_given).then(|| Flow { shows: held.of.clone(), ..Flow::default() })
+    }
+
+    fn held_decides(&mut self) {
+        let all = self.held.as_ref().map(|held| Flow { shows: held.of.clone(), ..Flow::default() });
+        all.into_iter().for_each(|flow| _ = self.decided(flow));
+    }
+
+    /// Whether the session reads a text as it is read here (PostgreSQL manual, 20.13.1, `standard_conforming_strings`).
+    fn reads(&self, text: &str) -> bool {
+        !self.session.reads_otherwise || !text.contains('\\')
     }
 
     /// Statements that the catalog holds. What they leave behind in the session is not the session's to see, but it may be there.
@@ -140,17 +186,28 @@ impl Analysis<'_> {
             self.deeper(|this| match node {
                 Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
                     let none = Expressions::default();
-                    let mut rows = this.query(node, &none, None)?;
-                    rows.bounded |= this.gives == Gives::Value;
-                    if this.gives != Gives::Nothing {
-                        this.leaves(&rows);
-                    }
+                    let rows = this.query(node, &none, None)?;
+                    this.given_by_body(rows);
                     Ok(())
                 }
                 node => this.utility(node).map(|_| ()),
             })?;
         }
         Ok(())
+    }
+
+    fn given_by_body(&mut self, mut rows: Rows) {
+        match self.gives {
+            Gives::Nothing => {}
+            Gives::Way => {
+                let flows = rows.fields.into_iter().map(|field| field.flow).chain(rows.open);
+                flows.for_each(|flow| _ = self.decided(flow));
+            }
+            Gives::Value | Gives::Rows => {
+                rows.bounded |= self.gives == Gives::Value;
+                self.leaves(&rows);
+            }
+        }
     }
 
     /// The query of a view.
@@ -196,7 +253,7 @@ impl Analysis<'_> {
 
     fn own_select(&mut self, text: &str, name: &str, items: Vec<Item>) -> Result<Flow> {
         self.goes_into(text);
-        let outer = std::mem::replace(&mut self.any_variable, true);
+        let outer = (std::mem::replace(&mut self.any_variable, true), self.held.take());
         let result = self.by_way_of(name, |this| {
             let parsed = pg_raw_parse::parse(&format!("SELECT {text}")).map_err(|_| NotUnderstood::Syntax)?;
             let mut flow = Flow::default();
@@ -211,7 +268,7 @@ impl Analysis<'_> {
                 Ok(flow)
             })
         });
-        self.any_variable = outer;
+        (self.any_variable, self.held) = outer;
         self.torn(result)
     }
 
@@ -289,6 +346,15 @@ fn unnoted(relation: &Relation) -> Vec<Field> {
     relation.columns.iter().map(|facts| name(&facts.column)).collect()
 }
 
+/// Whether texts are read in another way, or by another role, where this is set.
+fn reads_otherwise(assignment: &str) -> bool {
+    let (name, value) = assignment.split_once('=').unwrap_or((assignment, ""));
+    match setting(name) {
+        SettingKind::Pinned(allowed) => !allowed.contains(&value.trim().to_ascii_lowercase().as_str()),
+        _ => matches!(name, "role" | "session_authorization"),
+    }
+}
+
 /// The statements of a body that was written as SQL proper.
 fn atomic(body: &str) -> &str {
     let body = body.trim();
@@ -298,18 +364,4 @@ fn atomic(body: &str) -> &str {
         return inner.get(..inner.len().saturating_sub(3)).unwrap_or_default();
     }
     body
-}
-
-/// The names of a search path as a setting's value has them.
-pub(super) fn names_of(value: &str) -> Vec<String> {
-    value
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(|name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-            Some(quoted) => quoted.replace("\"\"", "\""),
-            None => name.trim_matches('\'').to_lowercase(),
-        })
-        .filter(|name| !name.is_empty())
-        .collect()
 }

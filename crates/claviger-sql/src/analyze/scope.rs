@@ -1,5 +1,6 @@
 //! What names in expressions can stand for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use claviger_model::Column;
@@ -16,6 +17,8 @@ pub(super) struct Scope<'s> {
     pub(super) expressions: &'s Expressions<'s>,
     /// Tables of this level of which any number of rows may be shown.
     pub(super) unbounded: Tables,
+    /// The columns that joins made one of, with the join's first item, inner joins before outer ones: `*` has these first.
+    pub(super) merged: Vec<(usize, Vec<Arc<str>>)>,
     /// Items that are joined by a column of the same name, and those that this can limit.
     pub(super) equal: Vec<(usize, usize, std::ops::Range<usize>)>,
     /// Columns of the server's own catalogs that are equal to a text in every row.
@@ -89,10 +92,33 @@ impl<'s> Scope<'s> {
             outer,
             expressions,
             unbounded: Tables::default(),
+            merged: Vec::new(),
             equal: Vec::new(),
             known: Vec::new(),
             outputs: Vec::new(),
         }
+    }
+
+    /// The columns that `*` stands for, from this item on, in order: of a join first those that it made one of (PostgreSQL manual, 7.2.1.1).
+    pub(super) fn shown(&self, start: usize) -> Vec<&Field> {
+        let (mut shown, mut first) = (Vec::new(), HashSet::new());
+        for (n, item) in self.items.iter().enumerate().skip(start) {
+            let joins = self.merged.iter().rev().filter(|(first, _)| *first == n);
+            let mut named = HashSet::new();
+            for name in joins.flat_map(|(_, names)| names).filter(|name| named.insert(&***name)) {
+                let field = self.items.iter().skip(n).find_map(|item| item.shown_as(name));
+                shown.extend(field.filter(|field| first.insert(std::ptr::from_ref::<Field>(field))));
+            }
+            shown.extend(item.shown().filter(|field| !first.contains(&std::ptr::from_ref::<Field>(field))));
+        }
+        shown
+    }
+
+    /// Puts the items before this one behind all others: `MERGE` returns what it has merged before the table (PostgreSQL manual, `MERGE`).
+    pub(super) fn begin_with(&mut self, n: usize) {
+        let n = n.min(self.items.len());
+        self.items.rotate_left(n);
+        self.merged.iter_mut().for_each(|(first, _)| *first = first.saturating_sub(n));
     }
 
     /// How many queries are around this one.
@@ -135,9 +161,18 @@ impl Item {
             .or_else(|| self.open.as_ref().map(|flow| Field { name: name.into(), flow: flow.clone(), ..Field::default() }))
     }
 
+    /// The fields that are not another item's.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| !self.hidden.contains(&field.name))
+    }
+
+    pub(super) fn shown_as(&self, name: &str) -> Option<&Field> {
+        self.shown().find(|field| *field.name == *name)
+    }
+
     /// Whether the name alone can stand for one of its columns.
     fn shows(&self, name: &str) -> bool {
-        self.fields.iter().any(|field| *field.name == *name) && !self.hidden.iter().any(|hidden| **hidden == *name)
+        self.shown_as(name).is_some()
     }
 
     /// A column that every table has and that no value is in (PostgreSQL manual, 5.6).
@@ -166,7 +201,7 @@ impl Analysis<'_> {
                 open.iter().for_each(|flow| self.read_flow(flow));
                 Ok(Found::Row(fields, open))
             }
-            None if self.is_variable(names) => Ok(Found::Row(Vec::new(), None)),
+            None if self.is_variable(names) => Ok(Found::Row(Vec::new(), self.held(names))),
             None => undefined(Undefined::Column),
         }
     }

@@ -24,6 +24,7 @@ impl Analysis<'_> {
         for constraint in statement.constraints().iter() {
             self.constraint(constraint)?;
         }
+        self.bounds_of_partition(statement.partbound())?;
         for parent in statement.inh_relations() {
             if let Node::RangeVar(range) = parent {
                 let relation = self.relation(range)?;
@@ -34,6 +35,31 @@ impl Analysis<'_> {
             self.creates_table(range, TableKind::Table);
         }
         Ok("CREATE TABLE")
+    }
+
+    /// What tells which rows go to a partition is computed once, when it is made.
+    fn bounds_of_partition(&mut self, bound: Option<&nodes::PartitionBoundSpec>) -> Result<()> {
+        let none = Expressions::default();
+        let scope = Scope::new(None, &none);
+        for node in bound.into_iter().flat_map(|bound| [bound.listdatums(), bound.lowerdatums(), bound.upperdatums()]).flatten() {
+            let value = if let Node::PartitionRangeDatum(datum) = node { datum.value() } else { node };
+            self.computed(&scope, value)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn statistics(&mut self, statement: &nodes::CreateStatsStmt) -> Result<()> {
+        let none = Expressions::default();
+        let mut scope = Scope::new(None, &none);
+        for table in statement.relations() {
+            scope.items.push(plain(&self.relation(table)?));
+        }
+        for element in statement.exprs() {
+            if let Node::StatsElem(element) = element {
+                self.computed(&scope, element.expr())?;
+            }
+        }
+        Ok(())
     }
 
     /// A column or a constraint of a table.
@@ -150,6 +176,12 @@ impl Analysis<'_> {
                 let object = column.map_or(object.clone(), |facts| Object::Column(Arc::clone(&facts.column)));
                 self.note(Verb::Drop, object);
             }
+            // Its values stay, and are made of nothing any more.
+            AlterTableType::AT_DropExpression => {
+                if let Some(facts) = command.name().and_then(|name| relation?.column(name)) {
+                    self.carried(&Flow::of(&facts.column), None);
+                }
+            }
             // What keeps bad rows out, or tells who wrote them.
             AlterTableType::AT_DropConstraint => self.on(Verb::Drop, "constraint", command.name()),
             AlterTableType::AT_ChangeOwner
@@ -178,6 +210,7 @@ impl Analysis<'_> {
             // The values of all rows are computed anew.
             node @ (Node::ColumnDef(_) | Node::Constraint(_)) => this.table_element(node),
             Node::RangeVar(range) => this.on_range(Verb::Alter, Some(range), "").map(|_| ()),
+            Node::PartitionCmd(partition) => this.bounds_of_partition(partition.bound()),
             Node::NodeList(_) | Node::None => Ok(()),
             node => {
                 let none = Expressions::default();

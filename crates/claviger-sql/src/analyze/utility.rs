@@ -7,10 +7,10 @@ use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, CopyStmt, RangeVar, VariableSetStmt};
 use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
 
-use super::flow::{Field, Rows};
+use super::flow::{Field, Rows, Sources};
 use super::names::constant_text;
+use super::names::kept;
 use super::order::Leaving;
-use super::routine::names_of;
 use super::scope::{Expressions, Scope};
 use super::{Analysis, Result, undefined};
 use crate::builtin::{SettingKind, setting};
@@ -18,6 +18,8 @@ use crate::{Cursor, NotUnderstood, Planned, Prepared, Transition, Undefined, Val
 
 /// The bit of a cursor's options that says that it outlives its transaction (`CURSOR_OPT_HOLD` of PostgreSQL's parsenodes.h).
 const HOLD: i32 = 0x20;
+/// The OID of no function: that of a block that is followed as if it were one.
+const NO_FUNCTION: u32 = 0;
 
 impl Analysis<'_> {
     /// Follows a statement that is no query; gives its class.
@@ -120,6 +122,10 @@ impl Analysis<'_> {
             }
         };
         self.transitions.push(transition);
+        // Rows of a cursor that stays are made when its transaction ends.
+        if class == "COMMIT" && self.session.cursors.values().any(|cursor| cursor.hold && cursor.moves) {
+            self.transitions.extend([Transition::Resync, Transition::Define]);
+        }
         class
     }
 
@@ -128,7 +134,10 @@ impl Analysis<'_> {
         match statement.kind {
             VariableSetKind::VAR_SET_VALUE => {
                 let values: Option<Vec<String>> = statement.args().iter().map(value_text).collect();
-                self.set(&name, values);
+                match self.through {
+                    Some(_) => self.set_meanwhile(&name, values),
+                    None => self.set(&name, values),
+                }
                 "SET"
             }
             // Of a transaction: its isolation and the like.
@@ -142,10 +151,25 @@ impl Analysis<'_> {
                 "RESET"
             }
             _ => {
+                if !matches!(setting(&name), SettingKind::Harmless | SettingKind::Custom | SettingKind::Leaking(_)) {
+                    self.transitions.push(Transition::Resync);
+                }
                 self.note(Verb::Configure, Object::Setting(name.into()));
-                self.transitions.push(Transition::Resync);
                 "RESET"
             }
+        }
+    }
+
+    /// A setting is given these values, `None` if they do not stand in the text, while something else runs.
+    pub(super) fn set_meanwhile(&mut self, name: &str, values: Option<Vec<String>>) {
+        let escapes = self.hazards.remove(&Hazard::SessionEscape);
+        self.set(name, values);
+        // What else runs may be read in another way by now.
+        if matches!(setting(name), SettingKind::Pinned(_)) && self.hazards.contains(&Hazard::SessionEscape) {
+            self.note_unknown(Hazard::SessionEscape);
+        }
+        if escapes {
+            self.hazards.insert(Hazard::SessionEscape);
         }
     }
 
@@ -158,22 +182,19 @@ impl Analysis<'_> {
         };
         match setting(name) {
             SettingKind::Harmless | SettingKind::Custom => {}
-            SettingKind::Pinned(allowed) | SettingKind::Leaking(allowed) => {
-                if !one_of(allowed) {
-                    self.hazards.insert(Hazard::SessionEscape);
-                }
+            SettingKind::Pinned(allowed) | SettingKind::Leaking(allowed) if one_of(allowed) => {}
+            SettingKind::Leaking(_) => _ = self.hazards.insert(Hazard::SessionEscape),
+            SettingKind::Pinned(_) => {
+                self.hazards.insert(Hazard::SessionEscape);
+                self.transitions.push(Transition::Resync);
             }
             SettingKind::Escape => {
                 self.hazards.insert(Hazard::SessionEscape);
                 self.transitions.push(Transition::Resync);
             }
             SettingKind::Path => match values {
-                Some(values) => {
-                    let names: Vec<String> = match &values[..] {
-                        // `set_config` and `SET` with one text: a list in itself for the first, one name for the second.
-                        [one] => names_of(one),
-                        many => many.to_vec(),
-                    };
+                Some(names) => {
+                    let names: Vec<String> = names.iter().map(|name| kept(name)).collect();
                     match self.path_of(&names) {
                         Some(path) => {
                             self.runs_along(path.clone());
@@ -213,7 +234,7 @@ impl Analysis<'_> {
         let said = self.transitions.len();
         self.statement(statement.query())?;
         self.explained();
-        self.transitions.truncate(said);
+        self.may_move_since(said);
         self.effects
             .retain(|effect| matches!(effect.verb, Verb::Read | Verb::Execute | Verb::Unknown | Verb::Control | Verb::Configure));
         self.hazards
@@ -223,9 +244,18 @@ impl Analysis<'_> {
         Ok("EXPLAIN")
     }
 
+    /// What was followed last is planned and does not run, but for what can be computed beforehand.
+    fn may_move_since(&mut self, said: usize) {
+        if self.transitions.len() > said {
+            self.transitions.truncate(said);
+            self.transitions.extend([Transition::Resync, Transition::Define]);
+        }
+    }
+
     fn prepare(&mut self, statement: &nodes::PrepareStmt) -> Result<&'static str> {
         let name: Arc<str> = statement.name().unwrap_or_default().into();
         let of = Planned::Prepared(Arc::clone(&name));
+        statement.argtypes().iter().try_for_each(|kind| self.converted(kind))?;
         self.planned(of.clone(), self.path.clone(), |this| this.statement(statement.query()))?;
         self.shown(&Rows::default());
         let resolved = self.found.get_mut().take(&of).map(Arc::new);
@@ -267,12 +297,15 @@ impl Analysis<'_> {
         let mut query = Analysis::new(self.catalog, self.session);
         query.text = self.text;
         let class = query.statement(statement.query())?;
-        query.casts_to_json()?;
+        query.casts_unasked()?;
         let calls = query.found.get_mut().calls();
-        let shown = Some(Arc::new(query.meaning(class)));
+        let said = self.transitions.len();
         self.statement(statement.query())?;
+        self.may_move_since(said);
         self.shown(&Rows::default());
-        let cursor = Cursor { text: self.text.into(), hold: statement.options & HOLD != 0, shown, calls };
+        let moves = !query.transitions.is_empty();
+        let shown = Some(Arc::new(query.meaning(class)));
+        let cursor = Cursor { text: self.text.into(), hold: statement.options & HOLD != 0, shown, calls, moves };
         self.transitions.push(Transition::Declare(statement.portalname().unwrap_or_default().into(), cursor));
         Ok("DECLARE CURSOR")
     }
@@ -281,7 +314,10 @@ impl Analysis<'_> {
         self.uses_names();
         match self.session.cursors.get(statement.portalname().unwrap_or_default()) {
             // It goes on as it was declared; what it calls, as that is now.
-            Some(Cursor { text, shown: Some(shown), calls, .. }) => {
+            Some(Cursor { text, shown: Some(shown), calls, moves, .. }) => {
+                if *moves {
+                    self.transitions.extend([Transition::Resync, Transition::Define]);
+                }
                 self.goes_into(text);
                 if *calls {
                     let again = self.again(text);
@@ -338,7 +374,9 @@ impl Analysis<'_> {
         scope.items.push(item);
         let mut rows = Rows { bounded: true, ..Rows::default() };
         let fields = self.star(&scope, &[])?;
-        let order: Vec<&str> = if names.is_empty() { fields.iter().map(|field| &*field.name).collect() } else { names };
+        // What is generated is left out (PostgreSQL manual, `COPY`).
+        let all = || relation.columns.iter().filter(|facts| !facts.generated).map(|facts| &*facts.column.name).collect();
+        let order: Vec<&str> = if names.is_empty() { all() } else { names };
         for field in order.iter().filter_map(|name| fields.iter().find(|field| *field.name == **name)) {
             self.used(field);
             rows.fields.push(field.clone());
@@ -443,10 +481,20 @@ impl Analysis<'_> {
         let object = self.definition("block", &language);
         self.note(Verb::Execute, object);
         self.hazards.insert(Hazard::Opaque);
-        self.transitions.extend([Transition::Resync, Transition::Define]);
+        let said = self.transitions.len();
         match option("as") {
-            Some(source) if language == "plpgsql" => self.by_way_of("DO", |this| this.procedure(&source))?,
+            Some(source) if language == "plpgsql" => {
+                self.running.push((NO_FUNCTION, self.along, false));
+                let result = self.by_way_of("DO", |this| this.procedure(&source));
+                self.running.pop();
+                self.inside = Sources::default();
+                result?;
+            }
             _ => self.note_unknown(Hazard::Opaque),
+        }
+        let is_known = self.effects.iter().all(|effect| effect.verb != Verb::Unknown);
+        if !is_known || self.transitions.len() > said {
+            self.transitions.extend([Transition::Resync, Transition::Define]);
         }
         Ok("DO")
     }

@@ -13,7 +13,7 @@ use super::query::makes_many;
 use super::scope::{Expressions, Item, Scope, fields};
 use super::walk::visit;
 use super::{Analysis, Followed, Result, undefined};
-use crate::{ColumnFacts, Relation, Undefined};
+use crate::{ColumnFacts, Relation, Transition, Undefined};
 
 impl Analysis<'_> {
     pub(super) fn insert(
@@ -190,6 +190,7 @@ impl Analysis<'_> {
                 _ => {}
             }
         }
+        scope.begin_with(1);
         self.returning(merge.returning_clause(), scope, &relation, all)
     }
 
@@ -301,6 +302,11 @@ impl Analysis<'_> {
     }
 
     fn write_here(&mut self, relation: &Arc<Relation>, verb: Verb, columns: &[Arc<Column>]) -> Result<()> {
+        if relation.table.system && verb == Verb::Update && *relation.table.name == *"pg_settings" {
+            // A rule of the server's own sets what is updated there (PostgreSQL manual, 53.24).
+            self.note_unknown(Hazard::SessionEscape);
+            self.transitions.push(Transition::Resync);
+        }
         // An error may show the whole row (PostgreSQL manual, appendix A, class 23).
         relation.columns.iter().for_each(|facts| self.fails_with(&facts.column));
         if columns.is_empty() {

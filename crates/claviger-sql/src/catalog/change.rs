@@ -33,6 +33,7 @@ impl Catalog {
             }
             Change::Kind(kind) => {
                 self.types.insert(kind.id, Arc::clone(kind));
+                self.finds_code_of_types();
                 self.type_names.entry(Arc::clone(&kind.schema)).or_default().insert(Arc::clone(&kind.name), kind.id);
             }
             Change::Schema(name) => _ = Arc::make_mut(&mut self.schemas).insert(Arc::clone(name), true),

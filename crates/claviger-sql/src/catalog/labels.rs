@@ -26,8 +26,11 @@ pub struct Binding {
     pub column: Option<i16>,
 }
 
-/// What names have stood for: the OID of a table, and the number of a column.
-pub(super) type Bound = HashMap<Arc<str>, (u32, Option<i16>)>;
+/// What names have stood for, and what has had their labels by way of that.
+pub(super) type Bound = HashMap<Arc<str>, Vec<Stood>>;
+
+/// The OID of a table, and the number of a column if it is one.
+pub(super) type Stood = (u32, Option<i16>);
 
 /// The name of a table or a column, with its schema: `schema.table` or `schema.table.column`. Each part is read as SQL reads it: what is
 /// not in double quotes is in lower case.
@@ -62,20 +65,29 @@ impl Classification {
 
     /// The same, and what its names stood for in an earlier snapshot keeps its labels whatever it is called now.
     pub fn bound_by(&self, earlier: &Catalog) -> Self {
-        let mut bound = self.bound.clone();
-        bound.extend(earlier.bound.iter().map(|(name, number)| (Arc::clone(name), *number)));
-        Self { names: self.names.clone(), bound }
+        let mut bound = self.clone();
+        for (name, all) in &earlier.bound {
+            all.iter().for_each(|stood| bound.bind(name, *stood));
+        }
+        bound
     }
 
     /// The same, with what names are known to have stood for.
     #[must_use]
     pub fn with_bindings(mut self, bindings: impl IntoIterator<Item = Binding>) -> Self {
-        self.bound.extend(bindings.into_iter().map(|Binding { name, relation, column }| (name, (relation, column))));
+        bindings.into_iter().for_each(|Binding { name, relation, column }| self.bind(&name, (relation, column)));
         self
     }
 
-    pub(super) fn bound(&self, name: &Classified) -> Option<(u32, Option<i16>)> {
-        self.bound.get(&name.text).copied()
+    fn bind(&mut self, name: &Arc<str>, stood: Stood) {
+        let all = self.bound.entry(Arc::clone(name)).or_default();
+        if !all.contains(&stood) {
+            all.push(stood);
+        }
+    }
+
+    pub(super) fn bound(&self, name: &Classified) -> &[Stood] {
+        self.bound.get(&name.text).map_or(&[], Vec::as_slice)
     }
 }
 

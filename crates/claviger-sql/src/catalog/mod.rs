@@ -3,6 +3,7 @@
 //! What belongs to the server itself (the schemas `pg_catalog` and `information_schema`) is here only as tables with their columns; its functions,
 //! operators and casts are known without.
 
+mod acting;
 mod change;
 mod facts;
 mod labels;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use claviger_model::{Column, Routine, Table};
 
+use self::acting::Acting;
 use self::labels::Bound;
 use self::servers::Servers;
 use self::stored::Texts;
@@ -30,6 +32,7 @@ pub(crate) use change::Change;
 pub use labels::{Binding, Classification, Classified, NotAName};
 pub use question::{FINGERPRINT, QUESTION, QUESTION_AGAIN, SNAPSHOT};
 pub use read::CatalogError;
+pub(crate) use servers::FIRST_OF_OTHERS;
 
 /// The longest chain of domains that is followed.
 const DOMAINS: usize = 16;
@@ -68,6 +71,9 @@ pub struct Catalog {
     types: HashMap<u32, Arc<TypeFacts>>,
     /// OIDs of types, by schema and name.
     type_names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
+    /// Whether any type has code of the users' own, and which types' does more than compute.
+    code_of_types: bool,
+    acting: Acting,
     /// The texts that the server wrote out of what it has stored, by where.
     stored: Texts,
     /// What need not be asked for again.
@@ -339,12 +345,9 @@ impl Catalog {
 
     /// What the names that have labels stand for, or have stood for, sorted.
     pub fn bindings(&self) -> Vec<Binding> {
-        let binding = |(name, (relation, column)): (&Arc<str>, &(u32, Option<i16>))| Binding {
-            name: Arc::clone(name),
-            relation: *relation,
-            column: *column,
-        };
-        let mut bindings: Vec<_> = self.bound.iter().map(binding).collect();
+        let all = self.bound.iter().flat_map(|(name, all)| all.iter().map(move |stood| (name, *stood)));
+        let binding = |(name, (relation, column)): (&Arc<str>, _)| Binding { name: Arc::clone(name), relation, column };
+        let mut bindings: Vec<_> = all.map(binding).collect();
         bindings.sort_unstable();
         bindings
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger_model::Labels;
 
 use super::facts;
-use super::labels::{Bound, Classification};
+use super::labels::{Bound, Classification, Stood};
 
 /// What of the server's own tells what others have said, or what is in their tables. It has labels wherever anything has.
 const SERVERS: &[(&str, &[&str], &str)] = &[
@@ -52,26 +52,29 @@ impl Named {
             return named;
         }
         let ids: HashMap<_, _> = relations.iter().map(|one| ((one.schema.as_str(), one.name.as_str()), one.id.0)).collect();
+        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (child, parents) in parents {
+            parents.iter().for_each(|parent| children.entry(*parent).or_default().push(*child));
+        }
+        let there: HashSet<u32> = relations.iter().map(|one| one.id.0).collect();
         for (name, labels) in classes.iter() {
             // What it stood for before keeps its labels, unless it has gone.
-            if let Some((id, number)) = classes.bound(name) {
-                named.put(id, columns.get(&id).and_then(|all| column(all, |one| number == Some(one.number))), number, labels);
+            let mut all: Vec<Stood> = classes.bound(name).iter().filter(|(id, _)| there.contains(id)).copied().collect();
+            all.extend(ids.get(&(&*name.schema, &*name.table)).and_then(|id| {
+                let Some(column_name) = &name.column else { return Some((*id, None)) };
+                let found = column(columns.get(id)?, |one| *one.name == **column_name)?;
+                Some((*id, Some(found.number)))
+            }));
+            pass_on(&mut all, columns, &children);
+            for (id, number) in &all {
+                named.put(*id, columns.get(id).and_then(|all| column(all, |one| *number == Some(one.number))), *number, labels);
             }
-            let Some(id) = ids.get(&(&*name.schema, &*name.table)) else { continue };
-            let found = name
-                .column
-                .as_ref()
-                .map(|column_name| columns.get(id).and_then(|all| column(all, |one| *one.name == **column_name)));
-            let number = match found {
-                Some(None) => continue,
-                Some(Some(column)) => Some(column.number),
-                None => None,
-            };
-            named.put(*id, found.flatten(), number, labels);
-            named.bound.insert(Arc::clone(&name.text), (*id, number));
-        }
-        for (name, (id, number)) in classes.iter().filter_map(|(name, _)| Some((name, classes.bound(name)?))) {
-            named.bound.entry(Arc::clone(&name.text)).or_insert((id, number));
+            if all.is_empty() {
+                all = classes.bound(name).to_vec();
+            }
+            if !all.is_empty() {
+                named.bound.insert(Arc::clone(&name.text), all);
+            }
         }
         named.put_servers(relations, columns);
         named.spread(columns, parents);
@@ -138,6 +141,22 @@ impl Named {
         let key = |id: &u32| (*id, Arc::<str>::from(name));
         let found = ancestors.iter().filter_map(|id| self.columns.get(&key(id))).flatten();
         union(found, table)
+    }
+}
+
+/// What is a part of a table has its labels, and keeps them when it is none any more.
+fn pass_on(all: &mut Vec<Stood>, columns: &HashMap<u32, Vec<facts::Column>>, children: &HashMap<u32, Vec<u32>>) {
+    all.sort_unstable();
+    all.dedup();
+    let mut known: HashSet<Stood> = all.iter().copied().collect();
+    let mut next = 0;
+    while let Some((id, number)) = all.get(next).copied() {
+        next += 1;
+        let name = columns.get(&id).and_then(|all| column(all, |one| number == Some(one.number))).map(|found| &found.name);
+        for child in children.get(&id).into_iter().flatten() {
+            let own = name.and_then(|name| column(columns.get(child)?, |one| one.name == *name)).map(|found| found.number);
+            all.extend(Some((*child, own)).filter(|stood| own.is_some() == number.is_some() && known.insert(*stood)));
+        }
     }
 }
 

@@ -171,6 +171,7 @@ impl Reading {
             });
         }
         catalog.casts = self.casts.iter().map(cast).collect();
+        catalog.finds_code_of_types();
         catalog.label_what_is_made_of_others();
         Ok(catalog)
     }

@@ -7,7 +7,7 @@ use super::Catalog;
 use super::facts::{self, Fact};
 
 /// The number from which on the server counts what others make (PostgreSQL's `transam.h`, `FirstNormalObjectId`).
-const FIRST_OF_OTHERS: u32 = 16384;
+pub(crate) const FIRST_OF_OTHERS: u32 = 16384;
 
 /// The facts of what came with the server.
 #[derive(Debug, Default)]

@@ -58,7 +58,10 @@ impl Analysis<'_> {
             Node::CreateTableAsStmt(statement) => self.says_table_as(statement, schemas),
             Node::CreateEnumStmt(statement) => self.says_kind(statement, schemas),
             Node::CreateExtensionStmt(statement) => {
-                let has = |name: &str| self.catalog.functions().any(|function| function.extension.as_deref() == Some(name));
+                // The language comes with the server, and brings nothing that names could stand for.
+                let has = |name: &str| {
+                    name == "plpgsql" || self.catalog.functions().any(|function| function.extension.as_deref() == Some(name))
+                };
                 (statement.if_not_exists && has(statement.extname()?)).then(Vec::new)
             }
             // Rights to a schema decide whether names are looked for in it.
@@ -158,6 +161,9 @@ impl Analysis<'_> {
 
     fn says_dropped(&self, statement: &nodes::DropStmt) -> Option<Vec<Change>> {
         use ObjectType::{OBJECT_INDEX, OBJECT_SEQUENCE, OBJECT_TABLE, OBJECT_VIEW};
+        if statement.missing_ok && statement.objects().iter().all(|object| self.is_missing(statement.remove_type, object)) {
+            return Some(Vec::new());
+        }
         if statement.behavior != DropBehavior::DROP_RESTRICT {
             return None;
         }
@@ -181,6 +187,37 @@ impl Analysis<'_> {
             changes.extend(self.counters(relation).map(Change::Gone));
         }
         Some(changes)
+    }
+
+    /// Whether there is certainly nothing of this kind and name.
+    fn is_missing(&self, kind: ObjectType::Type, object: Node<'_>) -> bool {
+        let named = match object {
+            Node::NodeList(names) => qualified(names),
+            Node::ObjectWithArgs(routine) => qualified(routine.objname()),
+            Node::String(name) => name.sval().map(|name| (None, name)),
+            Node::TypeName(kind) => match kind.names().iter().filter_map(nodes::String::sval).collect::<Vec<_>>()[..] {
+                [name] => Some((None, name)),
+                [schema, name] => Some((Some(schema), name)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((schema, name)) = named else { return false };
+        let schema = schema.map(|schema| self.schema(schema));
+        match kind {
+            ObjectType::OBJECT_TABLE
+            | ObjectType::OBJECT_VIEW
+            | ObjectType::OBJECT_MATVIEW
+            | ObjectType::OBJECT_SEQUENCE
+            | ObjectType::OBJECT_FOREIGN_TABLE => self.catalog.find_relation(schema, name, &self.path).is_none(),
+            ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN => self.catalog.find_type(schema, name, &self.path).is_none(),
+            ObjectType::OBJECT_FUNCTION
+            | ObjectType::OBJECT_PROCEDURE
+            | ObjectType::OBJECT_ROUTINE
+            | ObjectType::OBJECT_AGGREGATE => self.catalog.find_functions(schema, name, &self.path).next().is_none(),
+            ObjectType::OBJECT_SCHEMA => !self.catalog.has_schema(name),
+            _ => false,
+        }
     }
 
     /// Whether a name goes on to stand for what is made: what goes with its transaction leaves it to another, if there is one.

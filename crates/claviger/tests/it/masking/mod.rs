@@ -2,6 +2,7 @@
 
 mod methods;
 mod plans;
+mod ways;
 
 use std::collections::BTreeSet;
 

@@ -19,6 +19,8 @@ pub(crate) enum Piece {
     Condition(String),
     /// Errors are caught, so that they decide what is done next.
     Catches,
+    /// It ends its transaction.
+    Ends,
     /// Cursors are opened or closed, whose names it computes.
     Cursors,
     /// Something whose doings are not in its text.
@@ -180,7 +182,8 @@ impl Body<'_> {
         }
         let next = self.word(start + 1);
         match self.word(start).as_str() {
-            "end" | "null" | "commit" | "rollback" => {}
+            "end" | "null" => {}
+            "commit" | "rollback" => self.pieces.push(Piece::Ends),
             "get" => self.assigns((start, end)),
             "fetch" | "move" => {
                 self.fetches = true;

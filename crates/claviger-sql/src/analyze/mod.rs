@@ -525,7 +525,7 @@ impl Defined {
 /// Whether a statement looks no name up, so that it does the same wherever the session is.
 fn is_blind(node: Node<'_>) -> bool {
     match node {
-        Node::VariableSetStmt(statement) => statement.name().is_some_and(|name| !name.eq_ignore_ascii_case("search_path")),
+        Node::VariableSetStmt(statement) => !statement.name().is_some_and(|name| name.eq_ignore_ascii_case("search_path")),
         Node::DeallocateStmt(_) | Node::DiscardStmt(_) | Node::ClosePortalStmt(_) | Node::UnlistenStmt(_) => true,
         _ => false,
     }

@@ -138,6 +138,7 @@ impl Analysis<'_> {
                     result?;
                 }
                 Piece::Catches => self.held_decides(),
+                Piece::Ends => self.transitions.extend([Transition::Resync, Transition::Define]),
                 Piece::Cursors => {
                     // By their names.
                     self.held_decides();

@@ -8,8 +8,7 @@ use pg_raw_parse::nodes::{self, CopyStmt, RangeVar, VariableSetStmt};
 use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
 
 use super::flow::{Field, Rows, Sources};
-use super::names::constant_text;
-use super::names::kept;
+use super::names::{constant_text, kept};
 use super::order::Leaving;
 use super::scope::{Expressions, Scope};
 use super::{Analysis, Result, undefined};
@@ -162,27 +161,19 @@ impl Analysis<'_> {
 
     /// A setting is given these values, `None` if they do not stand in the text, while something else runs.
     pub(super) fn set_meanwhile(&mut self, name: &str, values: Option<Vec<String>>) {
-        let escapes = self.hazards.remove(&Hazard::SessionEscape);
+        let is_read_otherwise = matches!(setting(name), SettingKind::Pinned(allowed) if !is_one_of(values.as_deref(), allowed));
         self.set(name, values);
-        // What else runs may be read in another way by now.
-        if matches!(setting(name), SettingKind::Pinned(_)) && self.hazards.contains(&Hazard::SessionEscape) {
+        if is_read_otherwise {
             self.note_unknown(Hazard::SessionEscape);
-        }
-        if escapes {
-            self.hazards.insert(Hazard::SessionEscape);
         }
     }
 
     /// A setting is given these values; `None` if they do not stand in the text.
     pub(super) fn set(&mut self, name: &str, values: Option<Vec<String>>) {
         self.note(Verb::Configure, Object::Setting(name.into()));
-        let one_of = |allowed: &[&str]| match values.as_deref() {
-            Some([value]) => allowed.contains(&value.trim().to_ascii_lowercase().as_str()),
-            _ => false,
-        };
         match setting(name) {
             SettingKind::Harmless | SettingKind::Custom => {}
-            SettingKind::Pinned(allowed) | SettingKind::Leaking(allowed) if one_of(allowed) => {}
+            SettingKind::Pinned(allowed) | SettingKind::Leaking(allowed) if is_one_of(values.as_deref(), allowed) => {}
             SettingKind::Leaking(_) => _ = self.hazards.insert(Hazard::SessionEscape),
             SettingKind::Pinned(_) => {
                 self.hazards.insert(Hazard::SessionEscape);
@@ -533,6 +524,11 @@ impl Analysis<'_> {
         };
         self.note(Verb::Create, Object::Table(Arc::new(table)));
     }
+}
+
+/// Whether a setting is given one of these values.
+fn is_one_of(values: Option<&[String]>, allowed: &[&str]) -> bool {
+    matches!(values, Some([value]) if allowed.contains(&value.trim().to_ascii_lowercase().as_str()))
 }
 
 /// How `COPY` writes; none if that cannot be told.

@@ -135,6 +135,8 @@ pub enum Event<A> {
     /// The client asks for more of an admitted operation (a suspended portal). Waits for [`Reply::Continue`] or
     /// [`Reply::Refuse`].
     Continue(OpId),
+    /// The client asks for something else before it runs this operation, if it ever does. Waits for nothing.
+    PutOff(OpId),
     /// The client ends a group, and with it makes lasting what its operations have changed. Waits for [`Reply::Commit`]. With the group.
     Commit(u64),
     /// An admitted operation has ended. Its completion waits for [`Reply::Release`].

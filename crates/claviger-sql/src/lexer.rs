@@ -146,3 +146,10 @@ fn comment(rest: &str) -> Option<usize> {
         }
     }
 }
+
+/// What the server keeps of a name: as many whole characters as are in 63 bytes (PostgreSQL manual, 4.1.1).
+pub(crate) fn kept(name: &str) -> String {
+    const LONGEST: usize = 63;
+    let end = (0..=name.len().min(LONGEST)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    name.get(..end).unwrap_or_default().to_owned()
+}

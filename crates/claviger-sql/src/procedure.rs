@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::lexer::{self, Kind, Token};
+use crate::lexer::{self, Kind, Token, kept};
 
 /// A part of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,9 @@ pub(crate) fn read(source: &str) -> Option<Procedure> {
     if body.opens || body.closes {
         body.pieces.push(Piece::Cursors);
     }
-    let words = (0..body.tokens.len()).map(|n| body.name(n)).filter(|name| !name.is_empty()).collect();
-    Some(Procedure { pieces: body.pieces, assigned: body.assigned, words })
+    let words: HashSet<String> = (0..body.tokens.len()).map(|n| body.name(n)).filter(|name| !name.is_empty()).collect();
+    let assigned = if body.names_otherwise() { words.clone() } else { body.assigned };
+    Some(Procedure { pieces: body.pieces, assigned, words })
 }
 
 struct Body<'s> {
@@ -78,6 +79,9 @@ impl Body<'_> {
         if self.skip_symbol("<<") {
             self.until_symbol(">>")?;
             return Some(());
+        }
+        if self.is_assignment(self.at) {
+            return self.plain();
         }
         match self.word(self.at).as_str() {
             "begin" | "loop" | "else" => self.at += 1,
@@ -181,13 +185,15 @@ impl Body<'_> {
             return Some(());
         }
         let next = self.word(start + 1);
-        match self.word(start).as_str() {
+        let first = if self.is_assignment(start) { String::new() } else { self.word(start) };
+        match first.as_str() {
             "end" | "null" => {}
             "commit" | "rollback" => self.pieces.push(Piece::Ends),
             "get" => self.assigns((start, end)),
             "fetch" | "move" => {
                 self.fetches = true;
                 self.assigns((start, end));
+                self.direction((start + 1, end));
             }
             "close" => self.closes = true,
             "exit" | "continue" => {
@@ -225,6 +231,15 @@ impl Body<'_> {
         Some(())
     }
 
+    /// `[direction] [from | in] cursor …`: how far a cursor goes may be computed.
+    fn direction(&mut self, (start, end): (usize, usize)) {
+        const WORDS: [&str; 9] = ["next", "prior", "first", "last", "absolute", "relative", "forward", "backward", "all"];
+        if let Some(from) = (start..end).find(|n| matches!(self.word(*n).as_str(), "from" | "in")) {
+            let first = (start..from).find(|n| !WORDS.contains(&self.word(*n).as_str())).unwrap_or(from);
+            self.condition((first, from));
+        }
+    }
+
     fn open(&mut self, (start, end): (usize, usize)) {
         self.opens = true;
         match (start..end).find(|n| self.word(*n) == "for") {
@@ -242,6 +257,11 @@ impl Body<'_> {
             self.expression((comma + 1, using));
         }
         self.expression((using + 1, end));
+    }
+
+    /// Whether a value is given to what is named there: most keywords are names, too.
+    fn is_assignment(&self, n: usize) -> bool {
+        self.is_name(n) && matches!(self.symbol(n + 1), ":=" | "=" | "[" | ".")
     }
 
     /// The value of an assignment: what follows `:=` or `=` after a name with fields and brackets.
@@ -295,7 +315,9 @@ impl Body<'_> {
             n += 1;
         }
         while n < end {
-            if !self.is_name(n) {
+            // An argument may be named by its place.
+            n += usize::from(self.symbol(n) == "$");
+            if !self.is_name(n) && self.symbol(n.saturating_sub(1)) != "$" {
                 return n;
             }
             n += 1;
@@ -341,8 +363,19 @@ impl Body<'_> {
         self.assigned.extend(names);
     }
 
+    /// Whether something may be named by its place (`$1`), or in escapes (`U&"…"`).
+    fn names_otherwise(&self) -> bool {
+        let text = |token: &Token| self.source.get(token.start..token.end).unwrap_or_default();
+        let mut names = self.tokens.iter().filter(|token| !matches!(token.kind, Kind::Text | Kind::Comment)).map(text);
+        names.any(|name| name.contains('$')) || self.source.contains("U&\"") || self.source.contains("u&\"")
+    }
+
     /// The name there, as SQL reads it; empty if it is none.
     fn name(&self, n: usize) -> String {
+        kept(&self.name_as_written(n))
+    }
+
+    fn name_as_written(&self, n: usize) -> String {
         match self.tokens.get(n) {
             Some(token) if token.kind == Kind::Quoted => {
                 let quoted = self.source.get(token.start..token.end).unwrap_or_default();

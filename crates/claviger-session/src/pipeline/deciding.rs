@@ -56,6 +56,8 @@ pub(super) enum Asked {
     Approved(Operation, Box<Consent>),
     /// More of an operation.
     Continue(OpId),
+    /// Nothing, but that this does not run before what is asked for next.
+    PutOff(OpId),
     /// The end of a group, which makes lasting what its operations have changed.
     Commit(u64),
     /// Nothing, but that this is the name of a portal and of no cursor any more.
@@ -135,7 +137,9 @@ impl Deciding {
         for asked in std::mem::take(&mut self.queue) {
             match asked {
                 Asked::Operation(operation) | Asked::Approved(operation, _) => operations.push(operation),
-                other @ (Asked::Continue(_) | Asked::Commit(_) | Asked::Portal(_)) => self.queue.push_back(other),
+                other @ (Asked::Continue(_) | Asked::PutOff(_) | Asked::Commit(_) | Asked::Portal(_)) => {
+                    self.queue.push_back(other)
+                }
             }
         }
         operations
@@ -232,9 +236,17 @@ impl Serving {
                     continue;
                 }
                 // Those behind what is held keep their order.
-                behind @ (Asked::Continue(_) | Asked::Portal(_)) if self.deciding.tracker.is_some() && !self.held.is_empty() => {
+                behind @ (Asked::Continue(_) | Asked::PutOff(_) | Asked::Portal(_))
+                    if self.deciding.tracker.is_some() && !self.held.is_empty() =>
+                {
                     self.deciding.put_first(behind);
                     break;
+                }
+                Asked::PutOff(op) => {
+                    if let Some(tracker) = &mut self.deciding.tracker {
+                        tracker.put_off(op);
+                    }
+                    continue;
                 }
                 Asked::Portal(name) => {
                     if let Some(tracker) = &mut self.deciding.tracker {

@@ -183,6 +183,7 @@ impl Serving {
                 self.deciding.ask(Asked::Operation(operation));
             }
             Event::Continue(op) => self.deciding.ask(Asked::Continue(op)),
+            Event::PutOff(op) => self.deciding.ask(Asked::PutOff(op)),
             Event::Commit(group) => self.deciding.ask(Asked::Commit(group)),
             Event::Outcome(outcome, _spent) => {
                 self.deciding.ended(gateway, &outcome);

@@ -620,6 +620,15 @@ impl Tracker {
         true
     }
 
+    /// What was admitted last has not run when something else is asked for: whether it ever will is not known.
+    pub(crate) fn put_off(&mut self, op: OpId) {
+        let moves = |under_way: &&mut UnderWay| under_way.op == op && under_way.changes.state;
+        let Some(under_way) = self.under_way.iter_mut().find(moves) else { return };
+        under_way.changes.unsaid = true;
+        let (changes, group) = (under_way.changes, under_way.group);
+        self.note_changes(changes, Some(group), self.dirty.max(self.defined).unwrap_or(TxId(0)));
+    }
+
     /// An admitted request has ended. Whether the catalog may have been changed by it.
     pub(crate) fn ended(&mut self, outcome: &Outcome, states: &States) -> bool {
         self.calling.remove(&outcome.op);

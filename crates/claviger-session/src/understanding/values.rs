@@ -11,10 +11,15 @@ use claviger_sql::{Value, with_values};
 
 use super::Text;
 
+/// Types that cut texts, by OID: `"char"`, `name`, `character` (PostgreSQL's `pg_type.dat`).
+const CUTTING: [u32; 3] = [18, 19, 1042];
+
 /// A statement with the values of its parameters, if what it does depends on them and they are there.
 pub(super) fn with_its_values(operation: &Operation, found: Arc<Text>, read: impl Fn(&[u8]) -> Text) -> Arc<Text> {
     match &operation.request {
-        Request::Execute { text: Some(text), parameters, binary, .. } if found.depends_on_values && !parameters.is_empty() => {
+        Request::Execute { text: Some(text), parameters, binary, types, .. }
+            if found.depends_on_values && !parameters.is_empty() && !types.iter().any(|kind| CUTTING.contains(kind)) =>
+        {
             let Ok(text) = std::str::from_utf8(text) else { return found };
             let readings = filled(text, parameters, binary);
             Arc::new(Text::of_any(readings.iter().map(|text| read(text.as_bytes())).collect(), &found))

@@ -285,7 +285,7 @@ impl Analysis<'_> {
         match special.target {
             Target::Itself => Ok(false),
             Target::Sequence => self.sequence(&first, special.verb),
-            Target::Setting => Ok(self.set_by_call(&first.to_ascii_lowercase(), arguments.get(1).map_or(Node::None, argument))),
+            Target::Setting => Ok(self.set_by_call(&first.to_ascii_lowercase(), arguments)),
             Target::Channel => {
                 let object = self.definition("channel", &first);
                 self.note(special.verb, object);
@@ -295,19 +295,23 @@ impl Analysis<'_> {
     }
 
     /// `set_config(name, value, …)`. Whether it can be told what that does.
-    fn set_by_call(&mut self, name: &str, value: Node<'_>) -> bool {
+    fn set_by_call(&mut self, name: &str, arguments: &NodeList) -> bool {
+        let value = arguments.get(1).map_or(Node::None, argument);
         // A value out of a table would be told to everybody who asks for the setting.
         let mut of_table = false;
         visit(value, |node| of_table |= matches!(node, Node::ColumnRef(_) | Node::SubLink(_)));
         // One that is yet to come is looked at when it has.
         let is_to_come = has_parameter(value) && matches!(setting(name), SettingKind::Path | SettingKind::Pinned(_));
-        if of_table || is_to_come {
+        // Elsewhere in a query it may not be computed, or more than once.
+        let is_certain = self.computed_once.contains(&std::ptr::from_ref(arguments).addr());
+        let is_put_off = matches!(setting(name), SettingKind::Path) && !is_certain;
+        if of_table || is_to_come || is_put_off {
             self.transitions.push(Transition::Resync);
             return false;
         }
         let value = constant_text(value);
         // A search path is a list in itself.
-        let values = value.map(|value| if name == "search_path" { names_of(&value) } else { vec![value] });
+        let values = value.and_then(|value| if name == "search_path" { names_of(&value) } else { Some(vec![value]) });
         self.set_meanwhile(name, values);
         true
     }

@@ -135,7 +135,10 @@ impl Analysis<'_> {
                 self.on(Verb::Alter, "type", name.as_deref());
                 Ok("ALTER TYPE")
             }
-            Node::AlterDomainStmt(_) => Ok(self.altered("ALTER DOMAIN", "domain")),
+            Node::AlterDomainStmt(statement) => {
+                self.alter_domain(statement)?;
+                Ok(self.altered("ALTER DOMAIN", "domain"))
+            }
             Node::AlterTypeStmt(_) => Ok(self.altered("ALTER TYPE", "type")),
             Node::AlterCollationStmt(_) => Ok(self.altered("ALTER COLLATION", "collation")),
             Node::AlterOperatorStmt(_) => Ok(self.altered("ALTER OPERATOR", "operator")),

@@ -68,7 +68,7 @@ impl Analysis<'_> {
             let name = alias.aliasname().unwrap_or_default().into();
             scope.items.push(Item { name, fields, hidden: merged.clone(), bounded: true, ..Item::default() });
         }
-        scope.merged.push((start, merged));
+        scope.merged.push((start..scope.items.len(), merged));
         self.named_join(join, scope, start);
         Ok(control)
     }
@@ -78,7 +78,7 @@ impl Analysis<'_> {
         self.operator(None, "=")?;
         let mut control = Flow::default();
         let mut right = None;
-        for item in scope.items.iter_mut().skip(middle) {
+        for item in scope.items.iter_mut().skip(middle).filter(|item| !item.hidden.contains(name)) {
             if let Some(field) = item.field(name) {
                 right = Some(field);
                 item.hidden.push(Arc::clone(name));
@@ -114,7 +114,7 @@ impl Analysis<'_> {
         let Some(alias) = join.alias() else { return };
         let fields = scope.shown(start).into_iter().cloned().collect();
         let mut whole = Item { name: alias.aliasname().unwrap_or_default().into(), fields, bounded: true, ..Item::default() };
-        scope.merged.retain(|(first, _)| *first < start);
+        scope.merged.retain(|(items, _)| items.start < start);
         for item in scope.items.drain(start..) {
             whole.tables.add(&item.tables);
             whole.bounded &= item.bounded;

@@ -49,6 +49,7 @@ use pg_raw_parse::raw::TransactionStmtKind;
 pub(crate) use self::disclose::{labels_of_query, names_in};
 use self::flow::{Flow, Rows, Sources, Tables};
 pub(crate) use self::implied::act;
+use self::names::qualified;
 use self::resolved::Found;
 use crate::catalog::Change;
 use crate::{Catalog, NotUnderstood, Relation, Session, Statement, Transition, Undefined};
@@ -178,6 +179,8 @@ struct Analysis<'a> {
     doings: u32,
     /// What becomes of the order of the statement's own.
     leaving: order::Leaving,
+    /// The arguments of calls that a statement computes once, and before anything else happens, by address.
+    computed_once: Vec<usize>,
     /// The statement, where it is a query by itself, by its address; and where its text begins in the one that was parsed.
     own: Option<usize>,
     start: usize,
@@ -238,6 +241,7 @@ impl<'a> Analysis<'a> {
             loose: Sources::default(),
             doings: 0,
             leaving: order::Leaving::default(),
+            computed_once: Vec::new(),
             own: None,
             start: 0,
             top: None,
@@ -256,6 +260,7 @@ impl<'a> Analysis<'a> {
         self.deeper(|this| match node {
             Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
                 this.top = if let Node::SelectStmt(select) = node { Some(std::ptr::from_ref(select).addr()) } else { None };
+                this.computed_once = computed_once(node);
                 let (class, mut rows) = this.query_statement(node)?;
                 this.leaves_in_order(node, &mut rows);
                 this.leaves(&rows);
@@ -520,6 +525,29 @@ impl Defined {
         }
         true
     }
+}
+
+/// The arguments of the calls of `set_config` that are all that a query consists of, by address.
+fn computed_once(node: Node<'_>) -> Vec<usize> {
+    let Node::SelectStmt(select) = node else { return Vec::new() };
+    let is_plain = select.from_clause().is_empty()
+        && select.with_clause().is_none()
+        && select.group_clause().is_empty()
+        && select.values_lists().is_empty()
+        && select.sort_clause().is_empty()
+        && [select.where_clause(), select.having_clause(), select.limit_count(), select.limit_offset()]
+            .iter()
+            .all(|node| matches!(node, Node::None));
+    let sets = |node| match node {
+        Node::FuncCall(call) => matches!(qualified(call.funcname()), Some((None | Some("pg_catalog"), "set_config"))),
+        _ => false,
+    };
+    // Beside what gives no row, nothing is computed.
+    if !is_plain || !select.target_list().iter().all(|target| sets(target.val())) {
+        return Vec::new();
+    }
+    let arguments = |node| if let Node::FuncCall(call) = node { Some(std::ptr::from_ref(call.args()).addr()) } else { None };
+    select.target_list().iter().filter_map(|target| arguments(target.val())).collect()
 }
 
 /// Whether a statement looks no name up, so that it does the same wherever the session is.

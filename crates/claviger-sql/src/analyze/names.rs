@@ -9,6 +9,7 @@ use pg_raw_parse::{ConstValue, Node};
 use super::limit::only_value;
 use super::walk::visit;
 use super::{Analysis, Result, undefined};
+use crate::lexer::kept;
 use crate::{Relation, TypeFacts, Undefined};
 
 /// The parts of a name, such as `schema.function`.
@@ -34,10 +35,16 @@ pub(super) fn constant_text(node: Node<'_>) -> Option<String> {
             ConstValue::Boolean(truth) => Some(truth.to_string()),
             _ => None,
         },
-        Node::TypeCast(cast) => constant_text(cast.arg()),
+        Node::TypeCast(cast) if cast.type_name().is_none_or(keeps_text) => constant_text(cast.arg()),
         Node::String(text) => text.sval().map(ToOwned::to_owned),
         _ => None,
     }
+}
+
+/// Whether a text is the same as before when it is one of this type: it has no length that would cut it.
+pub(super) fn keeps_text(kind: &TypeName) -> bool {
+    let last = kind.names().iter().filter_map(pg_raw_parse::nodes::String::sval).next_back();
+    kind.typmods().is_empty() && !matches!(last, Some("char" | "bpchar" | "name" | "bit" | "varbit"))
 }
 
 /// Whether what stands there is a parameter, or is made of one.
@@ -149,15 +156,17 @@ impl Analysis<'_> {
     }
 }
 
-/// The names of a search path as a setting's value has them, read as the server reads them (`SplitIdentifierString` of its `varlena.c`).
-pub(super) fn names_of(value: &str) -> Vec<String> {
+/// The names of a search path as a setting's value has them, read as the server reads them (`SplitIdentifierString` of its `varlena.c`). `None`
+/// where servers differ: what is a space to those from 16 on is a part of a name to others.
+pub(super) fn names_of(value: &str) -> Option<Vec<String>> {
+    const SPACES: [char; 5] = [' ', '\t', '\n', '\r', '\u{c}'];
     let mut names = Vec::new();
-    let mut rest = value.trim_start();
+    let mut rest = value.trim_start_matches(SPACES);
     while !rest.is_empty() {
         let (name, after) = match rest.strip_prefix('"') {
             Some(quoted) => until_quote(quoted),
             None => {
-                let (name, after) = rest.split_at(rest.find([',', ' ', '\t', '\n', '\r']).unwrap_or(rest.len()));
+                let (name, after) = rest.split_at(rest.find(|c| c == ',' || SPACES.contains(&c)).unwrap_or(rest.len()));
                 (name.to_ascii_lowercase(), after)
             }
         };
@@ -165,9 +174,9 @@ pub(super) fn names_of(value: &str) -> Vec<String> {
             names.push(kept(&name));
         }
         // What comes before the next comma is not for the server to accept.
-        rest = after.split_once(',').map_or("", |(_, next)| next.trim_start());
+        rest = after.split_once(',').map_or("", |(_, next)| next.trim_start_matches(SPACES));
     }
-    names
+    (!value.contains('\u{b}')).then_some(names)
 }
 
 /// What stands before the quote that ends it, and what after.
@@ -188,13 +197,6 @@ fn until_quote(quoted: &str) -> (String, &str) {
     (name, "")
 }
 
-/// What the server keeps of a name: as many whole characters as are in 63 bytes (PostgreSQL manual, 4.1.1).
-pub(super) fn kept(name: &str) -> String {
-    const LONGEST: usize = 63;
-    let end = (0..=name.len().min(LONGEST)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    name.get(..end).unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,8 +211,10 @@ mod tests {
             ("\"a,b\",\"C\"\"d\"", vec!["a,b", "C\"d"]),
             ("É,'x'", vec!["É", "'x'"]),
             (&format!("{long}, z"), vec![&*"é".repeat(31), "z"]),
+            ("public\u{c},\u{a0}decoy", vec!["public", "\u{a0}decoy"]),
         ] {
-            assert_eq!(names_of(value), names, "{value}");
+            assert_eq!(names_of(value).unwrap(), names, "{value}");
         }
+        assert_eq!(names_of("public\u{b}"), None);
     }
 }

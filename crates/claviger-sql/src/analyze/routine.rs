@@ -8,6 +8,7 @@ use claviger_model::{Column, Hazard};
 use pg_raw_parse::Node;
 
 use super::flow::{Field, Flow, Rows, Sources};
+use super::names::names_of;
 use super::scope::{Expressions, Item, Scope, fields};
 use super::{Analysis, Result};
 use crate::builtin::{Builtin, SettingKind, builtin, setting};
@@ -60,15 +61,18 @@ impl Analysis<'_> {
             }
         }
         if let Some(defaults) = &function.default_expressions {
-            self.own_expression(defaults, &function.routine.name, None)?;
+            // They are given as arguments, which is not followed.
+            if !self.own_value(defaults, &function.routine.name, None)?.shows.is_empty() {
+                self.note_unknown(Hazard::Unknown);
+            }
         }
         if function.kind == crate::FunctionKind::Aggregate {
             return Ok(());
         }
         let outer_role = definer.then(|| std::mem::replace(&mut self.role, Arc::clone(owner)));
         let path = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
-        let path = match (path.map(super::names::names_of), &outer_role) {
-            (Some(names), _) => self.path_of(&names),
+        let path = match (path.map(names_of), &outer_role) {
+            (Some(names), _) => names.and_then(|names| self.path_of(&names)),
             // A path with `$user` is another now. Whether it has that is not known.
             (None, Some(outer)) if outer != owner && (self.run_path().contains(outer) || self.catalog.has_schema(owner)) => None,
             (None, _) => Some(self.run_path().to_vec()),
@@ -157,7 +161,8 @@ impl Analysis<'_> {
     pub(super) fn held(&self, names: &[&str]) -> Option<Flow> {
         let held = self.held.as_ref()?;
         let is_known = |name: &str| name == "found" || self.variables.iter().any(|known| **known == *name);
-        let is_given = names.last().is_some_and(|name| is_known(name) && !held.assigned.contains(*name));
+        // With a dot it may be a field of something else.
+        let is_given = matches!(names, [name] if is_known(name) && !held.assigned.contains(*name));
         (!is_given).then(|| Flow { shows: held.of.clone(), ..Flow::default() })
     }
 

@@ -1,6 +1,7 @@
 //! What names in expressions can stand for.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use claviger_model::Column;
@@ -17,10 +18,10 @@ pub(super) struct Scope<'s> {
     pub(super) expressions: &'s Expressions<'s>,
     /// Tables of this level of which any number of rows may be shown.
     pub(super) unbounded: Tables,
-    /// The columns that joins made one of, with the join's first item, inner joins before outer ones: `*` has these first.
-    pub(super) merged: Vec<(usize, Vec<Arc<str>>)>,
+    /// The columns that joins made one of, with the join's items, inner joins before outer ones: `*` has these first.
+    pub(super) merged: Vec<(Range<usize>, Vec<Arc<str>>)>,
     /// Items that are joined by a column of the same name, and those that this can limit.
-    pub(super) equal: Vec<(usize, usize, std::ops::Range<usize>)>,
+    pub(super) equal: Vec<(usize, usize, Range<usize>)>,
     /// Columns of the server's own catalogs that are equal to a text in every row.
     pub(super) known: Vec<(Arc<str>, String)>,
     /// Names that a query gives to its own columns, which `ORDER BY` and `GROUP BY` may use.
@@ -103,11 +104,13 @@ impl<'s> Scope<'s> {
     pub(super) fn shown(&self, start: usize) -> Vec<&Field> {
         let (mut shown, mut first) = (Vec::new(), HashSet::new());
         for (n, item) in self.items.iter().enumerate().skip(start) {
-            let joins = self.merged.iter().rev().filter(|(first, _)| *first == n);
+            let joins = self.merged.iter().rev().filter(|(items, _)| items.start == n);
             let mut named = HashSet::new();
-            for name in joins.flat_map(|(_, names)| names).filter(|name| named.insert(&***name)) {
-                let field = self.items.iter().skip(n).find_map(|item| item.shown_as(name));
-                shown.extend(field.filter(|field| first.insert(std::ptr::from_ref::<Field>(field))));
+            for (items, name) in joins.flat_map(|(items, names)| names.iter().map(move |name| (items, name))) {
+                if named.insert(&**name) {
+                    let field = self.items.get(items.clone()).into_iter().flatten().find_map(|item| item.shown_as(name));
+                    shown.extend(field.filter(|field| first.insert(std::ptr::from_ref::<Field>(field))));
+                }
             }
             shown.extend(item.shown().filter(|field| !first.contains(&std::ptr::from_ref::<Field>(field))));
         }
@@ -118,7 +121,7 @@ impl<'s> Scope<'s> {
     pub(super) fn begin_with(&mut self, n: usize) {
         let n = n.min(self.items.len());
         self.items.rotate_left(n);
-        self.merged.iter_mut().for_each(|(first, _)| *first = first.saturating_sub(n));
+        self.merged.iter_mut().for_each(|(items, _)| *items = items.start.saturating_sub(n)..items.end.saturating_sub(n));
     }
 
     /// How many queries are around this one.
@@ -256,7 +259,11 @@ impl Analysis<'_> {
             }
             level = scope.outer;
         }
-        possible.map(Found::Field)
+        let held = self.held(&[name]).filter(|_| self.is_variable(&[name]));
+        possible.map(|mut field| {
+            held.iter().for_each(|held| field.flow.add(held));
+            Found::Field(field)
+        })
     }
 
     /// The column of this level that a name is, and those that it may be of what may have more columns than are known.

@@ -37,6 +37,22 @@ impl Analysis<'_> {
         Ok("CREATE TABLE")
     }
 
+    /// A new check, or one that was not made before, is made of every value that there is.
+    pub(super) fn alter_domain(&mut self, statement: &nodes::AlterDomainStmt) -> Result<()> {
+        let names: Vec<&str> = parts(statement.type_name());
+        let (schema, name) = match names[..] {
+            [name] => (None, name),
+            [.., schema, name] => (Some(schema), name),
+            [] => return Ok(()),
+        };
+        let kind = self.catalog.find_type(schema.map(|schema| self.schema(schema)), name, &self.path).map(|kind| kind.id);
+        kind.map_or(Ok(()), |kind| self.converted_to(kind))?;
+        match statement.def() {
+            Node::Constraint(constraint) => self.constraint(constraint),
+            _ => Ok(()),
+        }
+    }
+
     /// What tells which rows go to a partition is computed once, when it is made.
     fn bounds_of_partition(&mut self, bound: Option<&nodes::PartitionBoundSpec>) -> Result<()> {
         let none = Expressions::default();

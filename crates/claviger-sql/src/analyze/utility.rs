@@ -7,12 +7,13 @@ use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, CopyStmt, RangeVar, VariableSetStmt};
 use pg_raw_parse::raw::{DiscardMode, TransactionStmtKind, VariableSetKind};
 
-use super::flow::{Field, Rows, Sources};
-use super::names::{constant_text, kept};
+use super::flow::{Field, Rows};
+use super::names::{constant_text, keeps_text};
 use super::order::Leaving;
 use super::scope::{Expressions, Scope};
 use super::{Analysis, Result, undefined};
 use crate::builtin::{SettingKind, setting};
+use crate::lexer::kept;
 use crate::{Cursor, NotUnderstood, Planned, Prepared, Transition, Undefined, Value, with_values};
 
 /// The bit of a cursor's options that says that it outlives its transaction (`CURSOR_OPT_HOLD` of PostgreSQL's parsenodes.h).
@@ -189,7 +190,10 @@ impl Analysis<'_> {
                     match self.path_of(&names) {
                         Some(path) => {
                             self.runs_along(path.clone());
-                            self.transitions.push(Transition::Path(path));
+                            // What a body says may not run, or not last.
+                            if self.through.is_none() {
+                                self.transitions.push(Transition::Path(path));
+                            }
                         }
                         // What comes after it in a function is read here, not asked for.
                         None if self.through.is_some() => self.note_unknown(Hazard::Unknown),
@@ -247,7 +251,10 @@ impl Analysis<'_> {
         let name: Arc<str> = statement.name().unwrap_or_default().into();
         let of = Planned::Prepared(Arc::clone(&name));
         statement.argtypes().iter().try_for_each(|kind| self.converted(kind))?;
+        let said = self.transitions.len();
         self.planned(of.clone(), self.path.clone(), |this| this.statement(statement.query()))?;
+        // Nothing runs yet.
+        self.transitions.truncate(said);
         self.shown(&Rows::default());
         let resolved = self.found.get_mut().take(&of).map(Arc::new);
         self.transitions.push(Transition::Prepare(name, Prepared { text: self.text.into(), resolved }));
@@ -257,12 +264,16 @@ impl Analysis<'_> {
     fn execute(&mut self, statement: &nodes::ExecuteStmt) -> Result<&'static str> {
         let none = Expressions::default();
         let scope = Scope::new(None, &none);
-        self.expressions(&scope, statement.params())?;
+        // What is given is put in where the statement has parameters, which is not followed.
+        if !self.expressions(&scope, statement.params())?.shows.is_empty() {
+            self.note_unknown(Hazard::Unknown);
+        }
         self.uses_names();
         let Some((name, prepared)) = self.session.prepared.get_key_value(statement.name().unwrap_or_default()) else {
             return undefined(Undefined::Prepared);
         };
-        let given: Vec<Option<String>> = statement.params().iter().map(constant_text).collect();
+        let keeps = keeps_texts(&prepared.text);
+        let given: Vec<Option<String>> = statement.params().iter().map(|node| constant_text(node).filter(|_| keeps)).collect();
         let values: Vec<Value<'_>> = given.iter().map(|value| value.as_deref().map_or(Value::Unknown, Value::Text)).collect();
         let text = with_values(&prepared.text, &values);
         self.planned(Planned::Prepared(Arc::clone(name)), self.path.clone(), |this| this.again(&text))?;
@@ -475,10 +486,14 @@ impl Analysis<'_> {
         let said = self.transitions.len();
         match option("as") {
             Some(source) if language == "plpgsql" => {
+                let outer = std::mem::take(&mut self.inside);
                 self.running.push((NO_FUNCTION, self.along, false));
                 let result = self.by_way_of("DO", |this| this.procedure(&source));
                 self.running.pop();
-                self.inside = Sources::default();
+                let inside = std::mem::replace(&mut self.inside, outer);
+                if !self.running.is_empty() {
+                    self.inside.add(&inside);
+                }
                 result?;
             }
             _ => self.note_unknown(Hazard::Opaque),
@@ -524,6 +539,15 @@ impl Analysis<'_> {
         };
         self.note(Verb::Create, Object::Table(Arc::new(table)));
     }
+}
+
+/// Whether a text is the same when it is a parameter of a statement that was prepared so.
+fn keeps_texts(prepared: &str) -> bool {
+    let Ok(parsed) = pg_raw_parse::parse(prepared) else { return false };
+    parsed.iter().all(|raw| match raw.stmt() {
+        Node::PrepareStmt(statement) => statement.argtypes().iter().all(keeps_text),
+        _ => true,
+    })
 }
 
 /// Whether a setting is given one of these values.

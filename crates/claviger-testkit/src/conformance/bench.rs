@@ -290,7 +290,12 @@ impl Bench {
         match event {
             Event::StartTls(side) => self.protocol.resume(Reply::TlsStarted(side, None)),
             Event::DirectTls => self.protocol.resume(Reply::TlsStarted(Side::Downstream, None)),
-            Event::Cancel(_) | Event::Multiplex | Event::TransactionEnd(_) | Event::Unprepared(_) | Event::Portal(_) => {}
+            Event::Cancel(_)
+            | Event::Multiplex
+            | Event::TransactionEnd(_)
+            | Event::Unprepared(_)
+            | Event::Portal(_)
+            | Event::PutOff(_) => {}
             Event::Login(_) => self.protocol.resume(Reply::Authenticated(Box::new(upstream_login()))),
             Event::Ready(_) => self.protocol.resume(Reply::Serve),
             Event::Operation(operation) => {

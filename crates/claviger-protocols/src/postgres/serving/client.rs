@@ -221,7 +221,9 @@ impl<A> Serving<A> {
         tell_of_portal(&portal, io);
         let runs = text.clone().unwrap_or_default();
         let request = Request::Execute { name, text, parameters, binary, types };
-        self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&runs), runs, request }, io)
+        self.ask(Ask { bytes: frame, asked: Asked::Bind { replaces }, access: access(&runs), runs, request }, io)?;
+        self.bound = Some(OpId(self.last_op));
+        Ok(())
     }
 
     /// The first Execute of a portal belongs to its Bind. A later one goes on with the same operation, or, if that has ended,
@@ -241,6 +243,7 @@ impl<A> Serving<A> {
         let first = !std::mem::replace(&mut portal.executed, true) && (!portal.ended || portal.group == self.group);
         if first {
             let (op, text) = (portal.op, portal.text.clone());
+            self.bound = self.bound.filter(|bound| *bound != op);
             self.foreseen.run(&text.unwrap_or_default());
             if op.0 != self.last_op {
                 // What came between may have changed what it does.
@@ -281,6 +284,7 @@ impl<A> Serving<A> {
             Asked::Parse { .. } | Asked::Describe | Asked::Bind { .. } | Asked::Execute => Commit::Group,
         };
         self.has_written |= commit == Commit::Group && access == Access::Write;
+        io.events.extend(self.bound.take().map(Event::PutOff));
         let (id, tx) = (self.next_op(), self.foreseen.join());
         // What is bound runs when it is executed, if it is.
         if !matches!(asked, Asked::Bind { .. }) {

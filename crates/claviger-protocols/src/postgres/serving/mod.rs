@@ -53,6 +53,8 @@ const UNANSWERED: usize = 4096;
 pub(in crate::postgres) struct Serving<A> {
     limits: Limits,
     last_op: u64,
+    /// What was bound last, as long as it is not executed and nothing else was asked for.
+    bound: Option<OpId>,
 
     // What the client has said.
     queue: VecDeque<Item<A>>,
@@ -174,6 +176,7 @@ impl<A> Serving<A> {
         Self {
             limits,
             last_op: 0,
+            bound: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
             client_streaming: 0,

@@ -118,7 +118,7 @@ impl Rig {
         loop {
             while self.postgres.poll_recorded().is_some() {}
             let Some(event) = self.postgres.poll_event() else { return };
-            if !matches!(event, Event::Portal(_)) {
+            if !matches!(event, Event::Portal(_) | Event::PutOff(_)) {
                 self.log.push(told(&event));
             }
             match event {

@@ -16,6 +16,7 @@ on_each_server!(
     names_of_a_path_are_read_as_the_server_reads_them,
     a_cursor_moves_its_session_when_it_runs,
     what_hides_nothing_is_not_refused,
+    what_may_not_run_is_not_taken_as_done,
 );
 
 /// Runs texts in a session of their own, none of which may show a secret. The answer to the last.
@@ -24,7 +25,7 @@ fn silent(gateway: &Gateway, texts: &[&str]) -> Vec<Message> {
     let mut last = Vec::new();
     for text in texts {
         last = raw.query(text);
-        assert_silent(text, &last);
+        assert_silent(&format!("{text}, of {texts:?}"), &last);
     }
     last
 }
@@ -89,6 +90,21 @@ async fn columns_come_in_the_servers_order(major: Major) {
     silent(&gateway, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     clean(&gateway, &["select * from people p join people q using (ssn, id) where p.id = 1"]);
     clean(&gateway, &["select * from people p full join people q using (salary) where p.id = 1"]);
+    for text in ["create table m1 (id int)", "create table m2 (id int, x int)", "create table m3 (id int, y int)"] {
+        clean(&gateway, &[text]);
+    }
+    clean(&gateway, &["insert into m1 values (1)", "insert into m2 values (1, 2)", "insert into m3 values (1, 3)"]);
+    for from in [
+        "m1 left join (m2 join people using (id)) using (id) join m3 on true",
+        "m1 left join (m2 join people using (id)) using (id), m3",
+        "m3 cross join (m1 natural join (people natural left join people q))",
+    ] {
+        clean(&gateway, &[&format!("select * from {from}")]);
+        silent(
+            &gateway,
+            &[&format!("select * from {from} union all select * from {from}"), &format!("copy (select * from {from}) to stdout")],
+        );
+    }
     silent(&gateway, &["select * from people natural join people q union all select * from people natural join people q"]);
     gateway.verify();
 }
@@ -139,6 +155,10 @@ async fn variables_carry_what_a_body_reads(major: Major) {
         format!("{read} while v like '536%' loop insert into log values ('yes'); v := ''; end loop;"),
         format!("{read} case left(v, 3) when '536' then insert into log values ('yes'); else null; end case;"),
         format!("{read} for i in 1..left(v, 1)::int loop insert into log values ('yes'); end loop;"),
+        format!("{read} insert into log select 'x' from generate_series(1, 99) limit ascii(v);"),
+        format!(
+            "{read} insert into log select 'x' from generate_series(1, 9) g order by case when v like '5%' then g end limit 1;"
+        ),
         format!("{read} perform set_config('a.b', v, false);"),
         format!("{read} perform pg_notify('channel', v);"),
         format!("{read} perform pg_advisory_lock(replace(v, '-', '')::bigint);"),
@@ -167,6 +187,64 @@ async fn variables_carry_what_a_body_reads(major: Major) {
     let cursor = "create or replace function named() returns void language plpgsql as
         $$declare c refcursor; begin c := (select ssn from people where id = 1); open c for select 1; end$$";
     silent(&gateway, &[cursor, "begin", "select named()", "select name from pg_cursors"]);
+    // What seems to be an argument as it was given.
+    let (long, longer) = ("n".repeat(63), "n".repeat(70));
+    for (arguments, body) in [
+        (
+            "ssn text",
+            "declare r record; begin select * into r from people where id = 1; insert into log values (r.ssn); end".to_owned(),
+        ),
+        (
+            &format!("{long} text"),
+            format!("begin {longer} := (select ssn from people where id = 1); insert into log values ({long}); end"),
+        ),
+        (
+            "a text",
+            "declare b alias for $1; begin b := (select ssn from people where id = 1); insert into log values (a); end"
+                .to_owned(),
+        ),
+        ("a text", "begin select ssn into $1 from people where id = 1; insert into log values (a); end".to_owned()),
+        ("a text", "begin U&\"\\0061\" := (select ssn from people where id = 1); insert into log values (a); end".to_owned()),
+        (
+            "a text",
+            "begin a := (select ssn from people where id = 1); do $d$begin null; end$d$; insert into log values (a); end"
+                .to_owned(),
+        ),
+        ("a text", "declare a text := (select ssn from people where id = 1); begin insert into log values (a); end".to_owned()),
+        ("inout a text", "begin call put(a); insert into log values (a); end".to_owned()),
+    ] {
+        let put = "create or replace procedure put(inout x text) language plpgsql as $$begin x := (select ssn from people where id = 1); end$$";
+        let returns = if arguments.starts_with("inout") { "text" } else { "void" };
+        let function = format!("create function as_given({arguments}) returns {returns} language plpgsql as $${body}$$");
+        silent(&gateway, &[put, "drop function if exists as_given", &function, "select as_given('x')", "select * from log"]);
+        silent(&gateway, &["drop function if exists as_given"]);
+    }
+    for (arguments, body) in [
+        ("a text default (told())", "begin insert into log values (a); end"),
+        ("a text", "declare c refcursor; r record; begin open c for select 1; fetch absolute evil() from c into r; end"),
+        ("a text", "declare c refcursor; begin open c for select 1; move forward evil() from c; end"),
+        (
+            "a text",
+            "declare close text; begin close := (select ssn from people where id = 1); insert into log values (close); end",
+        ),
+        (
+            "a text",
+            "declare get text[]; begin get[1] := (select ssn from people where id = 1); insert into log values (get[1]); end",
+        ),
+    ] {
+        let evil = "create or replace function evil() returns int language plpgsql as
+            $$begin insert into log select ssn from people where id = 1; return 1; end$$";
+        let told = "create or replace function told() returns text language sql as 'select ssn from people where id = 1'";
+        let function = format!("create function as_given({arguments}) returns void language plpgsql as $${body}$$");
+        let call = if arguments.contains("default") { "select as_given()" } else { "select as_given('x')" };
+        silent(&gateway, &[told, evil, &function, call, "select * from log"]);
+        silent(&gateway, &["drop function as_given", "drop function told"]);
+    }
+    let told =
+        "create function told() returns text language plpgsql as $$begin return (select ssn from people where id = 1); end$$";
+    for prepared in ["prepare q (text) as select $1", "prepare q (text) as insert into log values ($1)"] {
+        silent(&gateway, &[told, prepared, "execute q(told())", "select * from log"]);
+    }
     let yes = "create or replace function yes() returns setof int language plpgsql as
         $$declare v text; begin select ssn into v from people where id = 1; if v like '536%' then return next 1; end if; end$$";
     refused(&gateway, &[yes, "select count(*) from yes()"]);
@@ -453,5 +531,59 @@ async fn what_hides_nothing_is_not_refused(major: Major) {
     raw.send(&[parse, frame(b'B', &bind), frame(b'E', &[0; 5]), frame(b'S', &[])].concat());
     assert_clean(set, &raw.until_ready());
     assert_clean("after", &raw.query("select ssn from people"));
+    gateway.verify();
+}
+
+async fn what_may_not_run_is_not_taken_as_done(major: Major) {
+    let server = server!(major);
+    let gateway = before(&server, CLASSIFY, MASKS).await;
+    for text in [
+        "create schema decoy",
+        "create table decoy.people (id int, ssn text)",
+        "create schema publicx",
+        "create table publicx.people (id int, ssn text)",
+        "create function never() returns int language plpgsql as $$begin if false then set search_path = decoy; end if; return 1; end$$",
+    ] {
+        clean(&gateway, &[text]);
+    }
+    let set = "set_config('search_path', 'decoy', false)";
+    let reads = "select ssn from people where id = 1 union all select 'x'";
+    for text in [
+        format!("select case when false then {set} end"),
+        format!("select 1 where false and {set} is null"),
+        format!("select {set} from people where id = 99"),
+        format!("select {set} limit 0"),
+        format!("select {set}, generate_series(1, 0)"),
+        format!("with w as (select {set}) select 1"),
+        format!("select exists (select {set})"),
+        format!("prepare qq as select {set}"),
+        format!("explain select {set}"),
+        "select never()".to_owned(),
+        "do $$begin if false then set search_path = decoy; end if; end$$".to_owned(),
+        "select set_config('search_path', 'publicx'::varchar(6), false)".to_owned(),
+        "select set_config('search_path', 'publicx'::char(6), false)".to_owned(),
+        "select set_config('search_path', E'public\\x0c,decoy', false)".to_owned(),
+    ] {
+        silent(&gateway, &[&format!("{text}; {reads}")]);
+        let mut raw = raw(&gateway);
+        let one = |text: &str| {
+            [frame(b'P', &[terminated(""), terminated(text), vec![0, 0]].concat()), frame(b'B', &[0; 8]), frame(b'E', &[0; 5])]
+                .concat()
+        };
+        raw.send(&[one(&text), one(reads), frame(b'S', &[])].concat());
+        assert_silent(&text, &raw.until_ready());
+    }
+    // Bound, and never executed.
+    let mut raw = raw(&gateway);
+    let bound =
+        |text: &str| [frame(b'P', &[terminated(""), terminated(text), vec![0, 0]].concat()), frame(b'B', &[0; 8])].concat();
+    for run in [false, true] {
+        let execute = if run { frame(b'E', &[0; 5]) } else { Vec::new() };
+        raw.send(&[bound("set search_path = decoy"), execute, bound(reads), frame(b'E', &[0; 5]), frame(b'S', &[])].concat());
+        let answer = raw.until_ready();
+        assert_silent("bound", &answer);
+        assert_eq!(code(&answer).is_none(), run, "what is executed counts for what follows it: {answer:?}");
+        raw.query("reset search_path");
+    }
     gateway.verify();
 }

@@ -90,7 +90,8 @@ impl Chance {
     }
 
     fn statement(&mut self) -> String {
-        match self.below(24) {
+        match self.below(27) {
+            24.. => self.joined(),
             0..9 => self.query(&Vec::new(), 3),
             9..12 => self.insert(&Vec::new()),
             12..15 => self.update(&Vec::new()),
@@ -114,6 +115,55 @@ impl Chance {
                 _ => "COPY audit_log (what) FROM STDIN".to_owned(),
             },
             _ => self.changing_or_not(),
+        }
+    }
+
+    /// All columns, or all of one part, of tables that are joined by columns of the same name, in any way and however deep.
+    fn joined(&mut self) -> String {
+        let mut aliases = Vec::new();
+        let (from, _) = self.join(3, &mut aliases);
+        let star = match self.below(4) {
+            0 => format!("{}.*", self.of(&aliases)),
+            _ => "*".to_owned(),
+        };
+        format!("SELECT {star} FROM {from} LIMIT 5")
+    }
+
+    /// A join, and the names of its columns.
+    fn join(&mut self, depth: usize, aliases: &mut Vec<String>) -> (String, Vec<String>) {
+        if depth == 0 || self.one_in(4) {
+            let (name, columns) = *self.of(&TABLES);
+            let mut columns: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+            let alias = format!("t{}", aliases.len());
+            aliases.push(alias.clone());
+            let renamed = if self.one_in(5) { "(id, other)" } else { "" };
+            if !renamed.is_empty() {
+                columns = ["id", "other"].map(ToOwned::to_owned).into_iter().chain(columns.into_iter().skip(2)).collect();
+            }
+            return (format!("{name} {alias}{renamed}"), columns);
+        }
+        let (left, mut columns) = self.join(depth - 1, aliases);
+        let (right, more) = self.join(depth - 1, aliases);
+        let right = if right.contains(" JOIN ") { format!("({right})") } else { right };
+        let kind = *self.of(&["", "LEFT ", "RIGHT ", "FULL "]);
+        let common: Vec<String> = columns.iter().filter(|name| more.contains(name)).cloned().collect();
+        let text = match self.below(4) {
+            0 => format!("{left} NATURAL {kind}JOIN {right}"),
+            1 | 2 if !common.is_empty() => {
+                let one = self.of(&common).clone();
+                format!("{left} {kind}JOIN {right} USING ({one})")
+            }
+            _ => format!("{left} {kind}JOIN {right} ON true"),
+        };
+        columns.extend(more);
+        match self.below(5) {
+            0 => {
+                let alias = format!("j{}", aliases.len());
+                aliases.push(alias.clone());
+                (format!("({text}) {alias}"), columns)
+            }
+            1 => (format!("({text})"), columns),
+            _ => (text, columns),
         }
     }
 

@@ -30,10 +30,13 @@ pub(super) fn unsaid(answers: &[Message], meanings: &[Meaning], catalog: &Catalo
     if meaning.disclosure.anything {
         return Vec::new();
     }
+    // Of columns that have the same labels, one stands for all.
+    let is_it =
+        |said: &Column, column: &Arc<Column>| *said == **column || column.labels.iter().all(|label| said.labels.contains(label));
     let said = |at: usize, column: &Arc<Column>| {
         let output = meaning.disclosure.outputs.get(at);
-        output.is_some_and(|output| output.columns().contains(&column))
-            || meaning.disclosure.rest.iter().flatten().any(|one| one == column)
+        output.is_some_and(|output| output.columns().iter().any(|said| is_it(said, column)))
+            || meaning.disclosure.rest.iter().flatten().any(|said| is_it(said, column))
     };
     let mut unsaid = Vec::new();
     for (at, (table, number)) in origins.into_iter().enumerate() {

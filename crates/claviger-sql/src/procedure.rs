@@ -17,12 +17,16 @@ pub(crate) enum Piece {
     Expression(String),
     /// The same, which decides what is done next.
     Condition(String),
+    /// What the piece before comes to is given to these.
+    Given(Vec<String>),
+    /// It comes to anything that the body has read.
+    Whatever,
     /// Errors are caught, so that they decide what is done next.
     Catches,
     /// It ends its transaction.
     Ends,
-    /// Cursors are opened or closed, whose names it computes.
-    Cursors,
+    /// Cursors are opened or closed, whose names are what these variables hold.
+    Cursors(Vec<String>),
     /// Something whose doings are not in its text.
     Opaque,
 }
@@ -31,8 +35,10 @@ pub(crate) enum Piece {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Procedure {
     pub(crate) pieces: Vec<Piece>,
-    /// The names that it declares or gives a value to. Arguments that are not among them hold what they were given.
-    pub(crate) assigned: HashSet<String>,
+    /// Whether its variables may be known by other names: by their place (`$1`), in escapes (`U&"…"`), as an alias.
+    pub(crate) names_otherwise: bool,
+    /// The variables whose fields are those of whatever query they are given.
+    pub(crate) records: HashSet<String>,
     /// Everything that may be a name, those of its variables' types among them.
     pub(crate) words: HashSet<String>,
 }
@@ -40,24 +46,26 @@ pub(crate) struct Procedure {
 /// Reads a body; `None` if it is not understood.
 pub(crate) fn read(source: &str) -> Option<Procedure> {
     let tokens = lexer::tokens(source)?;
-    let (pieces, assigned) = Default::default();
-    let mut body = Body { source, tokens, at: 0, pieces, assigned, opens: false, closes: false, fetches: false, catches: false };
+    let (pieces, opened, declared) = Default::default();
+    let mut body = Body { source, tokens, at: 0, pieces, opened, declared, closes: false, fetches: false, catches: false };
     while body.at < body.tokens.len() {
         body.statement()?;
     }
     if body.catches {
         body.pieces.push(Piece::Catches);
     }
-    if body.fetches && !body.opens {
+    if body.fetches && body.opened.is_empty() {
         // Somebody else has opened it.
         body.pieces.push(Piece::Opaque);
     }
-    if body.opens || body.closes {
-        body.pieces.push(Piece::Cursors);
+    if !body.opened.is_empty() || body.closes {
+        let opened = std::mem::take(&mut body.opened);
+        body.pieces.push(Piece::Cursors(opened));
     }
     let words: HashSet<String> = (0..body.tokens.len()).map(|n| body.name(n)).filter(|name| !name.is_empty()).collect();
-    let assigned = if body.names_otherwise() { words.clone() } else { body.assigned };
-    Some(Procedure { pieces: body.pieces, assigned, words })
+    let is_record = |name: &&String| body.declared.iter().all(|(declared, record)| declared != *name || *record);
+    let records = body.declared.iter().map(|(name, _)| name).filter(is_record).cloned().collect();
+    Some(Procedure { names_otherwise: body.names_otherwise(), pieces: body.pieces, records, words })
 }
 
 struct Body<'s> {
@@ -65,9 +73,10 @@ struct Body<'s> {
     tokens: Vec<Token>,
     at: usize,
     pieces: Vec<Piece>,
-    assigned: HashSet<String>,
+    /// The variables that it declares, and whether each is a record.
+    declared: Vec<(String, bool)>,
     /// What it does with cursors.
-    opens: bool,
+    opened: Vec<String>,
     closes: bool,
     fetches: bool,
     /// Whether it catches errors.
@@ -127,10 +136,7 @@ impl Body<'_> {
             return Some(());
         }
         let (start, end) = self.until_end()?;
-        self.assigns((start, start + 1));
-        if self.word(start + 1) == "alias" {
-            self.assigns((start + 2, end));
-        }
+        self.declared.push((self.name(start), self.word(start + 1) == "record"));
         let mut depth = 0;
         for n in start + 1..end {
             let token = self.tokens.get(n)?;
@@ -143,6 +149,7 @@ impl Body<'_> {
             }
             if depth == 0 && (matches!(self.symbol(n), ":=" | "=") || word == "default") {
                 self.expression((n + 1, end));
+                self.gives((start, start + 1));
                 return Some(());
             }
         }
@@ -156,22 +163,32 @@ impl Body<'_> {
             self.until_word(&["loop"])?
         };
         let within = (start..end).find(|n| self.word(*n) == "in")? + 1;
-        self.assigns((start, within));
+        let variables = (start, within - 1);
         match self.word(within).as_str() {
             "execute" => self.pieces.push(Piece::Opaque),
-            "array" => self.condition((within + 1, end)),
-            "select" | "with" | "values" | "table" | "insert" | "update" | "delete" | "merge" => self.sql((within, end)),
+            "array" => {
+                self.condition((within + 1, end));
+                self.gives(variables);
+            }
+            "select" | "with" | "values" | "table" | "insert" | "update" | "delete" | "merge" => {
+                self.sql((within, end));
+                self.gives(variables);
+            }
             _ => {
                 let first = if self.word(within) == "reverse" { within + 1 } else { within };
                 match (first..end).find(|n| self.symbol(*n) == "..") {
                     Some(dots) => {
                         let by = (dots..end).find(|n| self.word(*n) == "by").unwrap_or(end);
-                        self.condition((first, dots));
-                        self.condition((dots + 1, by));
-                        self.condition((by + 1, end));
+                        for bound in [(first, dots), (dots + 1, by), (by + 1, end)] {
+                            self.condition(bound);
+                            self.gives(variables);
+                        }
                     }
                     // A cursor that is declared, with or without arguments.
-                    None => self.expression((first + 1, end)),
+                    None => {
+                        self.expression((first + 1, end));
+                        self.gives_whatever(variables);
+                    }
                 }
             }
         }
@@ -189,11 +206,12 @@ impl Body<'_> {
         match first.as_str() {
             "end" | "null" => {}
             "commit" | "rollback" => self.pieces.push(Piece::Ends),
-            "get" => self.assigns((start, end)),
+            "get" => self.gives_whatever((start, end)),
             "fetch" | "move" => {
                 self.fetches = true;
-                self.assigns((start, end));
                 self.direction((start + 1, end));
+                let into = (start..end).find(|n| self.word(*n) == "into").unwrap_or(end);
+                self.gives_whatever((into, end));
             }
             "close" => self.closes = true,
             "exit" | "continue" => {
@@ -219,11 +237,11 @@ impl Body<'_> {
                 Some(value) => {
                     // What stands in brackets on the left is computed too.
                     let target = self.text((start, value.0 - 1)).to_owned();
-                    self.assigns((start, value.0 - 1));
                     if target.contains('[') {
                         self.pieces.push(Piece::Expression(target));
                     }
                     self.expression(value);
+                    self.gives((start, value.0 - 1));
                 }
                 None => self.sql((start, end)),
             },
@@ -241,7 +259,7 @@ impl Body<'_> {
     }
 
     fn open(&mut self, (start, end): (usize, usize)) {
-        self.opens = true;
+        self.opened.push(self.name(start + 1));
         match (start..end).find(|n| self.word(*n) == "for") {
             Some(query) if self.word(query + 1) == "execute" => self.pieces.push(Piece::Opaque),
             Some(query) => self.sql((query + 1, end)),
@@ -291,22 +309,22 @@ impl Body<'_> {
         if start >= end {
             return;
         }
-        // What a procedure is called with may be what it gives a value to.
-        if self.word(start) == "call" {
-            self.assigns((start, end));
-        }
         let mut depth = 0;
         for n in start..end {
             depth += self.tokens.get(n).map_or(0, Token::depth);
             let before = n.checked_sub(1).map(|n| self.word(n)).unwrap_or_default();
             if depth == 0 && n > start && self.word(n) == "into" && !matches!(before.as_str(), "insert" | "merge") {
                 let after = self.after_targets(n + 1, end);
-                self.assigns((n + 1, after));
                 let text = format!("{} {}", self.text((start, n)), self.text((after, end)));
-                return self.pieces.push(Piece::Statement(text));
+                self.pieces.push(Piece::Statement(text));
+                return self.gives((n + 1, after));
             }
         }
         self.pieces.push(Piece::Statement(self.text((start, end)).to_owned()));
+        // What a procedure is called with may be what it gives a value to.
+        if self.word(start) == "call" {
+            self.gives_whatever((start, end));
+        }
     }
 
     /// Where a list of variables ends.
@@ -357,17 +375,23 @@ impl Body<'_> {
         }
     }
 
-    /// All that is named there may be given a value.
-    fn assigns(&mut self, (start, end): (usize, usize)) {
+    /// What the last piece comes to is given to all that is named there.
+    fn gives(&mut self, (start, end): (usize, usize)) {
         let names: Vec<String> = (start..end).map(|n| self.name(n)).filter(|name| !name.is_empty()).collect();
-        self.assigned.extend(names);
+        self.pieces.push(Piece::Given(names));
     }
 
-    /// Whether something may be named by its place (`$1`), or in escapes (`U&"…"`).
+    fn gives_whatever(&mut self, range: (usize, usize)) {
+        self.pieces.push(Piece::Whatever);
+        self.gives(range);
+    }
+
     fn names_otherwise(&self) -> bool {
         let text = |token: &Token| self.source.get(token.start..token.end).unwrap_or_default();
         let mut names = self.tokens.iter().filter(|token| !matches!(token.kind, Kind::Text | Kind::Comment)).map(text);
-        names.any(|name| name.contains('$')) || self.source.contains("U&\"") || self.source.contains("u&\"")
+        names.any(|name| name.contains('$') || name.eq_ignore_ascii_case("alias"))
+            || self.source.contains("U&\"")
+            || self.source.contains("u&\"")
     }
 
     /// The name there, as SQL reads it; empty if it is none.
@@ -486,7 +510,8 @@ mod tests {
     }
 
     fn pieces(source: &str) -> Option<Vec<Piece>> {
-        read(source).map(|procedure| procedure.pieces)
+        let is_said = |piece: &Piece| !matches!(piece, Piece::Given(_) | Piece::Whatever);
+        read(source).map(|procedure| procedure.pieces.into_iter().filter(is_said).collect())
     }
 
     #[test]
@@ -559,25 +584,30 @@ mod tests {
             condition("unique_violation OR SQLSTATE '22012'"),
             expression("NULL"),
             Piece::Catches,
-            Piece::Cursors,
+            Piece::Cursors(vec!["c".to_owned()]),
         ];
-        let read = read(source).unwrap();
-        assert_eq!(read.pieces, expected);
-        for name in ["n", "c", "r", "m", "id", "i"] {
-            assert_eq!(read.assigned.contains(name), name != "id", "{name}");
-        }
+        assert_eq!(pieces(source).unwrap(), expected);
     }
 
     #[test]
-    fn whatever_may_have_another_value_is_assigned() {
-        let source = "DECLARE a ALIAS FOR first; \"Odd\" int; BEGIN f.second := 1; CALL p(third, 1); FETCH c INTO fourth;
-            GET DIAGNOSTICS fifth = ROW_COUNT; SELECT 1, 2 INTO sixth.x, seventh; FOR eighth, ninth IN SELECT 1 LOOP NULL; END LOOP;
-            tenth[1] = 2; PERFORM f(not_this); END";
-        let assigned = read(source).unwrap().assigned;
-        for name in
-            ["first", "Odd", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "not_this"]
-        {
-            assert_eq!(assigned.contains(name), name != "not_this", "{name}");
+    fn what_is_given_to_variables_is_told() {
+        let given = |source: &str| -> Vec<Piece> {
+            let all = read(&format!("BEGIN {source}; END")).unwrap().pieces;
+            all.into_iter().filter(|piece| matches!(piece, Piece::Given(_) | Piece::Whatever)).collect()
+        };
+        let names = |names: &[&str]| Piece::Given(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(given("f.second := 1"), [names(&["f", "second"])]);
+        assert_eq!(given("close = 1"), [names(&["close"])]);
+        assert_eq!(given("tenth[n] = 2"), [names(&["tenth", "n"])]);
+        assert_eq!(given("SELECT 1, 2 INTO STRICT a.x, \"Odd\" FROM t"), [names(&["strict", "a", "x", "Odd"])]);
+        assert_eq!(given("CALL p(third)"), [Piece::Whatever, names(&["call", "p", "third"])]);
+        assert_eq!(given("FETCH c INTO fourth"), [Piece::Whatever, names(&["into", "fourth"])]);
+        assert_eq!(given("FOR a, b IN SELECT 1, 2 LOOP NULL; END LOOP"), [names(&["a", "b"])]);
+        assert_eq!(given("FOR i IN 1..2 LOOP NULL; END LOOP"), [names(&["i"]), names(&["i"]), names(&["i"])]);
+        assert_eq!(given("DECLARE n int := 1; BEGIN NULL; END"), [names(&["n"])]);
+        assert_eq!(given("PERFORM f(not_this)"), []);
+        for otherwise in ["a := $1", "U&\"\\0061\" := 1", "DECLARE b ALIAS FOR a; BEGIN NULL; END"] {
+            assert!(read(&format!("BEGIN {otherwise}; END")).unwrap().names_otherwise, "{otherwise}");
         }
     }
 
@@ -586,8 +616,8 @@ mod tests {
         let fetch = "DECLARE r refcursor := 'c'; x text; BEGIN FETCH r INTO x; RETURN x; END";
         assert_eq!(pieces(fetch).unwrap(), [expression("'c'"), expression("x"), Piece::Opaque]);
         let open = "BEGIN OPEN r FOR SELECT 1; FETCH r INTO x; CLOSE r; END";
-        assert_eq!(pieces(open).unwrap(), [statement("SELECT 1"), Piece::Cursors]);
-        assert_eq!(pieces("BEGIN CLOSE r; END").unwrap(), [Piece::Cursors]);
+        assert_eq!(pieces(open).unwrap(), [statement("SELECT 1"), Piece::Cursors(vec!["r".to_owned()])]);
+        assert_eq!(pieces("BEGIN CLOSE r; END").unwrap(), [Piece::Cursors(Vec::new())]);
     }
 
     #[test]

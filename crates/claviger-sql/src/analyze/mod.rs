@@ -151,6 +151,8 @@ struct Analysis<'a> {
     any_variable: bool,
     /// What the variables may hold of the body that is being read.
     held: Option<routine::Held>,
+    /// What the last piece of a body comes to.
+    come_to: routine::ComeTo,
     /// What the function gives whose body is being read.
     gives: routine::Gives,
     /// What may become something else without being asked to.
@@ -228,6 +230,7 @@ impl<'a> Analysis<'a> {
             variables: Vec::new(),
             any_variable: false,
             held: None,
+            come_to: routine::ComeTo::default(),
             gives: routine::Gives::default(),
             unasked: implied::Unasked::new(catalog),
             disclosure: Disclosure::default(),

@@ -29,11 +29,45 @@ pub(super) enum Gives {
     Way,
 }
 
-/// What the variables of a body may hold.
+/// What the last piece of a body comes to.
+#[derive(Default)]
+pub(super) struct ComeTo {
+    /// The columns of its rows that show something classified.
+    fields: Vec<Arc<str>>,
+    /// Whether something else of it does.
+    more: bool,
+}
+
+impl ComeTo {
+    fn take_in(&mut self, rows: &Rows) {
+        for field in rows.fields.iter().filter(|field| !field.flow.shows.is_empty()) {
+            self.fields.push(Arc::clone(&field.name));
+            // What the server calls it is certain of columns only.
+            self.more |= field.flow.copy.is_none();
+        }
+        self.more |= rows.open.as_ref().is_some_and(|flow| !flow.shows.is_empty());
+    }
+
+    /// The names that hold something classified when these variables are given it; those of a record's fields, where it is one.
+    fn names(&self, variables: &[String], record: Option<&String>) -> Vec<String> {
+        match record {
+            _ if self.fields.is_empty() && !self.more => Vec::new(),
+            Some(name) if !self.more => {
+                self.fields.iter().map(|field| format!("{name}.{field}")).chain([format!("{name}.*")]).collect()
+            }
+            _ => variables.to_vec(),
+        }
+    }
+}
+
+/// What stands for any argument that is named by its place.
+const BY_PLACE: &str = "$";
+
+/// What some variables of a body may hold.
 pub(super) struct Held {
     of: Sources,
-    /// The names that may have another value than they were given.
-    assigned: Rc<HashSet<String>>,
+    /// Their names.
+    names: Rc<HashSet<String>>,
 }
 
 impl Gives {
@@ -114,24 +148,50 @@ impl Analysis<'_> {
 
     /// The body of a function in PL/pgSQL, or of `DO`.
     pub(super) fn procedure(&mut self, source: &str) -> Result<()> {
-        let Some(Procedure { pieces, assigned, words }) = crate::procedure::read(source).filter(|_| self.reads(source)) else {
+        let Some(procedure) = crate::procedure::read(source).filter(|_| self.reads(source)) else {
             self.note_unknown(Hazard::Opaque);
             return Ok(());
         };
         let outer = (std::mem::replace(&mut self.any_variable, true), self.held.take());
         self.sees_any();
-        let mut result = self.converted_in(&words).and_then(|()| self.pieces(&pieces));
-        if result.is_ok() && !self.inside.is_empty() {
-            // Again, as it is known now what its variables may hold.
-            self.held = Some(Held { of: self.inside.clone(), assigned: Rc::new(assigned) });
-            result = self.pieces(&pieces);
-        }
+        let result = self.converted_in(&procedure.words).and_then(|()| self.pieces_until_known(&procedure));
         (self.any_variable, self.held) = outer;
         result
     }
 
-    fn pieces(&mut self, pieces: &[Piece]) -> Result<()> {
-        for piece in pieces {
+    /// Follows the pieces of a body until it is known what its variables may hold: they may be given it anywhere, and in loops.
+    fn pieces_until_known(&mut self, procedure: &Procedure) -> Result<()> {
+        const ROUNDS: usize = 8;
+        let Procedure { names_otherwise, words, .. } = procedure;
+        let mut names = HashSet::new();
+        if procedure.pieces.contains(&Piece::Catches) {
+            names.extend(["sqlerrm", "sqlstate"].map(ToOwned::to_owned));
+        }
+        for round in 0..=ROUNDS {
+            if *names_otherwise || round == ROUNDS {
+                names.extend(words.iter().cloned().chain([BY_PLACE.to_owned()]));
+            }
+            let before = (names.len(), self.inside.iter().count());
+            self.held = Some(Held { of: self.inside.clone(), names: Rc::new(names.clone()) });
+            self.pieces(procedure, &mut names)?;
+            if self.inside.is_empty() || before == (names.len(), self.inside.iter().count()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows pieces once. Takes in the names of variables that are given something classified.
+    fn pieces(&mut self, procedure: &Procedure, names: &mut HashSet<String>) -> Result<()> {
+        let mut is_query = false;
+        for piece in &procedure.pieces {
+            if let Piece::Given(to) = piece {
+                let is_record = |name: &&String| is_query && procedure.records.contains(*name);
+                names.extend(self.come_to.names(to, to.first().filter(|name| to.len() == 1 && is_record(name))));
+                continue;
+            }
+            is_query = matches!(piece, Piece::Statement(_));
+            self.come_to = ComeTo::default();
             match piece {
                 Piece::Statement(text) => self.own_statements(text)?,
                 Piece::Expression(text) => self.own_statements(&format!("SELECT {text}"))?,
@@ -141,34 +201,40 @@ impl Analysis<'_> {
                     self.gives = outer;
                     result?;
                 }
+                Piece::Whatever => self.come_to.more = !self.inside.is_empty(),
                 Piece::Catches => self.held_decides(),
                 Piece::Ends => self.transitions.extend([Transition::Resync, Transition::Define]),
-                Piece::Cursors => {
-                    // By their names.
-                    self.held_decides();
+                Piece::Cursors(opened) => {
+                    if opened.iter().any(|name| names.contains(name)) {
+                        self.held_decides();
+                    }
                     self.transitions.push(Transition::Close(None));
                 }
                 Piece::Opaque => {
                     self.hazards.insert(Hazard::DynamicSql);
                     self.note_unknown(Hazard::Opaque);
                 }
+                Piece::Given(_) => {}
             }
         }
         Ok(())
     }
 
-    /// What a variable may hold, of what is classified: all that the body reads, but for what can only be what it was given.
+    /// What a variable may hold, of what is classified: all that the body reads, if it is given anything of that; by its place without a name.
     pub(super) fn held(&self, names: &[&str]) -> Option<Flow> {
-        let held = self.held.as_ref()?;
-        let is_known = |name: &str| name == "found" || self.variables.iter().any(|known| **known == *name);
-        // With a dot it may be a field of something else.
-        let is_given = matches!(names, [name] if is_known(name) && !held.assigned.contains(*name));
-        (!is_given).then(|| Flow { shows: held.of.clone(), ..Flow::default() })
+        let held = self.held.as_ref().filter(|held| !held.of.is_empty())?;
+        let has = |name: &str| held.names.contains(name);
+        let is_held = match names {
+            [] => has(BY_PLACE),
+            [name] => has(name) || has(&format!("{name}.*")),
+            [.., name, field] => has(name) || has(field) || has(&format!("{name}.{field}")) || has(&format!("{field}.*")),
+        };
+        is_held.then(|| Flow { shows: held.of.clone(), ..Flow::default() })
     }
 
     fn held_decides(&mut self) {
         let all = self.held.as_ref().map(|held| Flow { shows: held.of.clone(), ..Flow::default() });
-        all.into_iter().for_each(|flow| _ = self.decided(flow));
+        all.filter(|flow| !flow.shows.is_empty()).into_iter().for_each(|flow| _ = self.decided(flow));
     }
 
     /// Whether the session reads a text as it is read here (PostgreSQL manual, 20.13.1, `standard_conforming_strings`).
@@ -203,6 +269,7 @@ impl Analysis<'_> {
     }
 
     fn given_by_body(&mut self, mut rows: Rows) {
+        self.come_to.take_in(&rows);
         match self.gives {
             Gives::Nothing => {}
             Gives::Way => {

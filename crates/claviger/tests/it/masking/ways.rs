@@ -184,6 +184,26 @@ async fn variables_carry_what_a_body_reads(major: Major) {
     let star =
         "do $$declare r people; begin select * into r from people where id = 1; create temp table kept as select r.*; end$$";
     silent(&gateway, &[star, "select * from kept"]);
+    for body in [
+        "select id, ssn into r from people where id = 1; insert into log values (r.ssn);",
+        "select id, ssn as other into r from people where id = 1; insert into log values (r.other);",
+        "select id, ssn || '' into r from people where id = 1; insert into log values (r.\"?column?\");",
+        "select id, ssn into r from people where id = 1; insert into log values (r::text);",
+        "select id, ssn into r from people where id = 1; insert into log select r.*::text;",
+        "select id, ssn into t from people where id = 1; insert into log values (t.b);",
+        "select p into r from people p where id = 1; insert into log values ((r.p).ssn);",
+        "select p.* into r from people p where id = 1; insert into log values (to_json(r)::text);",
+        "select id, ssn into r from people where id = 1; s := r; insert into log values (s.ssn);",
+    ] {
+        refused(
+            &gateway,
+            &[
+                "drop type if exists pair cascade",
+                "create type pair as (a int, b text)",
+                &format!("do $$declare r record; s record; t pair; begin {body} end$$"),
+            ],
+        );
+    }
     let cursor = "create or replace function named() returns void language plpgsql as
         $$declare c refcursor; begin c := (select ssn from people where id = 1); open c for select 1; end$$";
     silent(&gateway, &[cursor, "begin", "select named()", "select name from pg_cursors"]);
@@ -277,6 +297,20 @@ async fn bodies_that_read_no_secret_go_on_as_ever(major: Major) {
     );
     let block = "do $$declare n int; begin select count(*) into n from people; if n > 1 then insert into log values (n::text); end if; end$$";
     assert_eq!(clean(&gateway, &[block, "select count(*) from log"]), [[Some("3".into())]]);
+    // What does not hold it, though it is read beside.
+    for body in [
+        "for i in 1..3 loop select ssn into v from people where id = i; n := n + 1; end loop; if n > 2 then insert into log values (n::text); end if;",
+        "for r in select * from people where id = 1 loop update people set name = initcap(r.name) where id = r.id; insert into log values ('seen ' || r.id); end loop;",
+        "for r in select id, ssn from people loop update people set ssn = ssn where id = r.id; n := n + 1; end loop; insert into log values (n::text);",
+        "select * into r from people where id = 1; if r.name = 'Ada' then insert into log values (r.name); end if;",
+        "open c for select ssn from people; fetch c into v; close c;",
+    ] {
+        let text = format!("do $$declare v text; r record; n int := 0; c refcursor; begin {body} end$$");
+        clean(&gateway, &[&text]);
+    }
+    let page = "create function page(p int, sz int) returns setof people language plpgsql as
+        $$declare off int := (p - 1) * sz; begin return query select * from people order by id limit sz offset off; end$$";
+    clean(&gateway, &[page, "select id from page(1, 1)"]);
     gateway.verify();
 }
 

@@ -276,7 +276,9 @@ impl Analysis<'_> {
         self.doings += 1;
         self.depends_on_values |= arguments.iter().map(argument).any(has_parameter);
         let first = arguments.first().map(argument).and_then(|first| constant_text(first).or_else(|| scope.known_text(first)));
-        let Some(first) = first else {
+        let is_plain = |node| scope.known_text(node).is_some() || self.plain_text(node).is_some();
+        let is_certain = special.target != Target::Setting || arguments.first().map(argument).is_some_and(is_plain);
+        let Some(first) = first.filter(|_| is_certain) else {
             if special.target == Target::Setting {
                 self.transitions.push(Transition::Resync);
             }
@@ -309,11 +311,23 @@ impl Analysis<'_> {
             self.transitions.push(Transition::Resync);
             return false;
         }
-        let value = constant_text(value);
+        let value = self.plain_text(value);
         // A search path is a list in itself.
         let values = value.and_then(|value| if name == "search_path" { names_of(&value) } else { Some(vec![value]) });
         self.set_meanwhile(name, values);
         true
+    }
+
+    /// A text that stands in the statement, and is not made another by any type.
+    fn plain_text(&self, node: Node<'_>) -> Option<String> {
+        let is_text = |name: &TypeName| {
+            let kind = self.type_of(name).filter(|kind| kind.schema.as_ref() == SYSTEM);
+            name.typmods().is_empty() && kind.is_some_and(|kind| matches!(&*kind.name, "text" | "varchar"))
+        };
+        match node {
+            Node::TypeCast(cast) => self.plain_text(cast.arg()).filter(|_| cast.type_name().is_some_and(is_text)),
+            node => constant_text(node),
+        }
     }
 
     /// A sequence that a text names, as `regclass` reads it.

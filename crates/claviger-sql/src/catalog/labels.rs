@@ -26,7 +26,7 @@ pub struct Binding {
     pub column: Option<i16>,
 }
 
-/// What names have stood for, and what has had their labels by way of that.
+/// What names have stood for, and what has had their labels by way of that, sorted.
 pub(super) type Bound = HashMap<Arc<str>, Vec<Stood>>;
 
 /// The OID of a table, and the number of a column if it is one.
@@ -81,8 +81,8 @@ impl Classification {
 
     fn bind(&mut self, name: &Arc<str>, stood: Stood) {
         let all = self.bound.entry(Arc::clone(name)).or_default();
-        if !all.contains(&stood) {
-            all.push(stood);
+        if let Err(at) = all.binary_search(&stood) {
+            all.insert(at, stood);
         }
     }
 

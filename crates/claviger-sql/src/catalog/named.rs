@@ -73,6 +73,7 @@ impl Named {
                 all = classes.bound(name).to_vec();
             }
             if !all.is_empty() {
+                all.sort_unstable();
                 named.bound.insert(Arc::clone(&name.text), all);
             }
         }
@@ -83,8 +84,8 @@ impl Named {
 
     fn put(&mut self, table: u32, column: Option<&facts::Column>, number: Option<i16>, labels: &Labels) {
         match (column, number) {
-            (Some(column), _) => self.columns.entry((table, column.name.as_str().into())).or_default().push(Arc::clone(labels)),
-            (None, None) => self.tables.entry(table).or_default().push(Arc::clone(labels)),
+            (Some(column), _) => add(self.columns.entry((table, column.name.as_str().into())).or_default(), labels),
+            (None, None) => add(self.tables.entry(table).or_default(), labels),
             (None, Some(_)) => {}
         }
     }
@@ -106,12 +107,14 @@ impl Named {
         while let Some(child) = waiting.pop() {
             for parent in parents.get(&child).into_iter().flatten().filter(|parent| seen.insert((child, **parent))) {
                 if let Some(labels) = self.tables.get(&child).cloned() {
-                    self.tables.entry(*parent).or_default().extend(labels);
+                    let all = self.tables.entry(*parent).or_default();
+                    labels.iter().for_each(|labels| add(all, labels));
                 }
                 for column in columns.get(parent).into_iter().flatten() {
                     let name: Arc<str> = column.name.as_str().into();
                     if let Some(labels) = self.columns.get(&(child, Arc::clone(&name))).cloned() {
-                        self.columns.entry((*parent, name)).or_default().extend(labels);
+                        let all = self.columns.entry((*parent, name)).or_default();
+                        labels.iter().for_each(|labels| add(all, labels));
                     }
                 }
                 waiting.push(*parent);
@@ -141,6 +144,13 @@ impl Named {
         let key = |id: &u32| (*id, Arc::<str>::from(name));
         let found = ancestors.iter().filter_map(|id| self.columns.get(&key(id))).flatten();
         union(found, table)
+    }
+}
+
+/// Takes labels in once: a parent has those of thousands of partitions, which are the same.
+fn add(all: &mut Vec<Labels>, labels: &Labels) {
+    if !all.iter().any(|known| Arc::ptr_eq(known, labels)) {
+        all.push(Arc::clone(labels));
     }
 }
 

@@ -386,6 +386,7 @@ impl Body<'_> {
         self.gives(range);
     }
 
+    /// Whether something may be named by its place (`$1`), in escapes (`U&"…"`), or as an alias.
     fn names_otherwise(&self) -> bool {
         let text = |token: &Token| self.source.get(token.start..token.end).unwrap_or_default();
         let mut names = self.tokens.iter().filter(|token| !matches!(token.kind, Kind::Text | Kind::Comment)).map(text);

@@ -614,10 +614,14 @@ impl Tracker {
         let under_way = self.under_way.iter().find(|under_way| under_way.op == op).map(|under_way| under_way.changes);
         if let Some(changes) = under_way {
             self.before = None;
-            let tx = self.dirty.max(self.defined).unwrap_or(TxId(0));
-            self.note_changes(changes, Some(self.last_group), tx);
+            self.note_again(changes, self.last_group);
         }
         true
+    }
+
+    /// What was noted when it was admitted happens, or may happen, later than that.
+    fn note_again(&mut self, changes: Changes, group: u64) {
+        self.note_changes(changes, Some(group), self.dirty.max(self.defined).unwrap_or(TxId(0)));
     }
 
     /// What was admitted last has not run when something else is asked for: whether it ever will is not known.
@@ -626,7 +630,7 @@ impl Tracker {
         let Some(under_way) = self.under_way.iter_mut().find(moves) else { return };
         under_way.changes.unsaid = true;
         let (changes, group) = (under_way.changes, under_way.group);
-        self.note_changes(changes, Some(group), self.dirty.max(self.defined).unwrap_or(TxId(0)));
+        self.note_again(changes, group);
     }
 
     /// An admitted request has ended. Whether the catalog may have been changed by it.

@@ -209,7 +209,8 @@ pub(crate) fn act(kinds: &[u32], catalog: &Catalog, session: &Session) -> bool {
     }
     let mut seen = HashSet::new();
     kinds.iter().for_each(|kind| see(catalog, *kind, &mut seen));
-    Analysis::new(catalog, session).types_that_act().is_ok_and(|acting| !acting.is_disjoint(&seen))
+    // What cannot be told may do anything.
+    Analysis::new(catalog, session).types_that_act().map_or(true, |acting| !acting.is_disjoint(&seen))
 }
 
 fn fires(trigger: &EventTrigger, class: &str) -> bool {

@@ -23,7 +23,8 @@ impl Analysis<'_> {
         let mut control = self.select_from(join.larg(), scope, conditions)?;
         let middle = scope.items.len();
         // Of what stands here only.
-        let left: Vec<Arc<str>> = scope.shown(start).into_iter().map(|field| Arc::clone(&field.name)).collect();
+        let left = if join.is_natural { scope.shown(start) } else { Vec::new() };
+        let left: Vec<Arc<str>> = left.into_iter().map(|field| Arc::clone(&field.name)).collect();
         control.add(&self.select_from(join.rarg(), scope, conditions)?);
         let end = scope.items.len();
         let merged: Vec<Arc<str>> = if join.is_natural {

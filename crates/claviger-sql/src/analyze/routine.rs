@@ -1,7 +1,6 @@
 //! Texts that the catalog holds: the bodies of functions, the queries of views, and expressions.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use claviger_model::{Column, Hazard};
@@ -67,7 +66,7 @@ const BY_PLACE: &str = "$";
 pub(super) struct Held {
     of: Sources,
     /// Their names.
-    names: Rc<HashSet<String>>,
+    names: HashSet<String>,
 }
 
 impl Gives {
@@ -172,7 +171,7 @@ impl Analysis<'_> {
                 names.extend(words.iter().cloned().chain([BY_PLACE.to_owned()]));
             }
             let before = (names.len(), self.inside.iter().count());
-            self.held = Some(Held { of: self.inside.clone(), names: Rc::new(names.clone()) });
+            self.held = Some(Held { of: self.inside.clone(), names: names.clone() });
             self.pieces(procedure, &mut names)?;
             if self.inside.is_empty() || before == (names.len(), self.inside.iter().count()) {
                 break;
@@ -186,7 +185,8 @@ impl Analysis<'_> {
         let mut is_query = false;
         for piece in &procedure.pieces {
             if let Piece::Given(to) = piece {
-                let is_record = |name: &&String| is_query && procedure.records.contains(*name);
+                let is_argument = |name: &String| self.variables.iter().any(|known| **known == **name);
+                let is_record = |name: &&String| is_query && procedure.records.contains(*name) && !is_argument(name);
                 names.extend(self.come_to.names(to, to.first().filter(|name| to.len() == 1 && is_record(name))));
                 continue;
             }

@@ -101,14 +101,20 @@ fn an_expired_token_ends_an_idle_session() {
     journal(&world, &["SESSION_CLOSE gateway token.expired", "<- 0 E unauthenticated the token has expired"]);
 }
 
-#[test]
-fn an_expired_token_gives_what_is_under_way_its_grace() {
-    let world = world();
+/// A client whose token expires while something of it is under way.
+fn whose_token_expires(world: &World) -> Client {
     let token = world.token_for("ana", &[], 100);
     let mut client = world.serving_with(&token.token);
     client.send(&request(1, "write 0"));
     world.advance(100);
     client.turn();
+    client
+}
+
+#[test]
+fn an_expired_token_gives_what_is_under_way_its_grace() {
+    let world = world();
+    let mut client = whose_token_expires(&world);
     assert!(!client.closed, "an open transaction gets its grace");
     world.advance(59);
     client.turn();
@@ -122,11 +128,7 @@ fn an_expired_token_gives_what_is_under_way_its_grace() {
 #[test]
 fn the_grace_is_not_for_whoever_is_disabled() {
     let world = world();
-    let token = world.token_for("ana", &[], 100);
-    let mut client = world.serving_with(&token.token);
-    client.send(&request(1, "write 0"));
-    world.advance(100);
-    client.turn();
+    let mut client = whose_token_expires(&world);
     assert_eq!(world.gateway.end_revoked(), 0, "an expiry alone is no revocation");
     world.disable("ana");
     assert_eq!(world.gateway.end_revoked(), 1);
@@ -137,11 +139,7 @@ fn the_grace_is_not_for_whoever_is_disabled() {
 #[test]
 fn in_its_grace_a_session_begins_nothing_new() {
     let world = world();
-    let token = world.token_for("ana", &[], 100);
-    let mut client = world.serving_with(&token.token);
-    client.send(&request(1, "write 0"));
-    world.advance(100);
-    client.turn();
+    let mut client = whose_token_expires(&world);
     client.answer(&answer(1, "write 0"));
     client.asked();
     client.send(&request(2, "read 0"));

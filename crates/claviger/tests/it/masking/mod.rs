@@ -1,5 +1,6 @@
 //! What is classified leaves masked, whichever way it goes.
 
+mod bodies;
 mod methods;
 mod plans;
 mod ways;
@@ -133,6 +134,39 @@ fn assert_silent(what: &str, answer: &[Message]) {
             assert!(!contains(body, secret.as_bytes()), "{what}: `{secret}` in a message {:?}", char::from(*kind));
         }
     }
+}
+
+/// Runs texts in a session of their own, none of which may show a secret. The answer to the last.
+fn silent(gateway: &Gateway, texts: &[&str]) -> Vec<Message> {
+    let mut raw = raw(gateway);
+    let mut last = Vec::new();
+    for text in texts {
+        last = raw.query(text);
+        assert_silent(&format!("{text}, of {texts:?}"), &last);
+    }
+    last
+}
+
+/// The same, and the last of them is refused.
+fn refused(gateway: &Gateway, texts: &[&str]) {
+    let answer = silent(gateway, texts);
+    assert_eq!(code(&answer).as_deref(), Some("42501"), "{texts:?}");
+}
+
+/// The same, and all of them do what they say. The rows of the last.
+fn clean(gateway: &Gateway, texts: &[&str]) -> Vec<Vec<Option<String>>> {
+    let mut raw = raw(gateway);
+    let mut last = Vec::new();
+    for text in texts {
+        last = raw.query(text);
+        assert_clean(text, &last);
+    }
+    self::texts(&last)
+}
+
+fn only(rows: &[Vec<Option<String>>]) -> Vec<&str> {
+    let [row] = rows else { panic!("{rows:?}") };
+    row.iter().map(|value| value.as_deref().unwrap_or("null")).collect()
 }
 
 /// Parse, Bind with these result formats, perhaps Describe, Execute with this limit, Sync.
